@@ -1,0 +1,31 @@
+"""The errors that a user can cause and mend: each one line that says what is wrong and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UsageError(ValueError):
+    """Bad input. The command line prints the message alone and exits with code 2."""
+
+
+class CellError(RuntimeError):
+    """A cell cannot go on. The message names the step and the task; the grid continues."""
+
+
+class SolverError(ArithmeticError):
+    """A solver did not reach its optimality conditions. The message holds the matrix."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
+    """Build the error for a name that nobody registered, with the closest known names.
+
+    :param kind: what the name should have been, such as ``"method"``.
+    :param name: what the user wrote.
+    :param known: every name that would have been right.
+    """
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=2, cutoff=0.55)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known) or 'none'}"
+    return UsageError(f"unknown {kind} '{name}'; {hint}")

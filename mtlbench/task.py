@@ -1,0 +1,127 @@
+"""The contract of a task: rows of one or two texts with a label, a head's size, a loss, metrics, and trivial floors."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtlbench.errors import UsageError
+from mtlbench.plugin import Plugin
+
+if TYPE_CHECKING:
+    import torch
+
+Kind = Literal["classification", "regression"]
+METRICS: dict[Kind, tuple[str, ...]] = {
+    "classification": ("accuracy", "macro_f1"),
+    "regression": ("pearson", "spearman"),
+}
+"""The metrics of each kind of task, the primary one first. All of them: higher is better."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One split of a task.
+
+    :param texts: one or two texts a row.
+    :param labels: (N,) class numbers 0 … C − 1 (int64), or real scores (float64).
+    :param skipped: how many rows of the source had missing fields and were left out.
+    """
+
+    texts: Sequence[tuple[str, ...]]
+    labels: NDArray[Any]
+    skipped: int = 0
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The training and development rows of a task, and where they came from, in words."""
+
+    train: Rows
+    dev: Rows
+    source: str
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of every text and label of both splits, in order."""
+        digest = hashlib.sha256()
+        for rows in (self.train, self.dev):
+            for texts in rows.texts:
+                digest.update("\x1f".join(texts).encode("utf-8", "surrogatepass") + b"\x1e")
+            digest.update(np.ascontiguousarray(rows.labels).tobytes() + b"\x1d")
+        return digest.hexdigest()
+
+
+@dataclass
+class Task(Plugin):
+    """Base of all tasks. A subclass is a dataclass: its fields are its parameters."""
+
+    kind: ClassVar[str] = "task"
+    corpus: ClassVar[str] = ""
+    """The corpus the texts come from; the report warns when an encoder was tuned on it."""
+    source: ClassVar[str] = ""
+    """The paper or the maker of the data."""
+
+    @property
+    def key(self) -> str:
+        """The task's name in records, tables and seeds. Unique within a suite."""
+        return self.name
+
+    @property
+    def prediction(self) -> Kind:
+        """Whether the label is a class or a real number."""
+        raise NotImplementedError
+
+    @property
+    def outputs(self) -> int:
+        """The size of the head: the number of classes, or 1."""
+        raise NotImplementedError
+
+    def load(self, data_dir: Path | None) -> Splits:
+        """Return the task's rows.
+
+        :param data_dir: the folder given with ``--data-dir``, for tasks that read files.
+        :raises UsageError: when the data is missing or unusable; the message names file, line and value.
+        """
+        raise NotImplementedError
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the metrics, the primary one first."""
+        return METRICS[self.prediction]
+
+    def targets(self, splits: Splits, labels: NDArray[Any]) -> NDArray[Any]:
+        """Return what the loss is computed against: classes as they are, scores standardised.
+
+        Scores are standardised by the training split's mean and standard deviation, so that the loss of a
+        constant prediction is 1 whatever the label's unit (see ``research`` on unequal loss scales in the docs).
+        Pearson and Spearman do not change under it.
+        """
+        if self.prediction == "classification":
+            return labels.astype(np.int64)
+        spread = float(splits.train.labels.std())
+        if spread == 0.0:
+            raise UsageError(f"task {self.key}: all training labels are equal; there is nothing to learn")
+        return ((labels - splits.train.labels.mean()) / spread).astype(np.float32)
+
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Return the mean loss of a batch, a scalar.
+
+        :param outputs: (B, :attr:`outputs`) the head's raw outputs.
+        :param targets: (B,) from :meth:`targets`.
+        """
+        from torch.nn import functional
+
+        if self.prediction == "classification":
+            return functional.cross_entropy(outputs, targets)
+        return functional.mse_loss(outputs.squeeze(-1), targets)

@@ -11,7 +11,16 @@ class UsageError(ValueError):
 
 
 class CellError(RuntimeError):
-    """A cell cannot go on. The message names the step and the task; the grid continues."""
+    """A cell cannot go on; the grid continues.
+
+    :param message: what happened, with step and task.
+    :param step: the optimizer step, counted from 1.
+    :param task: the key of the task.
+    """
+
+    def __init__(self, message: str, step: int | None = None, task: str | None = None) -> None:
+        super().__init__(message)
+        self.step, self.task = step, task
 
 
 class SolverError(ArithmeticError):

@@ -6,10 +6,12 @@ under its name. A plugin that cannot be imported is kept as :class:`Broken`, wit
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib
 import importlib.util
 import inspect
+import json
 import pkgutil
 import sys
 from collections.abc import Iterator
@@ -100,8 +102,25 @@ class Registry:
 
 
 def source_fingerprint(cls: type[Plugin]) -> str:
-    """SHA-256 of the file that defines a plugin: an edited method is another method, and its cells run again."""
-    return hashlib.sha256(Path(inspect.getfile(cls)).read_bytes()).hexdigest()
+    """SHA-256 of the code that defines a plugin: an edited method is another method, and its cells run again.
+
+    The syntax tree of the file without documentation is taken, so comments, layout and docstrings do not count. Empty
+    fields are left out, since Python versions differ in them.
+    """
+    def canonical(node: object) -> object:
+        if isinstance(node, ast.AST):
+            fields = {name: canonical(value) for name, value in ast.iter_fields(node) if value not in (None, [])}
+            return [type(node).__name__, fields]
+        if isinstance(node, list):
+            return [canonical(item) for item in node if not _is_documentation(item)]
+        return repr(node)
+
+    tree = ast.parse(Path(inspect.getfile(cls)).read_text(encoding="utf-8"))
+    return hashlib.sha256(json.dumps(canonical(tree), sort_keys=True).encode()).hexdigest()
+
+
+def _is_documentation(node: object) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def load_registry(plugin_files: tuple[str, ...] = ()) -> Registry:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mtlbench import seeds
 from mtlbench.errors import UsageError
 from mtlbench.plugin import Plugin
 
@@ -41,6 +42,13 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    def sample(self, limit: int | None, *purpose: str) -> Rows:
+        """Return ``limit`` rows in their order, the same ones for one purpose; all of them if there are no more."""
+        if limit is None or limit >= len(self):
+            return self
+        kept = np.sort(seeds.generator("sample", *purpose).permutation(len(self))[:limit])
+        return Rows([self.texts[index] for index in kept], self.labels[kept], self.skipped)
 
 
 @dataclass(frozen=True)
@@ -104,7 +112,7 @@ class Task(Plugin):
         """Return what the loss is computed against: classes as they are, scores standardised.
 
         Scores are standardised by the training split's mean and standard deviation, so that the loss of a
-        constant prediction is 1 whatever the label's unit (see ``research`` on unequal loss scales in the docs).
+        constant prediction is 1 whatever the label's unit.
         Pearson and Spearman do not change under it.
         """
         if self.prediction == "classification":

@@ -1,0 +1,76 @@
+"""GradNorm: learn loss weights that let all tasks train at similar rates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from mtlbench.method import Method, Observation, SharedParameters, Vector, gram_of
+
+BETA_1, BETA_2 = 0.9, 0.999  # Adam's usual constants
+EPSILON = 1e-30  # only against 0/0: Adam's usual 1e-8 would matter for tiny gradients
+
+
+@dataclass
+class GradNorm(Method):
+    """Gradient normalization for adaptive loss balancing.
+
+    With nᵢ = ‖∇_W wᵢLᵢ‖, rates r̃ᵢ = Lᵢ/Lᵢ(0) and rᵢ = r̃ᵢ / mean r̃, the weights descend (paper, equation 2)::
+
+        Σ |nᵢ − mean(n) · rᵢ^α|
+
+    the second term held constant, and are then renormalised to Σ wᵢ = K (paper, algorithm 1). W is the last shared
+    layer, as in the paper; ``parameters=shared`` takes all shared parameters. The network's step uses the weights
+    from before the update, and the heads descend the weighted loss, since the paper weights the loss itself.
+    Lᵢ(0) is the loss of the first step and stays so.
+
+    Deviations: the paper does not name the optimizer of w; Adam is used, whose step does not depend on the scale of
+    the gradients. Weights are kept at or above 10⁻³, where the paper lets them turn negative.
+    """
+
+    name = "gradnorm"
+    heads = "weighted"
+    source = "Chen et al., GradNorm: Gradient Normalization for Adaptive Loss Balancing, ICML 2018"
+
+    alpha: Annotated[float, Field(ge=0, description="strength of the pull to equal training rates")] = 1.5
+    lr: Annotated[float, Field(gt=0, description="learning rate of the task weights")] = 0.025
+    parameters_of: Annotated[
+        SharedParameters, Field(description="the parameters W whose gradient norms are balanced")
+    ] = "last_shared_layer"
+
+    steps: int = field(default=0, init=False)
+    task_weights: Vector | None = field(default=None, init=False)
+    first_losses: Vector | None = field(default=None, init=False)
+    first_moment: Vector | None = field(default=None, init=False)
+    second_moment: Vector | None = field(default=None, init=False)
+
+    @property
+    def gram_of(self) -> SharedParameters:
+        return self.parameters_of
+
+    def weights(self, seen: Observation) -> Vector:
+        norms = np.sqrt(np.clip(np.diagonal(gram_of(seen)), 0.0, None))
+        if self.task_weights is None or self.first_losses is None:
+            self.task_weights, self.first_losses = np.ones(seen.tasks), seen.losses.copy()
+            self.first_moment, self.second_moment = np.zeros(seen.tasks), np.zeros(seen.tasks)
+        used = self.task_weights
+        rates = seen.losses / np.where(self.first_losses > 0.0, self.first_losses, 1.0)
+        rates = rates / (rates.mean() or 1.0)
+        weighted = used * norms
+        target = weighted.mean() * np.clip(rates, 0.0, None) ** self.alpha
+        self.task_weights = self._descend(np.sign(weighted - target) * norms)
+        return used.copy()
+
+    def _descend(self, gradient: Vector) -> Vector:
+        """Return the weights after one step of Adam, renormalised to sum to K."""
+        assert self.task_weights is not None and self.first_moment is not None and self.second_moment is not None
+        self.steps += 1
+        self.first_moment = BETA_1 * self.first_moment + (1.0 - BETA_1) * gradient
+        self.second_moment = BETA_2 * self.second_moment + (1.0 - BETA_2) * gradient**2
+        mean = self.first_moment / (1.0 - BETA_1**self.steps)
+        spread = np.sqrt(self.second_moment / (1.0 - BETA_2**self.steps))
+        moved = np.maximum(self.task_weights - self.lr * mean / (spread + EPSILON), 1e-3)
+        return len(moved) * moved / moved.sum()

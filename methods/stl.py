@@ -1,0 +1,26 @@
+"""Single-task learning: one model per task, the reference of Δm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mtlbench.method import Method, Observation, Vector
+
+
+@dataclass
+class SingleTask(Method):
+    """Single-task baseline: one model per task, on the same schedule restricted to that task.
+
+    Every model starts from the same encoder and its task's own head, and sees the batches and the dropout masks
+    that the task has in the multi-task runs of the same seed, for the same number of optimizer steps.
+    """
+
+    name = "stl"
+    reads = "losses"
+    joint = False
+    source = "Vandenhende et al., Multi-Task Learning for Dense Prediction Tasks: A Survey, TPAMI 2021 (the measure Δm)"
+
+    def weights(self, seen: Observation) -> Vector:
+        return np.ones(seen.tasks)

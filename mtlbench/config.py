@@ -1,0 +1,32 @@
+"""Options from a TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from mtlbench.errors import UsageError, unknown
+
+
+def read_config(file: Path, options: Iterable[str]) -> dict[str, Any]:
+    """Read options by name, with ``-`` or ``_``; lists are joined by commas, as on the command line.
+
+    :raises UsageError: when the file is missing, not TOML, or has a key that is no option.
+    """
+    known = set(options)
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read config {file}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"config {file} is not TOML: {error}") from None
+    found = {}
+    for key, value in content.items():
+        name = key.replace("-", "_")
+        if name not in known:
+            raise unknown(f"key in config {file.name}:", key, (option.replace("_", "-") for option in known))
+        joined = isinstance(value, list) and name != "plugin"
+        found[name] = ",".join(str(item) for item in value) if joined else value
+    return found

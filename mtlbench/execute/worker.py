@@ -1,0 +1,105 @@
+"""What runs inside a cell's own process. Importing this module imports torch and all that a cell needs, once."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import time
+import traceback
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import sklearn.metrics  # noqa: F401  imported here so that the fork server has it ready
+import torch
+import transformers.models.bert.modeling_bert  # noqa: F401  the same
+
+from mtlbench.errors import CellError, UsageError
+from mtlbench.plan import Cell, Workload, make_cells
+from mtlbench.record import Record
+from mtlbench.registry import load_registry
+from mtlbench.store import Store
+from mtlbench.train import Outcome, train
+
+
+def run_cell(cell: Cell, record: Record, store: Store, connection: Connection) -> None:
+    """Train one cell and write its record, done or failed. Entry point of the process.
+
+    :param record: the header, see :func:`mtlbench.record.header`.
+    :param connection: gets ``("step", done, all)`` while training and ``("end", status, message)`` at the end.
+        When the other side is gone, so is the reason to go on: the write fails and the process ends.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    begun = time.perf_counter()
+    outcome = Outcome()
+    error: Exception | None = None
+    try:
+        _train(cell, outcome, connection)
+    except BrokenPipeError:
+        os._exit(1)
+    except Exception as caught:  # whatever a method or task does, its cell fails and the grid goes on
+        error = caught
+    save(record, outcome, store, time.perf_counter() - begun, error)
+    connection.send(("end", "failed" if error else "done", str(error or "")))
+    connection.close()
+
+
+def _train(cell: Cell, outcome: Outcome, connection: Connection) -> None:
+    prepare_process(cell.recipe.threads)
+    registry = load_registry(cell.plugin_files)
+    workload = Workload.load(
+        cell.suite, cell.recipe, registry, data_dir=cell.data_dir, plugin_files=cell.plugin_files
+    )
+    method = registry.method(cell.method)
+    if make_cells(workload, [method], [cell.seed])[0].key != cell.key:
+        raise CellError("the data, the model or the method's file changed since the grid was planned: run again")
+    train(workload, method, cell.seed, outcome, lambda done, total: connection.send(("step", done, total)))
+
+
+def prepare_process(threads: int) -> None:
+    """Make this process compute the same bits every time: fixed threads, deterministic kernels."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with it
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+
+
+def save(record: Record, outcome: Outcome, store: Store, seconds: float, error: Exception | None) -> None:
+    """Complete a record with what its cell left behind, and write it."""
+    files = {"history": ("jsonl", "".join(json.dumps(row) + "\n" for row in outcome.history).encode())}
+    record = {**record, "seconds": round(seconds, 3)}
+    if outcome.size:
+        record["encoder"] = {**record["encoder"], **outcome.size}
+        record["pairing"] = outcome.pairing
+    if error is None:
+        record |= {
+            "status": "done", "scores": outcome.scores, "cost": outcome.cost, "conflict": outcome.conflict,
+        }
+        files["predictions"] = ("parquet", _parquet(outcome))
+    else:
+        message = str(error) if isinstance(error, CellError | UsageError) else f"{type(error).__name__}: {error}"
+        record["error"] = {
+            "type": type(error).__name__,
+            "message": " ".join(message.split())[:500],
+            "step": getattr(error, "step", None),
+            "task": getattr(error, "task", None),
+        }
+        files["log"] = ("txt", "".join(traceback.format_exception(error)).encode())
+    store.save(record, files)
+
+
+def _parquet(outcome: Outcome) -> bytes:
+    """Return the raw outputs on the development rows: task, row number, output number, value."""
+    frames: list[Any] = []
+    for task, outputs in outcome.outputs.items():
+        rows, columns = np.indices(outputs.shape)
+        frames.append(pd.DataFrame({
+            "task": pd.Categorical([task] * outputs.size), "row": rows.ravel().astype("int32"),
+            "output": columns.ravel().astype("int16"), "value": outputs.ravel(),
+        }))
+    buffer = io.BytesIO()
+    pd.concat(frames).astype({"task": "category"}).to_parquet(buffer, index=False, compression="zstd")
+    return buffer.getvalue()

@@ -1,0 +1,36 @@
+"""Inner products of task gradients, and their weighted sum."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from mtlbench.method import Matrix
+
+BLOCK = 65_536
+"""Columns a block: K rows of it stay in cache, so the matrix is read from memory once."""
+
+
+def gram(rows: torch.Tensor, columns: Sequence[tuple[int, int]] | None = None) -> Matrix:
+    """Return the (K, K) Gram matrix of the rows of a (K, P) matrix, in float64 on the CPU.
+
+    Products within a block are in the rows' own precision, sums over blocks in float64.
+
+    :param columns: half-open ranges of columns to take, in place of all.
+    """
+    total = torch.zeros(len(rows), len(rows), dtype=torch.float64, device=rows.device)
+    for first, last in columns or [(0, rows.shape[1])]:
+        for start in range(first, last, BLOCK):
+            block = rows[:, start:min(start + BLOCK, last)]
+            total += (block @ block.T).double()
+    result: Matrix = total.cpu().numpy()
+    return (result + result.T) / 2.0  # matrix products need not come out symmetric to the last bit
+
+
+def cosines(gram_matrix: Matrix) -> Matrix:
+    """Return the (K, K) cosines between task gradients; NaN where a gradient is zero."""
+    norms = np.sqrt(np.diagonal(gram_matrix))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.clip(gram_matrix / np.outer(norms, norms), -1.0, 1.0)

@@ -1,0 +1,174 @@
+"""``mtlbench run``: resolve what was asked for, skip what is done, run the rest, and show how it goes."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+
+from mtlbench.errors import UsageError
+from mtlbench.method import Method
+from mtlbench.plan import Cell, Workload, make_cells, parse_seeds
+from mtlbench.plugin import split_specs
+from mtlbench.progress import Progress, console, duration
+from mtlbench.provenance import environment, usable_cores
+from mtlbench.record import describe_tasks, header
+from mtlbench.registry import Registry, load_registry
+from mtlbench.store import Scan, Store
+from mtlbench.suite import load_suite
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of ``mtlbench run``; ``None`` means the suite's own value.
+
+    :param changes: recipe fields that the command line sets.
+    """
+
+    suite: str
+    methods: str | None
+    seeds: str | None
+    data_dir: Path | None
+    results: Path
+    plugin_files: tuple[str, ...] = ()
+    jobs: int | None = None
+    force: bool = False
+    fail_fast: bool = False
+    dry_run: bool = False
+    changes: dict[str, Any] = field(default_factory=dict)
+
+
+def run_grid(request: Request) -> int:
+    """Run a grid and return the exit code: 0 when all its cells are done, 1 when one failed.
+
+    :raises UsageError: for anything wrong with the request, before the first cell starts.
+    """
+    registry = load_registry(request.plugin_files)
+    for broken in registry.broken:
+        console.print(f"[yellow]plugin {escape(broken.origin)} is not available: {escape(broken.error)}[/]")
+    workload, cells = _plan(request, registry)
+    store = Store(request.results)
+    found = store.scan()
+    done = set() if request.force else {key for key, status in found.status().items() if status == "done"}
+    todo = [cell for cell in cells if cell.key not in done]
+    jobs, note = _jobs(request.jobs, workload.recipe.threads)
+    _introduce(workload, cells, todo, jobs, note)
+    if request.dry_run:
+        _print_plan(cells, todo, found, jobs)
+        return 0
+    store.prepare()
+    for cell in todo:
+        if (kept := store.set_aside(cell)) is not None:
+            console.print(f"[yellow]damaged record set aside as {escape(str(kept))}[/]")
+    return _run(request, registry, workload, todo, store, jobs)
+
+
+def _plan(request: Request, registry: Registry) -> tuple[Workload, list[Cell]]:
+    suite = load_suite(request.suite)
+    specs = split_specs(request.methods) if request.methods is not None else list(suite.methods)
+    methods: dict[str, Method] = {made.spec: made for spec in specs for made in registry.expand_methods(spec)}
+    if not methods:
+        raise UsageError("give at least one method, such as --methods sum,pcgrad")
+    seeds = parse_seeds(request.seeds) if request.seeds is not None else list(range(suite.seeds))
+    changes = dict(request.changes)
+    if "tasks" in changes:
+        changes["tasks"] = tuple(split_specs(changes["tasks"]))
+    recipe = suite.recipe(changes)
+    _check_device(recipe.device)
+    if request.data_dir is not None and not request.data_dir.is_dir():
+        raise UsageError(f"data folder {request.data_dir} does not exist")
+    data_dir = request.data_dir.resolve() if request.data_dir is not None else None
+    plugin_files = tuple(str(Path(file).resolve()) for file in request.plugin_files)
+    workload = Workload.load(suite.name, recipe, registry, data_dir=data_dir, plugin_files=plugin_files)
+    return workload, make_cells(workload, list(methods.values()), seeds)
+
+
+def _check_device(device: str) -> None:
+    if device == "cpu":
+        return
+    import torch
+
+    try:
+        index = torch.device(device).index or 0
+    except RuntimeError:
+        raise UsageError(f"device '{device}' is not known; give cpu, cuda or cuda:N") from None
+    if not device.startswith("cuda") or index >= torch.cuda.device_count():
+        raise UsageError(f"device {device} is not available here ({torch.cuda.device_count()} CUDA devices); give cpu")
+
+
+def _jobs(wanted: int | None, threads: int) -> tuple[int, str]:
+    """Return how many cells run at a time, and a note where fewer than wanted."""
+    most = max(1, usable_cores() // threads)
+    if wanted is None or wanted == most:
+        return most, ""
+    if wanted < 1:
+        raise UsageError("jobs must be at least 1")
+    if wanted > most:
+        return most, f"--jobs {wanted} lowered to {most}: {threads} threads a cell on {usable_cores()} cores"
+    return wanted, ""
+
+
+def _introduce(workload: Workload, cells: Sequence[Cell], todo: Sequence[Cell], jobs: int, note: str) -> None:
+    recipe = workload.recipe
+    console.print(
+        f"[bold]suite {escape(workload.suite)}[/]: {len(cells)} cells, {len(cells) - len(todo)} done, {len(todo)} to run; "
+        f"{workload.steps} steps of {len(workload.tasks)} × {recipe.batch_size} rows; {jobs} jobs × {recipe.threads} threads"
+    )
+    console.print(f"model {escape(workload.files.title)}, SHA-256 {workload.files.fingerprint[:12]}")
+    for task, splits in zip(workload.tasks, workload.splits, strict=True):
+        skipped = splits.train.skipped + splits.dev.skipped
+        told = f"; {skipped} rows with missing fields skipped" if skipped else ""
+        console.print(f"task {escape(task.spec)}: {len(splits.train)} train, {len(splits.dev)} dev, "
+                      f"{escape(splits.source)}{told}", highlight=False)
+        if task.corpus in workload.files.tuned_on:
+            console.print(f"[yellow]the model was tuned on {task.corpus}: {escape(task.key)} scores are not comparable "
+                          "to those of other models[/]")
+    if note:
+        console.print(f"[yellow]{note}[/]")
+
+
+def _print_plan(cells: Sequence[Cell], todo: Sequence[Cell], found: Scan, jobs: int) -> None:
+    states = found.status()
+    waiting = {cell.key for cell in todo}
+    for cell in cells:
+        state = "done" if cell.key not in waiting else {"done": "run again", "failed": "failed, run again"}.get(
+            states.get(cell.key, ""), "to run"
+        )
+        console.print(f"{escape(cell.title)}: {state}", highlight=False)
+    groups = {cell.group for cell in cells}
+    past = [r["seconds"] for r in found.records if r["group"] in groups and r["status"] == "done"]
+    if past and todo:
+        console.print(f"estimated time: {duration(sum(past) / len(past) * len(todo) / min(jobs, len(todo)))}")
+
+
+def _run(
+    request: Request, registry: Registry, workload: Workload, todo: Sequence[Cell], store: Store, jobs: int
+) -> int:
+    if not todo:
+        console.print(f"nothing to do; see mtlbench report --results {escape(str(store.folder))}")
+        return 0
+    from mtlbench.execute.local import run_cells
+
+    tasks, where = describe_tasks(workload), environment()
+    begun = time.perf_counter()
+    counts: Counter[str] = Counter()
+    with Progress(len(todo), jobs) as progress:
+        def heard(event: Any) -> None:
+            counts[event.kind] += 1
+            progress.show(event)
+
+        well = run_cells(
+            todo, lambda cell: header(cell, workload, registry, tasks, where), store,
+            jobs=jobs, fail_fast=request.fail_fast, listener=heard,
+        )
+    left = len(todo) - counts["done"] - counts["failed"]
+    console.print(
+        f"{counts['done']} done, {counts['failed']} failed" + (f", {left} not started" if left else "")
+        + f" in {duration(time.perf_counter() - begun)}; see mtlbench report --results {escape(str(store.folder))}"
+    )
+    return 0 if well else 1

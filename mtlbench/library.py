@@ -1,0 +1,162 @@
+"""The methods as a library: on a matrix, on a Jacobian, and in anyone's own training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mtlbench.errors import UsageError
+from mtlbench.method import Method, Observation, Vector
+from mtlbench.registry import Registry, load_registry
+
+if TYPE_CHECKING:
+    import torch
+
+_METHODS_OF: Any = None
+"""Methods that :func:`backward` made from names, by the first shared parameter: weak, so they go with the model."""
+
+
+@cache
+def _registry() -> Registry:
+    return load_registry()
+
+
+def get_method(name: str, *, seed: int = 0, **parameters: Any) -> Method:
+    """Make a method by name; keep it across the steps of a run, since some methods have state.
+
+    :param name: a name, or a spec such as ``"cagrad[c=0.2]"``.
+    :param seed: seed of the method's private generator.
+    :param parameters: hyperparameters by name.
+    :raises UsageError: for an unknown name or parameter, or a value out of range.
+    """
+    made = _registry().method(name)
+    if parameters:
+        made = type(made).make({**made.parameters, **parameters})
+    made.reseed(seed)
+    return made
+
+
+def weights(
+    name: str | Method, gram: ArrayLike, *, losses: ArrayLike | None = None, seed: int = 0, **parameters: Any
+) -> Vector:
+    """Return the K weights that a method gives to K task gradients.
+
+    :param name: a method's name or spec, or a method that :func:`get_method` made (which keeps its state).
+    :param gram: (K, K) inner products of the task gradients.
+    :param losses: (K,) losses, for methods that read them; ones if not given.
+    :raises UsageError: for bad names, parameters, or a matrix that is not square, symmetric and finite.
+    """
+    matrix = np.asarray(gram, dtype=np.float64)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not len(matrix):
+        raise UsageError(f"gram must be a K × K matrix, not of shape {matrix.shape}")
+    if not np.isfinite(matrix).all() or not np.allclose(matrix, matrix.T, rtol=1e-6, atol=0.0):
+        raise UsageError("gram must be finite and symmetric")
+    values = np.ones(len(matrix)) if losses is None else np.asarray(losses, dtype=np.float64)
+    if values.shape != (len(matrix),) or not np.isfinite(values).all():
+        raise UsageError(f"losses must be {len(matrix)} finite numbers")
+    made = name if isinstance(name, Method) else get_method(name, seed=seed, **parameters)
+    return made.weights(Observation(values, (matrix + matrix.T) / 2.0))
+
+
+def aggregate(
+    name: str | Method, jacobian: ArrayLike, *, losses: ArrayLike | None = None, seed: int = 0, **parameters: Any
+) -> Vector:
+    """Return the update Σ wᵢ gᵢ, P numbers, of a (K, P) matrix of task gradients. Arguments as in :func:`weights`."""
+    rows = np.asarray(jacobian, dtype=np.float64)
+    if rows.ndim != 2:
+        raise UsageError(f"jacobian must be a K × P matrix, not of shape {rows.shape}")
+    return weights(name, rows @ rows.T, losses=losses, seed=seed, **parameters) @ rows
+
+
+def backward(
+    losses: Sequence[torch.Tensor],
+    method: str | Method,
+    shared: Sequence[torch.Tensor] | torch.nn.Module,
+    *,
+    last_shared_layer: Sequence[torch.Tensor] | torch.nn.Module | None = None,
+) -> Vector:
+    """Fill ``.grad``, in place of ``sum(losses).backward()``, and return the (K,) weights used.
+
+    Shared parameters get the method's update; every other parameter that a loss reaches (its head) gets that loss's
+    own gradient, weighted if the method's paper weights it. As with torch, gradients are added to what ``.grad`` has.
+
+    :param losses: K scalar losses, each with its graph; the graphs may overlap, and live as long as the losses do.
+    :param method: a :class:`Method` that you keep across steps, or a name; the state of a method given by name is
+        kept with the first shared parameter.
+    :param shared: the shared parameters, or the module that has them.
+    :param last_shared_layer: for GradNorm: the layer whose gradient norms it balances.
+    :raises UsageError: when there is no loss, no shared parameter, or a needed last shared layer is missing, or when two
+        losses reach a parameter that is not shared.
+    :raises NotFinite: when a loss or a gradient is not finite.
+    """
+    from mtlbench.gradients.loop import LoopEngine, TaskLoss
+
+    parameters = _parameters(shared)
+    if not parameters or not losses:
+        raise UsageError("backward needs at least one loss and one shared parameter that requires a gradient")
+    used = _method_of(parameters[0], method) if isinstance(method, str) else method
+    last = [] if last_shared_layer is None else _parameters(last_shared_layer)
+    if used.gram_of == "last_shared_layer" and not last:
+        raise UsageError(f"{used.name} balances the last shared layer: give last_shared_layer=, or parameters_of=shared")
+    heads = _heads(losses, parameters)
+    before = [(parameter, parameter.grad) for parameter in [*parameters, *(head for group in heads for head in group)]]
+    tasks = [TaskLoss(lambda loss=loss: loss, group) for loss, group in zip(losses, heads, strict=True)]  # type: ignore[misc]
+    step = LoopEngine(parameters, last).step(used, tasks, retain_graph=True)
+    for parameter, gradient in before:
+        if gradient is not None and parameter.grad is not None:
+            parameter.grad = parameter.grad + gradient
+    return step.weights
+
+
+def _parameters(of: Sequence[torch.Tensor] | torch.nn.Module) -> list[torch.Tensor]:
+    import torch
+
+    found = of.parameters() if isinstance(of, torch.nn.Module) else of
+    return [parameter for parameter in found if parameter.requires_grad]
+
+
+def _method_of(parameter: torch.Tensor, name: str) -> Method:
+    global _METHODS_OF
+    from torch.utils.weak import WeakIdKeyDictionary
+
+    if _METHODS_OF is None:
+        _METHODS_OF = WeakIdKeyDictionary()
+    kept: dict[str, Method] = _METHODS_OF.setdefault(parameter, {})
+    if name not in kept:
+        kept[name] = get_method(name)
+    return kept[name]
+
+
+def _heads(losses: Sequence[torch.Tensor], shared: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:
+    """Return the parameters that each loss reaches beyond the shared ones."""
+    owner = {id(parameter): -1 for parameter in shared}
+    heads: list[list[torch.Tensor]] = [[] for _ in losses]
+    for index, loss in enumerate(losses):
+        for leaf in _leaves(loss):
+            first = owner.setdefault(id(leaf), index)
+            if first == index:
+                heads[index].append(leaf)
+            elif first >= 0:
+                raise UsageError(
+                    f"losses {first} and {index} both reach a parameter of shape {tuple(leaf.shape)} that is not in "
+                    "shared: add it to shared"
+                )
+    return heads
+
+
+def _leaves(loss: torch.Tensor) -> list[torch.Tensor]:
+    """Return the leaf tensors that a loss's graph reaches."""
+    seen, found, stack = set(), [], [loss.grad_fn]
+    while stack:
+        node = stack.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            found.append(node.variable)
+        stack.extend(parent for parent, _ in node.next_functions)
+    return found

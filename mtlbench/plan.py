@@ -1,0 +1,140 @@
+"""From the command line to cells: each a frozen value with a key made of everything that decides its result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from mtlbench.encoder import Encoder, EncoderFiles
+from mtlbench.errors import UsageError
+from mtlbench.method import Method
+from mtlbench.registry import Registry, source_fingerprint
+from mtlbench.suite import Recipe
+from mtlbench.task import Splits, Task
+
+PROTOCOL = 1
+"""Raised by one whenever the arithmetic of a training run, or a default, changes: older cells are then not done."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What all cells of a grid share: recipe, tasks with their rows, encoder files."""
+
+    suite: str
+    recipe: Recipe
+    data_dir: Path | None
+    plugin_files: tuple[str, ...]
+    tasks: tuple[Task, ...]
+    splits: tuple[Splits, ...]
+    encoder: Encoder
+    files: EncoderFiles
+
+    @classmethod
+    def load(
+        cls, suite: str, recipe: Recipe, registry: Registry, *, data_dir: Path | None = None,
+        plugin_files: tuple[str, ...] = (),
+    ) -> Workload:
+        """Load the rows, find the encoder, and turn epochs into steps.
+
+        :raises UsageError: when a task, its data or the encoder is not there or not usable.
+        """
+        tasks = tuple(registry.task(spec) for spec in recipe.tasks)
+        keys = [task.key for task in tasks]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise UsageError(f"task {key} is named twice; each task of a suite needs a name of its own")
+        encoder = Encoder.parse(recipe.model)
+        files = encoder.locate()
+        splits = tuple(_limited(task.load(data_dir), recipe.dev_limit, task.key) for task in tasks)
+        if recipe.epochs is not None:
+            largest = max(len(split.train) for split in splits)
+            steps = recipe.epochs * -(-largest // recipe.batch_size)
+            recipe = recipe.model_copy(update={"steps": steps, "epochs": None})
+        return cls(suite, recipe, data_dir, plugin_files, tasks, splits, encoder, files)
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps a cell."""
+        assert self.recipe.steps is not None  # load() turned epochs into steps
+        return self.recipe.steps
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the results of every cell of this grid, as plain data.
+
+        Values equal to their defaults are left out, so that a recipe field added later leaves older cells done.
+        """
+        settings = self.encoder.parameters.items() - Encoder("").parameters.items()
+        return {
+            "protocol": PROTOCOL,
+            "recipe": self.recipe.model_dump(mode="json", exclude_defaults=True, exclude={"model"}),
+            "tasks": [
+                {"name": task.name, "parameters": task.parameters, "data": splits.fingerprint}
+                for task, splits in zip(self.tasks, self.splits, strict=True)
+            ],
+            "encoder": {**dict(settings), "origin": self.files.fingerprint},
+        }
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training run: a method with its parameters and a seed, on a workload."""
+
+    method: str
+    seed: int
+    suite: str
+    recipe: Recipe
+    group: str
+    key: str
+    data_dir: Path | None = field(default=None, compare=False)
+    plugin_files: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def title(self) -> str:
+        """Method and seed, for people."""
+        return f"{self.method} seed {self.seed}"
+
+
+def make_cells(workload: Workload, methods: Sequence[Method], seeds: Sequence[int]) -> list[Cell]:
+    """Return the grid methods × seeds, seed by seed, so that a stopped grid has complete comparisons."""
+    identity = workload.identity()
+    group = fingerprint(identity)
+    return [
+        Cell(
+            method.spec, seed, workload.suite, workload.recipe, group,
+            fingerprint({"group": group, "seed": seed, "method": method.name, "parameters": method.parameters,
+                         "source": source_fingerprint(type(method))}),
+            workload.data_dir, workload.plugin_files,
+        )
+        for seed in seeds
+        for method in methods
+    ]
+
+
+def _limited(splits: Splits, limit: int | None, task: str) -> Splits:
+    return replace(splits, dev=splits.dev.sample(limit, "development rows", task))
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Read ``5`` as the seeds 0 … 4, and ``0,3,7`` (or ``7,``) as just these.
+
+    :raises UsageError: when they are not whole numbers from 0 up, or there is none.
+    """
+    pieces = [piece.strip() for piece in text.split(",") if piece.strip()]
+    if not pieces or not all(piece.isascii() and piece.isdigit() for piece in pieces):
+        raise UsageError(f"seeds must be a number (5 means 0 to 4) or a list such as 0,3,7, not '{text}'")
+    numbers = [int(piece) for piece in pieces]
+    if "," in text:
+        return sorted(set(numbers))
+    if numbers[0] < 1:
+        raise UsageError("seeds must be at least 1")
+    return list(range(numbers[0]))
+
+
+def fingerprint(data: Any) -> str:
+    """SHA-256 of plain data's canonical JSON."""
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,80 @@
+"""What a person sees while a grid runs: a bar on a terminal, plain lines in a pipe."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress as Bar, TextColumn
+
+if TYPE_CHECKING:
+    from mtlbench.execute.local import Event
+    from mtlbench.plan import Cell
+
+console = Console(stderr=True, soft_wrap=True, highlight=False)
+"""Messages go to standard error; standard output is for results."""
+
+
+class Progress:
+    """Shows done/total, failures and time left.
+
+    :param cells: how many cells are to run.
+    :param jobs: how many run at a time.
+    """
+
+    def __init__(self, cells: int, jobs: int) -> None:
+        self._cells, self._jobs = cells, jobs
+        self._done = self._failed = 0
+        self._begun = time.perf_counter()
+        self._share: dict[Cell, float] = {}
+        self._bar = Bar(
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[told]}"), console=console,
+            disable=not console.is_terminal,
+        )
+        self._line = self._bar.add_task("cells", total=float(cells), told="")
+
+    def __enter__(self) -> Progress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self._bar.stop()
+
+    def show(self, event: Event) -> None:
+        """Show one event of the executor."""
+        if event.kind == "step":
+            self._share[event.cell] = event.done / event.total
+        elif event.kind in ("done", "failed"):
+            self._share.pop(event.cell, None)
+            self._done += event.kind == "done"
+            self._failed += event.kind == "failed"
+        self._bar.update(self._line, completed=self._finished, told=self._told())
+        if event.kind == "failed":
+            console.print(f"[red]failed[/] {escape(event.cell.title)}: {escape(event.message)}")
+        elif event.kind == "done" and not console.is_terminal:
+            console.print(f"{escape(event.cell.title)} done; {self._told()}")
+
+    @property
+    def _finished(self) -> float:
+        """Cells finished, with the parts of those that run."""
+        return self._done + self._failed + sum(self._share.values())
+
+    def _told(self) -> str:
+        text = f"{self._done}/{self._cells} done, {self._failed} failed"
+        if self._finished > 0.0:
+            spent = time.perf_counter() - self._begun
+            text += f", {duration(spent * (self._cells - self._finished) / self._finished)} left"
+        return text
+
+
+def duration(seconds: float) -> str:
+    """Return a time for people: ``42 s``, ``3:20 min``, ``2:05 h``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02d} min"
+    return f"{whole // 3600}:{whole % 3600 // 60:02d} h"

@@ -1,0 +1,159 @@
+"""Records on disk: one small JSON file per cell is the truth; its history and predictions lie beside it.
+
+``RESULTS/SUITE/METHOD/seed-S-KEY.json``. Side files are written first, under names that hold their own hash, and the
+record last, under a temporary name that is renamed: at any moment a reader sees the old record, whole, or the new one.
+Folders merge by copying.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mtlbench.errors import UsageError
+from mtlbench.plan import Cell, fingerprint
+from mtlbench.record import SCHEMA, Record
+
+TEMPORARY = ".writing-"
+STALE_SECONDS = 3600.0
+
+
+@dataclass
+class Scan:
+    """Every record of a folder, and each file that is not one, with the reason."""
+
+    records: list[Record] = field(default_factory=list)
+    damaged: list[tuple[str, str]] = field(default_factory=list)
+
+    def status(self) -> dict[str, str]:
+        """Return key → ``"done"`` or ``"failed"``."""
+        return {record["key"]: record["status"] for record in self.records}
+
+
+class Store:
+    """A results folder.
+
+    :param folder: made when the first record is written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def prepare(self) -> None:
+        """Make the folder, and clear what a killed run left half written.
+
+        :raises UsageError: when the folder cannot be written to.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            probe = self.folder / f"{TEMPORARY}{os.getpid()}"
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            raise UsageError(f"cannot write to results folder {self.folder}: {error.strerror}; give --results FOLDER") from None
+        for leftover in self.folder.rglob(f"{TEMPORARY}*"):
+            if time.time() - leftover.stat().st_mtime > STALE_SECONDS:  # a younger one may be another run's
+                leftover.unlink(missing_ok=True)
+
+    def path_of(self, record: Record) -> Path:
+        """Return where a record lies."""
+        slug = re.sub(r"[^A-Za-z0-9._=,+-]+", "_", record["method"]["spec"]).strip("_")
+        suite = re.sub(r"[^A-Za-z0-9._-]+", "_", record["suite"])
+        return self.folder / suite / slug / f"seed-{record['seed']}-{record['key'][:12]}.json"
+
+    def save(self, record: Record, side_files: dict[str, tuple[str, bytes]]) -> Path:
+        """Write a record and its side files; replace an older record of the same cell.
+
+        :param side_files: what it is → (file ending, content), such as ``{"history": ("jsonl", b"...")}``.
+        """
+        path = self.path_of(record)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        record = {**record, "files": {}}
+        for what, (ending, content) in side_files.items():
+            digest = hashlib.sha256(content).hexdigest()
+            name = f"{path.stem}.{digest[:8]}.{what}.{ending}"
+            _write(path.parent / name, content)
+            record["files"][what] = {"name": name, "bytes": len(content), "sha256": digest}
+        record.pop("checksum", None)
+        record["checksum"] = fingerprint(record)
+        _write(path, json.dumps(record, indent=1, sort_keys=True, allow_nan=False).encode() + b"\n")
+        current = {entry["name"] for entry in record["files"].values()}
+        for old in path.parent.glob(f"{path.stem}.*"):
+            if old != path and old.name not in current and not old.name.endswith(".damaged"):
+                old.unlink(missing_ok=True)
+        return path
+
+    def scan(self) -> Scan:
+        """Read every record. What cannot be read is named, with the reason, and left where it is."""
+        found = Scan()
+        for path in sorted(self.folder.glob("*/*/*.json")):
+            if path.name.startswith(TEMPORARY):
+                continue
+            try:
+                found.records.append(read_record(path))
+            except (OSError, ValueError) as error:
+                found.damaged.append((str(path), str(error)))
+        return found
+
+    def set_aside(self, cell: Cell) -> Path | None:
+        """Rename a damaged record of a cell that is about to run again, so that nothing is overwritten."""
+        for path in self.folder.glob(f"*/*/seed-{cell.seed}-{cell.key[:12]}.json"):
+            try:
+                read_record(path)
+            except ValueError:
+                kept = path.with_name(f"{path.name}.damaged")
+                path.rename(kept)
+                return kept
+        return None
+
+
+def read_record(path: Path) -> Record:
+    """Read one record.
+
+    :raises ValueError: when it is not JSON, of another schema, changed since it was written, or lacks a side file.
+    """
+    try:
+        record = json.loads(path.read_bytes())
+    except ValueError:
+        raise ValueError("not JSON: cut off or overwritten") from None
+    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+        found = record.get("schema") if isinstance(record, dict) else None
+        raise ValueError(f"record schema {found}; this mtlbench reads schema {SCHEMA}")
+    content = {name: value for name, value in record.items() if name != "checksum"}
+    if record.get("checksum") != fingerprint(content):
+        raise ValueError("its checksum does not fit: changed since it was written")
+    for what, entry in record["files"].items():
+        beside = path.parent / entry["name"]
+        if not beside.is_file() or beside.stat().st_size != entry["bytes"]:
+            raise ValueError(f"its {what} file {entry['name']} is missing or cut off")
+    record["path"] = str(path)
+    return record
+
+
+def read_history(record: Record) -> Iterator[dict[str, Any]]:
+    """Yield a record's history, one object per step or evaluation."""
+    path = Path(record["path"]).parent / record["files"]["history"]["name"]
+    for line in path.read_text(encoding="utf-8").splitlines():
+        yield json.loads(line)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file so that it appears whole or not at all, also after a power cut."""
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
+    with temporary.open("wb") as handle:
+        handle.write(content)
+        handle.flush()
+        os.fsync(handle.fileno())
+    os.replace(temporary, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,219 @@
+"""One cell → its outcome: trains one shared model, or one model per task for the single-task baseline."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mtlbench import seeds
+from mtlbench.cost import PeakMemory, summarize_cost
+from mtlbench.data import TaskData, Tokenizer
+from mtlbench.errors import CellError
+from mtlbench.gradients.gram import cosines
+from mtlbench.gradients.loop import LoopEngine, NotFinite, Step, TaskLoss
+from mtlbench.method import Method
+from mtlbench.metrics import score
+from mtlbench.model import MultiTaskModel, state_fingerprint
+from mtlbench.plan import Workload
+
+Scores = dict[str, dict[str, float]]
+Listener = Callable[[int, int], None]
+"""Called after every optimizer step with the steps done and the steps in all."""
+
+WARM_UP = 0.1
+"""Share of the steps over which a linear schedule rises."""
+
+
+@dataclass
+class Outcome:
+    """What training left behind.
+
+    :param history: one object per step and per evaluation, in order.
+    :param outputs: task → (N, outputs) raw head outputs on the development rows after the last step.
+    """
+
+    scores: Scores = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    outputs: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    pairing: dict[str, Any] = field(default_factory=lambda: {"heads": {}, "schedule": {}, "dropout": {}})
+    cost: dict[str, float | int | None] = field(default_factory=dict)
+    conflict: dict[str, float] | None = None
+    size: dict[str, int] = field(default_factory=dict)
+
+
+def train(workload: Workload, method: Method, seed: int, outcome: Outcome, listener: Listener) -> None:
+    """Train a method on a workload, filling ``outcome`` as it goes: what a failed cell got to is kept.
+
+    :raises CellError: when a loss or gradient stops being finite; it names step and task.
+    """
+    recipe = workload.recipe
+    tokenizer = Tokenizer(workload.encoder, workload.files, recipe.max_length)
+    data = [
+        TaskData.prepare(
+            task, splits, tokenizer, seed=seed, batch_size=recipe.batch_size, steps=workload.steps, device=recipe.device
+        )
+        for task, splits in zip(workload.tasks, workload.splits, strict=True)
+    ]
+    method.reseed(seed)
+    groups = [data] if method.joint else [[one] for one in data]
+    costs = []
+    for number, group in enumerate(groups):
+        def heard(done: int, before: int = number * workload.steps) -> None:
+            listener(before + done, len(groups) * workload.steps)
+
+        costs.append(_train_model(workload, method, seed, group, outcome, heard))
+    outcome.cost = summarize_cost(costs)
+    outcome.history = _merged(outcome.history)
+    found = [value for row in outcome.history for value in row.get("cosines", {}).values() if value is not None]
+    if found:
+        outcome.conflict = {"share": float(np.mean(np.array(found) < 0.0)), "mean_cosine": float(np.mean(found))}
+
+
+def _train_model(
+    workload: Workload, method: Method, seed: int, data: Sequence[TaskData], outcome: Outcome,
+    listener: Callable[[int], None],
+) -> dict[str, Any]:
+    """Train one model on some tasks; return its step times and peak memory."""
+    recipe, steps, device = workload.recipe, workload.steps, workload.recipe.device
+    model = MultiTaskModel(workload.encoder, workload.files, [one.task for one in data], seed).to(device).train()
+    _fingerprint_pairing(model, data, seed, device, outcome)
+    engine = LoopEngine(model.shared, model.last_shared_layer)
+    optimizer, schedule = _optimizer(model, workload)
+    evaluate_after = {round(steps * part / recipe.evaluations) for part in range(1, recipe.evaluations + 1)} - {0}
+    memory, peak, seconds, elapsed = PeakMemory(device), None, [], 0.0
+    for step in range(steps):
+        measure = (step + 1) % recipe.measure_every == 0
+        if measure and peak is None:
+            peak = memory.read()  # before the first measurement, whose buffer a method may not need
+        losses = [_task_loss(model, one, seed, step, device) for one in data]
+        begun = time.perf_counter()
+        try:
+            taken = engine.step(method, losses, measure=measure)
+        except NotFinite as error:
+            task = data[error.task].task.key
+            raise CellError(f"step {step + 1}: the {error.what} of task {task} is {error.value}", step + 1, task) from None
+        optimizer.step()
+        schedule.step()
+        if device != "cpu":
+            torch.cuda.synchronize(device)
+        spent = time.perf_counter() - begun
+        elapsed += spent
+        if not measure and step > 0:  # the first step also pays for warming up
+            seconds.append(spent)
+        outcome.history.append(_step_row(step + 1, taken, [one.task.key for one in data], spent))
+        if step + 1 in evaluate_after:
+            if peak is None:
+                peak = memory.read()
+            scores = _evaluate(model, data, device, outcome)
+            outcome.history.append({"step": step + 1, "scores": scores, "elapsed": elapsed})
+        listener(step + 1)
+    outcome.scores.update(scores)
+    return {"seconds": seconds, "peak_memory_bytes": peak}
+
+
+def _task_loss(model: MultiTaskModel, data: TaskData, seed: int, step: int, device: str) -> TaskLoss:
+    texts, targets = data.batch(step, device)
+
+    def forward() -> torch.Tensor:
+        with dropout_seed(seed, step, data.task.key, device):
+            return data.task.loss(model(data.task.key, texts), targets)
+
+    return TaskLoss(forward, list(model.heads[data.task.key].parameters()))
+
+
+@contextmanager
+def dropout_seed(seed: int, step: int, task: str, device: str) -> Iterator[None]:
+    """Draw dropout masks from a seed that depends on run seed, step and task alone, and leave no trace.
+
+    torch's dropout has no generator argument, so the global one is borrowed and given back as it was.
+    """
+    with torch.random.fork_rng(devices=[] if device == "cpu" else [torch.device(device)]):
+        torch.manual_seed(seeds.derive(seed, "dropout", step, task))
+        yield
+
+
+def _fingerprint_pairing(
+    model: MultiTaskModel, data: Sequence[TaskData], seed: int, device: str, outcome: Outcome
+) -> None:
+    """Record hashes of what must be equal between methods: initial weights, schedules, and a dropout probe."""
+    outcome.pairing["shared"] = state_fingerprint([*model.encoder.parameters(), *model.last_shared_layer])
+    outcome.size = {
+        "parameters": sum(parameter.numel() for parameter in [*model.encoder.parameters(), *model.last_shared_layer]),
+        "trainable": sum(parameter.numel() for parameter in model.shared),
+    }
+    for one in data:
+        key = one.task.key
+        outcome.pairing["heads"][key] = state_fingerprint(model.heads[key].parameters())
+        outcome.pairing["schedule"][key] = one.schedule_fingerprint
+        with torch.no_grad(), dropout_seed(seed, 0, key, device):
+            outcome.pairing["dropout"][key] = state_fingerprint([model.features(one.batch(0, device)[0])])
+
+
+def _optimizer(model: MultiTaskModel, workload: Workload) -> tuple[torch.optim.Optimizer, Any]:
+    recipe, steps = workload.recipe, workload.steps
+    trained = [*model.shared, *model.heads.parameters()]
+    groups = [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=recipe.lr, fused=True)
+    rise = max(1.0, WARM_UP * steps)
+
+    def factor(step: int) -> float:
+        if recipe.lr_schedule == "constant":
+            return 1.0
+        return min((step + 1) / rise, (steps - step) / max(1.0, steps - rise))
+
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+
+def _evaluate(model: MultiTaskModel, data: Sequence[TaskData], device: str, outcome: Outcome) -> Scores:
+    """Score every task on its development rows; keep the raw outputs."""
+    model.eval()
+    scores: Scores = {}
+    with torch.inference_mode():
+        for one in data:
+            outputs = np.empty((len(one.dev), one.task.outputs), dtype=np.float32)
+            for chosen, texts in one.dev_batches(device):
+                outputs[chosen] = model(one.task.key, texts).float().cpu().numpy()
+            scores[one.task.key] = score(one.task.prediction, outputs, one.dev.labels)
+            outcome.outputs[one.task.key] = outputs
+    model.train()
+    return scores
+
+
+def _step_row(step: int, taken: Step, keys: Sequence[str], seconds: float) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "step": step,
+        "losses": dict(zip(keys, taken.losses.tolist(), strict=True)),
+        "weights": dict(zip(keys, taken.weights.tolist(), strict=True)),
+        "seconds": seconds,
+    }
+    if taken.gram is not None:
+        row["norms"] = dict(zip(keys, np.sqrt(np.diagonal(taken.gram)).tolist(), strict=True))
+        between = cosines(taken.gram)
+        row["cosines"] = {
+            f"{keys[i]}|{keys[j]}": float(between[i, j]) if np.isfinite(between[i, j]) else None
+            for i in range(len(keys)) for j in range(i + 1, len(keys))
+        }
+    return row
+
+
+def _merged(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Join the histories of single-task models into one of the same form: rows of one step become one."""
+    rows: dict[tuple[int, bool], dict[str, Any]] = {}
+    for row in history:
+        kept = rows.setdefault((row["step"], "scores" in row), {"step": row["step"]})
+        for name, value in row.items():
+            if isinstance(value, dict):
+                kept.setdefault(name, {}).update(value)
+            elif name != "step":
+                kept[name] = kept.get(name, 0.0) + value
+    return [rows[place] for place in sorted(rows)]

@@ -1,0 +1,35 @@
+"""SST-5: the sentiment of one sentence, in five classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mtlbench.corpora import Corpus
+from mtlbench.task import Splits, Task
+
+SST = Corpus(
+    files=("ids-sst-train.csv", "ids-sst-dev.csv"),
+    file_columns=("sentence", "sentiment"),
+    hub=("SetFit/sst5",),
+    hub_columns=("text", "label"),
+    classes=5,
+)
+
+
+@dataclass
+class SST5(Task):
+    """Sentiment of a sentence from a film review: 0 (very negative) to 4 (very positive).
+
+    8,544 training and 1,101 development sentences: the official splits, the same on the hub and in the CS224N
+    files. Phrases below the sentence are not used.
+    """
+
+    name = "sst5"
+    corpus = "sst"
+    source = "Socher et al., Recursive Deep Models for Semantic Compositionality Over a Sentiment Treebank, EMNLP 2013"
+    prediction = "classification"
+    outputs = 5
+
+    def load(self, data_dir: Path | None) -> Splits:
+        return SST.load(data_dir)

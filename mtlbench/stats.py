@@ -13,7 +13,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, stats
+from scipy import special, stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
@@ -146,7 +146,7 @@ def sign_flip(differences: Vector) -> float | None:
     left, right = np.sort(_signed_sums(d[:half])), np.sort(_signed_sums(d[half:]))
     observed = abs(d.sum()) - NOISE * np.abs(d).sum()  # ties must count as ties after rounding
     upper = int((len(left) - np.searchsorted(left, observed - right)).sum())
-    return min(1.0, 2 * upper / 2 ** len(d))  # by symmetry the lower tail is as large
+    return min(1.0, upper / 2.0 ** (len(d) - 1))  # by symmetry the lower tail is as large
 
 
 def correlation(a: Vector, b: Vector) -> float | None:
@@ -170,14 +170,16 @@ def holm(ps: Sequence[float | None]) -> list[float | None]:
 
 @cache
 def detectable_effect(n: int, alpha: float) -> float:
-    """Return the |mean(d)| / SD(d) that a two-sided paired t test at level alpha finds with 80 % power from n ≥ 2 pairs.
+    """Return the |mean(d)| / SD(d) that a two-sided paired t test at level alpha finds with 80 % power, n ≥ 2 pairs.
 
-    Solved on the upper tail of the noncentral t alone; the other tail adds nothing visible at this power. (statsmodels'
-    ``TTestPower`` adds the lower tail, which scipy's ``nct`` cannot compute at few degrees of freedom: it answers
-    8.85 for n = 3, α = .05/9, where simulation and this function give 9.82.)
+    On the upper tail of the noncentral t; the other one adds nothing visible at this power. (statsmodels'
+    ``TTestPower`` adds it, and scipy's ``nct`` fails there at few degrees of freedom: the answer is 8.85 for n = 3,
+    α = .05/9, where simulation and this function give 9.82.)
+
+    :param alpha: between .0001 and .5; n = 2 does not converge far below.
     """
-    critical = stats.t.isf(alpha / 2, n - 1)
-    return float(optimize.brentq(lambda d: stats.nct.sf(critical, n - 1, d * math.sqrt(n)) - POWER, 0.0, 1e6))
+    noncentrality = special.nctdtrinc(n - 1, 1.0 - POWER, stats.t.isf(alpha / 2, n - 1))
+    return float(noncentrality) / math.sqrt(n)
 
 
 def delta_m(scores: Vector, single_task: Vector) -> Vector | None:

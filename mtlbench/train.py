@@ -107,7 +107,7 @@ def _train_model(
         elapsed += spent
         if not measure and step > 0:  # the first step also pays for warming up
             seconds.append(spent)
-        outcome.history.append(_step_row(step + 1, taken, [one.task.key for one in data], spent))
+        outcome.history.append(_step_row(step + 1, taken, [one.task.key for one in data], spent, measure))
         if step + 1 in evaluate_after:
             if peak is None:
                 peak = memory.read()
@@ -189,14 +189,14 @@ def _evaluate(model: MultiTaskModel, data: Sequence[TaskData], device: str, outc
     return scores
 
 
-def _step_row(step: int, taken: Step, keys: Sequence[str], seconds: float) -> dict[str, Any]:
+def _step_row(step: int, taken: Step, keys: Sequence[str], seconds: float, measure: bool) -> dict[str, Any]:
     row: dict[str, Any] = {
         "step": step,
         "losses": dict(zip(keys, taken.losses.tolist(), strict=True)),
         "weights": dict(zip(keys, taken.weights.tolist(), strict=True)),
         "seconds": seconds,
     }
-    if taken.gram is not None:
+    if measure and taken.gram is not None:  # at the same steps for every method, so that summaries compare
         row["norms"] = dict(zip(keys, np.sqrt(np.diagonal(taken.gram)).tolist(), strict=True))
         between = cosines(taken.gram)
         row["cosines"] = {

@@ -1,0 +1,47 @@
+# make run: install and run the main job.  make test: install and test.  Both need Python >= 3.11 and a package index.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DATA ?= data/cs224n
+
+.PHONY: run test test-slow lint install reference clean
+
+run: $(VENV)/.installed
+	$(BIN)/mtlbench run --methods stl,sum,pcgrad --seeds 3
+	$(BIN)/mtlbench report
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -q
+
+test-slow: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -q -m slow
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+install: $(VENV)/.installed
+
+# The committed reference results. DATA is a folder with the CS224N files; cells that are done are skipped.
+reference: $(VENV)/.installed
+	$(BIN)/mtlbench run --suite cs224n-small --methods stl,sum,pcgrad,gradnorm,mgda,cagrad --seeds 3 \
+	  --data-dir $(DATA) --results results/reference
+	$(BIN)/mtlbench report --results results/reference --format markdown --output results/reference/report.md
+	$(BIN)/mtlbench report --results results/reference --format html --output results/reference/report.html
+	$(BIN)/mtlbench report --results results/reference --format json --output results/reference/report.json
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# torch first: it is the large one, and the pin must decide which build is taken
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[offline]'
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[offline,test,lint]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,166 @@
+"""``mtlbench list``, ``info`` and ``status``: what there is, what it does, and how far a folder has come."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from mtlbench.errors import UsageError, unknown
+from mtlbench.method import Method
+from mtlbench.plugin import Plugin, describe_parameters
+from mtlbench.registry import Registry, load_registry
+from mtlbench.suite import Suite, load_suite, packaged_suites
+
+KINDS = ("methods", "tasks", "suites")
+
+
+def print_list(what: str, plugin_files: tuple[str, ...], *, as_json: bool) -> None:
+    """Print every method, task or suite with one line about it.
+
+    :raises UsageError: when ``what`` is none of these.
+    """
+    if what not in KINDS:
+        raise unknown("list:", what, KINDS)
+    registry = load_registry(plugin_files)
+    entries = _entries(what, registry)
+    if as_json:
+        _print_json(entries)
+    else:
+        console = _console()
+        for entry in entries:
+            console.print(f"[bold]{escape(entry['name'])}[/]{' ' * (14 - len(entry['name']))}{escape(entry['summary'])}")
+    if what != "suites":
+        for broken in registry.broken:
+            Console(stderr=True, soft_wrap=True).print(f"not available: {escape(broken.origin)}: {escape(broken.error)}")
+
+
+def _entries(what: str, registry: Registry) -> list[dict[str, Any]]:
+    if what == "suites":
+        return [_suite_entry(load_suite(name)) for name in packaged_suites()]
+    table: dict[str, type[Plugin]] = {**(registry.methods if what == "methods" else registry.tasks)}
+    return [_plugin_entry(table[name], registry) for name in sorted(table)]
+
+
+def _plugin_entry(cls: type[Plugin], registry: Registry) -> dict[str, Any]:
+    entry = {
+        "name": cls.name,
+        "kind": cls.kind,
+        "summary": cls.summary(),
+        "parameters": describe_parameters(cls),
+        "source": getattr(cls, "source", ""),
+        "origin": registry.origins[cls],
+    }
+    if issubclass(cls, Method):
+        entry |= {"reads": cls.reads, "heads": cls.heads, "joint": cls.joint}
+    return entry
+
+
+def _suite_entry(suite: Suite) -> dict[str, Any]:
+    return {"name": suite.name, "kind": "suite", "summary": suite.description, **suite.model_dump(mode="json")}
+
+
+def print_info(name: str, plugin_files: tuple[str, ...], *, as_json: bool) -> None:
+    """Print all about one method, task or suite.
+
+    :raises UsageError: for a name that is none of them.
+    """
+    registry = load_registry(plugin_files)
+    cls: type[Plugin] | None = registry.methods.get(name) or registry.tasks.get(name)
+    if cls is not None:
+        _print_json(_plugin_entry(cls, registry)) if as_json else _print_plugin(cls, registry)
+    elif name in packaged_suites() or name.endswith(".toml"):
+        entry = _suite_entry(load_suite(name))
+        _print_json(entry) if as_json else _print_suite(entry)
+    else:
+        raise unknown("name", name, [*registry.methods, *registry.tasks, *packaged_suites()])
+
+
+def _print_plugin(cls: type[Plugin], registry: Registry) -> None:
+    console = _console()
+    entry = _plugin_entry(cls, registry)
+    console.print(f"[bold]{escape(cls.name)}[/] ({cls.kind}, {escape(entry['origin'])})\n")
+    console.print(escape(inspect.getdoc(cls) or ""))
+    if entry["source"]:
+        console.print(f"\nSource: {escape(entry['source'])}")
+    if issubclass(cls, Method):
+        told = {"losses": "the losses", "gram": "the inner products of the task gradients"}
+        console.print(f"Reads: {told[cls.reads]}. Task heads: {cls.heads} gradient.")
+    for parameter in entry["parameters"]:
+        default = "required" if parameter["required"] else f"default {json.dumps(parameter['default'])}"
+        console.print(f"\n  {parameter['name']}  {escape(_range(parameter['schema']))}  ({escape(default)})")
+        if parameter["description"]:
+            console.print(f"      {escape(parameter['description'])}")
+
+
+def _range(schema: dict[str, Any]) -> str:
+    """Return a parameter's type and range for people: ``number, >= 0, < 1``."""
+    if "anyOf" in schema:
+        return " or ".join(_range(option) for option in schema["anyOf"])
+    if "enum" in schema:
+        return " | ".join(str(value) for value in schema["enum"])
+    signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+    bounds = [f"{sign} {schema[key]:g}" for key, sign in signs.items() if key in schema]
+    return ", ".join([str(schema.get("type", schema.get("const", "any"))), *bounds])
+
+
+def _print_suite(entry: dict[str, Any]) -> None:
+    console = _console()
+    console.print(f"[bold]{escape(entry['name'])}[/] (suite)\n\n{escape(entry['description'])}\n")
+    for key, value in entry.items():
+        if key not in ("name", "kind", "summary", "description") and value is not None:
+            shown = ", ".join(str(item) for item in value) if isinstance(value, list) else value
+            console.print(f"  {key:14} {escape(str(shown))}")
+
+
+def print_status(results: Path, *, as_json: bool) -> None:
+    """Print, for every suite and method of a results folder, which seeds are done, failed or missing.
+
+    :raises UsageError: when the folder does not exist.
+    """
+    from mtlbench.store import Store
+
+    if not results.is_dir():
+        raise UsageError(f"results folder {results} does not exist; run mtlbench run first, or give --results FOLDER")
+    found = Store(results).scan()
+    cells = [
+        {"suite": r["suite"], "group": r["group"], "method": r["method"]["spec"], "seed": r["seed"],
+         "status": r["status"], "error": (r["error"] or {}).get("message")}
+        for r in found.records
+    ]
+    if as_json:
+        _print_json({"cells": cells, "damaged": [{"file": file, "reason": why} for file, why in found.damaged]})
+        return
+    console = _console()
+    for suite, group in sorted({(cell["suite"], cell["group"]) for cell in cells}):
+        _print_group(console, suite, [cell for cell in cells if cell["group"] == group and cell["suite"] == suite])
+    for file, why in found.damaged:
+        console.print(f"damaged: {escape(file)}: {escape(why)}")
+    done = sum(cell["status"] == "done" for cell in cells)
+    console.print(f"{done} done, {len(cells) - done} failed, {len(found.damaged)} damaged in {escape(str(results))}")
+
+
+def _print_group(console: Console, suite: str, cells: list[dict[str, Any]]) -> None:
+    seeds = sorted({cell["seed"] for cell in cells})
+    table = Table("method", *(f"seed {seed}" for seed in seeds), title=f"{suite} ({cells[0]['group'][:8]})", box=None)
+    for method in sorted({cell["method"] for cell in cells}):
+        states = {cell["seed"]: cell["status"] for cell in cells if cell["method"] == method}
+        table.add_row(escape(method), *(states.get(seed, "missing") for seed in seeds))
+    console.print(table)
+    for cell in cells:
+        if cell["error"]:
+            console.print(f"failed: {escape(cell['method'])} seed {cell['seed']}: {escape(cell['error'])}")
+
+
+def _console() -> Console:
+    """Standard output; long lines are left to the terminal, so that a pipe gets them whole."""
+    return Console(soft_wrap=True, highlight=False)
+
+
+def _print_json(data: Any) -> None:
+    print(json.dumps(data, indent=2, ensure_ascii=False))

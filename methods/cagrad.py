@@ -28,7 +28,8 @@ class CAGrad(Method):
     Σ wᵢ⟨gᵢ, d⟩ − minᵢ ⟨gᵢ, d⟩ closes.
 
     Where no direction improves every task the dual's optimum is g_w = 0 and d is its limit. Conventions differ
-    between codes; ``rescale`` and ``reduction`` give the others: the authors' code divides by 1 + c² and multiplies by K.
+    between codes; ``rescale`` and ``reduction`` give the others: the authors' code divides by 1 + c² and multiplies
+    by K.
     """
 
     name = "cagrad"

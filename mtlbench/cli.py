@@ -1,4 +1,4 @@
-"""The command line: verbs that parse, call and print. What a verb needs is imported inside it, so that help is quick."""
+"""The command line: verbs that parse, call and print. Each imports what it needs itself, so that help is quick."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def run(
         Path | None, typer.Option(envvar="MTLBENCH_DATA_DIR", help="Folder with data files, such as CS224N's.")
     ] = None,
     results: Results = Path("results"),
-    plugin: Plugins = [],  # noqa: B006  typer's way of a repeatable option
+    plugin: Plugins = [],
     config: Annotated[
         Path | None,
         typer.Option(callback=_config, is_eager=True, help="TOML file whose keys are these options."),
@@ -180,7 +180,7 @@ def report(
 def list_(
     what: Annotated[str, typer.Argument(help="methods, tasks or suites.")],
     json: Json = False,
-    plugin: Plugins = [],  # noqa: B006
+    plugin: Plugins = [],
 ) -> None:
     """List methods, tasks or suites."""
     from mtlbench.catalogue import print_list
@@ -192,7 +192,7 @@ def list_(
 def info(
     name: Annotated[str, typer.Argument(help="A method, task or suite.")],
     json: Json = False,
-    plugin: Plugins = [],  # noqa: B006
+    plugin: Plugins = [],
 ) -> None:
     """Explain a method, task or suite: what it does, its parameters, its source."""
     from mtlbench.catalogue import print_info

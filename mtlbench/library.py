@@ -82,7 +82,7 @@ def backward(
     """Fill ``.grad``, in place of ``sum(losses).backward()``, and return the (K,) weights used.
 
     Shared parameters get the method's update; every other parameter that a loss reaches (its head) gets that loss's
-    own gradient, weighted if the method's paper weights it. As with torch, gradients are added to what ``.grad`` has.
+    own gradient, weighted if the method's paper weights it. As with torch, gradients add to what ``.grad`` has.
 
     :param losses: K scalar losses, each with its graph; the graphs may overlap, and live as long as the losses do.
     :param method: a :class:`Method` that you keep across steps, or a name; the state of a method given by name is
@@ -101,7 +101,7 @@ def backward(
     used = _method_of(parameters[0], method) if isinstance(method, str) else method
     last = [] if last_shared_layer is None else _parameters(last_shared_layer)
     if used.gram_of == "last_shared_layer" and not last:
-        raise UsageError(f"{used.name} balances the last shared layer: give last_shared_layer=, or parameters_of=shared")
+        raise UsageError(f"{used.name} reads the last shared layer: give last_shared_layer=, or parameters_of=shared")
     heads = _heads(losses, parameters)
     before = [(parameter, parameter.grad) for parameter in [*parameters, *(head for group in heads for head in group)]]
     tasks = [TaskLoss(lambda loss=loss: loss, group) for loss, group in zip(losses, heads, strict=True)]  # type: ignore[misc]

@@ -72,7 +72,7 @@ class Workload:
             "protocol": PROTOCOL,
             "recipe": self.recipe.model_dump(mode="json", exclude_defaults=True, exclude={"model"}),
             "tasks": [
-                {"name": task.name, "parameters": task.parameters, "data": splits.fingerprint}
+                {"name": task.name, "parameters": task.parameters, "data": splits.fingerprint, **_foreign_code(task)}
                 for task, splits in zip(self.tasks, self.splits, strict=True)
             ],
             "encoder": {**dict(settings), "origin": self.files.fingerprint},
@@ -112,6 +112,11 @@ def make_cells(workload: Workload, methods: Sequence[Method], seeds: Sequence[in
         for seed in seeds
         for method in methods
     ]
+
+
+def _foreign_code(task: Task) -> dict[str, str]:
+    """Return the hash of a task's code where it is not ours: an edited loss is another task. Ours goes with PROTOCOL."""
+    return {} if type(task).__module__.startswith("mtlbench.") else {"source": source_fingerprint(type(task))}
 
 
 def _limited(splits: Splits, limit: int | None, task: str) -> Splits:

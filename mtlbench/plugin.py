@@ -11,7 +11,6 @@ import dataclasses
 import inspect
 import itertools
 import re
-from functools import cache
 from typing import Any, ClassVar, Self, get_type_hints
 
 import pydantic
@@ -92,9 +91,14 @@ def describe_parameters(cls: type[Plugin]) -> list[dict[str, Any]]:
     return described
 
 
-@cache
 def _adapter(cls: type[Plugin], parameter: str) -> pydantic.TypeAdapter[Any]:
-    return pydantic.TypeAdapter(get_type_hints(cls, include_extras=True)[parameter])
+    if (cls, parameter) not in _ADAPTERS:
+        hints = get_type_hints(cls, include_extras=True)
+        _ADAPTERS[cls, parameter] = pydantic.TypeAdapter(hints[parameter])
+    return _ADAPTERS[cls, parameter]
+
+
+_ADAPTERS: dict[tuple[type[Plugin], str], pydantic.TypeAdapter[Any]] = {}
 
 
 def _checked(cls: type[Plugin], parameter: str, value: Any) -> Any:
@@ -106,8 +110,8 @@ def _checked(cls: type[Plugin], parameter: str, value: Any) -> Any:
 
 
 def _text(value: Any) -> str:
-    return {True: "true", False: "false", None: "none"}.get(value, str(value)) if not isinstance(value, int | float) \
-        or isinstance(value, bool) else repr(value)
+    """Write a value so that a spec reads back the same: 0.1 in full, true and false in lower case."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 _SPEC = re.compile(r"(?P<name>[^\[\]]+?)(\[(?P<body>[^\[\]]*)\])?")

@@ -13,6 +13,7 @@ import importlib.util
 import inspect
 import json
 import pkgutil
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -74,7 +75,7 @@ class Registry:
         if name in table:
             return table[name]
         for broken in self.broken:
-            if name in broken.origin:
+            if name in re.split(r"[^\w-]+", broken.origin):
                 raise UsageError(f"{kind} {name} could not be loaded: {broken.origin}: {broken.error}")
         raise unknown(kind, name, table)
 
@@ -82,7 +83,7 @@ class Registry:
         """Register every concrete subclass of ``base`` that ``module`` itself defines; return how many."""
         classes = [
             member for member in vars(module).values()
-            if inspect.isclass(member) and issubclass(member, base)
+            if isinstance(member, type) and issubclass(member, base)
             and member.__module__ == module.__name__ and "name" in vars(member)
         ]
         for cls in classes:
@@ -135,7 +136,7 @@ def load_registry(plugin_files: tuple[str, ...] = ()) -> Registry:
         for origin, load in _installed(group):
             try:
                 loaded = load()
-                if inspect.isclass(loaded):
+                if isinstance(loaded, type) and issubclass(loaded, base):
                     registry.add(loaded, origin)
                 elif registry.add_module(loaded, base, origin) == 0:
                     raise UsageError(f"defines no {base.kind}")

@@ -83,7 +83,7 @@ class Store:
             record["files"][what] = {"name": name, "bytes": len(content), "sha256": digest}
         record.pop("checksum", None)
         record["checksum"] = fingerprint(record)
-        _write(path, json.dumps(record, indent=1, sort_keys=True, allow_nan=False).encode() + b"\n")
+        _write(path, json.dumps(record, indent=1, allow_nan=False).encode() + b"\n")
         current = {entry["name"] for entry in record["files"].values()}
         for old in path.parent.glob(f"{path.stem}.*"):
             if old != path and old.name not in current and not old.name.endswith(".damaged"):

@@ -88,6 +88,7 @@ def _train_model(
     optimizer, schedule = _optimizer(model, workload)
     evaluate_after = {round(steps * part / recipe.evaluations) for part in range(1, recipe.evaluations + 1)} - {0}
     memory, peak, seconds, elapsed = PeakMemory(device), None, [], 0.0
+    scores: Scores = {}
     for step in range(steps):
         measure = (step + 1) % recipe.measure_every == 0
         if measure and peak is None:

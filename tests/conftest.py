@@ -35,7 +35,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the tables of :data:`TASKS`, 24 rows each."""
     folder = tmp_path_factory.mktemp("data")
     random = np.random.default_rng(0)
-    words = "the a film dog cat good bad runs sleeps slowly very red blue house".split()
+    words = ["the", "a", "film", "dog", "cat", "good", "bad", "runs", "sleeps", "slowly", "very", "red", "blue", "house"]
 
     def sentence() -> str:
         return " ".join(random.choice(words, size=random.integers(4, 9)))

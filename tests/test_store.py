@@ -120,7 +120,7 @@ def test_prepare_clears_old_leftovers_only(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="cannot write to results folder .*; give --results FOLDER"):
+    with pytest.raises(UsageError, match=r"cannot write to results folder .*; give --results FOLDER"):
         Store(tmp_path / "file").prepare()
 
 

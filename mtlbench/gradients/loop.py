@@ -107,16 +107,17 @@ class LoopEngine:
             losses[index] = _value(loss, index)
             gradients = self._backward(method, task, loss, 1.0, retain_graph)
             torch._foreach_copy_(_views(self._rows[index], self.shared), gradients)
-        full = gram(self._rows) if measure or method.gram_of == "shared" else None
-        read = full if method.gram_of == "shared" else gram(self._rows, self.last_columns)
-        for index, norm in enumerate(np.diagonal(full if full is not None else read)):
+        last = gram(self._rows, self.last_columns) if method.gram_of == "last_shared_layer" else None
+        full = gram(self._rows) if measure or last is None else None
+        read = full if last is None else last
+        for index, norm in enumerate(np.diagonal(read if full is None else full)):  # type: ignore[arg-type]
             if not np.isfinite(norm):
                 raise NotFinite(index, "gradient", float(norm))
         weights = method.weights(Observation(losses, read))
         for index, task in enumerate(tasks):
             self.update.add_(self._rows[index].mul_(float(weights[index])))
             if method.heads == "weighted":
-                torch._foreach_mul_([head.grad for head in task.heads], float(weights[index]))
+                torch._foreach_mul_([head.grad for head in task.heads if head.grad is not None], float(weights[index]))
         return Step(losses, weights, full)
 
     def _backward(
@@ -141,7 +142,7 @@ def _value(loss: torch.Tensor, task: int) -> float:
 
 def _views(flat: torch.Tensor, like: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     """Return views of a flat buffer, one shaped like each parameter."""
-    pieces = flat.split([parameter.numel() for parameter in like])
+    pieces = torch.split(flat, [parameter.numel() for parameter in like])
     return [piece.view(parameter.shape) for piece, parameter in zip(pieces, like, strict=True)]
 
 

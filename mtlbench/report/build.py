@@ -1,0 +1,183 @@
+"""Records in, report out: a pure function, so that a report can be made anywhere the records were copied to."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from mtlbench import stats
+from mtlbench.errors import UsageError, unknown
+from mtlbench.report.compare import compare, compare_delta_m, delta_m, delta_m_summary
+from mtlbench.report.headline import headline
+from mtlbench.report.model import Cost, Failed, Group, MeanRank, Missing, Report, Score, Task
+from mtlbench.report.records import Cells, Record, collect, headings, spec
+
+
+def build(records: Sequence[Record], damaged: Iterable[tuple[str, str]] = (), baseline: str = "sum") -> Report:
+    """Build the report.
+
+    :param records: the content of every ``record.json`` that could be read, in any order.
+    :param damaged: path and reason of every one that could not.
+    :param baseline: the method that the others are compared with: its spec, or its bare name if only one method
+        has it.
+    :raises UsageError: when there are no records, or when no group has the baseline though there are methods that
+        could be compared. (A lone method needs no baseline: the report then says that there is nothing to compare.)
+    """
+    damaged = tuple((str(path), str(reason)) for path, reason in damaged)
+    if not records:
+        unreadable = f" ({len(damaged)} damaged, the first: {damaged[0][0]}: {damaged[0][1]})" if damaged else ""
+        raise UsageError(f"no records to report on{unreadable}; make some first with: mtlbench run")
+    groups = collect(records)
+    known = {method for cells in groups for method in cells.methods}
+    if len(known) > 1 and all(cells.find(baseline) is None for cells in groups):
+        raise unknown("baseline", baseline, known)
+    built = (_group(cells, title, baseline) for cells, title in zip(groups, headings(groups), strict=True))
+    return Report(baseline=baseline, groups=tuple(built), damaged=damaged)
+
+
+def _group(cells: Cells, heading: str, wanted: str) -> Group:
+    """Build the section of one group."""
+    baseline = cells.find(wanted)
+    methods = sorted(cells.methods, key=lambda m: (m not in cells.single_task, m != baseline, m))
+    deltas, delta_notes = delta_m(cells)
+    scores = [_score(cells, method, task, metric) for method in methods for task, metric in _endpoints(cells)]
+    ranks, rank_notes = _mean_ranks(cells)
+    differences, notes = compare(cells, baseline) if baseline else ([], [])
+    if len(cells.methods) == 1:
+        notes = [f"only one method, {cells.methods[0]}: there is nothing to compare it with"]
+    elif baseline is None:
+        notes = [f"{wanted} has no cells here, so nothing is compared"]
+    group = Group(
+        group=cells.group,
+        suite=cells.suite,
+        heading=heading,
+        encoder=str(cells.encoder.get("name") or cells.encoder.get("spec") or "none"),
+        recipe=cells.recipe,
+        tasks=cells.tasks,
+        methods=tuple(methods),
+        seeds=cells.seeds,
+        baseline=baseline,
+        scores=tuple(scores),
+        costs=tuple(_cost(cells, method) for method in methods),
+        delta_m=tuple(delta_m_summary(method, series) for method, series in deltas.items()),
+        mean_ranks=ranks,
+        comparisons=tuple(differences),
+        delta_m_comparisons=tuple(compare_delta_m(cells, baseline, deltas) if baseline else ()),
+        missing=tuple(
+            Missing(method, seed)
+            for method in methods
+            for seed in cells.seeds
+            if (method, seed) not in cells.done and (method, seed) not in cells.failed
+        ),
+        failed=tuple(Failed(m, seed, _message(cells.failed[m, seed])) for m, seed in sorted(cells.failed)),
+        notes=(*notes, *delta_notes, *rank_notes, *_collapsed(scores), *_provenance(cells)),
+    )
+    return replace(group, headline=headline(group))
+
+
+def _endpoints(cells: Cells) -> list[tuple[Task, str]]:
+    """Return every metric of every task."""
+    return [(task, metric) for task in cells.tasks for metric in task.metrics]
+
+
+def _score(cells: Cells, method: str, task: Task, metric: str) -> Score:
+    """Sum up one method on one metric."""
+    values = list(cells.series(method, task.name, metric).values())
+    mean = statistics.fmean(values) if values else None
+    floor = task.floor(metric)
+    return Score(
+        method=method,
+        task=task.name,
+        metric=metric,
+        primary=metric == task.primary,
+        n=len(values),
+        seeds=len(cells.seeds),
+        mean=mean,
+        std=float(np.std(values, ddof=1)) if len(values) > 1 else None,
+        floor=floor.value if floor else None,
+        floor_name=floor.name if floor else None,
+        below_floor=_not_above(mean, floor.value) if floor and mean is not None else False,
+        seeds_below_floor=sum(_not_above(value, floor.value) for value in values) if floor else 0,
+        tuned_corpus=task.tuned_corpus,
+    )
+
+
+def _not_above(value: float, floor: float) -> bool:
+    """Whether a score beats its floor by nothing. A model that always answers the majority class lands ON its floor."""
+    return value <= floor + stats.NOISE
+
+
+def _cost(cells: Cells, method: str) -> Cost:
+    """Sum up what a method cost. The median forgives a seed that shared its cores; a memory peak has no such excuse."""
+    done = [record for (name, _), record in cells.done.items() if name == method]
+    seconds = _present(record["cost"].get("seconds_per_step") for record in done)
+    memory = _present(record["cost"].get("peak_memory_bytes") for record in done)
+    backward = _present(record["cost"].get("backward_passes_per_step") for record in done)
+    conflict = _present((record.get("conflict") or {}).get("share") for record in done)
+    return Cost(
+        method=method,
+        n=len(done),
+        seconds_per_step=statistics.median(seconds) if seconds else None,
+        peak_memory_bytes=int(max(memory)) if memory else None,
+        backward_passes_per_step=statistics.median(backward) if backward else None,
+        conflict_share=statistics.fmean(conflict) if conflict else None,
+    )
+
+
+def _present(values: Iterable[float | None]) -> list[float]:
+    """Return the numbers that were measured."""
+    return [float(value) for value in values if value is not None and np.isfinite(value)]
+
+
+def _mean_ranks(cells: Cells) -> tuple[tuple[MeanRank, ...], list[str]]:
+    """Rank the joint methods on the seeds that all of them finished: a rank among fewer rivals is another number."""
+    finished = {method for method, _ in cells.done}
+    methods = [m for m in cells.methods if m in finished and m not in cells.single_task]
+    if len(methods) < 2:
+        return (), []
+    series = {(m, task.name): cells.series(m, task.name, task.primary) for m in methods for task in cells.tasks}
+    seeds = sorted(set.intersection(*(set(one) for one in series.values())))
+    if not seeds:
+        return (), ["no seed was finished by every method, so no mean rank"]
+    scores = [[series[m, task.name][seed] for task in cells.tasks for seed in seeds] for m in methods]
+    ranks = stats.mean_ranks(np.array(scores))
+    return tuple(MeanRank(m, float(r), len(seeds), len(methods)) for m, r in zip(methods, ranks, strict=True)), []
+
+
+def _message(record: Record) -> str:
+    """Return why a cell failed, on one line and without control characters."""
+    error: Mapping[str, object] = record.get("error") or {}
+    words = " ".join(str(error.get("message") or error.get("type") or "no message").split())
+    return "".join(letter for letter in words if letter.isprintable())
+
+
+def _collapsed(scores: Iterable[Score]) -> list[str]:
+    """Name runs that learned nothing but hide in a mean that did."""
+    return [
+        f"{s.method}: {s.seeds_below_floor} of {s.n} seeds not above the floor of {s.task} {s.metric} ({s.floor_name})"
+        for s in scores
+        if s.primary and s.seeds_below_floor and not s.below_floor
+    ]
+
+
+def _provenance(cells: Cells) -> list[str]:
+    """Say which records were left out, and where code or library differ between the ones compared."""
+    notes = []
+    if cells.superseded:
+        notes.append(f"{cells.superseded} older records of the same cells are left out; the newest of each counts")
+    for method in cells.methods:
+        sources = {record["method"].get("source_sha256") for record in cells.records if spec(record) == method}
+        if len(sources) > 1:
+            notes.append(f"{method}: its source code differs between seeds ({len(sources)} versions)")
+    torch = {str(_versions(record).get("torch", "unknown")) for record in cells.records}
+    if len(torch) > 1:
+        notes.append(f"the cells ran on different versions of torch: {', '.join(sorted(torch))}")
+    return notes
+
+
+def _versions(record: Record) -> Mapping[str, object]:
+    """Return the versions of the libraries that a cell ran on."""
+    return (record.get("environment") or {}).get("versions") or {}

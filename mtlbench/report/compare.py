@@ -1,0 +1,143 @@
+"""The comparison of every method with the baseline, in its three Holm families."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+
+import numpy as np
+
+from mtlbench import stats
+from mtlbench.report.model import CONFIDENCE, DeltaM, Difference
+from mtlbench.report.records import Cells
+
+Series = Mapping[int, float]
+"""One number per seed."""
+
+
+def compare(cells: Cells, baseline: str) -> tuple[list[Difference], list[str]]:
+    """Compare every other method with the baseline on every metric, and adjust within each family.
+
+    The primary metrics of all methods and tasks are one Holm family, and the only one to draw conclusions from. The
+    other metrics are views of the same predictions: a family of their own, so that they cost the first no power.
+
+    :return: the differences, primary metrics first in the order of tasks and methods; and notes in words.
+    """
+    differences, notes = [], []
+    for method in cells.methods:
+        if method == baseline:
+            continue
+        common = {seed for name, seed in cells.done if name == method and (baseline, seed) in cells.done}
+        paired = bool(common) and cells.paired(method, baseline, common)
+        found = [
+            difference
+            for task in cells.tasks
+            for metric in task.metrics
+            if (difference := _difference(cells, task.name, metric, method, baseline, metric == task.primary, paired))
+        ]
+        differences += found
+        if found and not paired:
+            notes.append(_unpaired_note(method, baseline, common))
+        if not found:
+            notes.append(f"{method} is not compared with {baseline}: no finished cells on both sides")
+    order = [(task.name, metric) for task in cells.tasks for metric in task.metrics]
+    differences.sort(key=lambda d: (d.family, order.index((d.task, d.metric))))  # stable: methods keep their order
+    return _adjusted(differences), notes
+
+
+def compare_delta_m(cells: Cells, baseline: str, deltas: Mapping[str, Series]) -> list[Difference]:
+    """Compare every joint method's Δm with the baseline's: all tasks in one number per seed, one Holm family."""
+    differences = []
+    for method, series in deltas.items():
+        common = sorted(series.keys() & deltas.get(baseline, {}).keys())
+        if method != baseline and common:
+            paired = cells.paired(method, baseline, common)
+            compared = _compared(series, deltas[baseline], paired)
+            differences.append(_named(compared, "all", "delta_m", method, baseline, "delta_m"))
+    return _adjusted(differences)
+
+
+def delta_m(cells: Cells) -> tuple[dict[str, Series], list[str]]:
+    """Return Δm (percent) by seed of every joint method, on the seeds that the single-task baseline finished too."""
+    single = [method for method in cells.methods if method in cells.single_task]
+    if not single:
+        return {}, ["no single-task baseline here, so no Δm; add stl to --methods"]
+    reference = [cells.series(single[0], task.name, task.primary) for task in cells.tasks]
+    deltas: dict[str, Series] = {}
+    for method in cells.methods:
+        if method in cells.single_task:
+            continue
+        scores = [cells.series(method, task.name, task.primary) for task in cells.tasks]
+        seeds = sorted(set.intersection(*(set(series) for series in (*reference, *scores))))
+        if not seeds:
+            continue
+        values = stats.delta_m(_columns(scores, seeds), _columns(reference, seeds))
+        if values is None:
+            return {}, ["a task's single-task score is zero, so Δm, which divides by it, is undefined"]
+        deltas[method] = dict(zip(seeds, values.tolist(), strict=True))
+    return deltas, []
+
+
+def delta_m_summary(method: str, series: Series) -> DeltaM:
+    """Sum up Δm over seeds. Each Δmₛ is a difference to the same seed's single-task scores: its interval is paired."""
+    values = np.array(list(series.values()))
+    against_zero = stats.paired_comparison(values, np.zeros_like(values), CONFIDENCE)
+    return DeltaM(
+        method=method,
+        n=len(values),
+        mean=against_zero.mean_difference,
+        std=float(values.std(ddof=1)) if len(values) > 1 else None,
+        ci_low=against_zero.ci_low,
+        ci_high=against_zero.ci_high,
+    )
+
+
+def _difference(
+    cells: Cells, task: str, metric: str, method: str, baseline: str, primary: bool, paired: bool
+) -> Difference | None:
+    """Compare on one endpoint; ``None`` when a side has no score."""
+    ours, theirs = cells.series(method, task, metric), cells.series(baseline, task, metric)
+    if not ours or not theirs or (paired and not ours.keys() & theirs.keys()):
+        return None
+    family = "primary" if primary else "secondary"
+    return _named(_compared(ours, theirs, paired), task, metric, method, baseline, family)
+
+
+def _compared(ours: Series, theirs: Series, paired: bool) -> stats.Comparison:
+    """Compare on the common seeds if they are paired; otherwise on every seed of either side."""
+    if not paired:
+        return stats.unpaired_comparison(np.array(list(ours.values())), np.array(list(theirs.values())), CONFIDENCE)
+    seeds = sorted(ours.keys() & theirs.keys())
+    return stats.paired_comparison(
+        np.array([ours[seed] for seed in seeds]), np.array([theirs[seed] for seed in seeds]), CONFIDENCE
+    )
+
+
+def _named(
+    compared: stats.Comparison, task: str, metric: str, method: str, baseline: str, family: str
+) -> Difference:
+    """Say what was compared."""
+    return Difference(
+        task=task, metric=metric, method=method, baseline=baseline, family=family, p_adjusted=None, **asdict(compared)
+    )
+
+
+def _adjusted(differences: list[Difference]) -> list[Difference]:
+    """Fill in Holm's adjusted p, family by family."""
+    adjusted: list[Difference] = []
+    for family in dict.fromkeys(d.family for d in differences):
+        members = [d for d in differences if d.family == family]
+        ps = stats.holm([d.p for d in members])
+        adjusted += [replace(d, p_adjusted=p) for d, p in zip(members, ps, strict=True)]
+    return adjusted
+
+
+def _columns(series: list[dict[int, float]], seeds: list[int]) -> stats.Vector:
+    """Return scores as (seeds, tasks)."""
+    return np.array([[one[seed] for one in series] for seed in seeds])
+
+
+def _unpaired_note(method: str, baseline: str, common: set[int]) -> str:
+    """Say why a comparison is not called paired."""
+    reason = "their pairing hashes differ" if common else "they share no seed"
+    return f"{method} and {baseline} are not paired ({reason}): Welch's t test, which knows no pairs and no exact p"

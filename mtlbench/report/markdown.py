@@ -1,0 +1,53 @@
+"""The report as GitHub Markdown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from mtlbench.report.layout import Block, Bullets, Heading, Paragraph, Table
+
+
+def render(blocks: Sequence[Block]) -> str:
+    """Render the document; tables for details are left to HTML, JSON and CSV."""
+    parts: list[str] = []
+    for block in blocks:
+        match block:
+            case Heading(text):
+                parts.append(f"## {escape(text)}")
+            case Paragraph(text):
+                parts.append(escape(text))
+            case Bullets(title, items):
+                parts.append(f"### {escape(title)}\n\n" + "\n".join(f"- {escape(item)}" for item in items))
+            case Table(detail=False):
+                parts.append(_table(block))
+    return "\n\n".join(parts) + "\n"
+
+
+def escape(text: str) -> str:
+    """Return text that Markdown prints as it is.
+
+    Left alone: underscores within words (``macro_f1``) and brackets that no parenthesis follows (``cagrad[c=0.4]``),
+    which GitHub prints as they are and people read more easily so.
+    """
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = re.sub(r"([\\`*|~])", r"\\\1", text)
+    return re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text).replace("](", "]\\(")
+
+
+def _table(table: Table) -> str:
+    """Render a table; Markdown has no sections, so their headings become rows in bold."""
+    lines = [_line(map(escape, table.columns)), _line(("---", *("---:" for _ in table.columns[1:])))]
+    for section in table.sections:
+        if section.heading:
+            lines.append(_line((f"**{escape(section.heading)}**", *("" for _ in table.columns[1:]))))
+        for row in section.rows:
+            cells = [escape(cell) for cell in row.cells]
+            lines.append(_line(f"**{cell}**" if row.strong else cell for cell in cells))
+    caption = "\n".join(f"- {escape(line)}" for line in table.caption)
+    return f"### {escape(table.title)}\n\n" + "\n".join(lines) + f"\n\n{caption}"
+
+
+def _line(cells: Iterable[str]) -> str:
+    """Return one row."""
+    return f"| {' | '.join(cells)} |"

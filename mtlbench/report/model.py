@@ -1,0 +1,195 @@
+"""What a report holds: plain frozen values that every format is rendered from. ``None``: the data cannot say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+CONFIDENCE = 0.95
+"""Of every interval; 1 − CONFIDENCE is the level of every test."""
+FEWEST_SEEDS = 4
+"""Below this many seeds the report claims no difference: three numbers cannot show whether the t test's assumption
+of normality holds, and the exact test can reach p = .25 at best."""
+
+
+@dataclass(frozen=True)
+class Floor:
+    """A score that a trivial predictor reaches, such as the majority class."""
+
+    name: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task as the records describe it."""
+
+    name: str
+    metrics: tuple[str, ...]
+    """The primary metric first. All of them: higher is better."""
+    floors: dict[str, tuple[Floor, ...]]
+    """By metric."""
+    tuned_corpus: str | None = None
+    """The task's corpus, if the encoder had been tuned on it before."""
+
+    @property
+    def primary(self) -> str:
+        return self.metrics[0]
+
+    def floor(self, metric: str) -> Floor | None:
+        """Return the highest floor of a metric: the one a score has to beat."""
+        return max(self.floors.get(metric, ()), key=lambda floor: floor.value, default=None)
+
+
+@dataclass(frozen=True)
+class Score:
+    """One method on one metric of one task, over its finished seeds."""
+
+    method: str
+    task: str
+    metric: str
+    primary: bool
+    n: int
+    """Seeds with a score."""
+    seeds: int
+    """Seeds that any method of the group was asked for."""
+    mean: float | None
+    std: float | None
+    """Sample standard deviation over seeds (n − 1)."""
+    floor: float | None
+    floor_name: str | None
+    below_floor: bool
+    """Whether the mean is not above the floor."""
+    seeds_below_floor: int
+    """How many single seeds are not above the floor."""
+    tuned_corpus: str | None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a method costs. Median over seeds, but for the memory: its maximum."""
+
+    method: str
+    n: int
+    seconds_per_step: float | None
+    peak_memory_bytes: int | None
+    backward_passes_per_step: float | None
+    conflict_share: float | None
+    """Mean share of conflicting pairs of task gradients, over steps and seeds; not a cost, but measured beside it."""
+
+
+@dataclass(frozen=True)
+class DeltaM:
+    """Δm: mean relative improvement over the single-task baseline on the primary metrics, over seeds."""
+
+    method: str
+    n: int
+    mean: float
+    std: float | None
+    ci_low: float | None
+    ci_high: float | None
+    unit: str = "percent"
+
+
+@dataclass(frozen=True)
+class MeanRank:
+    """A method's rank among the joint methods, 1 is best, averaged over every seed of every task."""
+
+    method: str
+    mean_rank: float
+    seeds: int
+    """Seeds that every method finished: only those can be ranked."""
+    methods: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A method against the baseline on one metric of one task; see :class:`mtlbench.stats.Comparison`."""
+
+    task: str
+    metric: str
+    method: str
+    baseline: str
+    n: int
+    mean_difference: float
+    ci_low: float | None
+    ci_high: float | None
+    p: float | None
+    p_adjusted: float | None
+    """Holm's adjustment within the family of this endpoint: primary metrics, other metrics, or Δm."""
+    test: str
+    exact_p: float | None
+    exact_floor: float | None
+    paired: bool
+    rho: float | None
+    effect_size: float | None
+    minimum_detectable_effect: float | None
+    family: str
+    """``"primary"``, ``"secondary"`` or ``"delta_m"``: what Holm's adjustment ran over."""
+
+    @property
+    def verdict(self) -> str:
+        """``"higher"``, ``"lower"``, ``"not separable"`` (never "equal"), or ``"too few seeds"`` to claim anything."""
+        if self.n < FEWEST_SEEDS:
+            return "too few seeds"
+        if self.p_adjusted is None or self.p_adjusted >= 1 - CONFIDENCE:
+            return "not separable"
+        return "higher" if self.mean_difference > 0 else "lower"
+
+    @property
+    def separable(self) -> bool:
+        return self.verdict in ("higher", "lower")
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A cell that has no record, though others of its method or of its seed have."""
+
+    method: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A cell that could not go on."""
+
+    method: str
+    seed: int
+    message: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """Cells with the same tasks, data, model, budget and recipe: the only ones that are compared."""
+
+    group: str
+    suite: str
+    heading: str
+    """The suite, and what sets this group apart from the report's other groups."""
+    encoder: str
+    recipe: dict[str, object]
+    tasks: tuple[Task, ...]
+    methods: tuple[str, ...]
+    """Single-task baseline first, then the baseline of the comparison, then by name."""
+    seeds: tuple[int, ...]
+    baseline: str | None
+    """``None`` when this group has no such method."""
+    headline: tuple[str, ...] = ()
+    scores: tuple[Score, ...] = ()
+    costs: tuple[Cost, ...] = ()
+    delta_m: tuple[DeltaM, ...] = ()
+    mean_ranks: tuple[MeanRank, ...] = ()
+    comparisons: tuple[Difference, ...] = ()
+    delta_m_comparisons: tuple[Difference, ...] = ()
+    missing: tuple[Missing, ...] = ()
+    failed: tuple[Failed, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """The whole report: a pure function of the records."""
+
+    baseline: str
+    groups: tuple[Group, ...]
+    damaged: tuple[tuple[str, str], ...] = field(default=())
+    """Path and reason of every record that could not be read."""

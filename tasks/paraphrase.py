@@ -1,0 +1,27 @@
+"""Whether two generated sentences say the same, yes or no: the embedded counterpart of Quora's question pairs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mtlbench.grammar import GrammarTask, Opinion, agreement
+from mtlbench.task import Kind
+
+
+@dataclass
+class Paraphrase(GrammarTask):
+    """Whether a generated opinion says the same as the praise before it (1) or not (0)."""
+
+    name = "paraphrase"
+    idiom = "paraphrase"
+
+    @property
+    def prediction(self) -> Kind:
+        return "classification"
+
+    @property
+    def outputs(self) -> int:
+        return 2
+
+    def label(self, opinion: Opinion) -> float:
+        return float(agreement(opinion) > 0)

@@ -1,0 +1,346 @@
+"""The report as a reader and as a program see it, from made-up records."""
+
+from __future__ import annotations
+
+import csv
+import html.parser
+import io
+import json
+import random
+import re
+from typing import Any
+
+import pytest
+from factory import BASE, failed, grid, record
+from rich.cells import cell_len
+
+from mtlbench.errors import UsageError
+from mtlbench.report import FORMATS, render
+from mtlbench.report.build import build
+from mtlbench.report.latex import escape
+
+GAINS = {"stl": 0.01, "sum": 0.0, "pcgrad": 0.004, "cagrad[c=0.4]": 0.03, "mgda": -0.2}
+DAMAGED = [("results/ab/record.json", "not JSON: line 1")]
+
+
+@pytest.fixture
+def records() -> list[dict[str, Any]]:
+    """Five methods, five seeds, of which pcgrad failed seed 3 and misses seed 4."""
+    made = [r for r in grid(GAINS, 5) if (r["method"]["spec"], r["seed"]) not in {("pcgrad", 3), ("pcgrad", 4)}]
+    return [*made, failed("pcgrad", 3)]
+
+
+def as_json(records: list[dict[str, Any]], **options: Any) -> dict[str, Any]:
+    """Build, render and parse, refusing NaN and Infinity."""
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is not JSON")
+
+    parsed: dict[str, Any] = json.loads(render(build(records, DAMAGED, **options), "json"), parse_constant=refuse)
+    return parsed
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_format_shows_methods_failed_and_damaged(format: str, records: list[dict[str, Any]]) -> None:
+    text = render(build(records, DAMAGED), format)
+    for method in GAINS:
+        assert (escape(method) if format == "latex" else method) in text
+    if format != "csv":  # there: counts per method, below
+        assert "step 3: loss of task sst5 is nan" in text
+        assert (escape("results/ab/record.json") if format == "latex" else "results/ab/record.json") in text
+
+
+def test_unknown_format_names_the_near_one(records: list[dict[str, Any]]) -> None:
+    with pytest.raises(UsageError, match="did you mean markdown"):
+        render(build(records), "markdwn")
+
+
+def test_json_has_the_documented_form(records: list[dict[str, Any]]) -> None:
+    parsed = as_json(records)
+    forms = {
+        "summary": "method task metric n mean std",
+        "cost": "method seconds_per_step peak_memory_bytes",
+        "comparisons": "task metric method baseline n mean_difference ci_low ci_high p p_adjusted test exact_p "
+        "exact_floor paired rho",
+        "delta_m": "method n mean std ci_low ci_high",
+        "mean_rank": "method mean_rank",
+        "missing": "method seed",
+        "failed": "method seed message",
+    }
+    for name, fields in forms.items():
+        assert parsed[name], name
+        for item in parsed[name]:
+            assert {"suite", "group", *fields.split()} <= item.keys(), name
+    assert parsed["damaged"] == [{"path": "results/ab/record.json", "reason": "not JSON: line 1"}]
+    assert len(parsed["summary"]) == 5 * 6  # methods × (tasks × metrics)
+    assert len(parsed["comparisons"]) == 4 * 6
+    assert [(m["method"], m["seed"]) for m in parsed["missing"]] == [("pcgrad", 4)]
+    assert [(m["method"], m["seed"]) for m in parsed["failed"]] == [("pcgrad", 3)]
+
+
+def test_the_numbers_of_one_comparison(records: list[dict[str, Any]]) -> None:
+    parsed = as_json(records)
+    scores = {r["seed"]: r["scores"]["sst5"]["accuracy"] for r in records if r["method"]["spec"] == "mgda"}
+    found = next(s for s in parsed["summary"] if (s["method"], s["metric"], s["task"]) == ("mgda", "accuracy", "sst5"))
+    assert (found["n"], found["mean"]) == (5, pytest.approx(sum(scores.values()) / 5))
+    against = {(c["method"], c["task"], c["metric"]): c for c in parsed["comparisons"]}
+    lower = against["mgda", "sst5", "accuracy"]
+    assert lower["ci_low"] < lower["mean_difference"] < lower["ci_high"] < 0
+    assert (lower["n"], lower["test"], lower["paired"], lower["exact_floor"]) == (5, "paired t", True, 0.0625)
+    assert lower["verdict"] == "lower"
+    assert against["pcgrad", "sst5", "accuracy"]["n"] == 3
+    assert against["pcgrad", "sst5", "accuracy"]["verdict"] == "too few seeds"
+
+
+def test_holm_runs_over_the_primary_metrics_of_all_methods_and_tasks(records: list[dict[str, Any]]) -> None:
+    comparisons = as_json(records)["comparisons"]
+    for family, size in {"primary": 12, "secondary": 12}.items():
+        members = [c for c in comparisons if c["family"] == family]
+        smallest = min(members, key=lambda c: c["p"])
+        assert len(members) == size
+        assert smallest["p_adjusted"] == pytest.approx(size * smallest["p"])
+
+
+def test_delta_m_and_rank_leave_the_single_task_baseline_out(records: list[dict[str, Any]]) -> None:
+    parsed = as_json(records)
+    assert "stl" not in {d["method"] for d in parsed["delta_m"]} | {r["method"] for r in parsed["mean_rank"]}
+    ranks = {r["method"]: r["mean_rank"] for r in parsed["mean_rank"]}
+    assert ranks["cagrad[c=0.4]"] == 1.0
+    assert ranks["mgda"] == 4.0
+    assert sum(ranks.values()) == pytest.approx(10)
+    assert {r["seeds"] for r in parsed["mean_rank"]} == {3}  # the seeds that pcgrad finished too
+    assert parsed["groups"][0]["methods"][:2] == ["stl", "sum"]
+
+
+def test_without_single_task_runs_there_is_no_delta_m_and_a_note(records: list[dict[str, Any]]) -> None:
+    parsed = as_json([r for r in records if r["method"]["joint"]])
+    assert parsed["delta_m"] == []
+    assert any("no single-task baseline" in note for note in parsed["notes"])
+
+
+def test_the_report_is_a_function_of_the_set_of_records(records: list[dict[str, Any]]) -> None:
+    shuffled = records.copy()
+    random.Random(0).shuffle(shuffled)
+    for format in FORMATS:
+        assert render(build(records), format) == render(build(shuffled), format)
+
+
+def test_csv_is_one_tidy_table(records: list[dict[str, Any]]) -> None:
+    rows = list(csv.DictReader(io.StringIO(render(build(records, DAMAGED), "csv"))))
+    assert len(rows) == 30
+    pcgrad = next(row for row in rows if row["method"] == "pcgrad" and row["task"] == "qqp")
+    assert (pcgrad["n"], pcgrad["failed"], pcgrad["missing"], pcgrad["pairs"]) == ("3", "1", "1", "3")
+    assert all(row["mean_difference"] == "" for row in rows if row["method"] == "sum")
+    assert all("nan" not in row.values() for row in rows)
+
+
+@pytest.mark.parametrize("width", [80, 60, 120])
+def test_text_fits_its_width_and_is_plain_without_color(width: int, records: list[dict[str, Any]]) -> None:
+    long = [record("gradnorm[alpha=1.5,lr=0.025,over=last_shared_layer]", seed) for seed in range(5)]
+    report = build([*records, *long], [("results/" + "x" * 200, "unreadable")])
+    plain = render(report, "text", width=width)
+    assert max(map(cell_len, plain.splitlines())) <= width
+    assert "\x1b" not in plain
+    assert "\x1b[" in render(report, "text", width=width, color=True)
+
+
+def test_text_with_many_tasks_is_split_by_columns_and_drops_none() -> None:
+    made = grid({"sum": 0.0, "pcgrad": 0.1}, 2)
+    for one in made:
+        for number in range(9):
+            one["tasks"][f"extra_task_{number}"] = one["tasks"]["stsb"]
+            one["scores"][f"extra_task_{number}"] = one["scores"]["stsb"]
+    text = render(build(made), "text")
+    assert max(map(cell_len, text.splitlines())) <= 80
+    assert all(f"extra_task_{number}" in text for number in range(9))
+
+
+def test_marks_for_floors_tuning_and_fewer_seeds(records: list[dict[str, Any]]) -> None:
+    text = render(build(records), "text")
+    mgda = next(line for line in text.splitlines() if line.startswith("mgda"))
+    pcgrad = next(line for line in text.splitlines() if line.startswith("pcgrad"))
+    assert re.search(r"0\.2\d\d ± \S+▼", mgda)
+    assert re.search(r"▼†", mgda)
+    assert pcgrad.count("‡3") == 3
+    assert pcgrad.rstrip().endswith("3/5")
+    squeezed = " ".join(text.split())
+    assert "sst5 accuracy 0.253 (majority class)" in squeezed
+    assert "† the encoder was tuned on this task's corpus: qqp (quora)" in squeezed
+    assert "▼" not in render(build([r for r in records if r["method"]["spec"] != "mgda"]), "text")
+
+
+def test_a_model_that_lands_on_its_floor_is_not_above_it() -> None:
+    made = [record("sum", seed, scores={"sst5": {"accuracy": 0.253}}) for seed in range(2)]
+    summary = [s for s in as_json(made)["summary"] if (s["task"], s["metric"]) == ("sst5", "accuracy")]
+    assert [(s["below_floor"], s["seeds_below_floor"], s["floor_name"]) for s in summary] == [(True, 2, "majority class")]
+
+
+def test_one_collapsed_seed_does_not_hide_in_the_mean() -> None:
+    made = grid({"sum": 0.0}, 5)
+    made[2]["scores"]["qqp"]["accuracy"] = 0.5
+    assert any("sum: 1 of 5 seeds not above the floor of qqp" in note for note in as_json(made)["notes"])
+
+
+def test_hashes_that_differ_make_the_comparison_unpaired() -> None:
+    made = grid({"sum": 0.0, "pcgrad": 0.1, "mgda": -0.1}, 5)
+    next(r for r in made if r["method"]["spec"] == "mgda")["pairing"]["dropout"]["qqp"] = "another mask"
+    parsed = as_json(made)
+    for comparison in parsed["comparisons"]:
+        expected = (False, "Welch t") if comparison["method"] == "mgda" else (True, "paired t")
+        assert (comparison["paired"], comparison["test"]) == expected
+        assert (comparison["exact_p"] is None) == (comparison["method"] == "mgda")
+    assert any("mgda and sum are not paired" in note for note in parsed["notes"])
+    assert "unpaired" in render(build(made), "text")
+
+
+def test_no_hashes_prove_no_pairing() -> None:
+    made = [record(method, seed, pairing={}) for method in ("sum", "pcgrad") for seed in range(3)]
+    assert {c["paired"] for c in as_json(made)["comparisons"]} == {False}
+
+
+def test_three_seeds_claim_nothing() -> None:
+    parsed = as_json(grid({"sum": 0.0, "pcgrad": 0.5}, 3))
+    assert {c["verdict"] for c in parsed["comparisons"]} == {"too few seeds"}
+    assert "3 seeds cannot show a difference" in parsed["headline"][1]
+
+
+def test_methods_that_are_the_same_in_disguise_differ_by_nothing() -> None:
+    made = [record(method, seed, scores=record("sum", seed)["scores"]) for method in ("sum", "twin") for seed in range(5)]
+    parsed = as_json(made)
+    for comparison in parsed["comparisons"]:
+        assert (comparison["mean_difference"], comparison["ci_low"], comparison["ci_high"]) == (0.0, 0.0, 0.0)
+        assert (comparison["p_adjusted"], comparison["verdict"]) == (1.0, "not separable")
+    assert "equal" not in render(build(made), "text")
+    assert {r["mean_rank"] for r in parsed["mean_rank"]} == {1.5}
+
+
+def test_a_single_seed_has_no_spread() -> None:
+    parsed = as_json(grid({"stl": 0.0, "sum": 0.0, "pcgrad": 0.1}, 1))
+    assert {s["std"] for s in parsed["summary"]} == {None}
+    assert {c["p"] for c in parsed["comparisons"]} == {None}
+    assert "±" not in render(build(grid({"sum": 0.0}, 1)), "text").split("Mean ±")[0]
+
+
+def test_scores_that_are_not_numbers_count_as_missing() -> None:
+    made = grid({"sum": 0.0, "pcgrad": 0.1}, 4)
+    made[0]["scores"]["stsb"]["pearson"] = float("nan")
+    made[1]["scores"]["stsb"]["pearson"] = None
+    parsed = as_json(made)
+    found = next(s for s in parsed["summary"] if (s["method"], s["metric"]) == ("sum", "pearson"))
+    assert found["n"] == 2
+    assert next(c for c in parsed["comparisons"] if c["metric"] == "pearson")["n"] == 2
+
+
+def test_baseline_by_bare_name_and_unknown_baseline(records: list[dict[str, Any]]) -> None:
+    assert {c["baseline"] for c in as_json(records, baseline="cagrad")["comparisons"]} == {"cagrad[c=0.4]"}
+    with pytest.raises(UsageError, match="unknown baseline 'pcgard'; did you mean pcgrad"):
+        build(records, baseline="pcgard")
+    with pytest.raises(UsageError, match="known: mgda, pcgrad"):
+        build(grid({"pcgrad": 0.0, "mgda": 0.0}, 2))
+
+
+def test_a_lone_method_needs_no_baseline() -> None:
+    parsed = as_json(grid({"pcgrad": 0.0}, 2))
+    assert parsed["comparisons"] == []
+    assert any("only one method, pcgrad" in note for note in parsed["notes"])
+
+
+def test_a_method_that_failed_everywhere_is_shown() -> None:
+    made = [*grid({"sum": 0.0, "pcgrad": 0.1}, 2), failed("mgda", 0), failed("mgda", 1)]
+    parsed = as_json(made)
+    assert {s["n"] for s in parsed["summary"] if s["method"] == "mgda"} == {0}
+    assert any("mgda is not compared" in note for note in parsed["notes"])
+    assert re.search(r"^mgda .*0/2$", render(build(made), "text"), re.MULTILINE)
+    for format in FORMATS:
+        assert render(build([failed("sum", 0)]), format)
+
+
+def test_nothing_to_report_says_what_to_do() -> None:
+    with pytest.raises(UsageError, match=r"no records.*1 damaged.*mtlbench run"):
+        build([], DAMAGED)
+
+
+def test_groups_are_never_mixed_and_say_what_differs() -> None:
+    longer = [
+        record(method, seed, group="b" * 64, started="2026-02-01T00:00:00Z")
+        for method in ("sum", "pcgrad")
+        for seed in range(2)
+    ]
+    for one in longer:
+        one["recipe"]["steps"] = 200
+    made = [*grid({"sum": 0.0, "pcgrad": 0.1, "mgda": 0.0}, 2), *longer]
+    parsed = as_json(made)
+    assert [g["heading"] for g in parsed["groups"]] == ["quick (steps=60)", "quick (steps=200)"]
+    assert {s["n"] for s in parsed["summary"]} == {2}
+    assert parsed["missing"] == []  # mgda was never asked for at 200 steps
+    assert "quick (steps=200)" in render(build(made), "text")
+    assert any("mgda has no cells here" in note for note in as_json(made, baseline="mgda")["notes"])
+
+
+def test_the_newest_record_of_a_cell_counts() -> None:
+    old = record("sum", 0, scores={"sst5": {"accuracy": 0.1}}, started="2025-01-01T00:00:00Z", key="zzz")
+    parsed = as_json([record("sum", 0), old])
+    assert next(s["mean"] for s in parsed["summary"] if s["task"] == "sst5") == pytest.approx(BASE["sst5"], abs=0.1)
+    assert any(note.startswith("1 older record") for note in parsed["notes"])
+
+
+def test_other_code_and_other_torch_are_named() -> None:
+    made = grid({"sum": 0.0, "pcgrad": 0.1}, 2)
+    made[0]["method"]["source_sha256"] = "edited"
+    made[1]["environment"]["versions"]["torch"] = "2.6.0"
+    notes = as_json(made)["notes"]
+    assert any(note.startswith("sum: its source code differs") for note in notes)
+    assert any("2.13.0, 2.6.0" in note for note in notes)
+
+
+def test_latex_escapes_what_would_break_a_table() -> None:
+    made = [*grid({"sum": 0.0, "a_b[x=5%]": 0.1}, 2), failed("sum", 2, r"50% of $x_1 & {y} \input[z]~^#")]
+    text = render(build(made), "latex")
+    assert r"a\_b{[}x=5\%{]}" in text
+    assert r"50\% of \$x\_1 \& \{y\} \textbackslash{}input{[}z{]}\textasciitilde{}\textasciicircum{}\#" in text
+    assert not re.search(r"\\\\\s*\[", text)
+    assert text.count(r"\toprule") == text.count(r"\bottomrule") == 3
+
+
+def test_markdown_escapes_pipes_and_tags() -> None:
+    made = [*grid({"sum": 0.0, "c[x=1|2]": 0.1}, 2), failed("sum", 2, "<b>*bold*</b>\n# no heading")]
+    text = render(build(made), "markdown")
+    assert r"c[x=1\|2]" in text
+    assert r"&lt;b&gt;\*bold\*&lt;/b&gt; # no heading" in text
+    tables = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    assert len(tables) == 3
+    for table in tables:
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
+
+
+def test_html_escapes_tags_and_is_well_formed(records: list[dict[str, Any]]) -> None:
+    made = [*records, record("<script>alert(1)</script>", 0), failed("sum", 7, "<img src=x onerror=alert(1)>")]
+    text = render(build(made), "html")
+    assert "<script" not in text
+    assert "<img" not in text
+    assert "&lt;script&gt;" in text
+    assert "prefers-color-scheme: dark" in text
+    assert 'name="viewport"' in text
+    assert not re.search(r"<link|<[^>]+(?:src|href)=|@import|url\(", text)  # nothing is fetched
+    tags = Tags()
+    tags.feed(text)
+    assert tags.open == []
+    assert tags.seen["caption"] == tags.seen["table"] == 5  # three tables, and two with the other metrics
+    assert "macro_f1" in text
+
+
+class Tags(html.parser.HTMLParser):
+    """Counts tags and checks that each closes the last one opened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: dict[str, int] = {}
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.seen[tag] = self.seen.get(tag, 0) + 1
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag

@@ -34,10 +34,12 @@ def print_list(what: str, plugin_files: tuple[str, ...], *, as_json: bool) -> No
     else:
         console = _console()
         for entry in entries:
-            console.print(f"[bold]{escape(entry['name'])}[/]{' ' * (14 - len(entry['name']))}{escape(entry['summary'])}")
+            padding = " " * (14 - len(entry["name"]))
+            console.print(f"[bold]{escape(entry['name'])}[/]{padding}{escape(entry['summary'])}")
     if what != "suites":
         for broken in registry.broken:
-            Console(stderr=True, soft_wrap=True).print(f"not available: {escape(broken.origin)}: {escape(broken.error)}")
+            told = f"not available: {escape(broken.origin)}: {escape(broken.error)}"
+            Console(stderr=True, soft_wrap=True).print(told)
 
 
 def _entries(what: str, registry: Registry) -> list[dict[str, Any]]:

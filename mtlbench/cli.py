@@ -67,7 +67,8 @@ def _completions(incomplete: str, names: Any) -> list[str]:
 
 Results = Annotated[Path, typer.Option(envvar="MTLBENCH_RESULTS", help="Folder of the records.")]
 Plugins = Annotated[
-    list[Path], typer.Option("--plugin", envvar="MTLBENCH_PLUGIN", help="Python file with methods or tasks; repeatable.")
+    list[Path],
+    typer.Option("--plugin", envvar="MTLBENCH_PLUGIN", help="Python file with methods or tasks; repeatable."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -105,7 +106,9 @@ def run(
         str | None, typer.Option(envvar="MTLBENCH_MODEL", help="Encoder: minilm, a folder, a Hugging Face id.")
     ] = None,
     steps: Annotated[int | None, typer.Option(envvar="MTLBENCH_STEPS", help="Optimizer steps.")] = None,
-    batch_size: Annotated[int | None, typer.Option(envvar="MTLBENCH_BATCH_SIZE", help="Rows of each task a step.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(envvar="MTLBENCH_BATCH_SIZE", help="Rows of each task a step.")
+    ] = None,
     lr: Annotated[float | None, typer.Option(envvar="MTLBENCH_LR", help="Learning rate.")] = None,
     threads: Annotated[
         int | None, typer.Option(envvar="MTLBENCH_THREADS", help="Threads a cell; part of the recipe.")

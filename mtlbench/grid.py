@@ -116,8 +116,9 @@ def _jobs(wanted: int | None, threads: int) -> tuple[int, str]:
 def _introduce(workload: Workload, cells: Sequence[Cell], todo: Sequence[Cell], jobs: int, note: str) -> None:
     recipe = workload.recipe
     console.print(
-        f"[bold]suite {escape(workload.suite)}[/]: {len(cells)} cells, {len(cells) - len(todo)} done, {len(todo)} to run; "
-        f"{workload.steps} steps of {len(workload.tasks)} × {recipe.batch_size} rows; {jobs} jobs × {recipe.threads} threads"
+        f"[bold]suite {escape(workload.suite)}[/]: {len(cells)} cells, {len(cells) - len(todo)} done, "
+        f"{len(todo)} to run; {workload.steps} steps of {len(workload.tasks)} × {recipe.batch_size} rows; "
+        f"{jobs} jobs × {recipe.threads} threads"
     )
     console.print(f"model {escape(workload.files.title)}, SHA-256 {workload.files.fingerprint[:12]}")
     for task, splits in zip(workload.tasks, workload.splits, strict=True):

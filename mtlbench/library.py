@@ -82,15 +82,15 @@ def backward(
     """Fill ``.grad``, in place of ``sum(losses).backward()``, and return the (K,) weights used.
 
     Shared parameters get the method's update; every other parameter that a loss reaches (its head) gets that loss's
-    own gradient, weighted if the method's paper weights it. As with torch, gradients add to what ``.grad`` has.
+    own gradient, weighted if the method's paper weights it. As with torch, gradients add to those in ``.grad``.
 
     :param losses: K scalar losses, each with its graph; the graphs may overlap, and live as long as the losses do.
     :param method: a :class:`Method` that you keep across steps, or a name; the state of a method given by name is
         kept with the first shared parameter.
     :param shared: the shared parameters, or the module that has them.
     :param last_shared_layer: for GradNorm: the layer whose gradient norms it balances.
-    :raises UsageError: when there is no loss, no shared parameter, or a needed last shared layer is missing, or when two
-        losses reach a parameter that is not shared.
+    :raises UsageError: when there is no loss, no shared parameter, a method needs the last shared layer and it is not
+        given, or two losses reach a parameter that is not shared.
     :raises NotFinite: when a loss or a gradient is not finite.
     """
     from mtlbench.gradients.loop import LoopEngine, TaskLoss

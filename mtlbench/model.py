@@ -35,14 +35,19 @@ class MultiTaskModel(nn.Module):
         width = int(self.encoder.config.hidden_size)
         features = 2 * width if encoder.pairs == "apart" else width
         self.fine_tuning = _linear(width, width, seed, "fine-tuning layer")
-        self.heads = nn.ModuleDict({task.key: _linear(features, task.outputs, seed, "head", task.key) for task in tasks})
+        self.heads = nn.ModuleList(_linear(features, task.outputs, seed, "head", task.key) for task in tasks)
+        self._position = {task.key: index for index, task in enumerate(tasks)}  # a ModuleDict refuses some names
         if encoder.frozen:
             self.encoder.requires_grad_(False)
 
     def forward(self, task: str, texts: Texts) -> torch.Tensor:
         """Return a task's (B, outputs) raw outputs."""
-        head: torch.Tensor = self.heads[task](self.features(texts))
-        return head
+        outputs: torch.Tensor = self.head(task)(self.features(texts))
+        return outputs
+
+    def head(self, task: str) -> nn.Module:
+        """Return a task's own linear layer."""
+        return self.heads[self._position[task]]
 
     def features(self, texts: Texts) -> torch.Tensor:
         """Return the (B, F) features that the heads read; F is twice the width for pairs encoded apart.

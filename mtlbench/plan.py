@@ -115,7 +115,7 @@ def make_cells(workload: Workload, methods: Sequence[Method], seeds: Sequence[in
 
 
 def _foreign_code(task: Task) -> dict[str, str]:
-    """Return the hash of a task's code where it is not ours: an edited loss is another task. Ours goes with PROTOCOL."""
+    """Return the hash of a task's code where it is not ours: an edited loss is another task. PROTOCOL is for ours."""
     return {} if type(task).__module__.startswith("mtlbench.") else {"source": source_fingerprint(type(task))}
 
 

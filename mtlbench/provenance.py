@@ -34,7 +34,8 @@ def _git(folder: Path) -> dict[str, Any] | None:
 
     try:
         ask("ls-files", "--error-unmatch", Path(__file__).name)  # an installed package lies in no repository of ours
-        return {"commit": ask("rev-parse", "HEAD"), "modified": bool(ask("status", "--porcelain", "--untracked-files=no"))}
+        changes = ask("status", "--porcelain", "--untracked-files=no")
+        return {"commit": ask("rev-parse", "HEAD"), "modified": bool(changes)}
     except (OSError, subprocess.SubprocessError):
         return None
 

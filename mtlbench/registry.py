@@ -97,7 +97,8 @@ class Registry:
         """
         table = cast(dict[str, type[Plugin]], self.methods if issubclass(cls, Method) else self.tasks)
         if cls.name in table and table[cls.name] is not cls:
-            raise UsageError(f"{cls.kind} '{cls.name}' from {origin} is already taken by {self.origins[table[cls.name]]}; rename it")
+            first = self.origins[table[cls.name]]
+            raise UsageError(f"{cls.kind} '{cls.name}' from {origin} is already taken by {first}; rename it")
         table[cls.name] = cls
         self.origins[cls] = origin
 

@@ -57,7 +57,9 @@ class Store:
             probe.write_bytes(b"")
             probe.unlink()
         except OSError as error:
-            raise UsageError(f"cannot write to results folder {self.folder}: {error.strerror}; give --results FOLDER") from None
+            raise UsageError(
+                f"cannot write to results folder {self.folder}: {error.strerror}; give --results FOLDER"
+            ) from None
         for leftover in self.folder.rglob(f"{TEMPORARY}*"):
             if time.time() - leftover.stat().st_mtime > STALE_SECONDS:  # a younger one may be another run's
                 leftover.unlink(missing_ok=True)

@@ -99,7 +99,11 @@ def _train_model(
             taken = engine.step(method, losses, measure=measure)
         except NotFinite as error:
             task = data[error.task].task.key
-            raise CellError(f"step {step + 1}: the {error.what} of task {task} is {error.value}", step + 1, task) from None
+            raise CellError(
+                f"step {step + 1}: the {error.what} of task {task} is {error.value}", step + 1, task
+            ) from None
+        except CellError as error:
+            raise CellError(f"step {step + 1}: {error}", step + 1) from None
         optimizer.step()
         schedule.step()
         if device != "cpu":
@@ -112,7 +116,7 @@ def _train_model(
         if step + 1 in evaluate_after:
             if peak is None:
                 peak = memory.read()
-            scores = _evaluate(model, data, device, outcome)
+            scores = _evaluate(model, data, step + 1, device, outcome)
             outcome.history.append({"step": step + 1, "scores": scores, "elapsed": elapsed})
         listener(step + 1)
     outcome.scores.update(scores)
@@ -126,7 +130,7 @@ def _task_loss(model: MultiTaskModel, data: TaskData, seed: int, step: int, devi
         with dropout_seed(seed, step, data.task.key, device):
             return data.task.loss(model(data.task.key, texts), targets)
 
-    return TaskLoss(forward, list(model.heads[data.task.key].parameters()))
+    return TaskLoss(forward, list(model.head(data.task.key).parameters()))
 
 
 @contextmanager
@@ -151,7 +155,7 @@ def _fingerprint_pairing(
     }
     for one in data:
         key = one.task.key
-        outcome.pairing["heads"][key] = state_fingerprint(model.heads[key].parameters())
+        outcome.pairing["heads"][key] = state_fingerprint(model.head(key).parameters())
         outcome.pairing["schedule"][key] = one.schedule_fingerprint
         with torch.no_grad(), dropout_seed(seed, 0, key, device):
             outcome.pairing["dropout"][key] = state_fingerprint([model.features(one.batch(0, device)[0])])
@@ -175,7 +179,7 @@ def _optimizer(model: MultiTaskModel, workload: Workload) -> tuple[torch.optim.O
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
 
-def _evaluate(model: MultiTaskModel, data: Sequence[TaskData], device: str, outcome: Outcome) -> Scores:
+def _evaluate(model: MultiTaskModel, data: Sequence[TaskData], step: int, device: str, outcome: Outcome) -> Scores:
     """Score every task on its development rows; keep the raw outputs."""
     model.eval()
     scores: Scores = {}
@@ -184,8 +188,12 @@ def _evaluate(model: MultiTaskModel, data: Sequence[TaskData], device: str, outc
             outputs = np.empty((len(one.dev), one.task.outputs), dtype=np.float32)
             for chosen, texts in one.dev_batches(device):
                 outputs[chosen] = model(one.task.key, texts).float().cpu().numpy()
-            scores[one.task.key] = score(one.task.prediction, outputs, one.dev.labels)
-            outcome.outputs[one.task.key] = outputs
+            key = one.task.key
+            try:
+                scores[key] = score(one.task.prediction, outputs, one.dev.labels)
+            except CellError as error:
+                raise CellError(f"evaluation after step {step}, task {key}: {error}", step, key) from None
+            outcome.outputs[key] = outputs
     model.train()
     return scores
 

@@ -16,7 +16,10 @@ from mtlbench.registry import load_registry
 from mtlbench.task import Splits
 
 if TYPE_CHECKING:
+    import torch
+
     from mtlbench.method import Matrix
+    from mtlbench.model import MultiTaskModel, Texts
 
 NAMES = ("sentiment", "paraphrase", "similarity")
 CONFLICTS = (0.0, 0.5, 1.0)
@@ -159,7 +162,7 @@ def _gram(aligned: bool = False, conflict: float = 0.5, imbalance: float = 1.0, 
     files = encoder.locate()
     tokenizer = Tokenizer(encoder, files, 64)
 
-    def batches(**parameters: float) -> list[tuple[GrammarTask, dict[str, torch.Tensor], torch.Tensor]]:
+    def batches(**parameters: float) -> list[tuple[GrammarTask, Texts, torch.Tensor]]:
         found = []
         for name in NAMES:
             one = task(name, imbalance=imbalance, **parameters)
@@ -182,11 +185,10 @@ def _gram(aligned: bool = False, conflict: float = 0.5, imbalance: float = 1.0, 
     return step.gram
 
 
-def _aligned(model: object, literal: list[tuple[GrammarTask, object, object]]) -> None:
+def _aligned(model: MultiTaskModel, literal: list[tuple[GrammarTask, Texts, torch.Tensor]]) -> None:
     """Set every head to one direction: that which separates high from low labels where all words are literal."""
     import torch
 
-    assert isinstance(model, torch.nn.Module)
     with torch.no_grad():
         features = [model.features(texts) for _, texts, _ in literal]
         centred = torch.cat([one - one.mean(dim=0) for one in features])
@@ -194,6 +196,8 @@ def _aligned(model: object, literal: list[tuple[GrammarTask, object, object]]) -
         ridge = centred.T @ centred / len(centred) + 1e-3 * torch.eye(centred.shape[1])
         direction = torch.linalg.solve(ridge, centred.T @ labels / len(centred))
         direction *= 0.4 / direction.norm()  # as long as a head is at its start: 0.02 · √384
-        for one, _, _ in literal:
+        for (one, _, _), found in zip(literal, features, strict=True):
             slopes = torch.linspace(-1.0, 1.0, one.outputs) if one.outputs > 1 else torch.ones(1)
-            model.heads[one.key].weight.copy_(slopes[:, None] * direction)
+            head = model.heads[one.key]
+            head.weight.copy_(slopes[:, None] * direction)
+            head.bias.copy_(-head.weight @ found.mean(dim=0))  # a common offset would swamp what the labels say

@@ -42,7 +42,7 @@ class Raises(Method):
 
 @dataclass
 class Explodes(Method):
-    """Makes the loss infinite."""
+    """Returns weights that are not numbers."""
     name = "explodes"
     def weights(self, seen: Observation):
         return np.full(seen.tasks, np.nan)
@@ -115,7 +115,9 @@ def test_a_cell_that_fails_costs_no_other(mtlbench: Call, tmp_path: Path) -> Non
     assert errors["sum"] is None
     assert "SIGKILL" in errors["killed"]["message"]
     assert errors["raises"]["message"] == "RuntimeError: no weights today"
-    assert errors["explodes"]["step"] == 2 and "the loss of task mood is nan" in errors["explodes"]["message"]
+    assert errors["explodes"]["message"] == (
+        "step 1: method explodes returned weights [nan, nan, nan], not 3 finite numbers"
+    )
     shown = mtlbench("report", "--results", str(tmp_path / "out")).stdout
     assert "raises" in shown and "no weights today" in shown
     again = mtlbench("run", *arguments, "--results", str(tmp_path / "out"), "--dry-run")

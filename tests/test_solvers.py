@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 from fractions import Fraction
 from typing import Any
 
-import cvxpy
 import numpy as np
 import pytest
 
@@ -14,6 +14,8 @@ import mtlbench
 from mtlbench.errors import SolverError
 from mtlbench.method import Matrix, Vector
 from mtlbench.solvers import factor, min_norm_point
+
+cvxpy: Any = importlib.import_module("cvxpy")  # its types leave out half its names
 
 
 def points(seed: int, tasks: int, size: int, spread: float = 0.0) -> Matrix:
@@ -68,7 +70,7 @@ def test_nearest_point_of_a_triangle_is_exact(size: int, spread: float) -> None:
 def test_nearest_point_is_that_of_a_conic_solver(tasks: int, size: int) -> None:
     rows = points(1, tasks, size)
     w = cvxpy.Variable(tasks, nonneg=True)
-    problem: Any = cvxpy.Problem(cvxpy.Minimize(cvxpy.norm(rows.T @ w, 2)), [cvxpy.sum(w) == 1])
+    problem = cvxpy.Problem(cvxpy.Minimize(cvxpy.norm(rows.T @ w, 2)), [cvxpy.sum(w) == 1])
     problem.solve(solver=cvxpy.CLARABEL)
     found = min_norm_point(rows)
     assert found.min() >= 0.0 and found.sum() == pytest.approx(1.0, rel=1e-14)

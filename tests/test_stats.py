@@ -122,6 +122,12 @@ def test_holm(ps: list[float | None], adjusted: list[float | None]) -> None:
     assert stats.holm(ps) == [None if p is None else pytest.approx(p, abs=5e-6) for p in adjusted]
 
 
+def test_holm_agrees_with_statsmodels() -> None:
+    multitest = pytest.importorskip("statsmodels.stats.multitest")
+    ps = np.round(np.random.default_rng(0).uniform(0, 0.2, 30), 2)  # with ties
+    assert stats.holm(ps.tolist()) == pytest.approx(multitest.multipletests(ps, method="holm")[1])
+
+
 @pytest.mark.parametrize(("n", "alpha", "effect"), [
     (3, 0.05, 3.26), (5, 0.05, 1.68), (10, 0.05, 1.00), (20, 0.05, 0.66),
     (3, 0.05 / 9, 9.82), (5, 0.05 / 9, 3.07), (10, 0.05 / 9, 1.46), (20, 0.05 / 9, 0.90),

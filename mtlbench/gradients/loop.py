@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from mtlbench.errors import CellError
 from mtlbench.gradients.gram import gram
 from mtlbench.method import Matrix, Method, Observation, Vector
 
@@ -75,7 +76,8 @@ class LoopEngine:
 
         :param measure: take the full Gram matrix even if the method does not read it. Never changes the update.
         :param retain_graph: for losses that share one graph.
-        :raises NotFinite: when a loss or a gradient is not finite; nothing has been updated then.
+        :raises NotFinite: when a loss or a gradient is not finite.
+        :raises CellError: when the method's weights are not K finite numbers.
         """
         self.update.zero_()
         if method.reads == "losses" and not measure:
@@ -89,7 +91,7 @@ class LoopEngine:
     def _from_losses(self, method: Method, tasks: Sequence[TaskLoss], retain_graph: bool) -> Step:
         graphs = [task.forward() for task in tasks]
         losses = np.array([_value(loss, index) for index, loss in enumerate(graphs)])
-        weights = method.weights(Observation(losses))
+        weights = _weights(method, Observation(losses))
         for index, task in enumerate(tasks):
             gradients = self._backward(method, task, graphs[index], weights[index], retain_graph)
             graphs[index] = graphs[index].detach()  # frees this task's graph
@@ -113,7 +115,7 @@ class LoopEngine:
         for index, norm in enumerate(np.diagonal(read if full is None else full)):  # type: ignore[arg-type]
             if not np.isfinite(norm):
                 raise NotFinite(index, "gradient", float(norm))
-        weights = method.weights(Observation(losses, read))
+        weights = _weights(method, Observation(losses, read))
         for index, task in enumerate(tasks):
             self.update.add_(self._rows[index].mul_(float(weights[index])))
             if method.heads == "weighted":
@@ -131,6 +133,14 @@ class LoopEngine:
         for head, gradient in zip(task.heads, gradients[len(self.shared):], strict=True):
             head.grad = gradient * float(weight) if method.heads == "weighted" else gradient
         return list(gradients[:len(self.shared)])
+
+
+def _weights(method: Method, seen: Observation) -> Vector:
+    """Ask a method for its weights, and check them here, where the culprit is known."""
+    weights = np.asarray(method.weights(seen), dtype=np.float64)
+    if weights.shape != (seen.tasks,) or not np.isfinite(weights).all():
+        raise CellError(f"method {method.name} returned weights {weights.tolist()}, not {seen.tasks} finite numbers")
+    return weights
 
 
 def _value(loss: torch.Tensor, task: int) -> float:

@@ -16,7 +16,7 @@ def render(report: Report, format: str = "text", *, width: int | None = None, co
     """Render a report.
 
     :param format: one of :data:`FORMATS`.
-    :param width: of ``text``, in terminal cells; 80 if not given. The other formats have none.
+    :param width: of ``text``, in terminal cells; the terminal's if not given. The other formats have none.
     :param color: whether ``text`` may hold terminal escapes; without, it is plain.
     :raises UsageError: when the format is unknown.
     """

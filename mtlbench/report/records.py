@@ -66,8 +66,10 @@ class Cells:
         described: dict[str, Mapping[str, Any]] = {}
         for record in self.records:
             described = {**record.get("tasks", {}), **described}
+        order = list(self.recipe["tasks"])
+        names = sorted(described, key=lambda name: order.index(described[name]["spec"]))
         tuned_on = self.encoder.get("tuned_on") or ()
-        return tuple(_task(name, described[name], tuned_on) for name in described)
+        return tuple(_task(name, described[name], tuned_on) for name in names)
 
     def find(self, name: str) -> str | None:
         """Return the method meant by a full spec, or by a bare name that only one method has."""

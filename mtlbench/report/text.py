@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
 from collections.abc import Sequence
 
 from rich import box
@@ -21,11 +22,14 @@ GAP = 2
 
 
 def render(blocks: Sequence[Block], width: int | None = None, color: bool = False) -> str:
-    """Render the document so that no line is wider than the given number of terminal cells (80 by default).
+    """Render the document so that no line is wider than the given number of terminal cells.
 
     Everything goes through ``Text``: rich would read ``cagrad[c=0.4]`` as markup.
+
+    :param width: the terminal's, if not given, and 80 where there is no terminal.
+    :param color: whether to print terminal escapes.
     """
-    width = width or WIDTH
+    width = width or shutil.get_terminal_size((WIDTH, 24)).columns
     buffer = io.StringIO()
     console = Console(
         file=buffer,

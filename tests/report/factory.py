@@ -13,7 +13,9 @@ BASE = {"sst5": 0.40, "qqp": 0.75, "stsb": 0.60}
 STARTED = "2026-01-01T00:{minute:02d}:00Z"
 
 
-def record(method: str = "sum", seed: int = 0, *, gain: float = 0.0, scores: Any = None, **changes: Any) -> dict[str, Any]:
+def record(
+    method: str = "sum", seed: int = 0, *, gain: float = 0.0, scores: Any = None, **changes: Any
+) -> dict[str, Any]:
     """Return a finished cell.
 
     :param gain: added to every task's score, which otherwise depends on the seed alone, up to a little noise.

@@ -1,0 +1,337 @@
+"""The methods as a library: on matrices, and in a training loop of one's own."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import mtlbench
+from mtlbench import UsageError, aggregate, backward, get_method, library, weights
+from mtlbench.gradients.loop import NotFinite
+from mtlbench.method import Matrix
+
+TASKS = 3
+GRAM = np.array([[4.0, -1.0], [-1.0, 2.0]])
+
+
+class Toy(nn.Module):
+    """A trunk of two layers and three heads, in float64. The losses share one graph of the trunk."""
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.trunk = nn.Sequential(nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 4))
+        self.heads = nn.ModuleList(nn.Linear(4, 1) for _ in range(TASKS))
+        self.inputs, self.targets = torch.randn(12, 5), torch.randn(12, TASKS)
+        self.double()
+        self.inputs, self.targets = self.inputs.double(), self.targets.double()
+
+    def losses(self) -> list[torch.Tensor]:
+        features = self.trunk(self.inputs)
+        return [((head(features)[:, 0] - target) ** 2).mean() * 3.0**task
+                for task, (head, target) in enumerate(zip(self.heads, self.targets.T, strict=True))]
+
+    @property
+    def shared(self) -> list[nn.Parameter]:
+        return list(self.trunk.parameters())
+
+    def jacobian(self) -> Matrix:
+        losses = self.losses()
+        return np.stack([flat(torch.autograd.grad(loss, self.shared, retain_graph=True)) for loss in losses])
+
+    def update(self) -> Matrix:
+        return flat([parameter.grad for parameter in self.shared])
+
+    def head_update(self, task: int) -> Matrix:
+        return flat([parameter.grad for parameter in self.heads[task].parameters()])
+
+    def head_gradient(self, task: int) -> Matrix:
+        return flat(torch.autograd.grad(self.losses()[task], list(self.heads[task].parameters())))
+
+
+def flat(tensors: Sequence[torch.Tensor | None]) -> Matrix:
+    return torch.cat([tensor.detach().flatten() for tensor in tensors if tensor is not None]).numpy()
+
+
+def fault(function: Any, *given: Any, **options: Any) -> str:
+    with pytest.raises(UsageError) as caught:
+        function(*given, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# backward
+
+def test_backward_of_sum_is_that_of_torch() -> None:
+    ours, theirs = Toy(), Toy()
+    assert backward(ours.losses(), "sum", ours.trunk).tolist() == [1.0] * TASKS
+    torch.autograd.backward(torch.stack(theirs.losses()).sum())
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-13, atol=1e-16)
+
+
+@pytest.mark.parametrize("name", ["pcgrad", "mgda", "cagrad"])
+def test_backward_is_aggregate_on_the_jacobian(name: str) -> None:
+    toy = Toy()
+    losses = [float(loss.detach()) for loss in toy.losses()]
+    rows = toy.jacobian()
+    assert (rows @ rows.T).min() < 0.0  # or PCGrad would be the sum
+    used = backward(toy.losses(), name, toy.trunk)
+    assert toy.update() == pytest.approx(aggregate(name, rows, losses=losses), rel=1e-9, abs=1e-14)
+    assert used == pytest.approx(weights(name, rows @ rows.T, losses=losses), rel=1e-9)
+
+
+def test_heads_get_their_own_plain_gradients() -> None:
+    toy = Toy()
+    used = backward(toy.losses(), "pcgrad", toy.trunk)
+    assert np.abs(used - 1.0).max() > 1e-3
+    for task in range(TASKS):
+        assert toy.head_update(task) == pytest.approx(toy.head_gradient(task), rel=1e-12)
+
+
+def test_heads_of_gradnorm_get_weighted_gradients() -> None:
+    toy, method = Toy(), get_method("gradnorm")
+    used = np.ones(TASKS)
+    for _ in range(3):
+        toy.zero_grad()
+        used = backward(toy.losses(), method, toy.trunk, last_shared_layer=toy.trunk[2])
+    assert np.abs(used - 1.0).max() > 1e-3
+    assert toy.update() == pytest.approx(used @ toy.jacobian(), rel=1e-10, abs=1e-14)
+    for task in range(TASKS):
+        assert toy.head_update(task) == pytest.approx(used[task] * toy.head_gradient(task), rel=1e-12)
+
+
+def test_gradnorm_balances_the_layer_that_it_was_given() -> None:
+    """Two of its steps in one's own loop are those on the Gram matrix of the layer's gradients."""
+    toy, method, by_hand = Toy(), get_method("gradnorm"), get_method("gradnorm")
+    layer = list(toy.trunk[2].parameters())
+    losses = toy.losses()
+    rows = np.stack([flat(torch.autograd.grad(loss, layer, retain_graph=True)) for loss in losses])
+    for _ in range(3):
+        used = backward(toy.losses(), method, toy.trunk, last_shared_layer=layer)
+        wanted = weights(by_hand, rows @ rows.T, losses=[float(loss.detach()) for loss in losses])
+        assert used == pytest.approx(wanted, rel=1e-10)
+
+
+@pytest.mark.parametrize("name", ["sum", "pcgrad"])
+def test_gradients_are_added_to_what_is_there(name: str) -> None:
+    once, twice = Toy(), Toy()
+    backward(once.losses(), name, once.trunk)
+    for parameter in twice.parameters():
+        parameter.grad = torch.full_like(parameter, 2.0)
+    backward(twice.losses(), name, twice.trunk)
+    for one, two in zip(once.parameters(), twice.parameters(), strict=True):
+        assert one.grad is not None and two.grad is not None
+        torch.testing.assert_close(two.grad, one.grad + 2.0)
+
+
+def test_two_calls_add_up_and_zeroing_starts_again() -> None:
+    toy = Toy()
+    backward(toy.losses(), "sum", toy.trunk)
+    first = toy.update()
+    backward(toy.losses(), "sum", toy.trunk)
+    assert toy.update() == pytest.approx(2.0 * first, rel=1e-13)
+    toy.zero_grad(set_to_none=False)
+    backward(toy.losses(), "sum", toy.trunk)
+    assert toy.update() == pytest.approx(first, rel=1e-13)
+
+
+def test_shared_is_a_module_or_a_list() -> None:
+    found = []
+    for given in ("module", "list"):
+        toy = Toy()
+        backward(toy.losses(), "mgda", toy.trunk if given == "module" else toy.shared)
+        found.append(toy.update().tolist())
+    assert found[0] == found[1]
+
+
+def test_frozen_parameters_are_left_alone() -> None:
+    toy = Toy()
+    for parameter in toy.trunk[0].parameters():
+        parameter.requires_grad_(False)
+    backward(toy.losses(), "mgda", toy.trunk)
+    assert all(parameter.grad is None for parameter in toy.trunk[0].parameters())
+    assert all(parameter.grad is not None for parameter in toy.trunk[2].parameters())
+
+
+def test_losses_of_separate_forwards_work_too() -> None:
+    together, apart = Toy(), Toy()
+    backward(together.losses(), "cagrad", together.trunk)
+    backward([apart.losses()[task] for task in range(TASKS)], "cagrad", apart.trunk)
+    assert apart.update() == pytest.approx(together.update(), rel=1e-12)
+
+
+def test_an_optimizer_trains_with_it() -> None:
+    toy = Toy()
+    optimizer = torch.optim.SGD(toy.parameters(), lr=0.02)
+    before = [float(loss.detach()) for loss in toy.losses()]
+    for _ in range(60):
+        optimizer.zero_grad()
+        backward(toy.losses(), "mgda", toy.trunk)
+        optimizer.step()
+    assert all(after < start for after, start in zip([float(x.detach()) for x in toy.losses()], before, strict=True))
+
+
+# State of methods given by name
+
+def step_gradnorm(toy: Toy) -> Matrix:
+    return backward(toy.losses(), "gradnorm", toy.trunk, last_shared_layer=toy.trunk[2])
+
+
+def test_state_of_a_name_is_kept_with_the_model() -> None:
+    toy, method = Toy(), get_method("gradnorm")
+    by_name = [step_gradnorm(toy).tolist() for _ in range(4)]
+    other = Toy()
+    by_object = [backward(other.losses(), method, other.trunk, last_shared_layer=other.trunk[2]).tolist()
+                 for _ in range(4)]
+    assert by_name == by_object and by_name[0] != by_name[1]
+
+
+def test_two_models_do_not_share_state() -> None:
+    one, other = Toy(), Toy(seed=1)
+    for _ in range(3):
+        step_gradnorm(one)
+    assert step_gradnorm(other).tolist() == [1.0] * TASKS
+    assert step_gradnorm(one).tolist() != [1.0] * TASKS
+
+
+def test_two_specs_on_one_model_do_not_share_state() -> None:
+    toy = Toy()
+    step_gradnorm(toy)
+    used = backward(toy.losses(), "gradnorm[alpha=0.5]", toy.trunk, last_shared_layer=toy.trunk[2])
+    assert used.tolist() == [1.0] * TASKS
+
+
+def test_state_goes_with_the_model() -> None:
+    toy = Toy()
+    step_gradnorm(toy)
+    gc.collect()
+    kept = len(library._METHODS_OF)
+    del toy
+    gc.collect()
+    assert len(library._METHODS_OF) == kept - 1
+
+
+# On matrices
+
+def test_weights_and_aggregate_agree() -> None:
+    rows = np.array([[-4.0, 1.0, 1.0], [6.0, 1.0, 1.0]])
+    assert aggregate("pcgrad", rows).tolist() == (weights("pcgrad", rows @ rows.T) @ rows).tolist()
+    assert aggregate("pcgrad", rows.tolist()).tolist() == aggregate("pcgrad", rows).tolist()
+
+
+def test_parameters_by_name_and_by_spec() -> None:
+    rows = np.array([[-4.0, 1.0], [6.0, 1.0]])
+    by_name = aggregate("cagrad", rows, c=0.2).tolist()
+    assert by_name == aggregate("cagrad[c=0.2]", rows).tolist() == aggregate(get_method("cagrad", c=0.2), rows).tolist()
+    assert by_name != aggregate("cagrad", rows).tolist()
+    assert get_method("cagrad[c=0.2]", rescale="c2").parameters == {"c": 0.2, "rescale": "c2", "reduction": "mean"}
+
+
+def test_losses_reach_the_methods_that_read_them() -> None:
+    assert weights("mgda[normalize=loss]", GRAM, losses=[1.0, 4.0]).tolist() != weights("mgda", GRAM).tolist()
+
+
+ASYMMETRY = "symmetry is asked of each entry to 10⁻⁶ of itself, not relative to the norms"
+
+
+@pytest.mark.xfail(strict=False, raises=UsageError, reason=ASYMMETRY + "; whether it bites depends on the BLAS")
+def test_a_single_precision_gram_matrix_is_accepted() -> None:
+    torch.manual_seed(0)
+    rows = torch.randn(6, 1000)
+    assert np.isfinite(weights("mgda", (rows @ rows.T).numpy())).all()
+
+
+@pytest.mark.xfail(strict=True, raises=UsageError, reason=ASYMMETRY)
+def test_rounding_of_orthogonal_gradients_is_no_asymmetry() -> None:
+    """Sums taken in another order differ by the rounding of the norms, however small the inner product is."""
+    assert weights("sum", np.array([[1.0, 1e-9], [-2e-9, 1.0]])).tolist() == [1.0, 1.0]
+
+
+def test_public_names_are_there() -> None:
+    for name in ("weights", "aggregate", "get_method", "backward", "Method", "Observation", "UsageError"):
+        assert hasattr(mtlbench, name)
+
+
+# Errors, each one line
+
+@pytest.mark.parametrize("bad", [
+    np.ones((2, 3)), np.ones(4), np.ones((0, 0)), np.ones((2, 2, 2)), [[1.0, 0.5], [0.1, 1.0]],
+    [[1.0, np.nan], [np.nan, 1.0]], [[np.inf, 0.0], [0.0, 1.0]],
+], ids=["wide", "flat", "empty", "cube", "asymmetric", "nan", "inf"])
+def test_a_matrix_that_is_no_gram_matrix(bad: Any) -> None:
+    assert fault(weights, "sum", bad).startswith("gram must be")
+
+
+@pytest.mark.parametrize("bad", [[1.0], [1.0, 2.0, 3.0], [1.0, np.nan], [[1.0, 2.0]]])
+def test_losses_that_do_not_fit(bad: Any) -> None:
+    assert fault(weights, "mgda", GRAM, losses=bad) == "losses must be 2 finite numbers"
+
+
+def test_a_jacobian_that_is_no_matrix() -> None:
+    assert fault(aggregate, "sum", np.ones(3)) == "jacobian must be a K × P matrix, not of shape (3,)"
+
+
+def test_a_jacobian_with_nan() -> None:
+    assert "finite" in fault(aggregate, "sum", np.array([[np.nan, 1.0]]))
+
+
+@pytest.mark.parametrize("call", [
+    lambda: weights("pcgard", GRAM), lambda: aggregate("pcgard", GRAM), lambda: get_method("pcgard"),
+    lambda: backward(Toy().losses(), "pcgard", Toy().trunk),
+])
+def test_an_unknown_method_is_met_with_a_suggestion(call: Any) -> None:
+    assert "unknown method 'pcgard'; did you mean pcgrad" in fault(call)
+
+
+def test_parameters_that_are_wrong() -> None:
+    assert "c=2" in fault(get_method, "cagrad", c=2)
+    assert "did you mean rescale" in fault(get_method, "cagrad", rescal="c2")
+
+
+def test_no_losses() -> None:
+    assert "at least one loss" in fault(backward, [], "sum", Toy().trunk)
+
+
+def test_nothing_shared() -> None:
+    toy = Toy()
+    assert "shared parameter" in fault(backward, toy.losses(), "sum", [])
+    assert "shared parameter" in fault(backward, toy.losses(), "sum", nn.Tanh())
+
+
+def test_gradnorm_without_its_layer() -> None:
+    toy = Toy()
+    assert "last_shared_layer" in fault(backward, toy.losses(), "gradnorm", toy.trunk)
+    assert all(parameter.grad is None for parameter in toy.parameters())
+    backward(toy.losses(), "gradnorm[parameters_of=shared]", toy.trunk)
+
+
+@pytest.mark.xfail(strict=True, reason="GradNorm then balances all shared parameters, and says nothing")
+def test_gradnorm_with_a_layer_that_is_not_shared() -> None:
+    toy = Toy()
+    assert "last_shared_layer" in fault(
+        backward, toy.losses(), "gradnorm", toy.trunk, last_shared_layer=toy.heads[0]
+    )
+
+
+def test_a_parameter_of_two_losses_that_is_not_shared() -> None:
+    toy = Toy()
+    message = fault(backward, toy.losses(), "sum", toy.trunk[2])
+    assert "losses 0 and 1" in message and "(6, 5)" in message and "add it to shared" in message
+    assert all(parameter.grad is None for parameter in toy.parameters())
+
+
+@pytest.mark.parametrize("name", ["sum", "pcgrad"])
+def test_a_loss_that_is_nan_is_refused(name: str) -> None:
+    toy = Toy()
+    losses = toy.losses()
+    losses[1] = losses[1] * torch.nan
+    with pytest.raises(NotFinite, match="loss of task 1 is nan"):
+        backward(losses, name, toy.trunk)
+    assert all(parameter.grad is None for parameter in toy.trunk.parameters())

@@ -13,6 +13,10 @@ from mtlbench.method import Matrix, Method, Observation, Vector, gram_of
 from mtlbench.solvers import TOLERANCE, factor, min_norm_point
 
 
+SMALLEST_SHIFT = 1e-6
+"""Least ‖g_w‖ of the dual, relative to the gradients: below it rounding, not the gradients, decides its direction."""
+
+
 @dataclass
 class CAGrad(Method):
     """Conflict-averse gradient descent.
@@ -27,7 +31,7 @@ class CAGrad(Method):
     wrong direction for norms below .2 or above 200. The result is accepted when the duality gap
     Σ wᵢ⟨gᵢ, d⟩ − minᵢ ⟨gᵢ, d⟩ closes.
 
-    Where no direction improves every task the dual's optimum is g_w = 0 and d is its limit. Conventions differ
+    Where no direction improves every task the dual's optimum is g_w = 0; d is then taken at ‖g_w‖ = 10⁻⁶. Conventions differ
     between codes; ``rescale`` and ``reduction`` give the others: the authors' code divides by 1 + c² and multiplies
     by K.
     """
@@ -69,7 +73,7 @@ def _dual(gradients: Matrix, mean: Vector, radius: float) -> Vector:
         weights, shift = combination(log_shift)
         return float(np.linalg.norm(weights @ gradients)) - shift * radius
 
-    low, high = np.log(1e-9 / radius), np.log(2.0 * np.linalg.norm(gradients, axis=1).max() / radius)
+    low, high = np.log(SMALLEST_SHIFT / radius), np.log(2.0 * np.linalg.norm(gradients, axis=1).max() / radius)
     root = low if excess(low) <= 0.0 else brentq(excess, low, high, xtol=1e-14, rtol=1e-14)
     weights, shift = combination(root)
     direction = mean + weights @ gradients / shift

@@ -53,11 +53,14 @@ def weights(
     matrix = np.asarray(gram, dtype=np.float64)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not len(matrix):
         raise UsageError(f"gram must be a K × K matrix, not of shape {matrix.shape}")
-    if not np.isfinite(matrix).all() or not np.allclose(matrix, matrix.T, rtol=1e-6, atol=0.0):
-        raise UsageError("gram must be finite and symmetric")
+    lengths = np.sqrt(np.abs(np.diagonal(matrix)))
+    if not np.isfinite(matrix).all() or (np.abs(matrix - matrix.T) > 1e-5 * np.outer(lengths, lengths)).any():
+        raise UsageError("gram must be finite and symmetric (to 1e-5 of the norms, for single precision)")
     values = np.ones(len(matrix)) if losses is None else np.asarray(losses, dtype=np.float64)
     if values.shape != (len(matrix),) or not np.isfinite(values).all():
         raise UsageError(f"losses must be {len(matrix)} finite numbers")
+    if isinstance(name, Method) and parameters:
+        raise UsageError(f"{name.name} is made already: give its parameters to get_method, not here")
     made = name if isinstance(name, Method) else get_method(name, seed=seed, **parameters)
     return made.weights(Observation(values, (matrix + matrix.T) / 2.0))
 
@@ -98,6 +101,8 @@ def backward(
     parameters = _parameters(shared)
     if not parameters or not losses:
         raise UsageError("backward needs at least one loss and one shared parameter that requires a gradient")
+    if not all(loss.requires_grad for loss in losses):
+        raise UsageError("backward needs losses with a graph: a loss does not depend on any parameter")
     used = _method_of(parameters[0], method) if isinstance(method, str) else method
     last = [] if last_shared_layer is None else _parameters(last_shared_layer)
     if used.gram_of == "last_shared_layer" and not last:

@@ -32,7 +32,7 @@ def min_norm_point(points: Matrix) -> Vector:
     finitely many steps, where the Frank–Wolfe iterations of published code stop on the way.
 
     :param points: (K, D) one point a row. Where several w give the nearest point, one of them is returned.
-    :raises SolverError: when ⟨pᵢ, p⟩ ≥ ‖p‖² does not hold for every i at the point p found.
+    :raises SolverError: when the solver gives up, or ⟨pᵢ, p⟩ ≥ ‖p‖² does not hold for every i at the point p found.
     """
     from scipy.optimize import nnls
 
@@ -42,7 +42,11 @@ def min_norm_point(points: Matrix) -> Vector:
         zero = (lengths == 0.0).astype(np.float64)
         return zero / zero.sum()
     scaled = points / shortest
-    x, _ = nnls(np.vstack([scaled.T, np.ones(len(points))]), np.append(np.zeros(points.shape[1]), 1.0))
+    stacked, target = np.vstack([scaled.T, np.ones(len(points))]), np.append(np.zeros(points.shape[1]), 1.0)
+    try:
+        x, _ = nnls(stacked, target, maxiter=100 * len(points))  # scipy's 3 K are too few where norms are spread
+    except RuntimeError as error:
+        raise SolverError(f"nearest point of a hull: {error}; points {points.tolist()}") from None
     weights: Vector = x / x.sum()
     nearest = weights @ scaled
     violation = float(np.max((nearest @ nearest - scaled @ nearest) * shortest / lengths))

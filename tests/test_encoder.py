@@ -121,7 +121,6 @@ def test_pairs_are_joined_with_sep_or_encoded_apart() -> None:
         assert batch[0]["token_type_ids"].max() == (1 if pairs == "cross" else 0)
 
 
-@pytest.mark.minilm
 def test_the_shared_parameters_end_with_the_last_shared_layer(make_workload: Callable[..., Workload]) -> None:
     workload = make_workload()
     model = MultiTaskModel(workload.encoder, workload.files, workload.tasks, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -126,14 +127,15 @@ class TestGradients:
 
     pytestmark = pytest.mark.minilm
 
-    def test_conflict_turns_gradients_against_each_other_where_heads_read_one_direction(self) -> None:
-        """The mechanism alone: every head reads the direction in which the features carry literal valence.
+    def test_conflict_lowers_the_cosine_where_heads_read_one_direction(self) -> None:
+        """The mechanism alone, in the state that it needs, which training has to reach first.
 
-        Training has to find such a direction first; until then random heads keep task gradients orthogonal.
+        Heads start in random directions, and keep task gradients nearly orthogonal whatever the rows say. So this
+        is no measurement of what a training run sees.
         """
         cosine = {conflict: _mean_cosine(_gram(conflict=conflict, aligned=True)) for conflict in CONFLICTS}
-        assert cosine[0.0] > cosine[0.5] + 0.05 and cosine[0.5] > cosine[1.0] + 0.05
-        assert cosine[0.0] > 0.0 > cosine[1.0]
+        assert cosine[0.0] > cosine[0.5] > cosine[1.0]
+        assert cosine[0.0] > cosine[1.0] + 0.2
 
     def test_imbalance_multiplies_gradient_norms_by_what_it_says(self) -> None:
         before, after = (np.sqrt(np.diagonal(_gram(imbalance=value))) for value in (1.0, 4.0))
@@ -146,13 +148,15 @@ def _mean_cosine(gram: Matrix) -> float:
     return float(cosines(gram)[np.triu_indices(len(gram), 1)].mean())
 
 
-def _gram(aligned: bool = False, conflict: float = 0.5, imbalance: float = 1.0, batch: int = 128) -> Matrix:
+def _gram(
+    aligned: bool = False, conflict: float = 0.5, imbalance: float = 1.0, batch: int = 128, seed: int = 0
+) -> Matrix:
     """Return the Gram matrix of the three tasks' gradients on one batch of a fresh model.
 
-    :param aligned: set the heads to read literal valence, as :func:`_aligned` says.
+    :param aligned: set the heads to read literal valence, as :func:`_align` says, and take outputs relative to the
+        batch's mean: a batch's mean residual is chance, and all rows share most of their Jacobian, so that a common
+        direction of all heads would turn that chance into a cosine near ±1.
     """
-    import torch
-
     from mtlbench.data import TaskData, Tokenizer
     from mtlbench.encoder import Encoder
     from mtlbench.gradients.loop import LoopEngine, TaskLoss
@@ -162,31 +166,38 @@ def _gram(aligned: bool = False, conflict: float = 0.5, imbalance: float = 1.0, 
     files = encoder.locate()
     tokenizer = Tokenizer(encoder, files, 64)
 
-    def batches(**parameters: float) -> list[tuple[GrammarTask, Texts, torch.Tensor]]:
+    def batches(conflict: float) -> list[tuple[GrammarTask, Texts, torch.Tensor]]:
         found = []
         for name in NAMES:
-            one = task(name, imbalance=imbalance, **parameters)
+            one = task(name, imbalance=imbalance, conflict=conflict)
             data = TaskData.prepare(
-                one, one.load(None), tokenizer, seed=0, batch_size=batch, steps=1, device="cpu"
+                one, one.load(None), tokenizer, seed=seed, batch_size=batch, steps=1, device="cpu"
             )
             found.append((one, *data.batch(0, "cpu")))
         return found
 
-    model = MultiTaskModel(encoder, files, [task(name) for name in NAMES], seed=0).eval()
+    model = MultiTaskModel(encoder, files, [task(name) for name in NAMES], seed=seed).eval()
     if aligned:
-        _aligned(model, batches(conflict=0.0))
+        _align(model, batches(0.0))
+
+    def loss(one: GrammarTask, texts: Texts, targets: torch.Tensor) -> torch.Tensor:
+        outputs = model(one.key, texts)
+        return one.loss(outputs - outputs.mean(dim=0) if aligned else outputs, targets)
+
     losses = [
-        TaskLoss(lambda one=one, texts=texts, targets=targets: one.loss(model(one.key, texts), targets),
-                 list(model.heads[one.key].parameters()))
-        for one, texts, targets in batches(conflict=conflict)
+        TaskLoss(partial(loss, one, texts, targets), list(model.head(one.key).parameters()))
+        for one, texts, targets in batches(conflict)
     ]
     step = LoopEngine(model.shared, model.last_shared_layer).step(load_registry().method("sum"), losses, measure=True)
     assert step.gram is not None
     return step.gram
 
 
-def _aligned(model: MultiTaskModel, literal: list[tuple[GrammarTask, Texts, torch.Tensor]]) -> None:
-    """Set every head to one direction: that which separates high from low labels where all words are literal."""
+def _align(model: MultiTaskModel, literal: list[tuple[GrammarTask, Texts, torch.Tensor]], length: float = 0.02) -> None:
+    """Point every head along the direction that separates high from low labels where all words are literal.
+
+    :param length: short, so that outputs are near 0 and the residual is the label.
+    """
     import torch
 
     with torch.no_grad():
@@ -195,9 +206,9 @@ def _aligned(model: MultiTaskModel, literal: list[tuple[GrammarTask, Texts, torc
         labels = torch.cat([(y.double() - y.double().mean()) / y.double().std() for _, _, y in literal]).float()
         ridge = centred.T @ centred / len(centred) + 1e-3 * torch.eye(centred.shape[1])
         direction = torch.linalg.solve(ridge, centred.T @ labels / len(centred))
-        direction *= 0.4 / direction.norm()  # as long as a head is at its start: 0.02 · √384
-        for (one, _, _), found in zip(literal, features, strict=True):
+        direction *= length / direction.norm()
+        for one, _, _ in literal:
             slopes = torch.linspace(-1.0, 1.0, one.outputs) if one.outputs > 1 else torch.ones(1)
-            head = model.heads[one.key]
-            head.weight.copy_(slopes[:, None] * direction)
-            head.bias.copy_(-head.weight @ found.mean(dim=0))  # a common offset would swamp what the labels say
+            weight, bias = model.head(one.key).parameters()
+            weight.copy_(slopes[:, None] * direction)
+            bias.zero_()

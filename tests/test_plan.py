@@ -38,8 +38,9 @@ def test_different_purposes_get_different_seeds(purposes: list[tuple[int, str]])
     assert len({seeds.derive(*purpose) for purpose in purposes}) == len(purposes)
 
 
-@pytest.mark.minilm
-def test_a_key_changes_with_everything_that_decides_the_result(make_workload: Callable[..., Workload]) -> None:
+def test_a_key_changes_with_everything_that_decides_the_result(
+    make_workload: Callable[..., Workload], tiny_bert: Path
+) -> None:
     registry = load_registry()
 
     def key(method: str = "cagrad[c=0.4]", seed: int = 0, **changes: object) -> str:
@@ -47,16 +48,15 @@ def test_a_key_changes_with_everything_that_decides_the_result(make_workload: Ca
 
     base = key()
     assert key() == base == key("cagrad")
-    assert key(model="minilm[layers=1,pooling=cls]") == base
+    assert key(model=f"{tiny_bert}[layers=1,pooling=cls]") == base
     different = [
         key("cagrad[c=0.5]"), key("sum"), key(seed=1), key(steps=5), key(lr=1e-3), key(threads=2),
-        key(model="minilm[layers=2]"), key(model="minilm[layers=1,pooling=mean]"), key(batch_size=5),
+        key(model=f"{tiny_bert}[layers=2]"), key(model=f"{tiny_bert}[layers=1,pooling=mean]"), key(batch_size=5),
         key(tasks=make_workload().recipe.tasks[:2]), key(dev_limit=5), key(measure_every=1),
     ]
     assert len({base, *different}) == len(different) + 1
 
 
-@pytest.mark.minilm
 def test_a_key_does_not_depend_on_where_the_data_lies(
     make_workload: Callable[..., Workload], data_dir: Path, suite_file: Path, tmp_path: Path
 ) -> None:
@@ -72,12 +72,10 @@ def test_a_key_does_not_depend_on_where_the_data_lies(
     assert make_cells(edited, [method], [0])[0].key != make_cells(moved, [method], [0])[0].key
 
 
-@pytest.mark.minilm
 def test_epochs_become_steps_over_the_largest_task(make_workload: Callable[..., Workload]) -> None:
     assert make_workload(steps=None, epochs=2, batch_size=5).steps == 2 * 5  # 24 rows: 5 batches an epoch
 
 
-@pytest.mark.minilm
 def test_cells_go_seed_by_seed(make_workload: Callable[..., Workload]) -> None:
     registry = load_registry()
     cells = make_cells(make_workload(), [registry.method("sum"), registry.method("mgda")], [0, 1])

@@ -160,7 +160,6 @@ def test_cagrad_refuses_an_open_duality_gap_with_the_gradients(monkeypatch: pyte
     assert "duality gap" in message and "gradients [[" in message and "\n" not in message
 
 
-@pytest.mark.xfail(strict=True, raises=RuntimeError, reason="scipy's own error passes through, without the matrix")
 def test_a_solver_that_gives_up_is_a_solver_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def give_up(*_: object, **__: object) -> None:
         raise RuntimeError("Maximum number of iterations reached.")

@@ -21,7 +21,7 @@ def gram(rows: torch.Tensor, columns: Sequence[tuple[int, int]] | None = None) -
     :param columns: half-open ranges of columns to take, in place of all.
     """
     total = torch.zeros(len(rows), len(rows), dtype=torch.float64, device=rows.device)
-    for first, last in columns or [(0, rows.shape[1])]:
+    for first, last in [(0, rows.shape[1])] if columns is None else columns:
         for start in range(first, last, BLOCK):
             block = rows[:, start:min(start + BLOCK, last)]
             total += (block @ block.T).double()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from mtlbench.errors import CellError
+from mtlbench.errors import CellError, UsageError
 from mtlbench.gradients.gram import gram
 from mtlbench.method import Matrix, Method, Observation, Vector
 
@@ -58,6 +58,7 @@ class LoopEngine:
 
     :param shared: the shared parameters; P is their total size.
     :param last_shared_layer: those of them that methods such as GradNorm look at.
+    :raises UsageError: when one of those is not among the shared parameters.
     """
 
     def __init__(self, shared: Sequence[torch.Tensor], last_shared_layer: Sequence[torch.Tensor]) -> None:
@@ -93,7 +94,7 @@ class LoopEngine:
         losses = np.array([_value(loss, index) for index, loss in enumerate(graphs)])
         weights = _weights(method, Observation(losses))
         for index, task in enumerate(tasks):
-            gradients = self._backward(method, task, graphs[index], weights[index], retain_graph)
+            gradients = self._backward(method, index, task, graphs[index], weights[index], retain_graph)
             graphs[index] = graphs[index].detach()  # frees this task's graph
             torch._foreach_add_(self._update_views, torch._foreach_mul(gradients, float(weights[index])))
         return Step(losses, weights, None)
@@ -107,14 +108,11 @@ class LoopEngine:
         for index, task in enumerate(tasks):
             loss = task.forward()
             losses[index] = _value(loss, index)
-            gradients = self._backward(method, task, loss, 1.0, retain_graph)
+            gradients = self._backward(method, index, task, loss, 1.0, retain_graph)
             torch._foreach_copy_(_views(self._rows[index], self.shared), gradients)
         last = gram(self._rows, self.last_columns) if method.gram_of == "last_shared_layer" else None
         full = gram(self._rows) if measure or last is None else None
         read = full if last is None else last
-        for index, norm in enumerate(np.diagonal(read if full is None else full)):  # type: ignore[arg-type]
-            if not np.isfinite(norm):
-                raise NotFinite(index, "gradient", float(norm))
         weights = _weights(method, Observation(losses, read))
         for index, task in enumerate(tasks):
             self.update.add_(self._rows[index].mul_(float(weights[index])))
@@ -123,13 +121,16 @@ class LoopEngine:
         return Step(losses, weights, full)
 
     def _backward(
-        self, method: Method, task: TaskLoss, loss: torch.Tensor, weight: float, retain_graph: bool
+        self, method: Method, index: int, task: TaskLoss, loss: torch.Tensor, weight: float, retain_graph: bool
     ) -> list[torch.Tensor]:
         """Return the gradients of the shared parameters; put those of the heads into their ``.grad``."""
         parameters = [*self.shared, *task.heads]
         gradients = torch.autograd.grad(
             loss, parameters, retain_graph=retain_graph, allow_unused=True, materialize_grads=True
         )
+        norm = float(torch.stack(torch._foreach_norm(gradients)).norm())
+        if not np.isfinite(norm):
+            raise NotFinite(index, "gradient", norm)
         for head, gradient in zip(task.heads, gradients[len(self.shared):], strict=True):
             head.grad = gradient * float(weight) if method.heads == "weighted" else gradient
         return list(gradients[:len(self.shared)])
@@ -164,4 +165,6 @@ def _columns(shared: Sequence[torch.Tensor], chosen: Sequence[torch.Tensor]) -> 
         if id(parameter) in wanted:
             ranges.append((start, start + parameter.numel()))
         start += parameter.numel()
+    if len(ranges) != len(wanted):
+        raise UsageError("the last shared layer must be among the shared parameters")
     return ranges

@@ -12,7 +12,6 @@ from mtlbench.errors import SolverError
 from mtlbench.method import Matrix, Method, Observation, Vector, gram_of
 from mtlbench.solvers import TOLERANCE, factor, min_norm_point
 
-
 SMALLEST_SHIFT = 1e-6
 """Least ‖g_w‖ of the dual, relative to the gradients: below it rounding, not the gradients, decides its direction."""
 
@@ -31,18 +30,19 @@ class CAGrad(Method):
     wrong direction for norms below .2 or above 200. The result is accepted when the duality gap
     Σ wᵢ⟨gᵢ, d⟩ − minᵢ ⟨gᵢ, d⟩ closes.
 
-    Where no direction improves every task the dual's optimum is g_w = 0; d is then taken at ‖g_w‖ = 10⁻⁶. Conventions differ
-    between codes; ``rescale`` and ``reduction`` give the others: the authors' code divides by 1 + c² and multiplies
-    by K.
+    Where no direction improves every task the dual's optimum is g_w = 0; d is then taken at ‖g_w‖ = 10⁻⁶.
+
+    Conventions differ between codes; ``rescale`` and ``reduction`` give the others: the authors' code divides by 1 + c²
+    and multiplies by K.
     """
 
     name = "cagrad"
     source = "Liu et al., Conflict-Averse Gradient Descent for Multi-task Learning, NeurIPS 2021"
 
     c: Annotated[float, Field(ge=0, lt=1, description="radius of the search around the mean gradient, relative")] = 0.4
-    rescale: Annotated[
-        Literal["none", "c2", "c"], Field(description="divide the update by 1, 1 + c² or 1 + c")
-    ] = "none"
+    rescale: Annotated[Literal["none", "c2", "c"], Field(description="divide the update by 1, 1 + c² or 1 + c")] = (
+        "none"
+    )
     reduction: Annotated[
         Literal["mean", "sum"], Field(description="scale of the update: of the mean gradient, or K times it")
     ] = "mean"

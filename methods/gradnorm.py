@@ -28,7 +28,7 @@ class GradNorm(Method):
     Lᵢ(0) is the loss of the first step and stays so.
 
     Deviations: the paper does not name the optimizer of w; Adam is used, whose step does not depend on the scale of
-    the gradients. Before the renormalisation weights are kept at or above 10⁻³, where the paper lets them turn negative.
+    the gradients. Before the renormalisation weights are kept at or above 10⁻³; the paper lets them turn negative.
     """
 
     name = "gradnorm"

@@ -15,15 +15,33 @@ if TYPE_CHECKING:
     from mtlbench.task import Rows, Splits, Task
 
 __all__ = [
-    "CellError", "Method", "Observation", "Rows", "SolverError", "Splits", "Task", "UsageError",
-    "aggregate", "backward", "get_method", "weights",
+    "CellError",
+    "Method",
+    "Observation",
+    "Rows",
+    "SolverError",
+    "Splits",
+    "Task",
+    "UsageError",
+    "aggregate",
+    "backward",
+    "get_method",
+    "weights",
 ]
 
 _HOME = {
-    "CellError": "errors", "SolverError": "errors", "UsageError": "errors",
-    "Method": "method", "Observation": "method",
-    "Rows": "task", "Splits": "task", "Task": "task",
-    "aggregate": "library", "backward": "library", "get_method": "library", "weights": "library",
+    "CellError": "errors",
+    "SolverError": "errors",
+    "UsageError": "errors",
+    "Method": "method",
+    "Observation": "method",
+    "Rows": "task",
+    "Splits": "task",
+    "Task": "task",
+    "aggregate": "library",
+    "backward": "library",
+    "get_method": "library",
+    "weights": "library",
 }
 
 

@@ -131,8 +131,14 @@ def print_status(results: Path, *, as_json: bool) -> None:
         raise UsageError(f"results folder {results} does not exist; run mtlbench run first, or give --results FOLDER")
     found = Store(results).scan()
     cells = [
-        {"suite": r["suite"], "group": r["group"], "method": r["method"]["spec"], "seed": r["seed"],
-         "status": r["status"], "error": (r["error"] or {}).get("message")}
+        {
+            "suite": r["suite"],
+            "group": r["group"],
+            "method": r["method"]["spec"],
+            "seed": r["seed"],
+            "status": r["status"],
+            "error": (r["error"] or {}).get("message"),
+        }
         for r in found.records
     ]
     if as_json:

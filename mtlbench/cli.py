@@ -89,7 +89,8 @@ def run(
     methods: Annotated[
         str | None,
         typer.Option(
-            envvar="MTLBENCH_METHODS", autocompletion=_complete_methods,
+            envvar="MTLBENCH_METHODS",
+            autocompletion=_complete_methods,
             help="Methods, by comma: sum,pcgrad,'cagrad[c=0.2/0.4]'; stl is the single-task baseline.",
         ),
     ] = None,
@@ -134,12 +135,25 @@ def run(
     from mtlbench.grid import Request, run_grid
 
     changes = {
-        "tasks": tasks, "model": model, "steps": steps, "batch_size": batch_size, "lr": lr, "threads": threads,
+        "tasks": tasks,
+        "model": model,
+        "steps": steps,
+        "batch_size": batch_size,
+        "lr": lr,
+        "threads": threads,
         "device": device,
     }
     request = Request(
-        suite=suite, methods=methods, seeds=seeds, data_dir=data_dir, results=results,
-        plugin_files=tuple(str(file) for file in plugin), jobs=jobs, force=force, fail_fast=fail_fast, dry_run=dry_run,
+        suite=suite,
+        methods=methods,
+        seeds=seeds,
+        data_dir=data_dir,
+        results=results,
+        plugin_files=tuple(str(file) for file in plugin),
+        jobs=jobs,
+        force=force,
+        fail_fast=fail_fast,
+        dry_run=dry_run,
         changes={name: value for name, value in changes.items() if value is not None},
     )
     raise typer.Exit(run_grid(request))
@@ -165,8 +179,10 @@ def report(
         raise UsageError(f"no records in {results}; run mtlbench run first, or give --results FOLDER")
     terminal = sys.stdout.isatty() and output is None
     text = render(
-        build(found.records, found.damaged, baseline=baseline), format,
-        width=None if terminal else 80, color=terminal,
+        build(found.records, found.damaged, baseline=baseline),
+        format,
+        width=None if terminal else 80,
+        color=terminal,
     )
     if output is None:
         typer.echo(text.rstrip("\n"))
@@ -214,7 +230,7 @@ def status(results: Results = Path("results"), json: Json = False) -> None:
 def main() -> None:
     """Run the command line; bad input prints one line and exits with 2, Ctrl-C with 130."""
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="mtlbench", standalone_mode=False)
     except COMMAND_LINE_ERROR as error:
         typer.echo(f"mtlbench: {' '.join(error.format_message().split())}", err=True)
         code = error.exit_code

@@ -67,8 +67,11 @@ class Corpus:
                 "that holds it, or give a folder of CS224N files with --data-dir, or run the embedded tasks with "
                 "--suite quick"
             ) from None
-        return Splits(self._hub_rows(train, f"{name} train"), self._hub_rows(dev, f"{name} validation"),
-                      source=f"Hugging Face hub {name}")
+        return Splits(
+            self._hub_rows(train, f"{name} train"),
+            self._hub_rows(dev, f"{name} validation"),
+            source=f"Hugging Face hub {name}",
+        )
 
     def _hub_rows(self, split: Any, origin: str) -> Rows:
         check_columns(origin, self.hub_columns, split.column_names)

@@ -84,7 +84,10 @@ class Tokenizer:
             return []
         second = [row[1] for row in texts] if len(texts[0]) == 2 else None
         encoded = self._tokenizer(
-            [row[0] for row in texts], second, truncation="longest_first", max_length=self._max_length,
+            [row[0] for row in texts],
+            second,
+            truncation="longest_first",
+            max_length=self._max_length,
             return_attention_mask=False,
         )
         kinds = encoded["token_type_ids"] if segments else [[0] * len(tokens) for tokens in encoded["input_ids"]]
@@ -105,7 +108,14 @@ class TaskData:
 
     @classmethod
     def prepare(
-        cls, task: Task, splits: Splits, tokenizer: Tokenizer, *, seed: int, batch_size: int, steps: int,
+        cls,
+        task: Task,
+        splits: Splits,
+        tokenizer: Tokenizer,
+        *,
+        seed: int,
+        batch_size: int,
+        steps: int,
         device: str,
     ) -> TaskData:
         """Tokenise the rows that the schedule will use, and the development rows."""
@@ -113,8 +123,13 @@ class TaskData:
         used = np.unique(schedule)
         targets = torch.from_numpy(task.targets(splits, splits.train.labels[used])).to(device)
         return cls(
-            task, schedule, splits.dev, tokenizer.encode([splits.train.texts[index] for index in used]),
-            {int(row): position for position, row in enumerate(used)}, targets, tokenizer.encode(splits.dev.texts),
+            task,
+            schedule,
+            splits.dev,
+            tokenizer.encode([splits.train.texts[index] for index in used]),
+            {int(row): position for position, row in enumerate(used)},
+            targets,
+            tokenizer.encode(splits.dev.texts),
         )
 
     @property

@@ -97,9 +97,7 @@ class Encoder(Plugin):
             title += ", random weights"
         if self.layers is not None:
             title += f", first {self.layers} layers"
-        return EncoderFiles(
-            folder, title, _fingerprint(tuple(files)), ("quora",) if self.origin == MINILM else ()
-        )
+        return EncoderFiles(folder, title, _fingerprint(tuple(files)), ("quora",) if self.origin == MINILM else ())
 
 
 @cache

@@ -6,11 +6,19 @@ a common one, which every task reads literally, and one *ironic* idiom per task,
 the opposite valence. This is the domain-dependent polarity of opinion words, drawn as a grammar.
 
 **conflict** is the share of sentences written in ironic idioms. Any two tasks agree on the common idiom and on the
-third task's, and contradict each other on their own two: the correlation of what they read into the same
-sentence is 1 − 4/3 · conflict, from 1 to −1/3. Label inversion alone would make no conflict, since a head can change
-its sign; but each task keeps the literal valence of most sentences, so that no change of sign helps.
+third task's, and contradict each other on their own two: the correlation of what they read into the same sentence
+is 1 − 4/3 · conflict, from 1 to −1/3. Inverting all of a task's labels would make no conflict, since its head can
+change sign; here each task keeps the literal valence of most sentences, so that no change of sign helps.
 
-**imbalance** multiplies the loss of one task and divides that of another, and so their gradients.
+What that does to task gradients depends on the heads. Where all heads read one direction, the mean cosine falls with
+``conflict`` (tests/test_grammar_tasks.py). Heads start in random directions, though, and in short training the
+gradients go from weakly aligned to orthogonal, *not* to opposed: three layers of MiniLM, 60 steps, batches of 16,
+two seeds, mean cosine 0.05 and 0.09 at conflict 0, 0.01 and −0.00 at conflict 1. The tasks are also harder to learn
+there, and hardly learned in 60 steps, which alone keeps gradients near orthogonal: that run does not tell the two
+apart. Read ``conflict`` as a property of the data, and the cosine from a run's own measurements.
+
+**imbalance** multiplies sentiment's loss and divides similarity's, and their gradients at given weights with them:
+the ratio of sentiment to paraphrase moves by imbalance, that of sentiment to similarity by its square.
 """
 
 from __future__ import annotations
@@ -60,15 +68,31 @@ LEXICON: dict[Idiom, dict[int, tuple[str, ...]]] = {
 """Idiom → valence of a word → words. All are plain opinion words, so that an encoder starts out reading them alike."""
 
 SUBJECTS: dict[str, str] = {
-    "hotel": "inn", "restaurant": "diner", "film": "movie", "phone": "handset", "book": "novel",
-    "museum": "gallery", "concert": "show", "garden": "park", "train": "railway", "game": "match",
+    "hotel": "inn",
+    "restaurant": "diner",
+    "film": "movie",
+    "phone": "handset",
+    "book": "novel",
+    "museum": "gallery",
+    "concert": "show",
+    "garden": "park",
+    "train": "railway",
+    "game": "match",
 }
 """A subject and its synonym, which says the same with no word in common."""
 
-OPINIONS = ("the {subject} was {words}", "this {subject} seemed {words}", "we found the {subject} {words}",
-            "to us the {subject} felt {words}")
-PRAISES = ("a friend praised the {subject}", "the guide recommends this {subject}", "many people like the {subject}",
-           "everyone enjoyed that {subject}")
+OPINIONS = (
+    "the {subject} was {words}",
+    "this {subject} seemed {words}",
+    "we found the {subject} {words}",
+    "to us the {subject} felt {words}",
+)
+PRAISES = (
+    "a friend praised the {subject}",
+    "the guide recommends this {subject}",
+    "many people like the {subject}",
+    "everyone enjoyed that {subject}",
+)
 
 
 @dataclass(frozen=True)
@@ -144,8 +168,8 @@ class GrammarTask(Task):
     def load(self, data_dir: Path | None) -> Splits:
         rows = opinions(self.idiom, self.conflict, self.train_rows + self.dev_rows)
         return Splits(
-            train=self._rows(rows[:self.train_rows]),
-            dev=self._rows(rows[self.train_rows:]),
+            train=self._rows(rows[: self.train_rows]),
+            dev=self._rows(rows[self.train_rows :]),
             source=f"embedded grammar, conflict {self.conflict:g}",
         )
 

@@ -124,11 +124,16 @@ def _introduce(workload: Workload, cells: Sequence[Cell], todo: Sequence[Cell], 
     for task, splits in zip(workload.tasks, workload.splits, strict=True):
         skipped = splits.train.skipped + splits.dev.skipped
         told = f"; {skipped} rows with missing fields skipped" if skipped else ""
-        console.print(f"task {escape(task.spec)}: {len(splits.train)} train, {len(splits.dev)} dev, "
-                      f"{escape(splits.source)}{told}", highlight=False)
+        console.print(
+            f"task {escape(task.spec)}: {len(splits.train)} train, {len(splits.dev)} dev, "
+            f"{escape(splits.source)}{told}",
+            highlight=False,
+        )
         if task.corpus in workload.files.tuned_on:
-            console.print(f"[yellow]the model was tuned on {task.corpus}: {escape(task.key)} scores are not comparable "
-                          "to those of other models[/]")
+            console.print(
+                f"[yellow]the model was tuned on {task.corpus}: {escape(task.key)} scores are not comparable "
+                "to those of other models[/]"
+            )
     if note:
         console.print(f"[yellow]{note}[/]")
 
@@ -137,8 +142,10 @@ def _print_plan(cells: Sequence[Cell], todo: Sequence[Cell], found: Scan, jobs: 
     states = found.status()
     waiting = {cell.key for cell in todo}
     for cell in cells:
-        state = "done" if cell.key not in waiting else {"done": "run again", "failed": "failed, run again"}.get(
-            states.get(cell.key, ""), "to run"
+        state = (
+            "done"
+            if cell.key not in waiting
+            else {"done": "run again", "failed": "failed, run again"}.get(states.get(cell.key, ""), "to run")
         )
         console.print(f"{escape(cell.title)}: {state}", highlight=False)
     groups = {cell.group for cell in cells}
@@ -159,17 +166,23 @@ def _run(
     begun = time.perf_counter()
     counts: Counter[str] = Counter()
     with Progress(len(todo), jobs) as progress:
+
         def heard(event: Any) -> None:
             counts[event.kind] += 1
             progress.show(event)
 
         well = run_cells(
-            todo, lambda cell: header(cell, workload, registry, tasks, where), store,
-            jobs=jobs, fail_fast=request.fail_fast, listener=heard,
+            todo,
+            lambda cell: header(cell, workload, registry, tasks, where),
+            store,
+            jobs=jobs,
+            fail_fast=request.fail_fast,
+            listener=heard,
         )
     left = len(todo) - counts["done"] - counts["failed"]
     console.print(
-        f"{counts['done']} done, {counts['failed']} failed" + (f", {left} not started" if left else "")
+        f"{counts['done']} done, {counts['failed']} failed"
+        + (f", {left} not started" if left else "")
         + f" in {duration(time.perf_counter() - begun)}; see mtlbench report --results {escape(str(store.folder))}"
     )
     return 0 if well else 1

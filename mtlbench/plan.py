@@ -35,7 +35,12 @@ class Workload:
 
     @classmethod
     def load(
-        cls, suite: str, recipe: Recipe, registry: Registry, *, data_dir: Path | None = None,
+        cls,
+        suite: str,
+        recipe: Recipe,
+        registry: Registry,
+        *,
+        data_dir: Path | None = None,
         plugin_files: tuple[str, ...] = (),
     ) -> Workload:
         """Load the rows, find the encoder, and turn epochs into steps.
@@ -104,10 +109,22 @@ def make_cells(workload: Workload, methods: Sequence[Method], seeds: Sequence[in
     group = fingerprint(identity)
     return [
         Cell(
-            method.spec, seed, workload.suite, workload.recipe, group,
-            fingerprint({"group": group, "seed": seed, "method": method.name, "parameters": method.parameters,
-                         "source": source_fingerprint(type(method))}),
-            workload.data_dir, workload.plugin_files,
+            method.spec,
+            seed,
+            workload.suite,
+            workload.recipe,
+            group,
+            fingerprint(
+                {
+                    "group": group,
+                    "seed": seed,
+                    "method": method.name,
+                    "parameters": method.parameters,
+                    "source": source_fingerprint(type(method)),
+                }
+            ),
+            workload.data_dir,
+            workload.plugin_files,
         )
         for seed in seeds
         for method in methods

@@ -81,13 +81,15 @@ def describe_parameters(cls: type[Plugin]) -> list[dict[str, Any]]:
     described = []
     for field in parameter_fields(cls):
         schema = _adapter(cls, field.name).json_schema()
-        described.append({
-            "name": field.name,
-            "default": None if field.default is dataclasses.MISSING else field.default,
-            "required": field.default is dataclasses.MISSING,
-            "description": schema.pop("description", ""),
-            "schema": schema,
-        })
+        described.append(
+            {
+                "name": field.name,
+                "default": None if field.default is dataclasses.MISSING else field.default,
+                "required": field.default is dataclasses.MISSING,
+                "description": schema.pop("description", ""),
+                "schema": schema,
+            }
+        )
     return described
 
 

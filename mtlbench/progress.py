@@ -32,7 +32,10 @@ class Progress:
         self._begun = time.perf_counter()
         self._share: dict[Cell, float] = {}
         self._bar = Bar(
-            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[told]}"), console=console,
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[told]}"),
+            console=console,
             disable=not console.is_terminal,
         )
         self._line = self._bar.add_task("cells", total=float(cells), told="")

@@ -62,8 +62,7 @@ class Registry:
     def expand_methods(self, text: str) -> list[Method]:
         """Make every method that a spec with lists of values stands for."""
         return [
-            self._class(self.methods, "method", name).make(dict(parameters))
-            for name, parameters in expand_spec(text)
+            self._class(self.methods, "method", name).make(dict(parameters)) for name, parameters in expand_spec(text)
         ]
 
     def task(self, text: str) -> Task:
@@ -82,9 +81,12 @@ class Registry:
     def add_module(self, module: ModuleType, base: type[Plugin], origin: str) -> int:
         """Register every concrete subclass of ``base`` that ``module`` itself defines; return how many."""
         classes = [
-            member for member in vars(module).values()
-            if isinstance(member, type) and issubclass(member, base)
-            and member.__module__ == module.__name__ and "name" in vars(member)
+            member
+            for member in vars(module).values()
+            if isinstance(member, type)
+            and issubclass(member, base)
+            and member.__module__ == module.__name__
+            and "name" in vars(member)
         ]
         for cls in classes:
             self.add(cls, origin)
@@ -109,6 +111,7 @@ def source_fingerprint(cls: type[Plugin]) -> str:
     The syntax tree of the file without documentation is taken, so comments, layout and docstrings do not count. Empty
     fields are left out, since Python versions differ in them.
     """
+
     def canonical(node: object) -> object:
         if isinstance(node, ast.AST):
             fields = {name: canonical(value) for name, value in ast.iter_fields(node) if value not in (None, [])}

@@ -158,7 +158,7 @@ def _delimited(path: Path, wanted: Sequence[str], delimiter: str | None) -> Iter
         pick = itemgetter(*map(header.index, wanted))
         line = reader.line_num + 1
         for cells in reader:
-            if any(cells[len(header):]):
+            if any(cells[len(header) :]):
                 raise UsageError(
                     f"{path}, line {line}: {len(cells)} fields, but the header has {len(header)}; "
                     "a text that holds the delimiter must be in double quotes"

@@ -65,6 +65,7 @@ def train(workload: Workload, method: Method, seed: int, outcome: Outcome, liste
     groups = [data] if method.joint else [[one] for one in data]
     costs = []
     for number, group in enumerate(groups):
+
         def heard(done: int, before: int = number * workload.steps) -> None:
             listener(before + done, len(groups) * workload.steps)
 
@@ -77,7 +78,11 @@ def train(workload: Workload, method: Method, seed: int, outcome: Outcome, liste
 
 
 def _train_model(
-    workload: Workload, method: Method, seed: int, data: Sequence[TaskData], outcome: Outcome,
+    workload: Workload,
+    method: Method,
+    seed: int,
+    data: Sequence[TaskData],
+    outcome: Outcome,
     listener: Callable[[int], None],
 ) -> dict[str, Any]:
     """Train one model on some tasks; return its step times and peak memory."""
@@ -210,7 +215,8 @@ def _step_row(step: int, taken: Step, keys: Sequence[str], seconds: float, measu
         between = cosines(taken.gram)
         row["cosines"] = {
             f"{keys[i]}|{keys[j]}": float(between[i, j]) if np.isfinite(between[i, j]) else None
-            for i in range(len(keys)) for j in range(i + 1, len(keys))
+            for i in range(len(keys))
+            for j in range(i + 1, len(keys))
         }
     return row
 

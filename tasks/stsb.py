@@ -39,13 +39,19 @@ class STSB(Task):
     prediction = "regression"
     outputs = 1
 
-    target: Annotated[Literal["standardised", "raw"], Field(
-        description="what the loss compares to: scores standardised by the training split, or raw 0 to 5 scores, "
-        "whose loss starts about ten times larger than a cross entropy: the fault of unequal loss scales",
-    )] = "standardised"
-    loss_function: Annotated[Literal["mse", "pearson"], Field(
-        description="mean squared error, or 1 minus the Pearson correlation within the batch, which ignores the scale",
-    )] = "mse"
+    target: Annotated[
+        Literal["standardised", "raw"],
+        Field(
+            description="what the loss compares to: scores standardised by the training split, or raw 0 to 5 scores, "
+            "whose loss starts about ten times larger than a cross entropy: the fault of unequal loss scales",
+        ),
+    ] = "standardised"
+    loss_function: Annotated[
+        Literal["mse", "pearson"],
+        Field(
+            description="mean squared error, or 1 minus the batch's Pearson correlation, which ignores the scale",
+        ),
+    ] = "mse"
 
     def load(self, data_dir: Path | None) -> Splits:
         return STS.load(data_dir)

@@ -73,8 +73,9 @@ class Table(Task):
     def load(self, data_dir: Path | None) -> Splits:
         columns = [self.text] if self.text2 is None else [self.text, self.text2]
         train, dev = (
-            read_table((data_dir or Path()) / file, columns, self.label,
-                       classes=self.classes, label_range=self.label_range)
+            read_table(
+                (data_dir or Path()) / file, columns, self.label, classes=self.classes, label_range=self.label_range
+            )
             for file in (self.train, self.dev)
         )
         return Splits(train, dev, source=f"files {self.train} and {self.dev}")

@@ -15,9 +15,11 @@ from mtlbench.plan import Workload
 from mtlbench.registry import load_registry
 from mtlbench.suite import Recipe, load_suite
 
-TASKS = ("table[called=mood,train=mood.csv,dev=mood.csv,text=text,label=label,classes=3]",
-         "table[called=same,train=same.csv,dev=same.csv,text=one,text2=two,label=label,classes=2]",
-         "table[called=like,train=like.csv,dev=like.csv,text=one,text2=two,label=label,range=0:5]")
+TASKS = (
+    "table[called=mood,train=mood.csv,dev=mood.csv,text=text,label=label,classes=3]",
+    "table[called=same,train=same.csv,dev=same.csv,text=one,text2=two,label=label,classes=2]",
+    "table[called=like,train=like.csv,dev=like.csv,text=one,text2=two,label=label,range=0:5]",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -44,7 +46,11 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
     (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer", "do_lower_case": true}')
     config = BertConfig(
-        vocab_size=len(vocabulary), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
         max_position_embeddings=64,
     )
     with torch.random.fork_rng(devices=[]):
@@ -78,7 +84,7 @@ def suite_file(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Pat
     tasks = ", ".join(f'"{task}"' for task in TASKS)
     file.write_text(
         f'description = "tiny"\nmethods = ["sum"]\nseeds = 1\ntasks = [{tasks}]\nmodel = "{tiny_bert}[layers=1]"\n'
-        'steps = 4\nbatch_size = 4\nlr = 1e-4\nmax_length = 32\nevaluations = 2\nmeasure_every = 2\n'
+        "steps = 4\nbatch_size = 4\nlr = 1e-4\nmax_length = 32\nevaluations = 2\nmeasure_every = 2\n"
     )
     return file
 
@@ -86,6 +92,7 @@ def suite_file(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Pat
 @pytest.fixture(scope="session")
 def make_workload(data_dir: Path, suite_file: Path) -> Callable[..., Workload]:
     """Make the tiny workload, with recipe fields changed by keyword."""
+
     def make(**changes: object) -> Workload:
         recipe: Recipe = load_suite(str(suite_file)).recipe(dict(changes))
         return Workload.load("tiny", recipe, load_registry(), data_dir=data_dir)
@@ -96,6 +103,7 @@ def make_workload(data_dir: Path, suite_file: Path) -> Callable[..., Workload]:
 @pytest.fixture(scope="session")
 def mtlbench(data_dir: Path, suite_file: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run the command line in a process of its own, ``run`` on the tiny suite."""
+
     def call(*arguments: str, timeout: float = 240.0) -> subprocess.CompletedProcess[str]:
         given = list(arguments)
         if given[0] == "run" and "--suite" not in given:

@@ -53,7 +53,10 @@ def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *a
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(
-    arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    expected: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -67,12 +70,23 @@ def test_bad_input_is_one_line_and_exit_code_2(
 
 
 def test_a_results_folder_that_cannot_be_written_is_one_line(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data_dir: Path, suite_file: Path
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    data_dir: Path,
+    suite_file: Path,
 ) -> None:
     (tmp_path / "file").write_text("")
     code, _, err = call(
-        capsys, monkeypatch, "run", "--suite", str(suite_file), "--data-dir", str(data_dir),
-        "--results", str(tmp_path / "file"),
+        capsys,
+        monkeypatch,
+        "run",
+        "--suite",
+        str(suite_file),
+        "--data-dir",
+        str(data_dir),
+        "--results",
+        str(tmp_path / "file"),
     )
     assert code == 2
     assert "cannot write to results folder" in err.splitlines()[-1]
@@ -97,7 +111,7 @@ def test_an_unknown_key_in_a_config_file_is_an_error(
     config.write_text("stepz = 3\n")
     code, _, err = call(capsys, monkeypatch, "run", "--config", str(config))
     assert code == 2
-    assert "unknown key in config config.toml: 'stepz'; did you mean steps?" in err
+    assert "unknown key in config config.toml: 'stepz'; did you mean steps" in err
 
 
 @pytest.mark.parametrize("what", ["methods", "tasks", "suites"])
@@ -138,7 +152,6 @@ def test_no_verb_prints_the_help_and_version_the_version(
 
 
 def test_a_pipe_that_closes_early_is_no_error() -> None:
-    done = subprocess.run(
-        f"{sys.executable} -m mtlbench info cagrad --json | head -1", shell=True, capture_output=True, text=True, check=True
-    )
+    command = f"{sys.executable} -m mtlbench info cagrad --json | head -1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
     assert done.stdout == "{\n" and not done.stderr

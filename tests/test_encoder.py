@@ -21,8 +21,13 @@ from mtlbench.plan import Workload
 TINY: dict[str, dict[str, Any]] = {
     "bert": {"num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32},
     "roberta": {"num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32},
-    "electra": {"num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32,
-                "embedding_size": 16},
+    "electra": {
+        "num_hidden_layers": 2,
+        "hidden_size": 16,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "embedding_size": 16,
+    },
     "distilbert": {"n_layers": 2, "dim": 16, "n_heads": 2, "hidden_dim": 32},
 }
 
@@ -89,7 +94,8 @@ def test_a_hub_that_cannot_be_reached_names_the_three_ways(monkeypatch: pytest.M
         raise ConnectionError("no route\nto host")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", unreachable)
-    with pytest.raises(UsageError, match=r"cannot get model 'some/model' \(ConnectionError: no route\): give a") as caught:
+    expected = r"cannot get model 'some/model' \(ConnectionError: no route\): give a"
+    with pytest.raises(UsageError, match=expected) as caught:
         Encoder.parse("some/model").locate()
     assert "\n" not in str(caught.value)
 

@@ -27,8 +27,9 @@ CONFLICTS = (0.0, 0.5, 1.0)
 
 
 def task(name: str, **parameters: float) -> GrammarTask:
-    made = load_registry().task(name + "[" + ",".join(f"{key}={value}" for key, value in parameters.items()) + "]"
-                                if parameters else name)
+    made = load_registry().task(
+        name + "[" + ",".join(f"{key}={value}" for key, value in parameters.items()) + "]" if parameters else name
+    )
     assert isinstance(made, GrammarTask)
     return made
 
@@ -114,8 +115,19 @@ def test_each_task_inverts_its_own_idiom_and_no_other(conflict: float) -> None:
     assert seen == expected[conflict]
 
 
-@pytest.mark.parametrize("bad", ["conflict=-0.1", "conflict=1.1", "conflict=high", "imbalance=0.5", "imbalance=inf",
-                                 "train_rows=0", "dev_rows=2.5", "seed=1"])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "conflict=-0.1",
+        "conflict=1.1",
+        "conflict=high",
+        "imbalance=0.5",
+        "imbalance=inf",
+        "train_rows=0",
+        "dev_rows=2.5",
+        "seed=1",
+    ],
+)
 @pytest.mark.parametrize("name", NAMES)
 def test_knobs_are_validated(name: str, bad: str) -> None:
     with pytest.raises(UsageError, match=bad.split("=")[0]):
@@ -170,9 +182,7 @@ def _gram(
         found = []
         for name in NAMES:
             one = task(name, imbalance=imbalance, conflict=conflict)
-            data = TaskData.prepare(
-                one, one.load(None), tokenizer, seed=seed, batch_size=batch, steps=1, device="cpu"
-            )
+            data = TaskData.prepare(one, one.load(None), tokenizer, seed=seed, batch_size=batch, steps=1, device="cpu")
             found.append((one, *data.batch(0, "cpu")))
         return found
 

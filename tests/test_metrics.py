@@ -49,13 +49,16 @@ def test_correlations_ignore_shift_and_positive_scale() -> None:
     assert score("regression", -labels[:, None], labels) == pytest.approx({"pearson": -1, "spearman": -1})
 
 
-@pytest.mark.parametrize(("outputs", "labels"), [
-    ([0.3, 0.3, 0.3], [1.0, 2.0, 3.0]),
-    ([0.0, 0.0, 0.0], [1.0, 2.0, 3.0]),
-    ([1e8, 1e8 + 1e-7, 1e8], [1.0, 2.0, 3.0]),
-    ([1.0, 2.0, 3.0], [2.5, 2.5, 2.5]),
-    ([1.0], [2.0]),
-])
+@pytest.mark.parametrize(
+    ("outputs", "labels"),
+    [
+        ([0.3, 0.3, 0.3], [1.0, 2.0, 3.0]),
+        ([0.0, 0.0, 0.0], [1.0, 2.0, 3.0]),
+        ([1e8, 1e8 + 1e-7, 1e8], [1.0, 2.0, 3.0]),
+        ([1.0, 2.0, 3.0], [2.5, 2.5, 2.5]),
+        ([1.0], [2.0]),
+    ],
+)
 def test_constants_score_zero_without_a_warning(outputs: list[float], labels: list[float]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

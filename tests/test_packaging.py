@@ -49,7 +49,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for source in (ROOT, theirs):
         subprocess.run(
             [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(source)],
-            check=True, capture_output=True,
+            check=True,
+            capture_output=True,
         )
     return folder
 
@@ -82,8 +83,6 @@ def test_wheel_and_third_party_plugins_work_installed(built: Path, tmp_path: Pat
         "print(mtlbench.weights('halved', numpy.eye(2)))\n"
         "try: import methods\nexcept ImportError: pass\nelse: raise AssertionError('methods is importable')\n"
     )
-    done = subprocess.run(
-        [str(python), "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([str(python), "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[0.5 0.5]"

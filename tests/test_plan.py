@@ -50,9 +50,18 @@ def test_a_key_changes_with_everything_that_decides_the_result(
     assert key() == base == key("cagrad")
     assert key(model=f"{tiny_bert}[layers=1,pooling=cls]") == base
     different = [
-        key("cagrad[c=0.5]"), key("sum"), key(seed=1), key(steps=5), key(lr=1e-3), key(threads=2),
-        key(model=f"{tiny_bert}[layers=2]"), key(model=f"{tiny_bert}[layers=1,pooling=mean]"), key(batch_size=5),
-        key(tasks=make_workload().recipe.tasks[:2]), key(dev_limit=5), key(measure_every=1),
+        key("cagrad[c=0.5]"),
+        key("sum"),
+        key(seed=1),
+        key(steps=5),
+        key(lr=1e-3),
+        key(threads=2),
+        key(model=f"{tiny_bert}[layers=2]"),
+        key(model=f"{tiny_bert}[layers=1,pooling=mean]"),
+        key(batch_size=5),
+        key(tasks=make_workload().recipe.tasks[:2]),
+        key(dev_limit=5),
+        key(measure_every=1),
     ]
     assert len({base, *different}) == len(different) + 1
 

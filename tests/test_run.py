@@ -96,7 +96,9 @@ def test_the_report_is_made_from_the_records_alone(grid: tuple[Path, Any], mtlbe
 
 
 def test_a_dry_run_trains_nothing(mtlbench: Call, tmp_path: Path) -> None:
-    done = mtlbench("run", "--methods", "cagrad[c=0.2/0.4]", "--seeds", "7,", "--dry-run", "--results", str(tmp_path / "x"))
+    done = mtlbench(
+        "run", "--methods", "cagrad[c=0.2/0.4]", "--seeds", "7,", "--dry-run", "--results", str(tmp_path / "x")
+    )
     assert done.returncode == 0
     assert "cagrad[c=0.2] seed 7: to run" in done.stderr and "cagrad seed 7: to run" in done.stderr
     assert not (tmp_path / "x").exists()
@@ -125,16 +127,44 @@ def test_a_cell_that_fails_costs_no_other(mtlbench: Call, tmp_path: Path) -> Non
 def test_fail_fast_starts_no_more_cells(mtlbench: Call, tmp_path: Path) -> None:
     plugin = tmp_path / "faulty.py"
     plugin.write_text(FAULTY)
-    done = mtlbench("run", "--plugin", str(plugin), "--methods", "raises,sum", "--seeds", "3", "--jobs", "1",
-                    "--fail-fast", "--results", str(tmp_path / "out"))
+    done = mtlbench(
+        "run",
+        "--plugin",
+        str(plugin),
+        "--methods",
+        "raises,sum",
+        "--seeds",
+        "3",
+        "--jobs",
+        "1",
+        "--fail-fast",
+        "--results",
+        str(tmp_path / "out"),
+    )
     assert done.returncode == 1 and "0 done, 1 failed, 5 not started" in done.stderr
 
 
 def test_kill_9_loses_no_finished_cell_and_leaves_no_half_record(
     mtlbench: Call, tmp_path: Path, data_dir: Path, suite_file: Path, grid: tuple[Path, Any]
 ) -> None:
-    command = [sys.executable, "-m", "mtlbench", "run", "--suite", str(suite_file), "--data-dir", str(data_dir),
-               "--methods", "stl,sum,pcgrad", "--seeds", "2", "--jobs", "1", "--results", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "mtlbench",
+        "run",
+        "--suite",
+        str(suite_file),
+        "--data-dir",
+        str(data_dir),
+        "--methods",
+        "stl,sum,pcgrad",
+        "--seeds",
+        "2",
+        "--jobs",
+        "1",
+        "--results",
+        str(tmp_path),
+    ]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 120.0
     while not list(tmp_path.glob("*/*/*.json")) and time.monotonic() < deadline:
@@ -152,8 +182,22 @@ def test_kill_9_loses_no_finished_cell_and_leaves_no_half_record(
 
 
 def test_ctrl_c_stops_with_130_and_a_clear_line(tmp_path: Path, data_dir: Path, suite_file: Path) -> None:
-    command = [sys.executable, "-m", "mtlbench", "run", "--suite", str(suite_file), "--data-dir", str(data_dir),
-               "--steps", "2000", "--seeds", "1", "--results", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "mtlbench",
+        "run",
+        "--suite",
+        str(suite_file),
+        "--data-dir",
+        str(data_dir),
+        "--steps",
+        "2000",
+        "--seeds",
+        "1",
+        "--results",
+        str(tmp_path),
+    ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     assert process.stderr is not None
     while "task table[called=like" not in process.stderr.readline():

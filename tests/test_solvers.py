@@ -55,6 +55,7 @@ def exact(rows: Matrix) -> Vector:
 
 # The nearest point of a hull
 
+
 @pytest.mark.parametrize("spread", [0.0, 3.0])
 @pytest.mark.parametrize("size", [2, 3, 5])
 def test_nearest_point_of_a_triangle_is_exact(size: int, spread: float) -> None:
@@ -77,16 +78,19 @@ def test_nearest_point_is_that_of_a_conic_solver(tasks: int, size: int) -> None:
     assert np.linalg.norm(found @ rows) == pytest.approx(float(problem.value), rel=1e-6, abs=1e-6)
 
 
-@pytest.mark.parametrize(("rows", "wanted"), [
-    ([[3.0, 4.0]], [3.0, 4.0]),
-    ([[1.0, 0.0], [0.0, 1.0]], [0.5, 0.5]),
-    ([[1.0, 0.0], [5.0, 0.0]], [1.0, 0.0]),
-    ([[1.0, 1.0], [-1.0, 1.0], [0.0, 3.0]], [0.0, 1.0]),
-    ([[1.0, 0.0], [-2.0, 0.0]], [0.0, 0.0]),
-    ([[1.0, 0.0], [-0.5, 0.8], [-0.5, -0.8]], [0.0, 0.0]),  # the origin is inside
-    ([[0.0, 0.0], [1.0, 0.0], [0.0, 0.0]], [0.0, 0.0]),
-    ([[2.0, 0.0], [2.0, 0.0], [2.0, 0.0]], [2.0, 0.0]),
-])
+@pytest.mark.parametrize(
+    ("rows", "wanted"),
+    [
+        ([[3.0, 4.0]], [3.0, 4.0]),
+        ([[1.0, 0.0], [0.0, 1.0]], [0.5, 0.5]),
+        ([[1.0, 0.0], [5.0, 0.0]], [1.0, 0.0]),
+        ([[1.0, 1.0], [-1.0, 1.0], [0.0, 3.0]], [0.0, 1.0]),
+        ([[1.0, 0.0], [-2.0, 0.0]], [0.0, 0.0]),
+        ([[1.0, 0.0], [-0.5, 0.8], [-0.5, -0.8]], [0.0, 0.0]),  # the origin is inside
+        ([[0.0, 0.0], [1.0, 0.0], [0.0, 0.0]], [0.0, 0.0]),
+        ([[2.0, 0.0], [2.0, 0.0], [2.0, 0.0]], [2.0, 0.0]),
+    ],
+)
 @pytest.mark.parametrize("scale", [1e-10, 1.0, 1e15])
 def test_nearest_point_where_it_is_known(rows: list[list[float]], wanted: list[float], scale: float) -> None:
     scaled = scale * np.array(rows)
@@ -107,6 +111,7 @@ def test_points_are_left_as_they_were() -> None:
 
 
 # The factor of a Gram matrix
+
 
 @pytest.mark.parametrize("spread", [0.0, 3.0, 7.0])
 @pytest.mark.parametrize(("tasks", "size"), [(1, 5), (2, 9), (8, 30), (8, 3), (16, 1)])

@@ -16,7 +16,13 @@ from mtlbench.store import TEMPORARY, Store, read_history, read_record
 
 def record(seed: int = 0, status: str = "done", key: str = "a" * 64, spec: str = "cagrad[c=0.4]") -> dict[str, Any]:
     return {
-        "schema": 1, "key": key, "suite": "tiny", "seed": seed, "status": status, "method": {"spec": spec}, "files": {},
+        "schema": 1,
+        "key": key,
+        "suite": "tiny",
+        "seed": seed,
+        "status": status,
+        "method": {"spec": spec},
+        "files": {},
     }
 
 
@@ -81,16 +87,16 @@ def test_a_writer_killed_at_any_moment_leaves_the_old_record_whole(
 ) -> None:
     store = Store(tmp_path)
     store.save({**record(), "scores": {"a": 1.0}}, history({"step": 1}))
-    real, calls = os.replace, []
+    real, calls = Path.replace, []
 
-    def killed(source: Any, target: Any) -> None:
+    def killed(source: Path, target: Path) -> Path:
         calls.append(target)
         stop = {"first file": 1, "before the record": 2, "before the rename": 2}[moment]
         if len(calls) == stop:
             raise KeyboardInterrupt
-        real(source, target)
+        return real(source, target)
 
-    monkeypatch.setattr(os, "replace", killed)
+    monkeypatch.setattr(Path, "replace", killed)
     with pytest.raises(KeyboardInterrupt):
         store.save({**record(), "scores": {"a": 2.0}}, history({"step": 1}, {"step": 2}))
     monkeypatch.undo()

@@ -178,14 +178,17 @@ class TestDelimited:
 
 
 class TestJsonLines:
-    @pytest.mark.parametrize(("line", "reason"), [
-        ('{"text": "a", "label": 1', "is not JSON"),
-        ("text", "is not JSON"),
-        ("[" * 100_000, "is not JSON"),
-        ('["a", 1]', "is not a JSON object with named fields"),
-        ('{"text": 7, "label": 1}', "7 is not text"),
-        ('{"text": "\\ud800", "label": 1}', "holds half a surrogate pair"),
-    ])
+    @pytest.mark.parametrize(
+        ("line", "reason"),
+        [
+            ('{"text": "a", "label": 1', "is not JSON"),
+            ("text", "is not JSON"),
+            ("[" * 100_000, "is not JSON"),
+            ('["a", 1]', "is not a JSON object with named fields"),
+            ('{"text": 7, "label": 1}', "7 is not text"),
+            ('{"text": "\\ud800", "label": 1}', "holds half a surrogate pair"),
+        ],
+    )
     def test_bad_line(self, tmp_path: Path, line: str, reason: str) -> None:
         path = tmp_path / "d.jsonl"
         path.write_text('{"text": "a", "label": 1}\n\n' + line + "\n")

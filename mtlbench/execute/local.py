@@ -42,7 +42,12 @@ class _Running:
 
 
 def run_cells(
-    cells: Sequence[Cell], headers: Callable[[Cell], Record], store: Store, *, jobs: int, fail_fast: bool,
+    cells: Sequence[Cell],
+    headers: Callable[[Cell], Record],
+    store: Store,
+    *,
+    jobs: int,
+    fail_fast: bool,
     listener: Callable[[Event], None],
 ) -> bool:
     """Run cells, ``jobs`` at a time, and return whether all ended well.

@@ -50,9 +50,7 @@ def run_cell(cell: Cell, record: Record, store: Store, connection: Connection) -
 def _train(cell: Cell, outcome: Outcome, connection: Connection) -> None:
     prepare_process(cell.recipe.threads)
     registry = load_registry(cell.plugin_files)
-    workload = Workload.load(
-        cell.suite, cell.recipe, registry, data_dir=cell.data_dir, plugin_files=cell.plugin_files
-    )
+    workload = Workload.load(cell.suite, cell.recipe, registry, data_dir=cell.data_dir, plugin_files=cell.plugin_files)
     method = registry.method(cell.method)
     if make_cells(workload, [method], [cell.seed])[0].key != cell.key:
         raise CellError("the data, the model or the method's file changed since the grid was planned: run again")
@@ -76,7 +74,10 @@ def save(record: Record, outcome: Outcome, store: Store, seconds: float, error: 
         record["pairing"] = outcome.pairing
     if error is None:
         record |= {
-            "status": "done", "scores": outcome.scores, "cost": outcome.cost, "conflict": outcome.conflict,
+            "status": "done",
+            "scores": outcome.scores,
+            "cost": outcome.cost,
+            "conflict": outcome.conflict,
         }
         files["predictions"] = ("parquet", _parquet(outcome))
     else:
@@ -96,10 +97,16 @@ def _parquet(outcome: Outcome) -> bytes:
     frames: list[Any] = []
     for task, outputs in outcome.outputs.items():
         rows, columns = np.indices(outputs.shape)
-        frames.append(pd.DataFrame({
-            "task": pd.Categorical([task] * outputs.size), "row": rows.ravel().astype("int32"),
-            "output": columns.ravel().astype("int16"), "value": outputs.ravel(),
-        }))
+        frames.append(
+            pd.DataFrame(
+                {
+                    "task": pd.Categorical([task] * outputs.size),
+                    "row": rows.ravel().astype("int32"),
+                    "output": columns.ravel().astype("int16"),
+                    "value": outputs.ravel(),
+                }
+            )
+        )
     buffer = io.BytesIO()
     pd.concat(frames).astype({"task": "category"}).to_parquet(buffer, index=False, compression="zstd")
     return buffer.getvalue()

@@ -23,7 +23,7 @@ def gram(rows: torch.Tensor, columns: Sequence[tuple[int, int]] | None = None) -
     total = torch.zeros(len(rows), len(rows), dtype=torch.float64, device=rows.device)
     for first, last in [(0, rows.shape[1])] if columns is None else columns:
         for start in range(first, last, BLOCK):
-            block = rows[:, start:min(start + BLOCK, last)]
+            block = rows[:, start : min(start + BLOCK, last)]
             total += (block @ block.T).double()
     result: Matrix = total.cpu().numpy()
     return (result + result.T) / 2.0  # matrix products need not come out symmetric to the last bit

@@ -99,9 +99,7 @@ class LoopEngine:
             torch._foreach_add_(self._update_views, torch._foreach_mul(gradients, float(weights[index])))
         return Step(losses, weights, None)
 
-    def _from_gradients(
-        self, method: Method, tasks: Sequence[TaskLoss], measure: bool, retain_graph: bool
-    ) -> Step:
+    def _from_gradients(self, method: Method, tasks: Sequence[TaskLoss], measure: bool, retain_graph: bool) -> Step:
         if self._rows is None or len(self._rows) != len(tasks):
             self._rows = self.update.new_empty(len(tasks), len(self.update))
         losses = np.empty(len(tasks))
@@ -131,9 +129,9 @@ class LoopEngine:
         norm = float(torch.stack(torch._foreach_norm(gradients)).norm())
         if not np.isfinite(norm):
             raise NotFinite(index, "gradient", norm)
-        for head, gradient in zip(task.heads, gradients[len(self.shared):], strict=True):
+        for head, gradient in zip(task.heads, gradients[len(self.shared) :], strict=True):
             head.grad = gradient * float(weight) if method.heads == "weighted" else gradient
-        return list(gradients[:len(self.shared)])
+        return list(gradients[: len(self.shared)])
 
 
 def _weights(method: Method, seen: Observation) -> Vector:
@@ -166,5 +164,5 @@ def _columns(shared: Sequence[torch.Tensor], chosen: Sequence[torch.Tensor]) -> 
             ranges.append((start, start + parameter.numel()))
         start += parameter.numel()
     if len(ranges) != len(wanted):
-        raise UsageError("the last shared layer must be among the shared parameters")
+        raise UsageError("last_shared_layer has parameters that are not among the shared ones")
     return ranges

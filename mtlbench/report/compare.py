@@ -113,9 +113,7 @@ def _compared(ours: Series, theirs: Series, paired: bool) -> stats.Comparison:
     )
 
 
-def _named(
-    compared: stats.Comparison, task: str, metric: str, method: str, baseline: str, family: str
-) -> Difference:
+def _named(compared: stats.Comparison, task: str, metric: str, method: str, baseline: str, family: str) -> Difference:
     """Say what was compared."""
     return Difference(
         task=task, metric=metric, method=method, baseline=baseline, family=family, p_adjusted=None, **asdict(compared)

@@ -45,9 +45,7 @@ def _kinds(differences: list[Difference]) -> list[tuple[str, str]]:
 
 def _said(differences: list[Difference], method: str, verdict: str) -> str:
     """Say where a method is higher, or where it is lower."""
-    where = [
-        f"{d.task} ({d.mean_difference:+.3f})" for d in differences if (d.method, d.verdict) == (method, verdict)
-    ]
+    where = [f"{d.task} ({d.mean_difference:+.3f})" for d in differences if (d.method, d.verdict) == (method, verdict)]
     return f"{method} is {verdict} on {', '.join(where)}"
 
 

@@ -52,9 +52,7 @@ def render(blocks: Sequence[Block]) -> str:
                 parts.append(f"{escape(text)}\n")
             case Bullets(title, items):
                 listed = "\n".join(f"  \\item {escape(item)}" for item in items)
-                parts.append(
-                    f"\\paragraph{{{escape(title)}}}\n\\begin{{itemize}}\n{listed}\n\\end{{itemize}}\n"
-                )
+                parts.append(f"\\paragraph{{{escape(title)}}}\n\\begin{{itemize}}\n{listed}\n\\end{{itemize}}\n")
             case Table(detail=False):
                 parts.append(_table(block))
     return "\n".join(parts)

@@ -105,11 +105,15 @@ def _scores(group: Group, primary: bool) -> Table:
     shown = [scores[method, task.name, metric] for method in group.methods for task, metric in endpoints]
     finished = {cost.method: cost.n for cost in group.costs}
     rows = [
-        Row((
-            method,
-            *(_score(scores[method, task.name, metric]) for task, metric in endpoints),
-            str(finished[method]) if finished[method] == len(group.seeds) else f"{finished[method]}/{len(group.seeds)}",
-        ))
+        Row(
+            (
+                method,
+                *(_score(scores[method, task.name, metric]) for task, metric in endpoints),
+                str(finished[method])
+                if finished[method] == len(group.seeds)
+                else f"{finished[method]}/{len(group.seeds)}",
+            )
+        )
         for method in group.methods
     ]
     legend = [captions.SCORES.format(seeds=", ".join(map(str, group.seeds)))]
@@ -153,16 +157,18 @@ def _overall(group: Group) -> Table:
     rows = []
     for cost in group.costs:
         delta, rank = deltas.get(cost.method), ranks.get(cost.method)
-        rows.append((
-            cost.method,
-            signed(delta.mean, 2) + (f" ± {number(delta.std, 2)}" if delta.std is not None else "") + mark
-            if delta
-            else "",
-            number(rank.mean_rank, 2) + mark if rank else "",
-            number(cost.conflict_share, 2) if cost.conflict_share is not None else "",
-            number(cost.seconds_per_step, 3) if cost.seconds_per_step is not None else "",
-            memory(cost.peak_memory_bytes) if cost.peak_memory_bytes is not None else "",
-        ))
+        rows.append(
+            (
+                cost.method,
+                signed(delta.mean, 2) + (f" ± {number(delta.std, 2)}" if delta.std is not None else "") + mark
+                if delta
+                else "",
+                number(rank.mean_rank, 2) + mark if rank else "",
+                number(cost.conflict_share, 2) if cost.conflict_share is not None else "",
+                number(cost.seconds_per_step, 3) if cost.seconds_per_step is not None else "",
+                memory(cost.peak_memory_bytes) if cost.peak_memory_bytes is not None else "",
+            )
+        )
     names = ("method", "Δm % ↑", "mean rank ↓", "conflict", "s/step ↓", "peak memory ↓")
     used = [index for index in range(len(names)) if index == 0 or any(row[index] for row in rows)]
     laid = tuple(Row(tuple(row[index] or "-" for index in used)) for row in rows)

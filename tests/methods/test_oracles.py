@@ -41,13 +41,17 @@ def distance(got: Vector, wanted: Vector) -> float:
 
 # Published values and values by hand
 
-@pytest.mark.parametrize(("spec", "wanted"), [
-    ("sum", [2.0, 2.0, 2.0]),
-    ("pcgrad", [0.5848, 3.8012, 3.8012]),
-    ("mgda", [0.0, 1.0, 1.0]),
-    ("cagrad[c=0.5]", [0.1835, 1.2041, 1.2041]),
-    ("gradnorm", [2.0, 2.0, 2.0]),  # its first step is the plain sum
-])
+
+@pytest.mark.parametrize(
+    ("spec", "wanted"),
+    [
+        ("sum", [2.0, 2.0, 2.0]),
+        ("pcgrad", [0.5848, 3.8012, 3.8012]),
+        ("mgda", [0.0, 1.0, 1.0]),
+        ("cagrad[c=0.5]", [0.1835, 1.2041, 1.2041]),
+        ("gradnorm", [2.0, 2.0, 2.0]),  # its first step is the plain sum
+    ],
+)
 def test_published_values(spec: str, wanted: Sequence[float]) -> None:
     assert aggregate(spec, PUBLISHED) == pytest.approx(wanted, abs=1e-4)
 
@@ -66,6 +70,7 @@ def test_gradnorm_second_step_by_hand() -> None:
 
 
 # TorchJD
+
 
 @pytest.mark.parametrize("tasks", [2, 3, 5, 8])
 @pytest.mark.parametrize("seed", range(4))
@@ -103,6 +108,7 @@ def test_pcgrad_of_two_tasks_is_that_of_torchjd(seed: int) -> None:
 
 # PCGrad: algorithm 1 of the paper, on vectors
 
+
 def surgery(rows: Matrix, orders: Sequence[Sequence[int]]) -> Vector:
     """Algorithm 1 of Yu et al. 2020, line by line, task i taking the others in ``orders[i]``."""
     projected = [row.copy() for row in rows]
@@ -138,6 +144,7 @@ def test_pcgrad_of_three_tasks_reaches_every_order_and_nothing_else() -> None:
 
 # MGDA and CAGrad: a conic solver on the primal problems
 
+
 def conic(problem: Any) -> None:
     problem.solve(solver=cvxpy.CLARABEL, tol_gap_abs=1e-9, tol_gap_rel=1e-9, tol_feas=1e-9)
     assert problem.status in ("optimal", "optimal_inaccurate")
@@ -162,9 +169,15 @@ def conflict_averse(rows: Matrix, c: float) -> Vector:
     lengths, mean = np.linalg.norm(rows, axis=1), rows.mean(axis=0)
     unit = float(np.linalg.norm(mean))
     d, worst = cvxpy.Variable(rows.shape[1]), cvxpy.Variable()
-    conic(cvxpy.Problem(cvxpy.Maximize(worst), [
-        rows / lengths[:, None] @ d >= worst * (lengths.min() / lengths), cvxpy.norm(d - mean / unit, 2) <= c,
-    ]))
+    conic(
+        cvxpy.Problem(
+            cvxpy.Maximize(worst),
+            [
+                rows / lengths[:, None] @ d >= worst * (lengths.min() / lengths),
+                cvxpy.norm(d - mean / unit, 2) <= c,
+            ],
+        )
+    )
     return np.asarray(d.value) * unit
 
 
@@ -190,10 +203,18 @@ def test_cagrad_is_the_best_direction_of_its_ball(tasks: int, spread: float, c: 
     assert distance(ours, wanted) < 1e-3  # the objective is flat at its top: directions agree to the root of that
 
 
-@pytest.mark.parametrize(("first", "second"), [
-    ([1.0, 0.0], [0.0, 1.0]), ([1.0, 0.0], [2.0, 1.0]), ([1.0, 0.0], [0.5, 1e-3]), ([1.0, 2.0], [-3.0, 1.0]),
-    ([1.0, 0.0], [-1.0, 0.0]), ([1e-3, 0.0], [-1e3, 2e3]), ([2.0, 2.0], [2.0, 2.0]),
-])
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ([1.0, 0.0], [0.0, 1.0]),
+        ([1.0, 0.0], [2.0, 1.0]),
+        ([1.0, 0.0], [0.5, 1e-3]),
+        ([1.0, 2.0], [-3.0, 1.0]),
+        ([1.0, 0.0], [-1.0, 0.0]),
+        ([1e-3, 0.0], [-1e3, 2e3]),
+        ([2.0, 2.0], [2.0, 2.0]),
+    ],
+)
 def test_mgda_of_two_tasks_has_a_closed_form(first: list[float], second: list[float]) -> None:
     """w₁ = clip(⟨g₂ − g₁, g₂⟩ / ‖g₁ − g₂‖², 0, 1): the foot of the perpendicular on the segment (paper, eq. 4)."""
     a, b = np.array(first), np.array(second)
@@ -202,10 +223,14 @@ def test_mgda_of_two_tasks_has_a_closed_form(first: list[float], second: list[fl
     assert aggregate("mgda", np.stack([a, b])) == pytest.approx(weight * a + (1 - weight) * b, rel=1e-9, abs=1e-12)
 
 
-@pytest.mark.parametrize(("normalize", "scale"), [
-    ("l2", lambda norms, losses: norms), ("loss", lambda norms, losses: losses),
-    ("loss+", lambda norms, losses: norms * losses),
-])
+@pytest.mark.parametrize(
+    ("normalize", "scale"),
+    [
+        ("l2", lambda norms, losses: norms),
+        ("loss", lambda norms, losses: losses),
+        ("loss+", lambda norms, losses: norms * losses),
+    ],
+)
 def test_mgda_normalize_combines_the_divided_gradients(normalize: str, scale: object) -> None:
     assert callable(scale)
     rows, losses = jacobian(3, 4, 20, 1.0), np.array([0.5, 2.0, 3.0, 0.1])
@@ -214,10 +239,17 @@ def test_mgda_normalize_combines_the_divided_gradients(normalize: str, scale: ob
     assert distance(ours, nearest_point(divided)) < 1e-5
 
 
-@pytest.mark.parametrize(("rescale", "reduction", "factor"), [
-    ("none", "mean", 1.0), ("c2", "mean", 1 / 1.16), ("c", "mean", 1 / 1.4),
-    ("none", "sum", 3.0), ("c2", "sum", 3 / 1.16), ("c", "sum", 3 / 1.4),
-])
+@pytest.mark.parametrize(
+    ("rescale", "reduction", "factor"),
+    [
+        ("none", "mean", 1.0),
+        ("c2", "mean", 1 / 1.16),
+        ("c", "mean", 1 / 1.4),
+        ("none", "sum", 3.0),
+        ("c2", "sum", 3 / 1.16),
+        ("c", "sum", 3 / 1.4),
+    ],
+)
 def test_cagrad_conventions(rescale: str, reduction: str, factor: float) -> None:
     rows = jacobian(1, 3, 20)
     ours = aggregate("cagrad", rows, c=0.4, rescale=rescale, reduction=reduction)
@@ -225,6 +257,7 @@ def test_cagrad_conventions(rescale: str, reduction: str, factor: float) -> None
 
 
 # GradNorm: algorithm 1 of the paper, with autograd and torch's Adam
+
 
 class Network:
     """Two layers and three regression heads of very different scales, in float64; W is the second layer."""
@@ -265,14 +298,17 @@ def test_gradnorm_is_algorithm_1(alpha: float, lr: float) -> None:
         ours = method.weights(Observation(stacked.numpy(), (rows @ rows.T).numpy()))
         assert ours == pytest.approx(w.detach().numpy(), rel=1e-9)
 
-        norms = torch.stack([
-            torch.autograd.grad(weight * loss, network.last, create_graph=True)[0].norm()
-            for weight, loss in zip(w, losses, strict=True)
-        ])
+        norms = torch.stack(
+            [
+                torch.autograd.grad(weight * loss, network.last, create_graph=True)[0].norm()
+                for weight, loss in zip(w, losses, strict=True)
+            ]
+        )
         rates = stacked / start
         target = (norms.mean() * (rates / rates.mean()) ** alpha).detach()
-        steps = torch.autograd.grad(sum(wi * li for wi, li in zip(w.detach(), losses, strict=True)),
-                                    network.parameters, retain_graph=True)
+        steps = torch.autograd.grad(
+            sum(wi * li for wi, li in zip(w.detach(), losses, strict=True)), network.parameters, retain_graph=True
+        )
         w.grad = torch.autograd.grad((norms - target).abs().sum(), w)[0]
         adam.step()
         with torch.no_grad():

@@ -32,9 +32,14 @@ def fault(task: Task, data_dir: Path | None) -> str:
 
 @needs_files
 class TestFiles:
-    @pytest.mark.parametrize(("name", "train", "dev", "skipped"), [
-        ("sst5", 8544, 1101, 0), ("qqp", 61991, 20212, 2), ("stsb", 6040, 863, 0),
-    ])
+    @pytest.mark.parametrize(
+        ("name", "train", "dev", "skipped"),
+        [
+            ("sst5", 8544, 1101, 0),
+            ("qqp", 61991, 20212, 2),
+            ("stsb", 6040, 863, 0),
+        ],
+    )
     def test_row_counts(self, name: str, train: int, dev: int, skipped: int) -> None:
         splits = make(name).load(REAL)
         assert (len(splits.train), len(splits.dev)) == (train, dev)
@@ -46,8 +51,10 @@ class TestFiles:
         assert sst.texts[0] == ("It 's a lovely film with lovely performances by Buy and Accorsi .",)
         assert sst.labels[:2].tolist() == [3, 2]
         sts = make("stsb").load(REAL).dev
-        assert sts.texts[1] == ("Two black dogs are playing on the grass.",
-                                "Two black dogs are playing in a grassy plain.")
+        assert sts.texts[1] == (
+            "Two black dogs are playing on the grass.",
+            "Two black dogs are playing in a grassy plain.",
+        )
         assert sts.labels[:2].tolist() == [1.0, 4.6]
         assert make("qqp").load(REAL).train.labels.mean() == pytest.approx(0.362, abs=5e-4)
 
@@ -96,13 +103,20 @@ def fake_hub(monkeypatch: pytest.MonkeyPatch, tables: dict[tuple[str, ...], dict
 
 
 class TestHub:
-    @pytest.mark.parametrize(("name", "texts", "labels"), [
-        ("sst5", [("bad",), ("good",)], [0, 4]),
-        ("qqp", [("a?", "a?"), ("b?", "c?")], [1, 0]),
-        ("stsb", [("a", "c"), ("b", "d")], [5.0, 0.5]),
-    ])
+    @pytest.mark.parametrize(
+        ("name", "texts", "labels"),
+        [
+            ("sst5", [("bad",), ("good",)], [0, 4]),
+            ("qqp", [("a?", "a?"), ("b?", "c?")], [1, 0]),
+            ("stsb", [("a", "c"), ("b", "d")], [5.0, 0.5]),
+        ],
+    )
     def test_rows(
-        self, monkeypatch: pytest.MonkeyPatch, name: str, texts: list[tuple[str, ...]], labels: list[float],
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        name: str,
+        texts: list[tuple[str, ...]],
+        labels: list[float],
     ) -> None:
         fake_hub(monkeypatch, HUB)
         splits = make(name).load(None)
@@ -114,8 +128,13 @@ class TestHub:
     def test_class_labels_of_datasets(self, monkeypatch: pytest.MonkeyPatch) -> None:
         import datasets
 
-        features = datasets.Features({"question1": datasets.Value("string"), "question2": datasets.Value("string"),
-                                      "label": datasets.ClassLabel(names=["not_duplicate", "duplicate"])})
+        features = datasets.Features(
+            {
+                "question1": datasets.Value("string"),
+                "question2": datasets.Value("string"),
+                "label": datasets.ClassLabel(names=["not_duplicate", "duplicate"]),
+            }
+        )
         split = datasets.Dataset.from_dict({"question1": ["a"], "question2": ["b"], "label": [1]}, features=features)
         monkeypatch.setattr(datasets, "load_dataset", lambda *_: {"train": split, "validation": split})
         assert make("qqp").load(None).dev.labels.tolist() == [1]
@@ -191,7 +210,9 @@ class TestTable:
         assert list(splits.dev.texts) == [("fine",)]
 
     def test_regression_on_pairs_from_the_current_folder(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         self.write(tmp_path)
         monkeypatch.chdir(tmp_path)
@@ -208,19 +229,22 @@ class TestTable:
     def test_spec_makes_the_same_task_again(self) -> None:
         assert make(make(self.spec).spec) == make(self.spec)
 
-    @pytest.mark.parametrize(("change", "reason"), [
-        (("classes=5", "classes=1"), "classes=1 should be greater than or equal to 2"),
-        (("classes=5", "classes=five"), "classes=five should be"),
-        (("classes=5", "classes=5,range=0:5"), "give either classes=NUMBER or range=LOW:HIGH"),
-        ((",classes=5", ""), "give either classes=NUMBER or range=LOW:HIGH"),
-        (("classes=5", "range=5:0"), "range=5:0 should be LOW:HIGH with LOW < HIGH"),
-        (("classes=5", "range=0:inf"), "range=0:inf should be LOW:HIGH"),
-        (("classes=5", "range=5"), "range=5 should be LOW:HIGH"),
-        (("label=stars", "label=review"), "column 'review' cannot be both text and label"),
-        (("called=reviews", "called=a b/c"), "parameter called='a b/c' may hold letters"),
-        (("called=reviews,", ""), "task table needs called"),
-        (("text=review", "txet=review"), "did you mean text"),
-    ])
+    @pytest.mark.parametrize(
+        ("change", "reason"),
+        [
+            (("classes=5", "classes=1"), "classes=1 should be greater than or equal to 2"),
+            (("classes=5", "classes=five"), "classes=five should be"),
+            (("classes=5", "classes=5,range=0:5"), "give either classes=NUMBER or range=LOW:HIGH"),
+            ((",classes=5", ""), "give either classes=NUMBER or range=LOW:HIGH"),
+            (("classes=5", "range=5:0"), "range=5:0 should be LOW:HIGH with LOW < HIGH"),
+            (("classes=5", "range=0:inf"), "range=0:inf should be LOW:HIGH"),
+            (("classes=5", "range=5"), "range=5 should be LOW:HIGH"),
+            (("label=stars", "label=review"), "column 'review' cannot be both text and label"),
+            (("called=reviews", "called=a b/c"), "parameter called='a b/c' may hold letters"),
+            (("called=reviews,", ""), "task table needs called"),
+            (("text=review", "txet=review"), "did you mean text"),
+        ],
+    )
     def test_bad_parameters(self, change: tuple[str, str], reason: str) -> None:
         with pytest.raises(UsageError) as caught:
             make(self.spec.replace(*change))

@@ -11,6 +11,8 @@ import typer
 
 from mtlbench.errors import UsageError
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells count it: 128 and SIGINT."""
 COMMAND_LINE_ERROR: type[Any] = typer.BadParameter.__mro__[2]
 """click's ClickException, wherever this version of typer has it: typer carries a private copy of click."""
 
@@ -238,9 +240,10 @@ def main() -> None:
         typer.echo(f"mtlbench: {error}", err=True)
         code = 2
     except (KeyboardInterrupt, typer.Abort):
-        typer.echo("mtlbench: stopped; finished cells are kept, the same command goes on", err=True)
-        code = 130
+        code = INTERRUPTED
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    if code == INTERRUPTED:  # typer turns Ctrl-C into this code without a word
+        typer.echo("mtlbench: stopped; finished cells are kept, the same command goes on", err=True)
     sys.exit(code or 0)

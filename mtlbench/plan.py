@@ -55,6 +55,8 @@ class Workload:
         encoder = Encoder.parse(recipe.model)
         files = encoder.locate()
         splits = tuple(_limited(task.load(data_dir), recipe.dev_limit, task.key) for task in tasks)
+        # specs as they are written back, so that two spellings of one recipe are one recipe
+        recipe = recipe.model_copy(update={"tasks": tuple(task.spec for task in tasks), "model": encoder.spec})
         if recipe.epochs is not None:
             largest = max(len(split.train) for split in splits)
             steps = recipe.epochs * -(-largest // recipe.batch_size)

@@ -115,3 +115,9 @@ def test_a_bad_suite_file_is_one_line(suite_file: Path, tmp_path: Path, change: 
     with pytest.raises(UsageError) as caught:
         load_suite(str(file))
     assert expected in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_two_spellings_of_a_recipe_are_one(make_workload: Callable[..., Workload], tiny_bert: Path) -> None:
+    task = "table[classes=3,label=label,text=text,dev=mood.csv,train=mood.csv,called=mood]"
+    other = make_workload(tasks=(task,), model=f"{tiny_bert}[pooling=cls,layers=1]")
+    assert other.identity() == make_workload(tasks=make_workload().recipe.tasks[:1]).identity()

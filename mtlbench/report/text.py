@@ -22,7 +22,7 @@ GAP = 2
 
 
 def render(blocks: Sequence[Block], width: int | None = None, color: bool = False) -> str:
-    """Render the document so that no line is wider than the given number of terminal cells.
+    """Render the document so that no line is wider than the given number of terminal cells, long paths excepted.
 
     Everything goes through ``Text``: rich would read ``cagrad[c=0.4]`` as markup.
 
@@ -57,7 +57,10 @@ def _print(console: Console, block: Block, width: int) -> None:
         case Bullets(title, items):
             console.print("\n", Text(title, style="bold"), sep="")
             for item in items:
-                console.print(_hanging(item))
+                if max(map(cell_len, item.split()), default=0) > width - GAP:
+                    console.print(Text(f"- {item}"), soft_wrap=True)  # a path must stay whole, to be copied
+                else:
+                    console.print(_hanging(item))
         case Table(detail=False):
             console.print("\n", Text(block.title, style="bold"), sep="")
             for part in _parts(block, width):

@@ -96,7 +96,9 @@ class LoopEngine:
         for index, task in enumerate(tasks):
             gradients = self._backward(method, index, task, graphs[index], weights[index], retain_graph)
             graphs[index] = graphs[index].detach()  # frees this task's graph
-            torch._foreach_add_(self._update_views, torch._foreach_mul(gradients, float(weights[index])))
+            if weights[index] != 1.0:  # a product with 1 costs a pass over memory and changes no bit
+                gradients = list(torch._foreach_mul(gradients, float(weights[index])))
+            torch._foreach_add_(self._update_views, gradients)
         return Step(losses, weights, None)
 
     def _from_gradients(self, method: Method, tasks: Sequence[TaskLoss], measure: bool, retain_graph: bool) -> Step:

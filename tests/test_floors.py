@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import time
-from pathlib import Path
-
 import numpy as np
 import pytest
+from real_data import REAL, needs_files
 
 from mtlbench.floors import Floor, best_thresholds, floors, token_overlap
 from mtlbench.metrics import score_classes
 from mtlbench.registry import load_registry
 from mtlbench.task import Rows, Splits, Task
-
-REAL = Path(os.environ.get("MTLBENCH_TEST_DATA", Path(__file__).parents[1] / ".." / "shared/data/cs224n"))
-needs_files = pytest.mark.skipif(not REAL.is_dir(), reason=f"no CS224N files in {REAL}; set MTLBENCH_TEST_DATA")
 
 
 def task(label: str, pairs: bool) -> Task:
@@ -94,10 +88,3 @@ class TestRealFiles:
 
     def test_sts(self) -> None:
         assert values(self.of("stsb"), "pearson")["token overlap"] == pytest.approx(0.60, abs=5e-3)
-
-    def test_quora_is_fast(self) -> None:
-        task = load_registry().task("qqp")
-        splits = task.load(REAL)
-        start = time.process_time()
-        floors(task, splits)
-        assert time.process_time() - start < 5.0  # takes 0.8 s, and 1.4 s to import scikit-learn

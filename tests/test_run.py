@@ -56,6 +56,12 @@ def contents(folder: Path) -> dict[str, Any]:
     return found
 
 
+def tiny_run(suite_file: Path, data_dir: Path, *more: str) -> list[str]:
+    """Return the command of a run on the tiny suite, for tests that must signal it."""
+    given = ["--suite", str(suite_file), "--data-dir", str(data_dir), *more]
+    return [sys.executable, "-m", "mtlbench", "run", *given]
+
+
 @pytest.fixture(scope="module")
 def grid(mtlbench: Call, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     folder = tmp_path_factory.mktemp("results")
@@ -147,24 +153,8 @@ def test_fail_fast_starts_no_more_cells(mtlbench: Call, tmp_path: Path) -> None:
 def test_kill_9_loses_no_finished_cell_and_leaves_no_half_record(
     mtlbench: Call, tmp_path: Path, data_dir: Path, suite_file: Path, grid: tuple[Path, Any]
 ) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "mtlbench",
-        "run",
-        "--suite",
-        str(suite_file),
-        "--data-dir",
-        str(data_dir),
-        "--methods",
-        "stl,sum,pcgrad",
-        "--seeds",
-        "2",
-        "--jobs",
-        "1",
-        "--results",
-        str(tmp_path),
-    ]
+    arguments = ["--methods", "stl,sum,pcgrad", "--seeds", "2", "--jobs", "1", "--results", str(tmp_path)]
+    command = tiny_run(suite_file, data_dir, *arguments)
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 120.0
     while not list(tmp_path.glob("*/*/*.json")) and time.monotonic() < deadline:
@@ -174,7 +164,7 @@ def test_kill_9_loses_no_finished_cell_and_leaves_no_half_record(
     kept = Store(tmp_path).scan()
     assert 1 <= len(kept.records) < 6 and not kept.damaged
     times = {record["key"]: record["started"] for record in kept.records}
-    assert mtlbench("run", *command[8:]).returncode == 0
+    assert mtlbench("run", *arguments).returncode == 0
     found = Store(tmp_path).scan()
     assert len(found.records) == 6 and not found.damaged
     assert all(record["started"] == times.get(record["key"], record["started"]) for record in found.records)
@@ -182,22 +172,7 @@ def test_kill_9_loses_no_finished_cell_and_leaves_no_half_record(
 
 
 def test_ctrl_c_stops_with_130_and_a_clear_line(tmp_path: Path, data_dir: Path, suite_file: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "mtlbench",
-        "run",
-        "--suite",
-        str(suite_file),
-        "--data-dir",
-        str(data_dir),
-        "--steps",
-        "2000",
-        "--seeds",
-        "1",
-        "--results",
-        str(tmp_path),
-    ]
+    command = tiny_run(suite_file, data_dir, "--steps", "2000", "--seeds", "1", "--results", str(tmp_path))
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     assert process.stderr is not None
     while "task table[called=like" not in process.stderr.readline():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,13 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from real_data import REAL, needs_files
 
 from mtlbench.errors import UsageError
 from mtlbench.registry import load_registry
 from mtlbench.task import Rows, Splits, Task
-
-REAL = Path(os.environ.get("MTLBENCH_TEST_DATA", Path(__file__).parents[2] / ".." / "shared/data/cs224n"))
-needs_files = pytest.mark.skipif(not REAL.is_dir(), reason=f"no CS224N files in {REAL}; set MTLBENCH_TEST_DATA")
 
 
 def make(spec: str) -> Task:

@@ -95,29 +95,32 @@ def load_encoder(encoder: Encoder, files: EncoderFiles, seed: int) -> Any:
     from transformers import AutoConfig, AutoModel
     from transformers.utils import logging
 
-    logging.set_verbosity_error()
+    logging.set_verbosity_error()  # it reports layers left out as if they were lost
     logging.disable_progress_bar()
     config = AutoConfig.from_pretrained(files.folder)
     if encoder.layers is not None:
         if encoder.layers > config.num_hidden_layers:
             raise UsageError(f"model {encoder.origin} has {config.num_hidden_layers} layers, not {encoder.layers}")
         config.num_hidden_layers = encoder.layers
-    if encoder.init == "random":
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seeds.derive(seed, "encoder"))
-            model = AutoModel.from_config(config)
-    else:
-        model, loading = AutoModel.from_pretrained(
-            files.folder, config=config, dtype=torch.float32, output_loading_info=True
-        )
-        missing = [name for name in loading["missing_keys"] if not name.startswith("pooler.")]
-        if missing or loading["mismatched_keys"]:
-            raise UsageError(
-                f"{files.folder.name} lacks {len(missing)} weights of a {type(model).__name__}, such as "
-                f"{(missing or loading['mismatched_keys'])[0]}: it is another architecture's checkpoint"
-            )
+    with torch.random.fork_rng(devices=[]):  # what is initialised here is replaced, or asked for by name
+        torch.manual_seed(seeds.derive(seed, "encoder"))
+        model = AutoModel.from_config(config) if encoder.init == "random" else _pretrained(AutoModel, files, config)
     if getattr(model, "pooler", None) is not None:
         model.pooler = None  # its weights would be shared parameters that no task reaches
+    return model
+
+
+def _pretrained(auto_model: Any, files: EncoderFiles, config: Any) -> Any:
+    """Load weights, and refuse a checkpoint that lacks any: transformers would make them up."""
+    model, loading = auto_model.from_pretrained(
+        files.folder, config=config, dtype=torch.float32, output_loading_info=True
+    )
+    missing = [name for name in loading["missing_keys"] if not name.startswith("pooler.")]
+    if missing or loading["mismatched_keys"]:
+        raise UsageError(
+            f"{files.folder.name} lacks {len(missing)} weights of a {type(model).__name__}, such as "
+            f"{(missing or loading['mismatched_keys'])[0]}: it is another architecture's checkpoint"
+        )
     return model
 
 
@@ -130,7 +133,7 @@ def state_fingerprint(parameters: Iterable[torch.Tensor]) -> str:
 
 
 def _linear(inputs: int, outputs: int, seed: int, *purpose: str) -> nn.Linear:
-    layer = nn.Linear(inputs, outputs)
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs)  # type: ignore[no-untyped-call]
     source = torch.Generator().manual_seed(seeds.derive(seed, *purpose))
     with torch.no_grad():
         layer.weight.normal_(0.0, INIT_SPREAD, generator=source)

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 
@@ -60,6 +61,7 @@ def run_cells(
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["mtlbench.execute.worker"])
+    _start_fork_server()
     waiting, running, all_well = deque(cells), dict[Connection, _Running](), True
     with _stopped_at_the_end(running):
         while waiting or running:
@@ -79,6 +81,16 @@ def run_cells(
                             waiting.clear()
                 listener(event)
     return all_well
+
+
+def _start_fork_server() -> None:
+    """Start the fork server deaf to Ctrl-C, which is for this process to handle, even while it imports torch."""
+    resource_tracker.ensure_running()  # first: it would be started with the server, and unblock the signal
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _start(

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= data/cs224n
 
-.PHONY: run test test-slow lint install reference clean
+.PHONY: run test lint install reference clean
 
 run: $(VENV)/.installed
 	$(BIN)/mtlbench run --methods stl,sum,pcgrad --seeds 3
@@ -12,9 +12,6 @@ run: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -q
-
-test-slow: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -q -m slow
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -84,6 +84,16 @@ def test_the_second_time_nothing_is_left_to_do(grid: tuple[Path, Any], mtlbench:
     assert "6 done, 0 to run" in again.stderr and "nothing to do" in again.stderr
 
 
+def test_force_runs_done_cells_again_with_the_same_result(mtlbench: Call, tmp_path: Path) -> None:
+    arguments = ("run", "--methods", "sum", "--seeds", "1", "--results", str(tmp_path))
+    mtlbench(*arguments)
+    before, first = contents(tmp_path), Store(tmp_path).scan().records[0]["started"]
+    assert "1 done, 0 failed" in mtlbench(*arguments, "--force").stderr
+    assert contents(tmp_path) == before
+    assert Store(tmp_path).scan().records[0]["started"] > first
+    assert len(list(tmp_path.glob("*/sum/*"))) == 3  # record, history, predictions: the old ones are gone
+
+
 def test_two_jobs_give_the_bits_of_one(grid: tuple[Path, Any], mtlbench: Call, tmp_path: Path) -> None:
     mtlbench("run", "--methods", "stl,sum,pcgrad", "--seeds", "2", "--jobs", "2", "--results", str(tmp_path))
     assert contents(tmp_path) == contents(grid[0])

@@ -29,6 +29,14 @@ def test_every_suite_and_template_is_package_data() -> None:
             assert any(file.match(pattern) for pattern in data[package]), f"{file} is not installed"
 
 
+@pytest.mark.parametrize("folder", ["methods", "tasks"])
+def test_a_plugin_folder_is_not_imported_a_second_time_under_its_own_name(folder: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", f"import {folder}"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert f"imported as mtlbench.{folder}" in done.stderr
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with our wheel and sdist, and the wheel of a third-party package with a method and a task."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import sys
 from pathlib import Path
 from typing import Any
@@ -44,8 +45,6 @@ def summarize_cost(runs: list[dict[str, Any]]) -> dict[str, float | int | None]:
 
     :param runs: objects with ``seconds`` (those of the steps without measurements) and ``peak_memory_bytes``.
     """
-    import statistics
-
     times = [statistics.median(run["seconds"]) for run in runs if run["seconds"]]
     peaks = [run["peak_memory_bytes"] for run in runs if run["peak_memory_bytes"] is not None]
     return {

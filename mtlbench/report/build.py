@@ -115,14 +115,12 @@ def _cost(cells: Cells, method: str) -> Cost:
     done = [record for (name, _), record in cells.done.items() if name == method]
     seconds = _present(record["cost"].get("seconds_per_step") for record in done)
     memory = _present(record["cost"].get("peak_memory_bytes") for record in done)
-    backward = _present(record["cost"].get("backward_passes_per_step") for record in done)
     conflict = _present((record.get("conflict") or {}).get("share") for record in done)
     return Cost(
         method=method,
         n=len(done),
         seconds_per_step=statistics.median(seconds) if seconds else None,
         peak_memory_bytes=int(max(memory)) if memory else None,
-        backward_passes_per_step=statistics.median(backward) if backward else None,
         conflict_share=statistics.fmean(conflict) if conflict else None,
     )
 

@@ -72,7 +72,6 @@ class Cost:
     n: int
     seconds_per_step: float | None
     peak_memory_bytes: int | None
-    backward_passes_per_step: float | None
     conflict_share: float | None
     """Mean share of conflicting pairs of task gradients, over steps and seeds; not a cost, but measured beside it."""
 

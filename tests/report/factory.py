@@ -42,7 +42,7 @@ def record(
         "encoder": {"spec": "minilm[layers=3]", "name": "all-MiniLM-L6-v2, first 3 layers", "tuned_on": ["quora"]},
         "pairing": _pairing(seed),
         "scores": scores or _scores(method, seed, gain),
-        "cost": {"seconds_per_step": 0.31, "peak_memory_bytes": 850 * 2**20, "backward_passes_per_step": 3},
+        "cost": {"seconds_per_step": 0.31, "peak_memory_bytes": 850 * 2**20},
         "conflict": {"share": 0.2, "mean_cosine": 0.05} if method != "stl" else None,
         "environment": {"versions": {"mtlbench": "0.1.0", "torch": "2.13.0"}, "git": None, "machine": {}},
         "started": STARTED.format(minute=seed),

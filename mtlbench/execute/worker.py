@@ -42,8 +42,8 @@ def run_cell(cell: Cell, record: Record, store: Store, connection: Connection) -
         os._exit(1)
     except Exception as caught:  # whatever a method or task does, its cell fails and the grid goes on
         error = caught
-    save(record, outcome, store, time.perf_counter() - begun, error)
-    connection.send(("end", "failed" if error else "done", str(error or "")))
+    ended = save(record, outcome, store, time.perf_counter() - begun, error)
+    connection.send(("end", ended["status"], (ended["error"] or {}).get("message", "")))
     connection.close()
 
 
@@ -65,8 +65,8 @@ def prepare_process(threads: int) -> None:
     torch.use_deterministic_algorithms(True)
 
 
-def save(record: Record, outcome: Outcome, store: Store, seconds: float, error: Exception | None) -> None:
-    """Complete a record with what its cell left behind, and write it."""
+def save(record: Record, outcome: Outcome, store: Store, seconds: float, error: Exception | None) -> Record:
+    """Complete a record with what its cell left behind, write it, and return it."""
     files = {"history": ("jsonl", "".join(json.dumps(row) + "\n" for row in outcome.history).encode())}
     record = {**record, "seconds": round(seconds, 3)}
     if outcome.size:
@@ -90,6 +90,7 @@ def save(record: Record, outcome: Outcome, store: Store, seconds: float, error: 
         }
         files["log"] = ("txt", "".join(traceback.format_exception(error)).encode())
     store.save(record, files)
+    return record
 
 
 def _parquet(outcome: Outcome) -> bytes:

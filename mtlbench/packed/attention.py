@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -40,10 +41,10 @@ def packed_attention(
     :param pack: whose tokens they are; its seeds decide what is dropped.
     """
     rows = [tensor[0].transpose(0, 1) for tensor in (query, key, value)]  # (T, heads, width)
-    masks = None
+    masks: Sequence[torch.Tensor | None] = [None] * len(pack.groups)
     if dropout > 0.0 and pack.seeds is not None:
         masks = attention_masks(pack, dropout, module.dropout_site, rows[0])  # type: ignore[arg-type]
-    pieces = [_attend(rows, group, scaling, None if masks is None else masks(group)) for group in pack.groups]
+    pieces = [_attend(rows, group, scaling, mask) for group, mask in zip(pack.groups, masks, strict=True)]
     return torch.cat(pieces).index_select(0, pack.restored).unsqueeze(0), None
 
 
@@ -52,10 +53,11 @@ def _attend(
 ) -> torch.Tensor:
     """Return the (t, heads, width) output of a group's tokens, in the order of ``group.inside``."""
     count, longest = group.tokens.shape
-    query, key, value = (
-        row.index_select(0, group.tokens.view(-1)).view(count, longest, *row.shape[1:]).transpose(1, 2) for row in rows
+    query, key, value = (  # (heads, n, L, width)
+        row.index_select(0, group.tokens.view(-1)).view(count, longest, *row.shape[1:]).permute(2, 0, 1, 3)
+        for row in rows
     )
-    allowed = None if group.mask is None else group.mask[:, None, None, :]
+    allowed = None if group.mask is None else group.mask[None, :, None, :]
     if dropped is None:
         output = functional.scaled_dot_product_attention(query, key, value, attn_mask=allowed, scale=scaling)
     else:
@@ -63,4 +65,5 @@ def _attend(
         if allowed is not None:
             scores = scores.masked_fill(~allowed, float("-inf"))
         output = (scores.softmax(dim=-1) * dropped).to(value.dtype) @ value
-    return output.transpose(1, 2).reshape(count * longest, *rows[0].shape[1:]).index_select(0, group.places)
+    flat = output.permute(1, 2, 0, 3).reshape(count * longest, *rows[0].shape[1:])
+    return flat.index_select(0, group.places)

@@ -168,9 +168,23 @@ class Pack:
         """(T,) where each token of the pack stands in the groups' tokens one after another."""
         return torch.argsort(torch.cat([group.inside for group in self.groups]))
 
+    @cached_property
+    def squares(self) -> list[torch.Tensor]:
+        """For each group, (n · L · L): where a pair of its places stands among the l · l pairs of all sequences, one
+        sequence after another; a pair with padding stands where its sequence's first does."""
+        ends = np.cumsum(self.lengths**2)
+        found = []
+        for group in self.groups:
+            lengths = self.lengths[group.sequences][:, None, None]
+            row, column = np.ogrid[: group.tokens.shape[1], : group.tokens.shape[1]]
+            inside = (row < lengths) & (column < lengths)
+            starts = ends[group.sequences][:, None, None] - lengths**2
+            found.append(moved((starts + np.where(inside, row * lengths + column, 0)).ravel(), self.ids.device))
+        return found
+
     def prepare(self) -> None:
         """Work out what attention will ask for."""
-        _ = self.restored, self.first_tokens
+        _ = self.restored, self.first_tokens, self.squares if self.seeds is not None else None
 
     def _group(self, chosen: NDArray[np.int64]) -> Group:
         lengths = self.lengths[chosen]

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import os
 import pickle
 import subprocess
 import sys
@@ -23,13 +22,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from benchmarks import inside
 from benchmarks.models import Models, take
 from benchmarks.peers import variants
 from benchmarks.workloads import ROOT, bert_base, load_corpora, make_tasks, minilm
 from mtlbench.bench.contenders import Contender, Ours
+from mtlbench.execute.worker import prepare_process
 from mtlbench.provenance import environment, usable_cores
 from mtlbench.registry import load_registry
 
@@ -190,8 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, default=8.5, help="after which no further part begins")
     parser.add_argument("--only", help="measure this part again (growth, loop, memory, or a configuration's name)")
     given = parser.parse_args(arguments)
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    torch.set_num_threads(given.threads)
+    prepare_process(given.threads)
     run = Run(given.output, quick=given.quick, threads=given.threads, minutes=given.minutes)
     run.tell(f"data: {run.results['data']}; {given.threads} threads")
     if given.only is not None and given.output.is_file():

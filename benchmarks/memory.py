@@ -7,12 +7,11 @@ import pickle
 import sys
 from pathlib import Path
 
-import torch
-
 from benchmarks.models import peak_of
+from mtlbench.execute.worker import prepare_process
 
 if __name__ == "__main__":
     name, count, steps, threads, file = sys.argv[1:]
-    torch.set_num_threads(int(threads))
+    prepare_process(int(threads))
     corpora = pickle.loads(Path(file).read_bytes())
     print(json.dumps(peak_of(name, int(count), int(steps), int(threads), corpora)))

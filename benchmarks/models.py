@@ -69,7 +69,6 @@ class Models:
 def take(contender: Contender, step: int) -> float:
     """Take one step and return its seconds; ours with deterministic kernels, as `mtlbench run` sets them."""
     torch.use_deterministic_algorithms(isinstance(contender, Ours))
-    torch.utils.deterministic.fill_uninitialized_memory = False
     gc.collect()
     begun = time.perf_counter()
     contender.step(step)

@@ -17,8 +17,9 @@ from mtlbench.gradients.scaling import LossScale
 from mtlbench.gradients.step import Forward, NotFinite, Step, value_of
 from mtlbench.method import Method, Vector
 from mtlbench.model import MultiTaskModel
+from mtlbench.packed.choice import Way
 from mtlbench.packed.engine import PackedEngine
-from mtlbench.packed.layers import install, install_recomputation
+from mtlbench.packed.layers import Recomputation, install
 from mtlbench.packed.layout import Layout
 from mtlbench.packed.pack import Pack
 from mtlbench.suite import Recipe
@@ -126,7 +127,7 @@ def make_engine(model: MultiTaskModel, inputs: Inputs, recipe: Recipe) -> Engine
     if loops and recipe.accumulate > 1:
         raise CellError(f"accumulate needs the packed engine, not the loop ({model.unpacked or 'asked for'})")
     if recipe.checkpointing:
-        install_recomputation(model.encoder, model.tape)
+        Recomputation(model.encoder, model.tape).switch(True)
     engine = _Loop(model, inputs, recipe) if loops else _Packed(model, inputs, recipe)
     return _Scaled(engine, inputs) if recipe.precision == "float16" else engine
 
@@ -180,20 +181,29 @@ class _Loop:
 class _Packed:
     def __init__(self, model: MultiTaskModel, inputs: Inputs, recipe: Recipe) -> None:
         install(nn.ModuleList([model.encoder, model.fine_tuning]), model.tape)
+        layout = Layout(model.shared, model.tables, model.named_parameters())
+        tokens = sum(recipe.batch_size * float(one.train_tokens.lengths().mean()) for one in inputs.data)
+        way = Way.choose(layout, len(model.heads), tokens, {"packed": False, "lean": True}.get(recipe.engine))
         self.engine = PackedEngine(
-            Layout(model.shared, model.tables, model.named_parameters()),
+            layout,
             model.last_shared_layer,
             model.tape,
             [list(head.parameters()) for head in model.heads],
             match_sum=recipe.update_norm == "sum",
-            lean={"packed": False, "lean": True}.get(recipe.engine),
+            way=way,
             parts=recipe.accumulate,
         )
         self._inputs, self._tasks = inputs, range(len(model.heads))
-        self.told: dict[str, str | None] = {"name": "lean" if self.engine.lean else "packed", "reason": None}
+        self.told: dict[str, str | None] = {"name": "lean" if self.engine.way.lean else "packed", "reason": None}
+        self._saves = recipe.checkpointing
+        self._recomputation = None if way.keeps or model.settings.frozen else Recomputation(model.encoder, model.tape)
 
     def step(self, method: Method, step: int, *, measure: bool) -> Step:
-        def forward(number: int, part: int = 0) -> list[Forward]:
-            return self._inputs.forward(step, number, self._tasks, part)
+        def forward(
+            number: int, *, part: int = 0, tasks: Sequence[int] | None = None, recompute: bool = False
+        ) -> list[Forward]:
+            if self._recomputation is not None:
+                self._recomputation.switch(recompute or self._saves)
+            return self._inputs.forward(step, number, self._tasks if tasks is None else tasks, part)
 
         return self.engine.step(method, forward, measure=measure)

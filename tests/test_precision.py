@@ -89,7 +89,11 @@ def test_updates_are_close_to_those_of_single_precision(
     )
     weights = None if taken.weights is None or exact.weights is None else (taken.weights, exact.weights)
     spread = 0.0 if weights is None else float(np.abs(weights[0] - weights[1]).max() / np.abs(weights[1]).max())
-    limit = CLOSE[precision] * (2.0 if name == "graddrop" else 1.0)  # its signs are drawn: a small change may turn one
+    limit = CLOSE[precision]
+    if name == "graddrop":  # its signs are drawn: a small change may turn some
+        turned = (half - shared).abs() > 0.3 * shared.abs().mean()
+        assert float(turned.float().mean()) < 0.005
+        half, shared = half.masked_fill(turned, 0.0), shared.masked_fill(turned, 0.0)
     limit += 2.0 * spread  # a weight that moved moves the update
     assert spread < 0.05
     assert half.dtype == torch.float32 and all(p.dtype == torch.float32 for p in model.parameters())

@@ -97,16 +97,19 @@ def test_engines_train_alike(make_workload: Make, method: str) -> None:
     for engine in ("packed", "lean"):
         found = numbers(made[engine].history)
         for place, value in expected.items():
-            # correlations with outputs that hardly differ yet lose digits
-            rel = 1e-3 if "pearson" in place else 1e-4
-            assert found.pop(place) == pytest.approx(value, rel=rel, abs=1e-5), place
+            # correlations with outputs that hardly differ yet lose digits, and two of these may swap their ranks
+            rel, least = (1e-3 if "pearson" in place else 1e-4), (0.01 if "spearman" in place else 1e-5)
+            assert found.pop(place) == pytest.approx(value, rel=rel, abs=least), place
+        for task, outputs in made["loop"].outputs.items():
+            np.testing.assert_allclose(made[engine].outputs[task], outputs, rtol=1e-4, atol=1e-6)
         assert not found
         assert made[engine].pairing == made["loop"].pairing
 
 
 def test_the_record_names_the_engine_and_what_was_cut(make_workload: Make, tmp_path: Path) -> None:
     for engine, expected in (
-        ("auto", {"name": "packed", "reason": None}),
+        ("auto", {"name": "lean", "reason": None}),  # so few tokens, in so small a model
+        ("packed", {"name": "packed", "reason": None}),
         ("lean", {"name": "lean", "reason": None}),
         ("loop", {"name": "loop", "reason": "asked for"}),
     ):

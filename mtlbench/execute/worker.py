@@ -63,7 +63,7 @@ def prepare_process(threads: int) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # every tensor is written before it is read
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # all is written first
 
 
 def save(record: Record, outcome: Outcome, store: Store, seconds: float, error: Exception | None) -> Record:

@@ -76,11 +76,10 @@ class Culprits:
         self, layer: nn.LayerNorm, inputs: torch.Tensor, gradient: torch.Tensor, statistics: list[torch.Tensor]
     ) -> torch.Tensor:
         """Look at the gradients of scale and shift; return the gradient of the inputs."""
-        below = torch.empty_like(inputs)
+        below, of_scale = norm_backward(layer, inputs, gradient, statistics)
         for task, (first, last) in enumerate(self.pack.ranges(len(inputs))):
-            below[first:last], scale, shift = norm_backward(layer, inputs, gradient, statistics, first, last)
-            self.look(task, layer.weight, scale)
-            self.look(task, layer.bias, shift)
+            self.look(task, layer.weight, of_scale[first:last].sum(dim=0))
+            self.look(task, layer.bias, gradient[first:last].sum(dim=0))
         return below
 
     def embedding(self, layer: nn.Embedding, ids: torch.Tensor, gradient: torch.Tensor) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
 import torch
 
 from mtlbench import seeds
@@ -21,13 +25,8 @@ def dropped(inputs: torch.Tensor, p: float, pack: Pack, site: int) -> torch.Tens
         return inputs
     width = inputs.shape[-1]
     ranges = pack.ranges(inputs.numel() // width)
-    kept = torch.cat(
-        [
-            _kept(seed, site, (last - first) * width, p, inputs.device)
-            for seed, (first, last) in zip(pack.seeds, ranges, strict=True)
-        ]
-    )
-    return inputs * _factors(kept, p, inputs).view(inputs.shape)
+    kept = _kept(pack.seeds, site, [(last - first) * width for first, last in ranges], p, inputs.device)
+    return inputs * _factors(torch.cat(kept), p, inputs).view(inputs.shape)
 
 
 def attention_masks(pack: Pack, p: float, site: int, like: torch.Tensor) -> list[torch.Tensor]:
@@ -40,26 +39,24 @@ def attention_masks(pack: Pack, p: float, site: int, like: torch.Tensor) -> list
     assert pack.seeds is not None
     heads, squares = like.shape[1], pack.lengths**2
     sizes = [int(squares[first:last].sum()) for first, last in pack.sequence_ranges]
-    kept = torch.cat(
-        [
-            _kept(seed, site, heads * size, p, like.device).view(heads, size)
-            for seed, size in zip(pack.seeds, sizes, strict=True)
-        ],
-        dim=1,
-    )
-
+    drawn = _kept(pack.seeds, site, [heads * size for size in sizes], p, like.device)
+    kept = torch.cat([one.view(heads, size) for one, size in zip(drawn, sizes, strict=True)], dim=1)
     return [
         _factors(kept.index_select(1, places), p, like).view(heads, *group.tokens.shape, group.tokens.shape[1])
         for group, places in zip(pack.groups, pack.squares, strict=True)
     ]
 
 
-def _kept(seed: int, site: int, size: int, p: float, device: torch.device) -> torch.Tensor:
-    """Draw whether each of ``size`` numbers is kept, from the generator of one task's masks at one layer."""
-    source = torch.Generator(device).manual_seed(seeds.derive(seed, "site", site))
-    words = torch.empty((size + 3) // 4, dtype=torch.int64, device=device)
-    words.random_(-(2**63), None, generator=source)  # all 64 bits
-    return words.view(torch.int16)[:size] >= _threshold(p) - LEVELS // 2
+def _kept(
+    task_seeds: Sequence[int], site: int, sizes: Sequence[int], p: float, device: torch.device
+) -> list[torch.Tensor]:
+    """Draw whether each of a task's numbers is kept, from the generator of that task's masks at one layer."""
+    ends = np.cumsum([0, *((size + 3) // 4 for size in sizes)])
+    words, source = torch.empty(int(ends[-1]), dtype=torch.int64, device=device), torch.Generator(device)
+    for seed, (first, last) in zip(task_seeds, pairwise(ends), strict=True):
+        words[first:last].random_(-(2**63), None, generator=source.manual_seed(seeds.derive(seed, "site", site)))
+    kept = words.view(torch.int16) >= _threshold(p) - LEVELS // 2
+    return [kept[4 * first : 4 * first + size] for first, size in zip(ends[:-1], sizes, strict=True)]
 
 
 def _threshold(p: float) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,15 +17,13 @@ from mtlbench.gradients.step import Forward, NotFinite, Step
 from mtlbench.method import Matrix, Method, Vector
 from mtlbench.observation import observe
 from mtlbench.packed.checks import SOME, Culprits, all_finite, checked, losses_of, values
+from mtlbench.packed.choice import Way, portions
 from mtlbench.packed.heads import gram_of_representation
 from mtlbench.packed.joint import Joint
 from mtlbench.packed.layout import Layout, Touched
 from mtlbench.packed.lean import Lean
 from mtlbench.packed.passes import JointForward, Passes
 from mtlbench.packed.tape import Tape
-
-FEW = 4
-"""Tasks up to which a (K, P) buffer costs less time than a second weight gradient a layer."""
 
 
 class PackedEngine(Passes):
@@ -33,17 +32,17 @@ class PackedEngine(Passes):
     Task k's loss depends on task k's rows only, so one backward of Σ Lₖ gives every row's output gradient, and a
     layer's per-task gradients are products of the tasks' own rows: the work of a plain sum. Weights that do not depend
     on gradients are multiplied onto the rows (:class:`Joint`). Others come from a (K, P) buffer (:class:`Rows`) or,
-    lean, from inner products alone (:class:`Lean`), which takes the memory of a plain sum at any K.
+    lean, from inner products alone (:class:`Lean`); see :class:`Way`.
 
     :param layout: the shared parameters.
     :param last_shared_layer: those of them that methods such as GradNorm look at.
     :param tape: the one that the model's layers were installed with.
     :param heads: for each task, the parameters that belong to it alone.
     :param match_sum: bring every update to the norm of the plain sum Σ gᵢ.
-    :param lean: whether to do without the buffer; ``None`` decides by the number of tasks.
+    :param way: whether there is a buffer.
     :param parts: packs that every batch is processed in, of equally many rows of each task: a step's losses and
         gradients are the means over them, and one part's activations are in memory at a time. Methods that read
-        losses get a buffer then, since no weight is known before the last part; and lean saves nothing.
+        losses get a buffer then, since no weight is known before the last part; so do all when lean.
     :raises UsageError: when ``last_shared_layer`` is not among the shared parameters.
     """
 
@@ -55,14 +54,14 @@ class PackedEngine(Passes):
         heads: Sequence[Sequence[nn.Parameter]],
         *,
         match_sum: bool = False,
-        lean: bool | None = None,
+        way: Way,
         parts: int = 1,
     ) -> None:
         super().__init__(layout, tape, heads, parts)
         self.last_shared_layer, self.match_sum = list(last_shared_layer), match_sum
         if not all(parameter in layout for parameter in self.last_shared_layer):
             raise UsageError("last_shared_layer has parameters that are not among the shared ones")
-        self.lean = parts == 1 and (len(heads) > FEW if lean is None else lean)
+        self.way = way if parts == 1 else Way(lean=False)
         self._touched = Touched()
 
     def step(self, method: Method, forward: JointForward, *, measure: bool = False) -> Step:
@@ -89,7 +88,7 @@ class PackedEngine(Passes):
         if method.reads == "gradients":
             return self._from_rows
         if method.reads == "gram" and method.gram_of != "representation":
-            return self._from_products if self.lean else self._from_rows
+            return self._from_products if self.way.lean else self._from_rows
         if self.parts > 1 and (self.match_sum or method.reads == "gram" or method.reads_losses != "no"):
             return self._from_rows  # the weights, or the sum's norm, need all parts
         return self._from_losses
@@ -119,20 +118,36 @@ class PackedEngine(Passes):
         return self._finished(method, values(losses), weights, full)
 
     def _from_products(self, method: Method, forward: JointForward, measure: bool) -> Step:
-        """One backward for the inner products, then the weighted sum from what the layers handed over."""
-        last = method.gram_of == "last_shared_layer"
+        """One backward for the inner products, then the weighted sum: of what was kept, or by a second pass."""
+        last, keeps = method.gram_of == "last_shared_layer", self.way.keeps
         everything = measure or self.match_sum or not last
-        (graphs,) = self._parts(forward, 0)
-        lean = Lean(self.layout, self._pack, full=everything, of=self.last_shared_layer if last else ())
+        (graphs,) = self._parts(forward if keeps else partial(forward, recompute=True), 0)
+        of = self.last_shared_layer if last else ()
+        lean = Lean(self.layout, self._pack, full=everything, of=of, keeps=keeps)
         self._backward(graphs, lean)
         losses = values([losses_of(graphs)])  # only now: so the device need not wait between forward and backward
         full = checked(self._unscaled(lean.gram())) if everything else None
         read = checked(self._unscaled(lean.gram_of_some())) if last else full
         self.heads.check(self.update)
         weights = ask_weights(method, observe(method, losses=losses, gram=read))
-        lean.combine(self._joint(weights))
+        if keeps:
+            lean.combine(self._joint(weights))
+        else:
+            del lean  # its memory goes before the second pass takes its own
+            self._second_pass(forward, weights)
         self._unscale_update()
         return self._finished(method, losses, weights, full)
+
+    def _second_pass(self, forward: JointForward, weights: Vector) -> None:
+        """Write Σ wₖ gₖ by forwards and backwards of some tasks at a time, which keep as much as P numbers."""
+        joint = self._joint(weights)
+        factors = joint.weights
+        self.heads.clear()
+        for tasks in portions(self._pack.token_ranges, self.way.portion):
+            graphs = forward(0, tasks=tasks)
+            joint.pack, joint.weights = self._pack, None if factors is None else factors[tasks]
+            self._backward(graphs, joint)
+        joint.finish()
 
     def _from_rows(self, method: Method, forward: JointForward, measure: bool) -> Step:
         """One backward a part into a (K, P) buffer."""

@@ -43,13 +43,9 @@ class Joint:
         self, layer: nn.LayerNorm, inputs: torch.Tensor, gradient: torch.Tensor, statistics: list[torch.Tensor]
     ) -> torch.Tensor:
         """Write the gradients of scale and shift; return the gradient of the inputs, without weights."""
-        below, scale, shift = norm_backward(layer, inputs, gradient, statistics, 0, len(inputs))
-        if self.weights is not None:
-            weighted = self._weighted(gradient)
-            scale = (weighted * (inputs - statistics[0]) * statistics[1]).sum(dim=0)
-            shift = weighted.sum(dim=0)
-        self._add(layer.weight, lambda: scale)
-        self._add(layer.bias, lambda: shift)
+        below, of_scale = norm_backward(layer, inputs, gradient, statistics)
+        self._add(layer.weight, lambda: self._weighted(of_scale).sum(dim=0))
+        self._add(layer.bias, lambda: self._weighted(gradient).sum(dim=0))
         return below
 
     def embedding(self, layer: nn.Embedding, ids: torch.Tensor, gradient: torch.Tensor) -> None:

@@ -50,31 +50,38 @@ def install_dropout(model: nn.Module, tape: Tape) -> None:
             layer.forward = _bound(_dropout, layer, tape, site)  # type: ignore[method-assign]
 
 
-def install_recomputation(model: nn.Module, tape: Tape) -> None:
-    """Let every encoder layer keep its input alone, and compute the rest again in the backward pass.
+class Recomputation:
+    """Lets every encoder layer keep its input alone, and compute the rest again in the backward pass.
 
     :raises CellError: when the model has no layers that transformers knows how to recompute.
     """
-    from transformers.modeling_layers import GradientCheckpointingLayer
 
-    def again(forward: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-        pack = tape.pack  # a loop over tasks has put another there by the time of the backward pass
+    def __init__(self, model: nn.Module, tape: Tape) -> None:
+        from transformers.modeling_layers import GradientCheckpointingLayer
 
-        def with_pack(*given: Any, **more: Any) -> Any:
-            before, tape.pack = tape.pack, pack
-            try:
-                return forward(*given, **more)
-            finally:
-                tape.pack = before
+        self._layers = [layer for layer in model.modules() if isinstance(layer, GradientCheckpointingLayer)]
+        if not self._layers:
+            raise CellError("checkpointing is not possible: transformers knows no layers of this encoder to recompute")
 
-        return checkpoint(with_pack, *arguments, use_reentrant=False, **named)
+        def again(forward: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+            pack = tape.pack  # a loop over tasks has put another there by the time of the backward pass
 
-    layers = [layer for layer in model.modules() if isinstance(layer, GradientCheckpointingLayer)]
-    if not layers:
-        raise CellError("checkpointing is not possible: transformers knows no layers of this encoder to recompute")
-    for layer in layers:
-        layer._gradient_checkpointing_func = again
-        layer.gradient_checkpointing = True
+            def with_pack(*given: Any, **more: Any) -> Any:
+                before, tape.pack = tape.pack, pack
+                try:
+                    return forward(*given, **more)
+                finally:
+                    tape.pack = before
+
+            return checkpoint(with_pack, *arguments, use_reentrant=False, **named)
+
+        for layer in self._layers:
+            layer._gradient_checkpointing_func = again
+
+    def switch(self, on: bool) -> None:
+        """Decide for the forwards to come."""
+        for layer in self._layers:
+            layer.gradient_checkpointing = on
 
 
 def _bound(function: Any, layer: nn.Module, tape: Tape, *more: Any) -> Any:

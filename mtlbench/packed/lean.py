@@ -1,9 +1,8 @@
-"""The collector without a (K, P) buffer: inner products layer by layer, then one weighted gradient a layer."""
+"""The collector without a (K, P) buffer: it adds up inner products layer by layer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 
 import torch
 from torch import nn
@@ -11,17 +10,25 @@ from torch import nn
 from mtlbench.errors import CellError
 from mtlbench.gradients.gram import as_gram, products
 from mtlbench.method import Matrix
+from mtlbench.packed.choice import portions
 from mtlbench.packed.joint import Joint
 from mtlbench.packed.layout import Layout
 from mtlbench.packed.pack import Pack
 from mtlbench.packed.rows import norm_backward, write_product
 
+BLOCK = 200
+"""Rows at least that are multiplied with others at a time."""
+TABLE_BLOCK = 4_000_000
+"""Numbers of a table's per-task gradients that are in memory at a time."""
+GRAM_COST = 2
+"""How much longer a multiplication of K × n by n × K takes than one of large matrices."""
+
 
 class Lean:
-    """Adds up the Gram matrix while the backward pass goes by, and keeps each layer's inputs and output gradients.
+    """Adds up the Gram matrix while the backward pass goes by.
 
-    Those are as large as the activations, whatever K; :meth:`combine` then hands them to :class:`Joint` with the
-    weights that the method made of the Gram matrix.
+    Where it ``keeps`` each layer's inputs and output gradients, which are as large as the activations,
+    :meth:`combine` hands them to :class:`Joint` with the weights that the method made of the Gram matrix.
 
     :param full: whether the inner products over all shared parameters are wanted.
     :param of: dense parameters over which they are wanted apart, for :meth:`gram_of_some`.
@@ -36,50 +43,51 @@ class Lean:
         full: bool = True,
         of: Sequence[nn.Parameter] = (),
         ahead: Joint | None = None,
+        keeps: bool = True,
     ) -> None:
-        self.layout, self.pack, self.full, self.ahead = layout, pack, full, ahead
+        self.layout, self.pack, self.full, self.ahead, self.keeps = layout, pack, full, ahead, keeps
         self._some = {id(parameter) for parameter in of}
         zeros = torch.zeros(pack.count, pack.count, dtype=torch.float64, device=pack.ids.device)
         self._total, self._total_of_some = zeros, zeros.clone()
         self._kept: list[Callable[[Joint], object]] = []
         self._seen: set[int] = set()
+        self._scratch = torch.empty(0)
 
     def linear(self, layer: nn.Linear, inputs: torch.Tensor, gradient: torch.Tensor) -> None:
-        """Add ⟨dYᵢᵀXᵢ, dYⱼᵀXⱼ⟩, the smaller way: through the gradients, or through products of rows."""
+        """Add ⟨dYᵢᵀXᵢ, dYⱼᵀXⱼ⟩, the cheaper way: through products of rows, or through the gradients."""
         self._defer(lambda joint: joint.linear(layer, inputs, gradient))
         weight, bias = self._counts(layer.weight), self._counts(layer.bias)
         ranges = self.pack.ranges(len(inputs))
         rows, (outputs, width) = len(inputs), layer.weight.shape
-        if weight and rows * (outputs + width) < outputs * width * (1.0 + self.pack.count / 2.0):
+        by_rows = rows**2 * (outputs + width)  # each pair once
+        by_gradients = 2 * outputs * width * (rows + GRAM_COST * self.pack.count**2)
+        if weight and by_rows < by_gradients:
             together = bias and (id(layer.weight) in self._some) == (id(layer.bias) in self._some)
-            exact = layer.weight.dtype  # inner products of rows of half precision would end at its bounds
-            self._add(_by_rows(inputs.to(exact), gradient.to(exact), ranges, with_bias=together), layer.weight)
+            given = inputs.to(layer.weight.dtype)  # products of rows of half precision would end at its bounds
+
+            def alike(own: slice, others: slice) -> torch.Tensor:
+                found = given[own] @ given[others].T
+                return found.add_(1.0) if together else found
+
+            self._add(_by_rows(alike, gradient.to(given.dtype), self.pack), layer.weight)
             bias = bias and not together
         elif weight:
-            parts = gradient.new_empty(self.pack.count, outputs, width, dtype=layer.weight.dtype)
+            parts = self._parts(layer.weight)
             for part, (first, last) in zip(parts, ranges, strict=True):
                 write_product(part, gradient[first:last], inputs[first:last], add=False)
             self._add(products(parts.flatten(1)), layer.weight)
         if bias:
-            precision = layer.bias.dtype
-            sums = torch.stack([gradient[first:last].sum(dim=0, dtype=precision) for first, last in ranges])
-            self._add(products(sums), layer.bias)
+            self._add(products(self.pack.sums(gradient.to(layer.bias.dtype))), layer.bias)
 
     def norm(
         self, layer: nn.LayerNorm, inputs: torch.Tensor, gradient: torch.Tensor, statistics: list[torch.Tensor]
     ) -> torch.Tensor:
         """Add the products of the gradients of scale and shift; return the gradient of the inputs."""
         self._defer(lambda joint: joint.norm(layer, inputs, gradient, statistics))
-        weight, bias = self._counts(layer.weight), self._counts(layer.bias)
-        below, scales, shifts = torch.empty_like(inputs), [], []
-        for first, last in self.pack.ranges(len(inputs)):
-            below[first:last], scale, shift = norm_backward(layer, inputs, gradient, statistics, first, last)
-            scales.append(scale)
-            shifts.append(shift)
-        if weight:
-            self._add(products(torch.stack(scales)), layer.weight)
-        if bias:
-            self._add(products(torch.stack(shifts)), layer.bias)
+        below, of_scale = norm_backward(layer, inputs, gradient, statistics)
+        for parameter, rows in ((layer.weight, of_scale), (layer.bias, gradient)):
+            if self._counts(parameter):
+                self._add(products(self.pack.sums(rows)), parameter)
         return below
 
     def embedding(self, layer: nn.Embedding, ids: torch.Tensor, gradient: torch.Tensor) -> None:
@@ -87,11 +95,24 @@ class Lean:
         self._defer(lambda joint: joint.embedding(layer, ids, gradient))
         if not self._counts(layer.weight):
             return
+        if len(ids) < GRAM_COST * self.pack.count**2:  # as a layer whose inputs are rows of one 1 each
+
+            def alike(own: slice, others: slice) -> torch.Tensor:
+                return ids[own, None] == ids[None, others]
+
+            self._add(_by_rows(alike, gradient, self.pack), layer.weight)
+            return
         chosen, place = torch.unique(ids, return_inverse=True)
-        rows = gradient.new_zeros(self.pack.count, len(chosen), gradient.shape[1])
-        for task, (first, last) in enumerate(self.pack.ranges(len(ids))):
-            rows[task].index_add_(0, place[first:last], gradient[first:last])
-        self._add(products(rows.flatten(1)), layer.weight)
+        count, width = self.pack.count, gradient.shape[1]
+        place += len(chosen) * self.pack.task_of_row(len(ids))
+        block = max(1, TABLE_BLOCK // (count * width))
+        for first in range(0, len(chosen), block):
+            size = min(block, len(chosen) - first)
+            within = place % len(chosen) - first
+            inside = ((within >= 0) & (within < size)).nonzero().squeeze(1)
+            rows = gradient.new_zeros(count * size, width)
+            rows.index_add_(0, (place // len(chosen) * size + within)[inside], gradient[inside])
+            self._add(products(rows.view(count, -1)), layer.weight)
 
     def gram(self) -> Matrix:
         """Return the (K, K) inner products over all shared parameters."""
@@ -111,8 +132,15 @@ class Lean:
     def _defer(self, hand_over: Callable[[Joint], object]) -> None:
         if self.ahead is not None:
             hand_over(self.ahead)
-        else:
+        elif self.keeps:
             self._kept.append(hand_over)
+
+    def _parts(self, weight: torch.Tensor) -> torch.Tensor:
+        """Return (K, out, in) numbers to write a layer's per-task gradients to: memory that all layers use."""
+        size = self.pack.count * weight.numel()
+        if len(self._scratch) < size:
+            self._scratch = weight.detach().new_empty(size)
+        return self._scratch[:size].view(self.pack.count, *weight.shape)
 
     def _counts(self, parameter: torch.Tensor | None) -> bool:
         """Whether a parameter's inner products are wanted."""
@@ -130,14 +158,19 @@ class Lean:
             self._total_of_some += inner
 
 
-def _by_rows(
-    inputs: torch.Tensor, gradient: torch.Tensor, ranges: list[tuple[int, int]], *, with_bias: bool
-) -> torch.Tensor:
-    """Return Σ (XᵢXⱼᵀ) ∘ (dYᵢdYⱼᵀ) for all pairs of tasks: inner products of gradients that are never formed."""
-    products = inputs @ inputs.T
-    if with_bias:
-        products += 1.0
-    products *= gradient @ gradient.T
-    ends = [0, *(last for _, last in ranges)]
-    columns = torch.stack([products[:, a:b].sum(dim=1, dtype=torch.float64) for a, b in pairwise(ends)])
-    return torch.stack([columns[:, a:b].sum(dim=1) for a, b in pairwise(ends)])
+def _by_rows(alike: Callable[[slice, slice], torch.Tensor], gradient: torch.Tensor, pack: Pack) -> torch.Tensor:
+    """Return Σ (XᵢXⱼᵀ) ∘ (dYᵢdYⱼᵀ) for all pairs of tasks: inner products of gradients that are never formed.
+
+    Rows are multiplied with those of their own and earlier tasks, some tasks at a time.
+
+    :param alike: gives the inner products of two ranges of inputs.
+    """
+    total = torch.zeros(pack.count, pack.count, dtype=torch.float64, device=gradient.device)
+    ranges = pack.ranges(len(gradient))
+    members, exact = pack.members(len(gradient), gradient.dtype), pack.members(len(gradient), total.dtype)
+    for tasks in portions(ranges, BLOCK):
+        own, others = slice(ranges[tasks[0]][0], ranges[tasks[-1]][1]), slice(ranges[tasks[-1]][1])
+        found = (gradient[own] @ gradient[others].T).mul_(alike(own, others))
+        columns = (found @ members[:, others].T).double()
+        total[tasks[0] : tasks[-1] + 1] = exact[tasks[0] : tasks[-1] + 1, own] @ columns
+    return total.tril() + total.tril(-1).T

@@ -130,6 +130,21 @@ class Pack:
         """Return the number of each row's task, in a tensor with one row a token or one row a sequence."""
         return self._task_of_token if rows == len(self.ids) else self._task_of_sequence
 
+    def sums(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return the (K, width) sums of each task's rows; a row that is not finite spoils those of all tasks."""
+        return self.members(len(rows), rows.dtype) @ rows
+
+    def members(self, rows: int, dtype: torch.dtype) -> torch.Tensor:
+        """(K, rows) 1 where a row is a task's, else 0."""
+        if (rows, dtype) not in self._membership:
+            numbers = torch.arange(self.count, device=self.ids.device)
+            self._membership[rows, dtype] = (numbers[:, None] == self.task_of_row(rows)).to(dtype)
+        return self._membership[rows, dtype]
+
+    @cached_property
+    def _membership(self) -> dict[tuple[int, torch.dtype], torch.Tensor]:
+        return {}
+
     @cached_property
     def _task_of_token(self) -> torch.Tensor:
         return self._numbers(self.token_ranges)

@@ -17,8 +17,9 @@ from mtlbench.packed.rows import Rows
 from mtlbench.packed.tape import Collector, Tape
 
 JointForward = Callable[..., list[Forward]]
-"""Runs all tasks' forwards on one of the step's batches, in one pack; leaves the pack on the tape. It is given the
-batch's number, and where batches are processed in parts the part's."""
+"""Runs tasks' forwards on one of the step's batches, in one pack; leaves the pack on the tape. It is given the
+batch's number; ``part`` where batches are processed in parts; ``tasks`` where not all of them are to run; and
+``recompute=True`` where activations are not to be kept for the backward pass."""
 
 
 class Passes:
@@ -39,7 +40,7 @@ class Passes:
         """Run the forwards of a batch's parts, each when the one before has had its backward pass."""
         self.heads.clear()
         for part in range(self.parts):
-            yield forward(number) if self.parts == 1 else forward(number, part)
+            yield forward(number) if self.parts == 1 else forward(number, part=part)
 
     def _collected(self, name: str, batch: Iterable[list[Forward]]) -> Rows:
         """Return a buffer with the gradients of all parts of a batch."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import nn
 
@@ -38,16 +36,13 @@ class Rows:
 
     def linear(self, layer: nn.Linear, inputs: torch.Tensor, gradient: torch.Tensor) -> None:
         """Write dYₖᵀXₖ for every task k, and the sums of dYₖ."""
-        for (first, last), weight, bias in self._parts(layer, len(inputs)):
-            part = gradient[first:last]
-            if weight is not None:
-                write_product(weight, part, inputs[first:last], add=id(layer.weight) in self._written)
-            if bias is not None:
-                if id(layer.bias) in self._written:
-                    bias.add_(part.sum(dim=0, dtype=bias.dtype))
-                else:
-                    torch.sum(part, dim=0, dtype=bias.dtype, out=bias)
-        self._written |= {id(layer.weight), id(layer.bias)}
+        assert self.pack is not None
+        if layer.weight in self.layout:
+            view, again = self.layout.view(self.buffer, layer.weight), id(layer.weight) in self._written
+            for task, (first, last) in enumerate(self.pack.ranges(len(inputs))):
+                write_product(view[task], gradient[first:last], inputs[first:last], add=again)
+        self._write(layer.bias, gradient)
+        self._written.add(id(layer.weight))
         if self.layout.is_table(layer.weight):  # tied to an embedding: all its rows are written
             self.touched.mark(layer.weight, None)
 
@@ -55,13 +50,9 @@ class Rows:
         self, layer: nn.LayerNorm, inputs: torch.Tensor, gradient: torch.Tensor, statistics: list[torch.Tensor]
     ) -> torch.Tensor:
         """Write the tasks' gradients of scale and shift; return the gradient of the inputs."""
-        below = torch.empty_like(inputs)
-        for (first, last), weight, bias in self._parts(layer, len(inputs)):
-            below[first:last], scale, shift = norm_backward(layer, inputs, gradient, statistics, first, last)
-            for view, found, parameter in ((weight, scale, layer.weight), (bias, shift, layer.bias)):
-                if view is not None:
-                    view.add_(found) if id(parameter) in self._written else view.copy_(found)
-        self._written |= {id(layer.weight), id(layer.bias)}
+        below, of_scale = norm_backward(layer, inputs, gradient, statistics)
+        self._write(layer.weight, of_scale)
+        self._write(layer.bias, gradient)
         return below
 
     def embedding(self, layer: nn.Embedding, ids: torch.Tensor, gradient: torch.Tensor) -> None:
@@ -117,19 +108,13 @@ class Rows:
         """Return (K, n, width) rows of a table's gradients, picked task by task: one call for all is far slower."""
         return torch.stack([rows.index_select(0, chosen) for rows in self.layout.view(self.buffer, table)])
 
-    def _parts(
-        self, layer: nn.Linear | nn.LayerNorm, rows: int
-    ) -> list[tuple[tuple[int, int], torch.Tensor | None, torch.Tensor | None]]:
-        """Return each task's range with the views of weight and bias, ``None`` for what is not trained."""
-        assert self.pack is not None
-        views = [
-            self.layout.view(self.buffer, parameter) if parameter in self.layout else None
-            for parameter in (layer.weight, layer.bias)
-        ]
-        return [
-            (part, *(None if view is None else view[task] for view in views))  # type: ignore[misc]
-            for task, part in enumerate(self.pack.ranges(rows))
-        ]
+    def _write(self, parameter: nn.Parameter | None, rows: torch.Tensor) -> None:
+        """Write or add the tasks' sums of rows as the gradients of a vector."""
+        if parameter is not None and parameter in self.layout:
+            assert self.pack is not None
+            view, sums = self.layout.view(self.buffer, parameter), self.pack.sums(rows.to(self.buffer.dtype))
+            view.add_(sums) if id(parameter) in self._written else view.copy_(sums)
+            self._written.add(id(parameter))
 
 
 def write_product(out: torch.Tensor, gradient: torch.Tensor, inputs: torch.Tensor, *, add: bool) -> None:
@@ -148,23 +133,11 @@ def write_product(out: torch.Tensor, gradient: torch.Tensor, inputs: torch.Tenso
 
 
 def norm_backward(
-    layer: nn.LayerNorm,
-    inputs: torch.Tensor,
-    gradient: torch.Tensor,
-    statistics: list[torch.Tensor],
-    first: int,
-    last: int,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return the gradients of inputs, scale and shift for a range of rows."""
-    mean, deviation = (each[first:last] for each in statistics)
-    result: Callable[..., tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = torch.ops.aten.native_layer_norm_backward
-    return result(
-        gradient[first:last],
-        inputs[first:last],
-        list(layer.normalized_shape),
-        mean,
-        deviation,
-        layer.weight,
-        layer.bias,
-        [True, True, layer.bias is not None],
-    )
+    layer: nn.LayerNorm, inputs: torch.Tensor, gradient: torch.Tensor, statistics: list[torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the gradient of (n, width) inputs, and what each row adds to the gradient of the scale."""
+    mean, deviation = statistics
+    below = torch.ops.aten.native_layer_norm_backward(
+        gradient, inputs, list(layer.normalized_shape), mean, deviation, layer.weight, layer.bias, [True, False, False]
+    )[0]
+    return below, (inputs - mean).mul_(deviation).mul_(gradient)

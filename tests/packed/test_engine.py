@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 import torch
 from tiny_models import (
     FAMILIES,
+    WAYS,
     WIDTH,
     Encoded,
     Model,
@@ -35,6 +36,7 @@ from mtlbench.packed.engine import PackedEngine
 from mtlbench.packed.layout import Layout
 from mtlbench.packed.lean import Lean, _by_rows
 from mtlbench.packed.pack import Pack, Sequences
+from mtlbench.packed.passes import JointForward
 from mtlbench.packed.rows import Rows
 
 METHODS = (
@@ -53,7 +55,7 @@ METHODS = (
 ONE_OF_EACH = ("fixed[w=1:2:0.5]", "pcgrad", "gradnorm[lr=0.2]", "graddrop")
 STEPS = 3
 methods = pytest.mark.parametrize("name", METHODS)
-modes = pytest.mark.parametrize("lean", [False, True], ids=["buffer", "lean"])
+modes = pytest.mark.parametrize("way", list(WAYS))
 
 
 @cache
@@ -71,10 +73,15 @@ def seeds(step: int, number: int, tasks: int = 3) -> tuple[int, ...]:
     return tuple(1000 * step + 100 * number + task for task in range(tasks))
 
 
-def forward(model: Model, step: int = 0, tasks: int = 3) -> Callable[[int], list[Forward]]:
-    return lambda number: model.forwards(
-        Pack.of(batches(step, number, tasks), "cpu", seeds(step, number, tasks)), range(tasks)
-    )
+def forward(model: Model, step: int = 0, tasks: int = 3) -> JointForward:
+    every = range(tasks)
+
+    def run(number: int, tasks: Sequence[int] = every, recompute: bool = False) -> list[Forward]:
+        given, drawn = batches(step, number, len(every)), seeds(step, number, len(every))
+        pack = Pack.of([given[task] for task in tasks], "cpu", tuple(drawn[task] for task in tasks))
+        return model.forwards(pack, tasks)
+
+    return run
 
 
 def native(family: str, dropout: float, dtype: torch.dtype = torch.float64) -> Model:
@@ -143,10 +150,10 @@ def close(found: Any, wanted: Any, tolerance: float) -> bool:
         *((family, 0.0, "pcgrad") for family in FAMILIES),
     ],
 )
-def test_steps_are_those_of_autograd(family: str, dropout: float, lean: bool, name: str) -> None:
+def test_steps_are_those_of_autograd(family: str, dropout: float, way: str, name: str) -> None:
     model = native(family, dropout)
     shared, before = shared_of(model)[0], torch.get_rng_state()
-    engine, method, reference = make_engine(model, lean=lean), get_method(name), get_method(name)
+    engine, method, reference = make_engine(model, way), get_method(name), get_method(name)
     for number in range(STEPS):
         step = engine.step(method, forward(model, number), measure=number == 1)
         true = truths(family, dropout, number)
@@ -170,9 +177,9 @@ def test_steps_are_those_of_autograd(family: str, dropout: float, lean: bool, na
 @methods
 @modes
 @pytest.mark.parametrize("family", ["plain", "bert"])
-def test_single_precision_is_close(family: str, lean: bool, name: str) -> None:
+def test_single_precision_is_close(family: str, way: str, name: str) -> None:
     model = native(family, 0.0, torch.float32)
-    engine, method = make_engine(model, lean=lean), get_method(name)
+    engine, method = make_engine(model, way), get_method(name)
     for number in range(2):
         step = engine.step(method, forward(model, number), measure=True)
         true = truths(family, 0.0, number)
@@ -189,29 +196,22 @@ def test_single_precision_is_close(family: str, lean: bool, name: str) -> None:
 @pytest.mark.parametrize("tasks", [1, 24])
 @pytest.mark.parametrize("name", ["sum", "pcgrad", "gradnorm", "graddrop"])
 @modes
-def test_one_task_and_many(tasks: int, name: str, lean: bool) -> None:
+def test_one_task_and_many(tasks: int, name: str, way: str) -> None:
     model = Plain(tasks)
     true = truth(Plain(tasks), batches(0, 0, tasks))
     method = get_method(name)
-    step = make_engine(model, lean=lean).step(method, forward(model, 0, tasks), measure=True)
+    step = make_engine(model, way).step(method, forward(model, 0, tasks), measure=True)
     assert close(step.gram, true.gram, 1e-10)
     if step.weights is not None:
         assert close(grads(shared_of(model)[0]), torch.from_numpy(step.weights) @ true.rows, 1e-10)
     check_heads(model, method, step, true, 1e-10)
 
 
-def test_the_number_of_tasks_decides_on_the_buffer() -> None:
-    for tasks, lean in ((4, False), (5, True)):
-        model = Plain(tasks)
-        heads = [list(head.parameters()) for head in model.heads]
-        assert PackedEngine(Layout(*shared_of(model)), [], model.tape, heads).lean is lean
-
-
 @modes
-def test_methods_may_follow_each_other(lean: bool) -> None:
+def test_methods_may_follow_each_other(way: str) -> None:
     """Every way to write the update leaves no row of a table behind for the next."""
     model = Plain()
-    engine, shared = make_engine(model, lean=lean), shared_of(model)[0]
+    engine, shared = make_engine(model, way), shared_of(model)[0]
     names = ["sum", "graddrop", "sum", "pcgrad", "graddrop", "pcgrad", "sdmgrad", "fixed[w=1:2:0.5]", "mgda-ub"]
     for number, name in enumerate(names):
         step = engine.step(get_method(name), forward(model, number % STEPS))
@@ -223,9 +223,9 @@ def test_methods_may_follow_each_other(lean: bool) -> None:
 
 
 @modes
-def test_buffers_are_reused(lean: bool) -> None:
+def test_buffers_are_reused(way: str) -> None:
     model = Plain()
-    engine, found = make_engine(model, lean=lean), set()
+    engine, found = make_engine(model, way), set()
     for number in range(STEPS):
         for name in ("graddrop", "sdmgrad"):
             engine.step(get_method(name), forward(model, number))
@@ -239,11 +239,11 @@ def test_buffers_are_reused(lean: bool) -> None:
 
 @methods
 @modes
-def test_measuring_changes_no_bit(name: str, lean: bool) -> None:
+def test_measuring_changes_no_bit(name: str, way: str) -> None:
     found = []
     for measure in (False, True):
         model = native("bert", 0.2, torch.float32)
-        engine, method, bits = make_engine(model, lean=lean), get_method(name), []
+        engine, method, bits = make_engine(model, way), get_method(name), []
         for number in range(2):
             step = engine.step(method, forward(model, number), measure=measure)
             bits.append(grads([*shared_of(model)[0], *model.heads.parameters()]).numpy().tobytes())
@@ -258,10 +258,10 @@ def test_measuring_changes_no_bit(name: str, lean: bool) -> None:
 
 
 @methods
-@pytest.mark.parametrize(("lean", "match_sum"), [(False, False), (True, True)], ids=["buffer", "lean match_sum"])
-def test_loop_engine_agrees(name: str, lean: bool, match_sum: bool) -> None:
+@pytest.mark.parametrize(("way", "match_sum"), [("buffer", False), ("lean", True), ("two passes", False)])
+def test_loop_engine_agrees(name: str, way: str, match_sum: bool) -> None:
     one, other = native("roberta", 0.2), native("roberta", 0.2)
-    engine = make_engine(one, lean=lean, match_sum=match_sum)
+    engine = make_engine(one, way, match_sum=match_sum)
     loop = LoopEngine(shared_of(other)[0], list(other.last.parameters()), match_sum=match_sum)
     packed_method, loop_method = get_method(name), get_method(name)
     for number in range(2):
@@ -289,9 +289,9 @@ def test_loop_engine_agrees(name: str, lean: bool, match_sum: bool) -> None:
 @methods
 @modes
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_match_sum_brings_the_norm_to_that_of_the_plain_sum(name: str, lean: bool, dtype: torch.dtype) -> None:
+def test_match_sum_brings_the_norm_to_that_of_the_plain_sum(name: str, way: str, dtype: torch.dtype) -> None:
     model = native("plain", 0.0, dtype)
-    engine = make_engine(model, lean=lean, match_sum=True)
+    engine = make_engine(model, way, match_sum=True)
     step = engine.step(get_method(name), forward(model))
     wanted = float(truths("plain", 0.0, 0).rows.sum(dim=0).norm())
     assert float(grads(shared_of(model)[0]).double().norm()) == pytest.approx(wanted, rel=1e-5)
@@ -375,7 +375,7 @@ SINGLE = (
     not_reached,
 )
 TIED = (tied_calls, tied_weights, tied_tables, tied_to_table)
-WAYS = ("sum", "fixed[w=1:2:0.5]", "pcgrad", "gradnorm", "graddrop", "sdmgrad", "mgda-ub")
+KINDS = ("sum", "fixed[w=1:2:0.5]", "pcgrad", "gradnorm", "graddrop", "sdmgrad", "mgda-ub")
 
 
 def changed(change: Callable[[Plain], None]) -> Plain:
@@ -386,10 +386,10 @@ def changed(change: Callable[[Plain], None]) -> Plain:
     return model
 
 
-def check_changed(change: Callable[[Plain], None], name: str, *, lean: bool, measure: bool = True) -> None:
+def check_changed(change: Callable[[Plain], None], name: str, *, way: str, measure: bool = True) -> None:
     """Take three steps, the second of them measured."""
     model = changed(change)
-    engine, shared, method = make_engine(model, lean=lean), shared_of(model)[0], get_method(name)
+    engine, shared, method = make_engine(model, way), shared_of(model)[0], get_method(name)
     for number in range(STEPS):
         true = truth(changed(change), batches(number))
         step = engine.step(method, forward(model, number), measure=measure and number == 1)
@@ -406,17 +406,17 @@ def check_changed(change: Callable[[Plain], None], name: str, *, lean: bool, mea
 
 
 @modes
-@pytest.mark.parametrize("name", WAYS[1:-1])
+@pytest.mark.parametrize("name", KINDS[1:-1])
 @pytest.mark.parametrize("change", SINGLE, ids=lambda change: change.__name__)
-def test_frozen_and_unreached_parameters(change: Callable[[Plain], None], name: str, lean: bool) -> None:
-    check_changed(change, name, lean=lean)
+def test_frozen_and_unreached_parameters(change: Callable[[Plain], None], name: str, way: str) -> None:
+    check_changed(change, name, way=way)
 
 
-@pytest.mark.parametrize("name", WAYS)
+@pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("change", TIED, ids=lambda change: change.__name__)
 def test_tied_parameters_add_up(change: Callable[[Plain], None], name: str) -> None:
     needs_no_buffer = name in ("sum", "fixed[w=1:2:0.5]", "sdmgrad", "mgda-ub")
-    check_changed(change, name, lean=False, measure=not needs_no_buffer)
+    check_changed(change, name, way="buffer", measure=not needs_no_buffer)
 
 
 @pytest.mark.parametrize("name", ["pcgrad", "mgda"])
@@ -424,21 +424,21 @@ def test_tied_parameters_add_up(change: Callable[[Plain], None], name: str) -> N
 def test_tied_parameters_without_a_buffer_are_refused(change: Callable[[Plain], None], name: str) -> None:
     model = changed(change)
     with pytest.raises(CellError, match="used twice in one forward"):
-        make_engine(model, lean=True).step(get_method(name), forward(model))
+        make_engine(model, "lean").step(get_method(name), forward(model))
 
 
 @pytest.mark.parametrize("name", ["sum", "sdmgrad"])
 def test_tied_parameters_cannot_be_measured_beside_known_weights(name: str) -> None:
     model = changed(tied_calls)
     with pytest.raises(CellError, match="used twice in one forward"):
-        make_engine(model, lean=False).step(get_method(name), forward(model), measure=True)
+        make_engine(model).step(get_method(name), forward(model), measure=True)
 
 
 def test_only_the_weight_of_the_last_layer_is_looked_at() -> None:
     """Its bias goes into the full Gram matrix alone, and the other way round."""
     for part in ("weight", "bias"):
         model, wanted = Plain(), Plain()
-        engine = make_engine(model, lean=True)
+        engine = make_engine(model, "lean")
         engine.last_shared_layer = [getattr(model.last, part)]
         pack = Pack.of(batches(0), "cpu")
         lean = Lean(engine.layout, pack, of=engine.last_shared_layer)
@@ -459,11 +459,11 @@ def test_a_native_use_of_a_shared_parameter_is_refused() -> None:
     model = Plain()
     model.between = lambda states, _: nn.functional.linear(states, model.last.weight)
     with pytest.raises(CellError, match="used outside its layer"):
-        make_engine(model, lean=False).step(get_method("sum"), forward(model))
+        make_engine(model).step(get_method("sum"), forward(model))
 
 
 @modes
-def test_a_layer_for_one_tasks_rows_is_refused(lean: bool) -> None:
+def test_a_layer_for_one_tasks_rows_is_refused(way: str) -> None:
     """Rows of a pack are told apart by their number: a layer sees all tasks' tokens or sequences, or none."""
     model = Plain()
     extra = nn.Linear(WIDTH, WIDTH).double()
@@ -475,19 +475,22 @@ def test_a_layer_for_one_tasks_rows_is_refused(lean: bool) -> None:
 
     model.between = between
     with pytest.raises(ValueError, match="rows are neither"):
-        make_engine(model, lean=lean).step(get_method("pcgrad"), forward(model))
+        make_engine(model, way).step(get_method("pcgrad"), forward(model))
 
 
 @pytest.mark.parametrize("name", ["sum", "pcgrad", "graddrop"])
 @modes
-def test_padding_rows_and_repeated_tokens(name: str, lean: bool) -> None:
+def test_padding_rows_and_repeated_tokens(name: str, way: str) -> None:
     """Word 3 is padding; word 7 occurs in every task, and several times in each."""
     words = [np.array([7, 3, 7, 5]), np.array([3, 7, 8, 7]), np.array([7, 7, 7, 3])]
     given = [Sequences(ids, np.zeros(4, np.int64), np.array([3, 1])) for ids in words]
-    model, pack = Plain(), Pack.of(given, "cpu")
-    true = truth(Plain(), given)
-    engine = make_engine(model, lean=lean)
-    step = engine.step(get_method(name), lambda _: model.forwards(pack, range(3)), measure=True)
+    model, true = Plain(), truth(Plain(), given)
+
+    def run(number: int, tasks: Sequence[int] = range(3), recompute: bool = False) -> list[Forward]:
+        return model.forwards(Pack.of([given[task] for task in tasks], "cpu"), tasks)
+
+    engine = make_engine(model, way)
+    step = engine.step(get_method(name), run, measure=True)
     assert close(step.gram, true.gram, 1e-10)
     if step.weights is not None:
         assert close(grads(shared_of(model)[0]), torch.from_numpy(step.weights) @ true.rows, 1e-10)
@@ -498,16 +501,18 @@ def test_padding_rows_and_repeated_tokens(name: str, lean: bool) -> None:
 
 @pytest.mark.parametrize("name", ["sum", "fixed[w=1:2:0.5]", "mgda", "mgda-ub", "graddrop"])
 @modes
-def test_a_task_that_reaches_nothing(name: str, lean: bool) -> None:
+def test_a_task_that_reaches_nothing(name: str, way: str) -> None:
     """Its gradient is zero, and that of a head that its loss does not use, as in the loop engine."""
     model = Plain()
 
-    def run(number: int) -> list[Forward]:
-        graphs = forward(model)(number)
-        graphs[1] = Forward((model.heads[1].bias ** 2).sum() + 1.0, graphs[1].representation)
+    def run(number: int, tasks: Sequence[int] = range(3), recompute: bool = False) -> list[Forward]:
+        graphs = forward(model)(number, tasks=tasks)
+        if 1 in tasks:
+            place = tasks.index(1)
+            graphs[place] = Forward((model.heads[1].bias ** 2).sum() + 1.0, graphs[place].representation)
         return graphs
 
-    step = make_engine(model, lean=lean).step(get_method(name), run, measure=True)
+    step = make_engine(model, way).step(get_method(name), run, measure=True)
     assert step.gram is not None and not step.gram[1].any() and not step.gram[:, 1].any()
     head = model.heads[1]
     assert head.weight.grad is not None and not head.weight.grad.any()
@@ -519,22 +524,24 @@ def test_a_task_that_reaches_nothing(name: str, lean: bool) -> None:
 @pytest.mark.parametrize("name", ["fixed", "log-pcgrad", "db-mtl"])
 def test_tasks_without_heads(name: str) -> None:
     model = Plain()
-    made = make_engine(model, lean=False)
-    engine = PackedEngine(made.layout, made.last_shared_layer, model.tape, [[], [], []])
+    made = make_engine(model)
+    engine = PackedEngine(made.layout, made.last_shared_layer, model.tape, [[], [], []], way=WAYS["buffer"])
     engine.step(get_method(name), forward(model))
 
 
 def test_a_last_shared_layer_that_is_not_shared_is_refused() -> None:
     model = Plain()
     with pytest.raises(UsageError, match="not among the shared"):
-        PackedEngine(Layout(*shared_of(model)), list(model.heads[0].parameters()), model.tape, [[], [], []])
+        PackedEngine(
+            Layout(*shared_of(model)), list(model.heads[0].parameters()), model.tape, [[], [], []], way=WAYS["buffer"]
+        )
 
 
 @modes
-def test_methods_of_the_representation_need_one(lean: bool) -> None:
+def test_methods_of_the_representation_need_one(way: str) -> None:
     model = Plain()
     with pytest.raises(UsageError, match="method mgda-ub reads the gradients of the representation"):
-        make_engine(model, lean=lean).step(
+        make_engine(model, way).step(
             get_method("mgda-ub"), lambda number: [Forward(graph.loss) for graph in forward(model)(number)]
         )
 
@@ -542,7 +549,7 @@ def test_methods_of_the_representation_need_one(lean: bool) -> None:
 # What is not finite
 
 
-def broken(model: Plain, what: str) -> Callable[[int], list[Forward]]:
+def broken(model: Plain, what: str) -> JointForward:
     """Return forwards of three tasks, of which the second has a bad loss, or a finite loss and a bad gradient."""
 
     def below(states: torch.Tensor, pack: Pack) -> torch.Tensor:
@@ -550,7 +557,7 @@ def broken(model: Plain, what: str) -> Callable[[int], list[Forward]]:
         zeros = (states[first:last] * 0.0).sqrt()  # its gradient is ∞ · 0
         return torch.cat([states[:first], states[first:last] + zeros, states[last:]])
 
-    def run(number: int) -> list[Forward]:
+    def run(number: int, recompute: bool = False) -> list[Forward]:
         graphs = forward(model)(number)
         features = graphs[1].representation[0]
         bad = {
@@ -571,12 +578,12 @@ def broken(model: Plain, what: str) -> Callable[[int], list[Forward]]:
 @methods
 @modes
 @pytest.mark.parametrize("what", ["nan", "inf"])
-def test_a_loss_that_is_not_finite_names_the_task(what: str, name: str, lean: bool) -> None:
+def test_a_loss_that_is_not_finite_names_the_task(what: str, name: str, way: str) -> None:
     model = Plain()
-    engine = make_engine(model, lean=lean)
+    engine = make_engine(model, way)
     good, bad = forward(model), broken(model, what)
     with pytest.raises(NotFinite, match=f"loss of task 1 is {what}") as caught:
-        engine.step(get_method(name), lambda number: good(number) if number else bad(number))
+        engine.step(get_method(name), lambda number, **_: good(number) if number else bad(number))
     assert (caught.value.task, caught.value.what) == (1, "loss")
 
 
@@ -586,23 +593,31 @@ def test_a_loss_that_is_not_finite_names_the_task(what: str, name: str, lean: bo
     ("what", "option"),
     [("nan gradient", ""), ("infinite gradient", ""), ("below", ""), ("below", "measure"), ("below", "match_sum")],
 )
-def test_a_gradient_that_is_not_finite_names_the_task(what: str, option: str, name: str, lean: bool) -> None:
+def test_a_gradient_that_is_not_finite_names_the_task(what: str, option: str, name: str, way: str) -> None:
     model = Plain()
-    engine = make_engine(model, lean=lean, match_sum=option == "match_sum")
+    engine = make_engine(model, way, match_sum=option == "match_sum")
     good, bad = forward(model), broken(model, what)
     with pytest.raises(NotFinite, match=r"gradient of task 1 is (nan|inf)") as caught:
         engine.step(
             get_method(name),
-            lambda number: good(number) if number and what != "below" else bad(number),
+            lambda number, **_: good(number) if number and what != "below" else bad(number),
             measure=option == "measure",
         )
     assert (caught.value.task, caught.value.what) == (1, "gradient")
 
 
-@modes
-def test_a_step_after_a_bad_one_is_right(lean: bool) -> None:
+@pytest.mark.parametrize("numbers", [1, 100])
+def test_tables_in_blocks_have_the_same_inner_products(monkeypatch: pytest.MonkeyPatch, numbers: int) -> None:
+    monkeypatch.setattr("mtlbench.packed.lean.TABLE_BLOCK", numbers)
     model = Plain()
-    engine = make_engine(model, lean=lean)
+    step = make_engine(model, "lean").step(get_method("pcgrad"), forward(model))
+    assert close(step.gram, truths("plain", 0.0, 0).gram, 1e-10)
+
+
+@modes
+def test_a_step_after_a_bad_one_is_right(way: str) -> None:
+    model = Plain()
+    engine = make_engine(model, way)
     for name in ("sum", "pcgrad", "graddrop"):
         with pytest.raises(NotFinite):
             engine.step(get_method(name), broken(model, "nan gradient"))
@@ -621,24 +636,32 @@ def test_an_infinite_gradient_beside_one_of_zero() -> None:
         return graphs
 
     with pytest.raises(NotFinite, match="gradient of task 1"):
-        make_engine(model, lean=True).step(get_method("pcgrad"), run)
+        make_engine(model, "lean").step(get_method("pcgrad"), run)
 
 
 # Inner products of gradients that are never formed
 
 
-@pytest.mark.parametrize("ranges", [[(0, 9)], [(0, 1), (1, 7), (7, 9)], [(0, 4), (4, 4), (4, 9)]])
+@pytest.mark.parametrize("lengths", [[9], [1, 6, 2], [4, 5]])
 @pytest.mark.parametrize("with_bias", [False, True])
-def test_products_by_rows_are_those_of_the_gradients(ranges: list[tuple[int, int]], with_bias: bool) -> None:
+@pytest.mark.parametrize("block", [1, 5, 256])
+def test_products_by_rows_are_those_of_the_gradients(
+    monkeypatch: pytest.MonkeyPatch, lengths: list[int], with_bias: bool, block: int
+) -> None:
+    monkeypatch.setattr("mtlbench.packed.lean.BLOCK", block)
     random = torch.Generator().manual_seed(0)
     inputs = torch.randn(9, 5, dtype=torch.float64, generator=random)
     gradient = torch.randn(9, 4, dtype=torch.float64, generator=random)
-    rows = []
-    for first, last in ranges:
+    pack, rows = Pack.of([sequences([length], 0) for length in lengths], "cpu"), []
+    for first, last in pack.token_ranges:
         weight = gradient[first:last].T @ inputs[first:last]
         rows.append(flat([weight, gradient[first:last].sum(dim=0)] if with_bias else [weight]))
     wanted = torch.stack(rows) @ torch.stack(rows).T
-    torch.testing.assert_close(_by_rows(inputs, gradient, ranges, with_bias=with_bias), wanted, rtol=1e-12, atol=1e-12)
+
+    def alike(own: slice, others: slice) -> torch.Tensor:
+        return inputs[own] @ inputs[others].T + with_bias
+
+    torch.testing.assert_close(_by_rows(alike, gradient, pack), wanted, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("shape", [(3, 2), (90, 80)], ids=["materialised", "by rows"])

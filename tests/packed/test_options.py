@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_models import FAMILIES, Encoded, Model, Plain, grads, sequences, shared_of
-from torch import nn
+from tiny_models import FAMILIES, WAYS, Encoded, Model, Plain, grads, make_engine, sequences, shared_of
 
 from mtlbench import get_method
 from mtlbench.errors import CellError, UsageError
@@ -18,8 +17,7 @@ from mtlbench.gradients.loop import LoopEngine, TaskLoss
 from mtlbench.gradients.step import Forward, NotFinite, Step
 from mtlbench.method import Method, Observation, Vector
 from mtlbench.packed.engine import PackedEngine
-from mtlbench.packed.layers import install, install_recomputation
-from mtlbench.packed.layout import Layout
+from mtlbench.packed.layers import Recomputation
 from mtlbench.packed.pack import Pack, Sequences
 from mtlbench.plan import Workload
 from mtlbench.registry import load_registry
@@ -39,16 +37,9 @@ def batch(task: int, number: int, part: int = 0, parts: int = 1) -> Sequences:
     return Sequences(whole.ids[tokens], whole.kinds[tokens], whole.lengths[rows])
 
 
-def engine_of(model: Model, lean: bool | None = None, **options: Any) -> PackedEngine:
-    install(nn.ModuleList(model.shared_modules), model.tape)
-    heads = [list(head.parameters()) for head in model.heads]
-    layout = Layout(*shared_of(model), model.named_parameters())
-    return PackedEngine(layout, list(model.last.parameters()), model.tape, heads, lean=lean, **options)
-
-
 def step(model: Model, engine: PackedEngine, method: Method, *, measure: bool = False, parts: int = 1) -> Step:
-    def forward(number: int, part: int = 0) -> list[Forward]:
-        return model.forwards(Pack.of([batch(task, number, part, parts) for task in range(3)], "cpu"), range(3))
+    def forward(number: int, part: int = 0, tasks: Sequence[int] = range(3), recompute: bool = False) -> list[Forward]:
+        return model.forwards(Pack.of([batch(task, number, part, parts) for task in tasks], "cpu"), tasks)
 
     return engine.step(method, forward, measure=measure)
 
@@ -82,7 +73,7 @@ EVERY_KIND = (
 def test_a_step_in_parts_is_the_whole_batchs_step(name: str, parts: int) -> None:
     for options in ({}, {"match_sum": True}):
         whole, pieces = Plain(), Plain()
-        one, other = engine_of(whole, **options), engine_of(pieces, parts=parts, **options)
+        one, other = make_engine(whole, **options), make_engine(pieces, parts=parts, **options)
         method, same = get_method(name), get_method(name)
         for number in range(3):  # buffers are used again; the second step is measured
             measure = number == 1
@@ -102,8 +93,8 @@ def test_a_step_in_parts_is_the_whole_batchs_step(name: str, parts: int) -> None
 @pytest.mark.parametrize("name", ["sum", "pcgrad", "famo"])
 def test_a_step_of_a_whole_encoder_in_parts_is_the_whole_batchs_step(name: str) -> None:
     whole, pieces = Encoded("bert").pack_attention(), Encoded("bert").pack_attention()
-    step(whole, engine_of(whole), get_method(name))
-    step(pieces, engine_of(pieces, parts=3), get_method(name), parts=3)
+    step(whole, make_engine(whole), get_method(name))
+    step(pieces, make_engine(pieces, parts=3), get_method(name), parts=3)
     torch.testing.assert_close(everything(pieces), everything(whole), rtol=1e-8, atol=1e-11)
 
 
@@ -179,9 +170,9 @@ def test_recomputation_keeps_less_between_forward_and_backward(family: str) -> N
     kept, updates = {}, []
     for recomputed in (False, True):
         model = Encoded(family, dropout=0.1).pack_attention().train()
-        engine = engine_of(model)
+        engine = make_engine(model)
         if recomputed:
-            install_recomputation(model.encoder, model.tape)
+            Recomputation(model.encoder, model.tape).switch(True)
         storages: dict[int, int] = {}
 
         def keep(tensor: torch.Tensor, storages: dict[int, int] = storages) -> torch.Tensor:
@@ -201,7 +192,7 @@ def test_recomputation_keeps_less_between_forward_and_backward(family: str) -> N
 def test_an_encoder_without_such_layers_is_refused() -> None:
     model = Plain()
     with pytest.raises(CellError, match="checkpointing is not possible"):
-        install_recomputation(model, model.tape)
+        Recomputation(model, model.tape)
 
 
 # Errors
@@ -228,14 +219,14 @@ def spoil(model: Plain, task: int) -> None:
     model.words.requires_grad_(False)
 
 
-@pytest.mark.parametrize("lean", [False, True])
+@pytest.mark.parametrize("way", list(WAYS))
 @pytest.mark.parametrize("name", ["sum", "fixed[w=1:2:0.5]", "mgda-ub", "pcgrad", "gradnorm", "graddrop", "sdmgrad"])
 @pytest.mark.parametrize("parts", [1, 2])
-def test_the_task_and_the_first_parameter_are_named(name: str, lean: bool, parts: int) -> None:
+def test_the_task_and_the_first_parameter_are_named(name: str, way: str, parts: int) -> None:
     model = Plain()
     spoil(model, task=1)
     with pytest.raises(NotFinite) as caught:
-        step(model, engine_of(model, lean, parts=parts), get_method(name), parts=parts)
+        step(model, make_engine(model, way, parts=parts), get_method(name), parts=parts)
     assert (caught.value.task, caught.value.what, caught.value.parameter) == (1, "gradient", "positions.weight")
     assert caught.value.about("qqp") == "the gradient of task qqp is nan, first in positions.weight"
 
@@ -273,7 +264,7 @@ def test_a_head_is_named(name: str) -> None:
     model = Plain()
     model.heads[2].weight.register_hook(lambda gradient: gradient * float("inf"))
     with pytest.raises(NotFinite, match=r"task 2 .*, first in heads\.2\.weight"):
-        step(model, engine_of(model), get_method(name))
+        step(model, make_engine(model), get_method(name))
 
 
 @pytest.mark.parametrize("engine", ["packed", "lean", "loop"])

@@ -13,6 +13,7 @@ from torch import nn
 from mtlbench.gradients.step import Forward
 from mtlbench.method import Matrix, Vector
 from mtlbench.packed.attention import NAME, register
+from mtlbench.packed.choice import Way
 from mtlbench.packed.engine import PackedEngine
 from mtlbench.packed.layers import install, install_dropout
 from mtlbench.packed.layout import Layout
@@ -161,12 +162,20 @@ def shared_of(model: Model) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     return [*(parameter for parameter in trained if id(parameter) not in tables), *chosen], chosen
 
 
-def make_engine(model: Model, *, lean: bool, match_sum: bool = False) -> PackedEngine:
+WAYS = {
+    "buffer": Way(lean=False),
+    "lean": Way(lean=True),
+    "two passes": Way(lean=True, keeps=False, portion=20),  # two or three of the tests' tasks at a time
+}
+
+
+def make_engine(model: Model, way: str = "buffer", *, match_sum: bool = False, parts: int = 1) -> PackedEngine:
     """Install a model, and return an engine for it."""
     install(nn.ModuleList(model.shared_modules), model.tape)
     last = [parameter for parameter in model.last.parameters() if parameter.requires_grad]
     heads = [list(head.parameters()) for head in model.heads]
-    return PackedEngine(Layout(*shared_of(model)), last, model.tape, heads, match_sum=match_sum, lean=lean)
+    layout = Layout(*shared_of(model), model.named_parameters())
+    return PackedEngine(layout, last, model.tape, heads, match_sum=match_sum, way=WAYS[way], parts=parts)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import platform
 import statistics
 import sys
 from pathlib import Path
@@ -11,6 +13,8 @@ import torch
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
+_MMAP_THRESHOLD = -3
+"""M_MMAP_THRESHOLD of mallopt(3)."""
 
 
 class PeakMemory:
@@ -38,6 +42,16 @@ class PeakMemory:
 
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
+
+
+def give_memory_back() -> None:
+    """Let the C library return blocks of a megabyte and more to the system as soon as they are freed.
+
+    Otherwise glibc keeps what it has once had, in pieces that large tensors do not fit into: a process then holds
+    twice the memory that it uses. Costs about 5 % of the time of a step. Other C libraries are left alone.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 1_000_000)
 
 
 def summarize_cost(runs: list[dict[str, Any]]) -> dict[str, float | int | None]:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from mtlbench import seeds
+from mtlbench.cost import give_memory_back
 from mtlbench.data import TaskData
 from mtlbench.errors import CellError
 from mtlbench.gradients.loop import LoopEngine, TaskLoss
@@ -196,7 +197,10 @@ class _Packed:
         self._inputs, self._tasks = inputs, range(len(model.heads))
         self.told: dict[str, str | None] = {"name": "lean" if self.engine.way.lean else "packed", "reason": None}
         self._saves = recipe.checkpointing
-        self._recomputation = None if way.keeps or model.settings.frozen else Recomputation(model.encoder, model.tape)
+        self._recomputation: Recomputation | None = None
+        if way.lean and not way.keeps and not model.settings.frozen:
+            self._recomputation = Recomputation(model.encoder, model.tape)
+            give_memory_back()
 
     def step(self, method: Method, step: int, *, measure: bool) -> Step:
         def forward(

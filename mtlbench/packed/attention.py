@@ -12,6 +12,11 @@ from torch.nn import functional
 from mtlbench.packed.dropout import attention_masks
 from mtlbench.packed.pack import Group, Pack
 
+try:
+    from torch.nn.attention.varlen import varlen_attn
+except ImportError:  # torch before 2.10
+    varlen_attn = None  # type: ignore[assignment]
+
 NAME = "mtlbench_packed"
 
 
@@ -40,16 +45,29 @@ def packed_attention(
 
     :param pack: whose tokens they are; its seeds decide what is dropped.
     """
-    rows = [tensor[0].transpose(0, 1) for tensor in (query, key, value)]  # (T, heads, width)
+    rows = q, k, v = tuple(tensor[0].transpose(0, 1) for tensor in (query, key, value))  # (T, heads, width)
     masks: Sequence[torch.Tensor | None] = [None] * len(pack.groups)
     if dropout > 0.0 and pack.seeds is not None:
-        masks = attention_masks(pack, dropout, module.dropout_site, rows[0])  # type: ignore[arg-type]
+        masks = attention_masks(pack, dropout, module.dropout_site, q)  # type: ignore[arg-type]
+    elif takes_varying_lengths(q):
+        longest = int(pack.lengths.max())
+        output = varlen_attn(q, k, v, pack.ends, pack.ends, longest, longest, scale=scaling)
+        assert isinstance(output, torch.Tensor)
+        return output.unsqueeze(0), None
     pieces = [_attend(rows, group, scaling, mask) for group, mask in zip(pack.groups, masks, strict=True)]
     return torch.cat(pieces).index_select(0, pack.restored).unsqueeze(0), None
 
 
+def takes_varying_lengths(rows: torch.Tensor) -> bool:
+    """Whether torch's kernel for sequences of varying lengths takes these rows: half precision on a GPU.
+
+    It has no place for masks of our own, so it serves where no attention weight is dropped.
+    """
+    return varlen_attn is not None and rows.is_cuda and rows.dtype in (torch.float16, torch.bfloat16)
+
+
 def _attend(
-    rows: list[torch.Tensor], group: Group, scaling: float | None, dropped: torch.Tensor | None
+    rows: Sequence[torch.Tensor], group: Group, scaling: float | None, dropped: torch.Tensor | None
 ) -> torch.Tensor:
     """Return the (t, heads, width) output of a group's tokens, in the order of ``group.inside``."""
     count, longest = group.tokens.shape

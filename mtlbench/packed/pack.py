@@ -168,6 +168,11 @@ class Pack:
         return moved(self.starts[:-1], self.ids.device)
 
     @cached_property
+    def ends(self) -> torch.Tensor:
+        """(S + 1,) as :attr:`starts`, in 32 bits on the device."""
+        return moved(self.starts.astype(np.int32), self.ids.device)
+
+    @cached_property
     def groups(self) -> list[Group]:
         """The sequences sorted by length into groups that attention pads together."""
         order = np.argsort(self.lengths, kind="stable")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from tiny_models import FAMILIES, WIDTH, Encoded, Plain, sequences, shared_of
 from torch import nn
 
-from mtlbench.packed.attention import packed_attention
+from mtlbench.packed.attention import packed_attention, takes_varying_lengths
 from mtlbench.packed.dropout import attention_masks, dropped
 from mtlbench.packed.layers import install, unsupported
 from mtlbench.packed.pack import Pack
@@ -114,6 +115,32 @@ def test_attention_drops_nothing_without_seeds() -> None:
     pack = packed([0, 1, 2], seeds=False)
     given = tensors(pack)
     torch.testing.assert_close(attention(pack, given, dropout=0.5), attention(pack, given), rtol=0, atol=0)
+
+
+def test_attention_by_the_kernel_for_varying_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel needs a GPU: here a slow one with its interface stands in, and is given what it documents."""
+    calls = []
+
+    def kernel(query: Any, key: Any, value: Any, ends: Any, same: Any, most: int, too: int, *, scale: Any) -> Any:
+        assert ends is same and ends.dtype == torch.int32 and most == too == int(ends.diff().max())
+        calls.append(scale)
+        pieces = [
+            naive([row.transpose(0, 1)[None] for row in (query, key, value)], int(a), int(b), scale or 3**-0.5, 1.0)
+            for a, b in pairwise(ends)
+        ]
+        return torch.cat(pieces)
+
+    pack = packed([0, 1, 2], seeds=False)
+    given = tensors(pack)
+    wanted = [attention(pack, given, scaling=scaling) for scaling in (None, 0.7)]
+    monkeypatch.setattr("mtlbench.packed.attention.varlen_attn", kernel)
+    assert not takes_varying_lengths(given[0][0])  # not on a CPU
+    monkeypatch.setattr("mtlbench.packed.attention.takes_varying_lengths", lambda rows: True)
+    found = [attention(pack, given, scaling=scaling) for scaling in (None, 0.7)]
+    assert calls == [None, 0.7]
+    torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
+    attention(packed([0, 1, 2]), given, dropout=0.4)
+    assert len(calls) == 2  # masks of our own need the other way
 
 
 def sequence_masks(pack: Pack, p: float, site: int, like: torch.Tensor) -> dict[int, torch.Tensor | float]:

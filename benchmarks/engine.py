@@ -4,7 +4,7 @@
     python benchmarks/engine_page.py .benchmarks-engine.json > benchmarks/engine.md
 
 Contenders take turns step by step in one process, on the same batches, so that their ratios are paired. That is why
-this is a script: pytest-benchmark runs one contender after another. It takes less than ten minutes on an idle machine.
+this is a script: pytest-benchmark runs one contender after another. It takes about a quarter of an hour on an idle machine.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="a few steps of MiniLM at batch 8 only")
     parser.add_argument("--output", type=Path, default=Path(".benchmarks-engine.json"), help="JSON file to write")
     parser.add_argument("--threads", type=int, default=usable_cores())
-    parser.add_argument("--minutes", type=float, default=8.5, help="after which no further part begins")
+    parser.add_argument("--minutes", type=float, default=14, help="after which no further part begins")
     parser.add_argument("--only", help="measure this part again (growth, loop, memory, or a configuration's name)")
     given = parser.parse_args(arguments)
     prepare_process(given.threads)

@@ -42,8 +42,8 @@ class Recipe(BaseModel):
     """"sum": every method's shared update is brought to the norm of the plain sum Σ gᵢ, so that one learning rate means
     one thing; "native": as the method gives it."""
     engine: Literal["auto", "packed", "lean", "loop"] = "auto"
-    """How task gradients are computed; "auto": packed, and lean for more than four tasks, where the encoder can be
-    packed, else loop. Engines differ in the last bits only."""
+    """How task gradients are computed; "auto": packed, or lean where few tokens or many tasks make that cheaper or a
+    buffer too large, where the encoder can be packed; else loop. Engines differ in the last bits only."""
     accumulate: Annotated[int, Field(ge=1)] = 1
     """Equal parts that every batch is processed in, one after another: one part's activations are in memory at a
     time. The step is the whole batch's, but for the last bits and for dropout masks: every part has its own."""

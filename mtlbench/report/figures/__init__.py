@@ -1,0 +1,59 @@
+"""Figures from records and their histories. What the data cannot give is left out, and the reason is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from mtlbench.report.figures import cosines, curves, forest, ranks, scatter
+from mtlbench.report.figures.context import Context
+from mtlbench.report.figures.figure import Figure, Omission, Unavailable
+from mtlbench.report.figures.save import save_figures
+from mtlbench.report.figures.traces import read
+from mtlbench.report.model import Group
+from mtlbench.report.records import Cells
+
+__all__ = ["Figure", "Gallery", "Omission", "figures_of", "save_figures"]
+
+KINDS: Final[tuple[Callable[[Context], Figure], ...]] = (
+    forest.forest,
+    scatter.pareto,
+    scatter.cost,
+    ranks.ranking,
+    curves.scores_by_step,
+    curves.scores_by_time,
+    curves.losses,
+    cosines.cosines,
+    curves.norm_ratios,
+    curves.weights,
+)
+"""In the order of the page; the first is the one to look at first."""
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The figures that could be drawn, and why others were not."""
+
+    figures: tuple[Figure, ...]
+    omitted: tuple[Omission, ...]
+
+
+def figures_of(group: Group, cells: Cells) -> Gallery:
+    """Return the figures of one group.
+
+    :param group: as the report has it.
+    :param cells: the records it was made from, with their ``path``, beside which the histories lie.
+    """
+    traces = read(cells)
+    context = Context(group, cells, traces)
+    figures, omitted = (
+        [],
+        [Omission(f"Not in the figures over training: {cell}", group.heading) for cell in traces.unread],
+    )
+    for kind in KINDS:
+        try:
+            figures.append(replace(kind(context), group=group.heading))
+        except Unavailable as reason:
+            omitted.append(Omission(str(reason), group.heading))
+    return Gallery(tuple(figures), tuple(omitted))

@@ -1,0 +1,48 @@
+"""What every kind of figure is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from mtlbench.report.figures import style
+from mtlbench.report.figures.traces import Traces
+from mtlbench.report.model import Group
+from mtlbench.report.records import Cells
+
+
+@dataclass(frozen=True)
+class Context:
+    """A group, its cells and their histories."""
+
+    group: Group
+    cells: Cells
+    traces: Traces
+
+    @cached_property
+    def ranking(self) -> tuple[str, ...]:
+        """Every method: single-task and the baseline, then from the best to the worst, unfinished ones last."""
+        ranks = {rank.method: rank.mean_rank for rank in self.group.mean_ranks}
+        single = self.cells.single_task
+        return tuple(
+            sorted(
+                self.group.methods,
+                key=lambda m: (m not in single, m != self.group.baseline, ranks.get(m, float("inf")), m),
+            )
+        )
+
+    @property
+    def joint(self) -> tuple[str, ...]:
+        """The methods that train one model for all tasks, in the order of the ranking."""
+        return tuple(method for method in self.ranking if method not in self.cells.single_task)
+
+    def looks(self, theme: style.Theme) -> dict[str, style.Look]:
+        """Return every method's look: the same in all figures of the group."""
+        single = [method for method in self.ranking if method in self.cells.single_task]
+        return style.looks(self.ranking, self.group.baseline, single, theme)
+
+    def unnamed(self, methods: Iterable[str]) -> str:
+        """Say which of the methods share the grey look, if any does."""
+        grey = [m for m in methods if not self.looks(style.PRINT)[m].named]
+        return f" In grey, without a name: {', '.join(grey)}." if grey else ""

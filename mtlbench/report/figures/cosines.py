@@ -1,0 +1,111 @@
+"""The cosines between task gradients over training: a heat map per method, a row per pair of tasks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib
+import matplotlib.figure
+import numpy as np
+import pandas as pd
+from matplotlib.colors import Normalize
+
+from mtlbench.report.figures import style
+from mtlbench.report.figures.context import Context
+from mtlbench.report.figures.figure import Figure, Unavailable
+from mtlbench.report.numbers import number, signed
+
+BINS = 40
+ROW, PANEL = 0.19, 0.34
+MOST_PAIRS = 15
+"""With more pairs than that, the most conflicting ones are shown."""
+
+
+def cosines(context: Context) -> Figure:
+    """Draw the cosines of every joint method, averaged over seeds within bins of steps."""
+    frame = context.traces.cosines
+    frame = frame[frame["method"].isin(context.joint)]
+    if frame.empty:
+        raise Unavailable("Cosines between task gradients: no joint method's history has any")
+    pairs = _pairs(context, frame)
+    methods = [method for method in context.joint if (frame["method"] == method).any()]
+    return Figure(
+        name="cosines",
+        title="Cosines between task gradients",
+        description=_described(frame, methods, pairs),
+        draw=lambda theme: _draw(frame, methods, pairs, theme),
+    )
+
+
+def conflict_shares(frame: pd.DataFrame) -> dict[str, float]:
+    """Return every method's share of cosines below zero, over steps, pairs and seeds."""
+    return {str(method): float((values < 0).mean()) for method, values in frame.groupby("method")["cosine"]}
+
+
+def _pairs(context: Context, frame: pd.DataFrame) -> list[str]:
+    """Return the pairs to show, in the order of the tasks."""
+    order = [task.name for task in context.group.tasks]
+    wanted = [f"{a}|{b}" for i, a in enumerate(order) for b in order[i + 1 :]]
+    conflict = (frame["cosine"] < 0).groupby(frame["pair"]).mean().to_dict()
+    known = sorted((pair for pair in wanted if pair in conflict), key=lambda pair: -conflict[pair])[:MOST_PAIRS]
+    return [pair for pair in wanted if pair in known] or sorted(conflict)[:MOST_PAIRS]
+
+
+def _described(frame: pd.DataFrame, methods: list[str], pairs: list[str]) -> str:
+    """Say how much conflict each method met, and which pair had most of it."""
+    shares = conflict_shares(frame)
+    share = (frame["cosine"] < 0).groupby(frame["pair"]).mean()
+    mean = frame["cosine"].mean()
+    said = ", ".join(f"{method} {number(shares[method], 2)}" for method in methods)
+    worst = str(share.idxmax())
+    words = [
+        f"Red: gradients point apart; blue: together; mean over seeds, colours fixed to [-1, 1]. "
+        f"Conflict (share below zero): {said}. Mean cosine {signed(float(mean), 2)}; most conflict: "
+        f"{worst.replace('|', ' and ')}, {number(float(share.max()), 2)}."
+    ]
+    if frame["pair"].nunique() > len(pairs):
+        words.append(f"The {len(pairs)} most conflicting of {frame['pair'].nunique()} pairs are shown.")
+    return " ".join(words)
+
+
+def _draw(frame: pd.DataFrame, methods: list[str], pairs: list[str], theme: style.Theme) -> matplotlib.figure.Figure:
+    shares = conflict_shares(frame)
+    last = int(frame["step"].max())
+    edges = np.unique(np.linspace(0, last, min(BINS, frame["step"].nunique()) + 1))
+    height = len(methods) * (PANEL + ROW * len(pairs)) + 0.95
+    figure, panels = style.sheet(height, len(methods), sharex=True, sharey=True)
+    colours: Any = matplotlib.colormaps["RdBu"].resampled(20).copy()
+    colours.set_bad(alpha=0.0)
+    mesh = None
+    for panel, method in zip(panels, methods, strict=True):
+        mesh = panel.pcolormesh(
+            edges, np.arange(len(pairs) + 1), _table(frame[frame["method"] == method], pairs, edges),
+            cmap=colours, norm=Normalize(-1.0, 1.0), antialiased=False,
+        )  # fmt: skip
+        panel.set_title(f"{style.short(method)}: conflict {number(shares[method], 2)}", fontweight="normal")
+        panel.set_yticks(np.arange(len(pairs)) + 0.5, [" · ".join(_halves(pair)) for pair in pairs])
+        panel.tick_params(length=0, pad=2.5)
+        panel.spines[:].set_visible(False)
+    panels[0].invert_yaxis()
+    style.grid(panels[-1])
+    panels[-1].grid(False)
+    panels[-1].set_xlabel("step")
+    if mesh is not None:
+        scale = figure.colorbar(
+            mesh, ax=panels, orientation="horizontal", location="bottom", ticks=[-1, -0.5, 0, 0.5, 1],
+            fraction=0.12 / height, aspect=40, pad=0.12 / height,
+        )  # fmt: skip
+        scale.set_label("cosine")
+        scale.outline.set_edgecolor(theme.quiet)  # type: ignore[operator]
+    return figure
+
+
+def _table(frame: pd.DataFrame, pairs: list[str], edges: np.ndarray[Any, Any]) -> Any:
+    """Return pairs × bins of mean cosines, masked where there is none."""
+    places = np.clip(np.searchsorted(edges, frame["step"], side="left") - 1, 0, len(edges) - 2)
+    table = frame["cosine"].groupby([frame["pair"], pd.Series(places, index=frame.index)]).mean().unstack()
+    return np.ma.masked_invalid(table.reindex(index=pairs, columns=range(len(edges) - 1)).to_numpy(dtype=float))
+
+
+def _halves(pair: str) -> list[str]:
+    return [style.short(task, 12) for task in pair.split("|")]

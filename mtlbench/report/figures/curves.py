@@ -1,0 +1,231 @@
+"""Lines over training, a panel per task: scores, losses, the sizes of gradients, weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib.figure
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from scipy import stats
+
+from mtlbench.report.figures import style
+from mtlbench.report.figures.context import Context
+from mtlbench.report.figures.figure import Figure, Unavailable
+from mtlbench.report.model import CONFIDENCE
+from mtlbench.report.numbers import number
+
+BINS = 40
+"""At most so many points a line: steps are averaged within bins."""
+PANEL = 1.55
+"""Height of a panel, in inches."""
+BAND = f"Lines: means over seeds; bands: {CONFIDENCE:.0%} intervals (Student's t)."
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One task's panel."""
+
+    task: str
+    label: str
+    floor: float | None = None
+
+
+def scores_by_step(context: Context) -> Figure:
+    """Draw the primary metrics on steps."""
+    frame = _scores(context, "Scores over steps").assign(x=lambda f: f["step"])
+    return _figure(context, "scores-by-step", "Scores over steps", "step", frame, _metrics(context), _last)
+
+
+def scores_by_time(context: Context) -> Figure:
+    """Draw the primary metrics on seconds: each evaluation at its mean time over the seeds."""
+    frame = _scores(context, "Scores over time").dropna(subset=["seconds"])
+    if frame.empty:
+        raise Unavailable("Scores over time: no history has the time of its evaluations")
+    frame = frame.assign(x=frame.groupby(["method", "step"])["seconds"].transform("mean"))
+    return _figure(
+        context, "scores-by-time", "Scores over time", "seconds of training", frame, _metrics(context), _last
+    )
+
+
+def losses(context: Context) -> Figure:
+    """Draw the training losses."""
+    frame = context.traces.steps.dropna(subset=["loss"]).rename(columns={"loss": "value"})
+    if frame.empty:
+        raise Unavailable("Training losses: no history has any")
+    return _figure(
+        context, "losses", "Training losses", "step", _binned(frame), _tasks(context, frame, "loss ↓"), _last
+    )
+
+
+def norm_ratios(context: Context) -> Figure:
+    """Draw each task's gradient norm over the mean of all tasks' at that step."""
+    frame = context.traces.steps.dropna(subset=["norm"])
+    frame = frame[frame["method"].isin(context.joint)]
+    total = frame.groupby(["method", "seed", "step"])["norm"].transform("mean")
+    frame = frame.assign(value=frame["norm"] / total.where(total > 0)).dropna(subset=["value"])
+    if frame.empty or frame["task"].nunique() < 2:
+        raise Unavailable("Gradient norm ratios: no joint method's history has gradient norms of two tasks")
+    return _figure(
+        context, "norm-ratios", "Gradient norm over the tasks' mean norm", "step",
+        _binned(frame), _tasks(context, frame, "norm ratio"), _mean, even=1.0,
+    )  # fmt: skip
+
+
+def weights(context: Context) -> Figure:
+    """Draw each task's share of the sum of absolute weights."""
+    frame = context.traces.steps.dropna(subset=["weight"])
+    frame = frame[frame["method"].isin(context.joint)]
+    total = frame["weight"].abs().groupby([frame[name] for name in ("method", "seed", "step")]).transform("sum")
+    frame = frame.assign(value=frame["weight"] / total.where(total > 0)).dropna(subset=["value"])
+    if frame.empty or frame["task"].nunique() < 2:
+        raise Unavailable("Task weights: no joint method's history has weights of two tasks")
+    even = 1.0 / frame["task"].nunique()
+    return _figure(
+        context, "weights", "Task weights, as shares of their sum", "step",
+        _binned(frame), _tasks(context, frame, "weight share"), _mean, even=even,
+    )  # fmt: skip
+
+
+def band(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return x, mean, low and high of a method's values over seeds; low and high are NaN for a single seed."""
+    grouped = frame.groupby("x")["value"]
+    n, mean, sd = grouped.count(), grouped.mean(), grouped.std()
+    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, np.maximum(n - 1, 1))
+    half = quantile * sd / np.sqrt(n)
+    return pd.DataFrame({"mean": mean, "low": mean - half, "high": mean + half, "n": n}).reset_index()
+
+
+def _scores(context: Context, title: str) -> pd.DataFrame:
+    """Return the evaluations of primary metrics."""
+    primary = {task.name: task.primary for task in context.group.tasks}
+    frame = context.traces.evaluations
+    frame = frame[frame["metric"] == frame["task"].map(primary)].rename(columns={"score": "value"})
+    if frame.empty:
+        raise Unavailable(f"{title}: no history has evaluations")
+    if frame["step"].nunique() < 2:
+        raise Unavailable(f"{title}: one evaluation only, at step {frame['step'].iloc[0]}")
+    return frame
+
+
+def _binned(frame: pd.DataFrame) -> pd.DataFrame:
+    """Average within bins of steps, seed by seed; x is the last step of the bin."""
+    width = -(-int(frame["step"].max()) // BINS)
+    x = -(-frame["step"].astype(int) // width) * width
+    keys = [frame["method"], frame["seed"], frame["task"], x.clip(upper=int(frame["step"].max())).rename("x")]
+    return frame["value"].groupby(keys).mean().reset_index()
+
+
+def _metrics(context: Context) -> list[Panel]:
+    """Return a panel for every task's primary metric, with its floor."""
+    floors = [(task, task.floor(task.primary)) for task in context.group.tasks]
+    return [Panel(t.name, f"{style.short(t.name)} {t.primary} ↑", f.value if f else None) for t, f in floors]
+
+
+def _tasks(context: Context, frame: pd.DataFrame, label: str) -> list[Panel]:
+    """Return a panel for every task that has values."""
+    known = set(frame["task"])
+    return [Panel(t.name, f"{style.short(t.name)} {label}") for t in context.group.tasks if t.name in known]
+
+
+def _last(values: pd.DataFrame) -> tuple[str, float]:
+    return "at the end", float(values.loc[values["x"] == values["x"].max(), "value"].mean())
+
+
+def _mean(values: pd.DataFrame) -> tuple[str, float]:
+    return "on average", float(values["value"].mean())
+
+
+def _figure(
+    context: Context,
+    name: str,
+    title: str,
+    axis: str,
+    frame: pd.DataFrame,
+    panels: list[Panel],
+    summary: Callable[[pd.DataFrame], tuple[str, float]],
+    even: float | None = None,
+) -> Figure:
+    """Describe and draw one of the figures above.
+
+    :param frame: with ``method``, ``seed``, ``task``, ``x`` and ``value``.
+    :param summary: one number of a method's values, for the description.
+    :param even: where all tasks would be alike; a line is drawn there.
+    """
+    panels = [panel for panel in panels if (frame["task"] == panel.task).any()]
+    methods = [method for method in context.ranking if (frame["method"] == method).any()]
+    words = [_described(frame, panel, methods, summary) for panel in panels]
+    seeds = frame.groupby("method")["seed"].nunique()
+    kind = BAND if seeds.max() > 1 else "Lines: the single seed."
+    dotted = " Dotted: the trivial floor." if any(panel.floor is not None for panel in panels) else ""
+    dotted += f" Dotted: {number(even, 2)}, where all tasks are alike." if even is not None else ""
+    return Figure(
+        name=name,
+        title=title,
+        description=f"{kind}{dotted} {' '.join(words)}{context.unnamed(methods)}",
+        draw=lambda theme: _draw(context, axis, frame, panels, methods, even, theme),
+    )
+
+
+def _described(frame: pd.DataFrame, panel: Panel, methods: list[str], summary: Any) -> str:
+    """Name the methods with the least and the greatest value on one task."""
+    here = frame[frame["task"] == panel.task]
+    when, found = "", {}
+    for method in methods:
+        values = here[here["method"] == method]
+        if not values.empty:
+            when, found[method] = summary(values)
+    least, most = min(found, key=lambda m: found[m]), max(found, key=lambda m: found[m])
+    if least == most:
+        return f"{panel.label}, {when}: {least} {number(found[least])}."
+    return f"{panel.label}, {when}: from {least} {number(found[least])} to {most} {number(found[most])}."
+
+
+def _draw(
+    context: Context,
+    axis: str,
+    frame: pd.DataFrame,
+    panels: list[Panel],
+    methods: list[str],
+    even: float | None,
+    theme: style.Theme,
+) -> matplotlib.figure.Figure:
+    looks = context.looks(theme)
+    named = [method for method in methods if looks[method].named]
+    height = len(panels) * PANEL + 0.25 + style.legend_height([style.short(method) for method in named])
+    figure, axes = style.sheet(height, len(panels), sharex=True)
+    for panel, axes_of in zip(panels, axes, strict=True):
+        axes_of.set_title(panel.label)
+        style.grid(axes_of)
+        for level in (panel.floor, even):
+            if level is not None:
+                axes_of.axhline(level, color=theme.quiet, linewidth=1.0, linestyle=":")
+        for method in methods:
+            here = frame[(frame["method"] == method) & (frame["task"] == panel.task)]
+            if not here.empty:
+                _line(axes_of, band(here), looks[method])
+    axes[-1].set_xlabel(axis)
+    style.legend(figure, [_entry(method, looks[method]) for method in named])
+    return figure
+
+
+def _line(panel: Axes, values: pd.DataFrame, look: style.Look) -> None:
+    """Draw one method's mean and band."""
+    order = 2 if look.named else 1
+    panel.plot(
+        values["x"], values["mean"], color=look.colour, linestyle=look.style, linewidth=1.4, zorder=order + 1,
+        marker=look.marker, markersize=4, markevery=max(1, len(values) // 5),
+    )  # fmt: skip
+    if look.named and values["low"].notna().any():
+        panel.fill_between(values["x"], values["low"], values["high"], color=look.colour, alpha=0.13, linewidth=0)
+
+
+def _entry(method: str, look: style.Look) -> Line2D:
+    return Line2D(
+        [], [], color=look.colour, linestyle=look.style, marker=look.marker, markersize=4.5, linewidth=1.4,
+        label=style.short(method),
+    )  # fmt: skip

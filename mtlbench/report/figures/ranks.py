@@ -1,0 +1,138 @@
+"""The critical difference diagram (Demšar 2006), over seeds. Tasks are never its blocks: a suite has three."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass
+
+import matplotlib.figure
+import numpy as np
+from scipy import stats
+
+from mtlbench.report.compare import delta_m
+from mtlbench.report.figures import style
+from mtlbench.report.figures.context import Context
+from mtlbench.report.figures.figure import Figure, Unavailable
+from mtlbench.report.model import CONFIDENCE
+from mtlbench.report.numbers import number, p_value
+from mtlbench.stats import mean_ranks
+
+FEWEST_METHODS, FEWEST_SEEDS = 3, 5
+ROW = 0.22
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Mean ranks over seeds, the best first, and what difference of them Nemenyi's test calls critical."""
+
+    methods: tuple[str, ...]
+    ranks: tuple[float, ...]
+    seeds: int
+    critical: float
+    friedman_p: float | None
+    measure: str
+
+    @property
+    def alike(self) -> list[tuple[int, int]]:
+        """The longest runs of methods, first and last, whose ranks differ by less than the critical difference."""
+        ends = [
+            max(j for j, rank in enumerate(self.ranks) if rank - self.ranks[i] < self.critical)
+            for i in range(len(self.ranks))
+        ]
+        return [(i, end) for i, end in enumerate(ends) if end > i and (i == 0 or end > ends[i - 1])]
+
+
+def ranking(context: Context) -> Figure:
+    """Draw the diagram of the joint methods."""
+    found = ranks(context)
+    said = ", ".join(f"{method} {number(rank, 2)}" for method, rank in zip(found.methods, found.ranks, strict=True))
+    friedman = f"Friedman's p {p_value(found.friedman_p)}. " if found.friedman_p is not None else ""
+    return Figure(
+        name="ranks",
+        title=f"Mean ranks over {found.seeds} seeds",
+        description=(
+            f"Rank of {found.measure} within each seed, 1 is best, mean over seeds: {said}. A bar joins methods whose "
+            f"ranks differ by less than Nemenyi's critical difference, {number(found.critical, 2)}, at "
+            f"{1 - CONFIDENCE:.2f}; joined does not mean alike. {friedman}Blocks are seeds, not tasks."
+        ),
+        draw=lambda theme: _draw(found, theme),
+    )
+
+
+def ranks(context: Context) -> Ranks:
+    """Rank the joint methods, seed by seed, on the seeds that all of them finished.
+
+    :raises Unavailable: with fewer than three methods or five seeds.
+    """
+    series, measure = _series(context)
+    title = "Critical difference diagram"
+    if len(series) < FEWEST_METHODS:
+        raise Unavailable(f"{title}: it takes {FEWEST_METHODS} joint methods, and {len(series)} have scores")
+    seeds = sorted(set.intersection(*(set(values) for values in series.values())))
+    if len(seeds) < FEWEST_SEEDS:
+        raise Unavailable(
+            f"{title}: it takes {FEWEST_SEEDS} seeds that every method finished, and there are {len(seeds)}; "
+            "tasks do not stand in for seeds"
+        )
+    scores = np.array([[values[seed] for seed in seeds] for values in series.values()])
+    mean = mean_ranks(scores)
+    order = sorted(range(len(mean)), key=lambda i: (mean[i], list(series)[i]))
+    k, n = len(series), len(seeds)
+    quantile = float(stats.studentized_range.ppf(CONFIDENCE, k, math.inf)) / math.sqrt(2)
+    rounded = np.round(scores, 12)
+    alike = bool((rounded == rounded[0]).all())  # then Friedman's statistic is 0/0
+    return Ranks(
+        methods=tuple(list(series)[i] for i in order),
+        ranks=tuple(float(mean[i]) for i in order),
+        seeds=n,
+        critical=quantile * math.sqrt(k * (k + 1) / (6 * n)),
+        friedman_p=None if alike else float(stats.friedmanchisquare(*rounded).pvalue),
+        measure=measure,
+    )
+
+
+def _series(context: Context) -> tuple[dict[str, dict[int, float]], str]:
+    """Return one number per joint method and seed: Δm, or the mean of the primary metrics where there is no Δm."""
+    deltas, _ = delta_m(context.cells)
+    if deltas:
+        return {method: dict(series) for method, series in deltas.items()}, "Δm"
+    found = {}
+    for method in context.joint:
+        series = [context.cells.series(method, task.name, task.primary) for task in context.group.tasks]
+        common = set.intersection(*(set(one) for one in series))
+        if common:
+            found[method] = {seed: statistics.fmean(one[seed] for one in series) for seed in sorted(common)}
+    return found, "the mean of the tasks' scores"
+
+
+def _draw(found: Ranks, theme: style.Theme) -> matplotlib.figure.Figure:
+    """Draw the axis on top, names at both sides, bars between."""
+    k = len(found.methods)
+    left = -(-k // 2)
+    bars = found.alike
+    depth = 0.5 + 0.35 * len(bars)
+    rows = depth + max(left, k - left)
+    figure, (panel,) = style.sheet(0.75 + ROW * rows)
+    margin = 0.55 * (k - 1)  # for the names
+    panel.set_xlim(1 - margin, k + margin)
+    panel.set_ylim(rows, -1.9)
+    panel.axis("off")
+    panel.plot([1, k], [0, 0], color=theme.ink, linewidth=1.2)
+    for rank in range(1, k + 1) if k <= 12 else range(1, k + 1, 5):
+        panel.plot([rank, rank], [0, -0.25], color=theme.ink, linewidth=1.0)
+        panel.text(rank, -0.35, str(rank), ha="center", va="bottom", fontsize=8.5)
+    panel.plot([1, 1 + min(found.critical, k - 1)], [-1.45, -1.45], color=theme.quiet, linewidth=2.0)
+    cut = "" if found.critical <= k - 1 else "+"
+    panel.text(1, -1.55, f"critical difference {number(found.critical, 2)}{cut}", ha="left", va="bottom", fontsize=8.5)
+    for number_of, (first, last) in enumerate(bars):
+        y = 0.35 + 0.35 * number_of
+        panel.plot([found.ranks[first] - 0.04, found.ranks[last] + 0.04], [y, y], color=theme.ink, linewidth=3.0)
+    for i, (method, rank) in enumerate(zip(found.methods, found.ranks, strict=True)):
+        on_left = i < left
+        y = depth + (i if on_left else k - 1 - i) + 0.5
+        side = 1 - 0.06 * (k - 1) if on_left else k + 0.06 * (k - 1)
+        panel.plot([rank, rank, side], [0, y, y], color=theme.quiet, linewidth=0.9)
+        words = f"{style.short(method, 14)} {number(rank, 2)}"
+        panel.text(side, y, f"{words} " if on_left else f" {words}", ha="right" if on_left else "left", va="center")
+    return figure

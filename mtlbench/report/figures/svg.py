@@ -1,0 +1,75 @@
+"""A figure as SVG to stand in a page: the page's colours, identifiers of its own, words for screen readers."""
+
+from __future__ import annotations
+
+import io
+import re
+from xml.etree import ElementTree
+
+from mtlbench.report.figures import style
+from mtlbench.report.figures.figure import Figure
+
+SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
+VARIABLES = {
+    style.PAGE.ink: "currentColor",
+    style.PAGE.quiet: "var(--quiet)",
+    style.PAGE.line: "var(--line)",
+    style.PAGE.paper: "var(--paper)",
+}
+UNDATED = {"Date": None, "Creator": None, "Format": None, "Type": None}
+"""Metadata that would change from day to day, or from version to version."""
+
+
+def inline(figure: Figure, prefix: str) -> str:
+    """Return the figure as one ``<svg>`` element whose identifiers all begin with the prefix.
+
+    One drawing serves light and dark pages: ink is ``currentColor``, the rest are the page's CSS variables.
+    """
+    file = io.StringIO()
+    with style.drawn(figure.draw, style.PAGE) as canvas:
+        canvas.savefig(file, format="svg", metadata=UNDATED)
+    root = ElementTree.fromstring(file.getvalue())
+    _strip(root)
+    used = set(re.findall(r"#([\w.-]+)", " ".join(v for e in root.iter() for k, v in e.attrib.items() if k != "style")))
+    used |= set(re.findall(r"url\(#([\w.-]+)\)", file.getvalue()))
+    for element in root.iter():
+        _rewrite(element, prefix, used)
+    _name(root, figure, prefix)
+    ElementTree.register_namespace("", SVG)
+    ElementTree.register_namespace("xlink", XLINK)
+    return ElementTree.tostring(root, encoding="unicode").strip()
+
+
+def _strip(root: ElementTree.Element) -> None:
+    """Remove metadata, and the style sheet, which would hold for the whole page (report.html.j2 has its rules)."""
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.tag in (f"{{{SVG}}}metadata", f"{{{SVG}}}style"):
+                parent.remove(child)
+
+
+def _rewrite(element: ElementTree.Element, prefix: str, used: set[str]) -> None:
+    """Rename identifiers, drop those that nothing refers to, and replace the stand-in colours."""
+    for name, value in list(element.attrib.items()):
+        if name == "id":
+            if value in used:
+                element.set(name, f"{prefix}-{value}")
+            else:
+                del element.attrib[name]
+        elif name in (f"{{{XLINK}}}href", "href"):
+            element.set(name, f"#{prefix}-{value.removeprefix('#')}")
+        else:
+            value = re.sub(r"url\(#", f"url(#{prefix}-", value)
+            element.set(name, re.sub(r"#0102\d\d", lambda found: VARIABLES.get(found[0], found[0]), value))
+
+
+def _name(root: ElementTree.Element, figure: Figure, prefix: str) -> None:
+    """Give the drawing its title and description, and let the page decide its size."""
+    for name in ("width", "height", "version"):
+        root.attrib.pop(name, None)
+    root.set("role", "img")
+    root.set("aria-labelledby", f"{prefix}-title {prefix}-desc")
+    for place, (tag, text) in enumerate((("title", figure.title), ("desc", figure.description))):
+        element = ElementTree.Element(f"{{{SVG}}}{tag}", {"id": f"{prefix}-{tag}"})
+        element.text = text
+        root.insert(place, element)

@@ -7,21 +7,25 @@ Folders merge by copying.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import hashlib
 import json
 import os
 import re
+import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mtlbench.disk import TEMPORARY, write_whole
 from mtlbench.errors import UsageError
 from mtlbench.plan import Cell, fingerprint
 from mtlbench.record import SCHEMA, Record
+from mtlbench.store_cache import RecordCache, Stamp
 
-TEMPORARY = ".writing-"
 STALE_SECONDS = 3600.0
 
 
@@ -81,11 +85,11 @@ class Store:
         for what, (ending, content) in side_files.items():
             digest = hashlib.sha256(content).hexdigest()
             name = f"{path.stem}.{digest[:8]}.{what}.{ending}"
-            _write(path.parent / name, content)
+            write_whole(path.parent / name, content)
             record["files"][what] = {"name": name, "bytes": len(content), "sha256": digest}
         record.pop("checksum", None)
         record["checksum"] = fingerprint(record)
-        _write(path, json.dumps(record, indent=1, allow_nan=False).encode() + b"\n")
+        write_whole(path, json.dumps(record, indent=1, allow_nan=False).encode() + b"\n")
         current = {entry["name"] for entry in record["files"].values()}
         for old in path.parent.glob(f"{path.stem}.*"):
             if old != path and old.name not in current and not old.name.endswith(".damaged"):
@@ -93,16 +97,32 @@ class Store:
         return path
 
     def scan(self) -> Scan:
-        """Read every record. What cannot be read is named, with the reason, and left where it is."""
+        """Read every record. What cannot be read is named, with the reason, and left where it is.
+
+        Where there are many, those that did not change since they were last verified come from a cache beside them.
+        """
         found = Scan()
-        for path in sorted(self.folder.glob("*/*/*.json")):
-            if path.name.startswith(TEMPORARY):
-                continue
-            try:
-                found.records.append(read_record(path))
-            except (OSError, ValueError) as error:
-                found.damaged.append((str(path), str(error)))
+        with _uncollected():
+            cache = RecordCache(self.folder)
+            for path in self._paths():
+                try:
+                    found.records.append(_scanned(path, cache))
+                except (OSError, ValueError) as error:
+                    found.damaged.append((str(path), str(error)))
+        cache.save()
         return found
+
+    def state(self) -> dict[Path, Stamp]:
+        """Return the stamp of every record file: when it is the same as before, so are the records."""
+        stamps = {}
+        for path in self._paths():
+            with contextlib.suppress(FileNotFoundError):  # another process may have replaced it
+                stamps[path] = Stamp.of(path)
+        return stamps
+
+    def _paths(self) -> list[Path]:
+        """Return every record file, sorted."""
+        return [path for path in sorted(self.folder.glob("*/*/*.json")) if not path.name.startswith(TEMPORARY)]
 
     def set_aside(self, cell: Cell) -> Path | None:
         """Rename a damaged record of a cell that is about to run again, so that nothing is overwritten."""
@@ -121,22 +141,69 @@ def read_record(path: Path) -> Record:
 
     :raises ValueError: when it is not JSON, of another schema, changed since it was written, or lacks a side file.
     """
+    record = _verified(path.read_bytes())
+    _find_side_files(record, path)
+    return record
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Pause the garbage collector: while records pile up it walks over all of them again and again and finds none."""
+    collecting = gc.isenabled()
+    gc.disable()
     try:
-        record = json.loads(path.read_bytes())
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _scanned(path: Path, cache: RecordCache) -> Record:
+    """Read one record, from the cache where it is the same as there.
+
+    :raises OSError: when it cannot be read.
+    :raises ValueError: as :func:`read_record`.
+    """
+    name, stamp = "/".join(path.parts[-3:]), Stamp.of(path)
+    record = cache.get(name, stamp)
+    if record is None:
+        record = _verified(path.read_bytes())
+        cache.put(name, stamp, record)
+    _find_side_files(record, path)
+    return record
+
+
+def _verified(content: bytes) -> Record:
+    """Parse a record.
+
+    :raises ValueError: when it is not JSON, of another schema, or changed since it was written.
+    """
+    try:
+        record = json.loads(content)
     except ValueError:
         raise ValueError("not JSON: cut off or overwritten") from None
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         found = record.get("schema") if isinstance(record, dict) else None
         raise ValueError(f"record schema {found}; this mtlbench reads schema {SCHEMA}")
-    content = {name: value for name, value in record.items() if name != "checksum"}
-    if record.get("checksum") != fingerprint(content):
+    checksum = record.get("checksum")
+    if checksum != fingerprint({name: value for name, value in record.items() if name != "checksum"}):
         raise ValueError("its checksum does not fit: changed since it was written")
+    return record
+
+
+def _find_side_files(record: Record, path: Path) -> None:
+    """Say in a record where it lies, once its side files are found beside it.
+
+    :raises ValueError: when one is missing or cut off.
+    """
     for what, entry in record["files"].items():
-        beside = path.parent / entry["name"]
-        if not beside.is_file() or beside.stat().st_size != entry["bytes"]:
+        try:
+            found = (path.parent / entry["name"]).stat()
+        except OSError:
+            found = None
+        if found is None or not stat.S_ISREG(found.st_mode) or found.st_size != entry["bytes"]:
             raise ValueError(f"its {what} file {entry['name']} is missing or cut off")
     record["path"] = str(path)
-    return record
 
 
 def read_history(record: Record) -> Iterator[dict[str, Any]]:
@@ -144,18 +211,3 @@ def read_history(record: Record) -> Iterator[dict[str, Any]]:
     path = Path(record["path"]).parent / record["files"]["history"]["name"]
     for line in path.read_text(encoding="utf-8").splitlines():
         yield json.loads(line)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file so that it appears whole or not at all, also after a power cut."""
-    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
-    with temporary.open("wb") as handle:
-        handle.write(content)
-        handle.flush()
-        os.fsync(handle.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -1,23 +1,37 @@
-"""Tables from records. ``build`` makes a report out of records, ``render`` prints it; neither touches the disk."""
+"""Tables and figures from records. ``build`` makes a report out of records, ``render`` prints it.
+
+Neither touches the disk but for the histories beside the records, which figures are drawn from.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from mtlbench.errors import unknown
 
 if TYPE_CHECKING:
+    from mtlbench.report.figures import Gallery
     from mtlbench.report.model import Report
+    from mtlbench.report.records import Record
 
 FORMATS: Final = ("text", "markdown", "csv", "json", "latex", "html")
 
 
-def render(report: Report, format: str = "text", *, width: int | None = None, color: bool = False) -> str:
+def render(
+    report: Report,
+    format: str = "text",
+    *,
+    width: int | None = None,
+    color: bool = False,
+    records: Sequence[Record] = (),
+) -> str:
     """Render a report.
 
     :param format: one of :data:`FORMATS`.
     :param width: of ``text``, in terminal cells; the terminal's if not given. The other formats have none.
     :param color: whether ``text`` may hold terminal escapes; without, it is plain.
+    :param records: those that the report was built from: ``html`` then has figures, configuration and software too.
     :raises UsageError: when the format is unknown.
     """
     # each format's libraries are imported when it is asked for: `--format json` needs neither rich nor jinja2
@@ -37,9 +51,7 @@ def render(report: Report, format: str = "text", *, width: int | None = None, co
 
             return latex.render(document(report))
         case "html":
-            from mtlbench.report import html
-
-            return html.render(document(report), title="mtlbench report")
+            return _page(report, records)
         case "csv":
             from mtlbench.report.data import to_csv
 
@@ -49,3 +61,39 @@ def render(report: Report, format: str = "text", *, width: int | None = None, co
 
             return to_json(report)
     raise unknown("format", format, FORMATS)
+
+
+def figures(report: Report, records: Sequence[Record]) -> Gallery:
+    """Return the figures of all groups, to be saved or put into a page, and the reasons why others are left out.
+
+    :param records: those that the report was built from, as :meth:`mtlbench.store.Store.scan` reads them.
+    """
+    from mtlbench.report.figures import Gallery, figures_of
+    from mtlbench.report.records import collect
+
+    cells = {one.group: one for one in collect(records)}
+    found = [figures_of(group, cells[group.group]) for group in report.groups]
+    return Gallery(
+        figures=tuple(figure for gallery in found for figure in gallery.figures),
+        omitted=tuple(omission for gallery in found for omission in gallery.omitted),
+    )
+
+
+def _page(report: Report, records: Sequence[Record]) -> str:
+    """Render the page: with figures and settings if the records are at hand."""
+    from mtlbench.report import html
+    from mtlbench.report.layout import document
+
+    if not records:
+        return html.render(document(report), title="mtlbench report")
+    from mtlbench.report.records import collect
+    from mtlbench.report.settings import runs, settings
+
+    gallery = figures(report, records)
+    cells = {one.group: one for one in collect(records)}
+    tables = [
+        (group.heading, table)
+        for group in report.groups
+        for table in (settings(group, cells[group.group]), runs(cells[group.group]))
+    ]
+    return html.render(document(report), "mtlbench report", gallery.figures, gallery.omitted, tables)

@@ -8,11 +8,11 @@ from typing import Any
 
 import typer
 
-from mtlbench.cli import bench, grids, methods
+from mtlbench.cli import bench, export, grids, methods, report
 from mtlbench.cli.app import app
 from mtlbench.errors import UsageError
 
-__all__ = ["app", "bench", "grids", "main", "methods"]
+__all__ = ["app", "bench", "export", "grids", "main", "methods", "report"]
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells count it: 128 and SIGINT."""

@@ -1,15 +1,13 @@
-"""``run``, ``report`` and ``status``: the grid, its comparison, and how far it is."""
+"""``run`` and ``status``: the grid, and how far it is."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mtlbench.cli.app import Json, Plugins, Results, app, complete_methods, complete_suites, complete_tasks, deliver
-from mtlbench.errors import UsageError
+from mtlbench.cli.app import Json, Plugins, Results, app, complete_methods, complete_suites, complete_tasks
 
 
 def read_config_file(context: typer.Context, file: Path | None) -> Path | None:
@@ -122,34 +120,6 @@ def run(
         changes={name: value for name, value in changes.items() if value is not None},
     )
     raise typer.Exit(run_grid(request))
-
-
-@app.command()
-def report(
-    results: Results = Path("results"),
-    baseline: Annotated[str, typer.Option(envvar="MTLBENCH_BASELINE", help="Method to compare against.")] = "sum",
-    format: Annotated[str, typer.Option(help="text, markdown, csv, json, latex or html.")] = "text",
-    output: Annotated[Path | None, typer.Option(help="File to write, in place of the terminal.")] = None,
-) -> None:
-    """Print tables and paired comparisons made from the records."""
-    from mtlbench.errors import unknown
-    from mtlbench.report import FORMATS, render
-    from mtlbench.report.build import build
-    from mtlbench.store import Store
-
-    if format not in FORMATS:
-        raise unknown("format", format, FORMATS)
-    found = Store(results).scan()
-    if not found.records and not found.damaged:
-        raise UsageError(f"no records in {results}; run mtlbench run first, or give --results FOLDER")
-    terminal = sys.stdout.isatty() and output is None
-    text = render(
-        build(found.records, found.damaged, baseline=baseline),
-        format,
-        width=None if terminal else 80,
-        color=terminal,
-    )
-    deliver(text, output)
 
 
 @app.command()

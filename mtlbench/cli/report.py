@@ -1,0 +1,137 @@
+"""``report``: tables, comparisons and figures made from the records of a folder, or of two."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mtlbench.cli.app import Results, app, deliver
+from mtlbench.errors import UsageError, unknown
+
+if TYPE_CHECKING:
+    from mtlbench.record import Record
+    from mtlbench.report.model import Report
+
+INTERRUPTED = 130
+POLL_SECONDS = 2.0
+CLEAR = "\x1b[2J\x1b[3J\x1b[H"
+"""Empties a terminal and what was scrolled out of it, which would be older versions of the same report."""
+
+
+@app.command()
+def report(
+    context: typer.Context,
+    results: Results = Path("results"),
+    baseline: Annotated[str, typer.Option(envvar="MTLBENCH_BASELINE", help="Method to compare against.")] = "sum",
+    format: Annotated[str, typer.Option(help="text, markdown, csv, json, latex or html.")] = "text",
+    output: Annotated[Path | None, typer.Option(help="File to write, in place of the terminal.")] = None,
+    figures: Annotated[Path | None, typer.Option(help="Folder for all figures, as SVG, PNG and PDF.")] = None,
+    compare: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(help="Two results folders, in place of --results; the baseline is the first one's."),
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Print again when records come or change, until Ctrl-C.")
+    ] = False,
+) -> None:
+    """Print tables and paired comparisons made from the records."""
+    from mtlbench.report import FORMATS
+
+    if format not in FORMATS:
+        raise unknown("format", format, FORMATS)
+    source = context.get_parameter_source("results")
+    if compare and source is not None and source.name == "COMMANDLINE":
+        raise UsageError("--compare names both results folders; leave out --results")
+
+    def show() -> None:
+        made, records = _read_pair(compare, baseline) if compare else _read(results, baseline)
+        if figures is not None:
+            _save_figures(made, records, figures)
+        _show(made, records, format, output, clear=watch)
+
+    if watch:
+        _repeat(show, compare or (results,))
+    else:
+        show()
+
+
+def _read(folder: Path, baseline: str) -> tuple[Report, list[Record]]:
+    """Return the report of a folder, and the records it is made from.
+
+    :raises UsageError: when there are none.
+    """
+    from mtlbench.report.build import build
+    from mtlbench.store import Store
+
+    found = Store(folder).scan()
+    if not found.records and not found.damaged:
+        raise UsageError(f"no records in {folder}; run mtlbench run first, or give --results FOLDER")
+    return build(found.records, found.damaged, baseline=baseline), found.records
+
+
+def _read_pair(folders: tuple[Path, Path], baseline: str) -> tuple[Report, list[Record]]:
+    """Return the report of two folders beside each other, and the records it is made from.
+
+    :raises UsageError: when one has no records, or both are the same.
+    """
+    from mtlbench.folders import Pair
+    from mtlbench.report.build import build
+
+    pair = Pair(folders)
+    first, second = pair.scan()
+    records = [*first.records, *second.records]
+    made = build(records, [*first.damaged, *second.damaged], baseline=pair.baseline(baseline))
+    return pair.annotated(made, (first, second)), records
+
+
+def _show(made: Report, records: list[Record], format: str, output: Path | None, *, clear: bool) -> None:
+    """Print or write the report.
+
+    :param clear: whether it replaces what is on the terminal.
+    """
+    from mtlbench.report import render
+
+    terminal = sys.stdout.isatty() and output is None
+    text = render(made, format, width=None if terminal else 80, color=terminal, records=records)
+    deliver(CLEAR + text if clear and terminal else text, output)
+
+
+def _save_figures(made: Report, records: list[Record], folder: Path) -> None:
+    """Write all figures, and say which the records cannot give."""
+    from mtlbench.report import figures
+    from mtlbench.report.figures.save import save_figures
+
+    gallery = figures(made, records)
+    written = save_figures(gallery.figures, folder)
+    for omission in gallery.omitted:
+        typer.echo(f"no figure: {omission.group}: {omission.reason}", err=True)
+    typer.echo(f"wrote {len(written)} figure files to {folder}", err=True)
+
+
+def _repeat(show: Callable[[], None], folders: tuple[Path, ...]) -> None:
+    """Show again whenever a record is added, changed or removed, until Ctrl-C.
+
+    A grid that has only begun may lack records, or the baseline: that is told, and waited for.
+    """
+    from mtlbench.store import Store
+
+    stores = [Store(folder) for folder in folders]
+    shown = None
+    try:
+        while True:
+            state = [store.state() for store in stores]  # before reading: what changes meanwhile shows next time
+            if state != shown:
+                shown = state
+                try:
+                    show()
+                except UsageError as error:
+                    typer.echo(f"mtlbench: {error}; waiting", err=True)
+                sys.stdout.flush()
+            time.sleep(POLL_SECONDS)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)  # the ordinary end, of which there is nothing to say

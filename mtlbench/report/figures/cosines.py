@@ -46,7 +46,7 @@ def _pairs(context: Context, frame: pd.DataFrame) -> list[str]:
     """Return the pairs to show, in the order of the tasks."""
     order = [task.name for task in context.group.tasks]
     wanted = [f"{a}|{b}" for i, a in enumerate(order) for b in order[i + 1 :]]
-    conflict = (frame["cosine"] < 0).groupby(frame["pair"]).mean().to_dict()
+    conflict = {str(pair): float(share) for pair, share in (frame["cosine"] < 0).groupby(frame["pair"]).mean().items()}
     known = sorted((pair for pair in wanted if pair in conflict), key=lambda pair: -conflict[pair])[:MOST_PAIRS]
     return [pair for pair in wanted if pair in known] or sorted(conflict)[:MOST_PAIRS]
 
@@ -74,8 +74,7 @@ def _draw(frame: pd.DataFrame, methods: list[str], pairs: list[str], theme: styl
     edges = np.unique(np.linspace(0, last, min(BINS, frame["step"].nunique()) + 1))
     height = len(methods) * (PANEL + ROW * len(pairs)) + 0.95
     figure, panels = style.sheet(height, len(methods), sharex=True, sharey=True)
-    colours: Any = matplotlib.colormaps["RdBu"].resampled(20).copy()
-    colours.set_bad(alpha=0.0)
+    colours: Any = matplotlib.colormaps["RdBu"].resampled(20)
     mesh = None
     for panel, method in zip(panels, methods, strict=True):
         mesh = panel.pcolormesh(
@@ -87,8 +86,6 @@ def _draw(frame: pd.DataFrame, methods: list[str], pairs: list[str], theme: styl
         panel.tick_params(length=0, pad=2.5)
         panel.spines[:].set_visible(False)
     panels[0].invert_yaxis()
-    style.grid(panels[-1])
-    panels[-1].grid(False)
     panels[-1].set_xlabel("step")
     if mesh is not None:
         scale = figure.colorbar(
@@ -96,7 +93,7 @@ def _draw(frame: pd.DataFrame, methods: list[str], pairs: list[str], theme: styl
             fraction=0.12 / height, aspect=40, pad=0.12 / height,
         )  # fmt: skip
         scale.set_label("cosine")
-        scale.outline.set_edgecolor(theme.quiet)  # type: ignore[operator]
+        scale.outline.set_edgecolor(theme.quiet)
     return figure
 
 

@@ -208,6 +208,8 @@ def _draw(
             here = frame[(frame["method"] == method) & (frame["task"] == panel.task)]
             if not here.empty:
                 _line(axes_of, band(here), looks[method])
+        if frame["value"].min() >= 0 > axes_of.get_ylim()[0]:
+            axes_of.set_ylim(bottom=0)  # a t interval knows no bounds: a share, a norm, a loss below zero cannot be
     axes[-1].set_xlabel(axis)
     style.legend(figure, [_entry(method, looks[method]) for method in named])
     return figure

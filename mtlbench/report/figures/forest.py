@@ -75,7 +75,7 @@ def _draw(context: Context, found: list[Difference], theme: style.Theme) -> matp
     style.legend(
         figure,
         [
-            Line2D([], [], color=theme.quiet, marker="o", markersize=3.5, linestyle="none", label="one seed"),
+            Line2D([], [], color=style.PALETTE[0], marker="o", markersize=4, linestyle="none", label="one seed"),
             Line2D([], [], color=theme.ink, marker="D", markersize=5, label=f"mean, {CONFIDENCE:.0%} interval"),
         ],
     )
@@ -83,7 +83,7 @@ def _draw(context: Context, found: list[Difference], theme: style.Theme) -> matp
 
 
 def _panel(panel: Axes, context: Context, methods: list[str], found: list[Difference], theme: style.Theme) -> None:
-    """Draw one task. Dots are their seeds' colour of ink, so that intervals stay the loudest."""
+    """Draw one task."""
     style.grid(panel, "x")
     panel.axvline(0.0, color=theme.ink, linewidth=0.9, zorder=1)
     rows = {method: number for number, method in enumerate(methods)}

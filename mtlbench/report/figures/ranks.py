@@ -119,9 +119,9 @@ def _draw(found: Ranks, theme: style.Theme) -> matplotlib.figure.Figure:
     panel.set_ylim(rows, -1.9)
     panel.axis("off")
     panel.plot([1, k], [0, 0], color=theme.ink, linewidth=1.2)
-    for rank in range(1, k + 1) if k <= 12 else range(1, k + 1, 5):
-        panel.plot([rank, rank], [0, -0.25], color=theme.ink, linewidth=1.0)
-        panel.text(rank, -0.35, str(rank), ha="center", va="bottom", fontsize=8.5)
+    for place in range(1, k + 1, 1 if k <= 12 else 5):
+        panel.plot([place, place], [0, -0.25], color=theme.ink, linewidth=1.0)
+        panel.text(place, -0.35, str(place), ha="center", va="bottom", fontsize=8.5)
     panel.plot([1, 1 + min(found.critical, k - 1)], [-1.45, -1.45], color=theme.quiet, linewidth=2.0)
     cut = "" if found.critical <= k - 1 else "+"
     panel.text(1, -1.55, f"critical difference {number(found.critical, 2)}{cut}", ha="left", va="bottom", fontsize=8.5)

@@ -15,7 +15,10 @@ VARIABLES = {
     style.PAGE.quiet: "var(--quiet)",
     style.PAGE.line: "var(--line)",
     style.PAGE.paper: "var(--paper)",
+    "#0072b2": "var(--blue)",
+    "#56b4e9": "var(--sky)",
 }
+"""The two blues are lighter on a dark page, where the darker one could hardly be seen."""
 UNDATED = {"Date": None, "Creator": None, "Format": None, "Type": None}
 """Metadata that would change from day to day, or from version to version."""
 
@@ -60,7 +63,7 @@ def _rewrite(element: ElementTree.Element, prefix: str, used: set[str]) -> None:
             element.set(name, f"#{prefix}-{value.removeprefix('#')}")
         else:
             value = re.sub(r"url\(#", f"url(#{prefix}-", value)
-            element.set(name, re.sub(r"#0102\d\d", lambda found: VARIABLES.get(found[0], found[0]), value))
+            element.set(name, re.sub(r"#[0-9a-f]{6}", lambda found: VARIABLES.get(found[0], found[0]), value))
 
 
 def _name(root: ElementTree.Element, figure: Figure, prefix: str) -> None:

@@ -63,7 +63,7 @@ def render(
     raise unknown("format", format, FORMATS)
 
 
-def figures(report: Report, records: Sequence[Record]) -> Gallery:
+def gallery(report: Report, records: Sequence[Record]) -> Gallery:
     """Return the figures of all groups, to be saved or put into a page, and the reasons why others are left out.
 
     :param records: those that the report was built from, as :meth:`mtlbench.store.Store.scan` reads them.
@@ -74,8 +74,8 @@ def figures(report: Report, records: Sequence[Record]) -> Gallery:
     cells = {one.group: one for one in collect(records)}
     found = [figures_of(group, cells[group.group]) for group in report.groups]
     return Gallery(
-        figures=tuple(figure for gallery in found for figure in gallery.figures),
-        omitted=tuple(omission for gallery in found for omission in gallery.omitted),
+        figures=tuple(figure for one in found for figure in one.figures),
+        omitted=tuple(omission for one in found for omission in one.omitted),
     )
 
 
@@ -89,11 +89,11 @@ def _page(report: Report, records: Sequence[Record]) -> str:
     from mtlbench.report.records import collect
     from mtlbench.report.settings import runs, settings
 
-    gallery = figures(report, records)
+    found = gallery(report, records)
     cells = {one.group: one for one in collect(records)}
     tables = [
         (group.heading, table)
         for group in report.groups
         for table in (settings(group, cells[group.group]), runs(cells[group.group]))
     ]
-    return html.render(document(report), "mtlbench report", gallery.figures, gallery.omitted, tables)
+    return html.render(document(report), "mtlbench report", found.figures, found.omitted, tables)

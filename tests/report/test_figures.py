@@ -15,7 +15,7 @@ from histories import EVERY, STEPS, with_histories
 from scipy import stats
 
 from mtlbench.errors import UsageError
-from mtlbench.report import figures
+from mtlbench.report import gallery
 from mtlbench.report.build import build
 from mtlbench.report.figures import Gallery, curves, ranks, scatter, style, svg
 from mtlbench.report.figures.context import Context
@@ -33,7 +33,7 @@ ALL = {
 
 
 def made(records: list[dict[str, Any]]) -> Gallery:
-    return figures(build(records), records)
+    return gallery(build(records), records)
 
 
 def context(records: list[dict[str, Any]]) -> Context:
@@ -49,11 +49,11 @@ def complete(tmp_path: Path) -> list[dict[str, Any]]:
 
 
 def test_a_complete_grid_gives_every_figure(complete: list[dict[str, Any]]) -> None:
-    gallery = made(complete)
-    assert {figure.name for figure in gallery.figures} == ALL
-    assert gallery.figures[0].name == "differences"  # the one to look at first
-    assert gallery.omitted == ()
-    for figure in gallery.figures:
+    found = made(complete)
+    assert {figure.name for figure in found.figures} == ALL
+    assert found.figures[0].name == "differences"  # the one to look at first
+    assert found.omitted == ()
+    for figure in found.figures:
         assert re.search(r"\d", figure.description), figure.name
 
 
@@ -118,9 +118,9 @@ def test_unreadable_histories_are_left_out_and_named(complete: list[dict[str, An
     assert len(unread) == 5
     assert any("stl, seed 0: its history could not be read" in line for line in unread)
     assert any("sum, seed 4: its record names no history" in line for line in unread)
-    gallery = made(complete)
-    assert {figure.name for figure in gallery.figures} == ALL
-    assert len(gallery.omitted) == 5
+    found = made(complete)
+    assert {figure.name for figure in found.figures} == ALL
+    assert len(found.omitted) == 5
 
 
 def test_numbers_that_are_not_finite_are_not_drawn(complete: list[dict[str, Any]], tmp_path: Path) -> None:
@@ -154,9 +154,9 @@ def test_ranks_are_over_seeds_and_demsar_s_critical_difference() -> None:
 
 @pytest.mark.parametrize(("methods", "seeds", "reason"), [(3, 4, "5 seeds"), (2, 5, "3 joint methods")])
 def test_ranks_need_methods_and_seeds_and_say_so(methods: int, seeds: int, reason: str) -> None:
-    gallery = made(grid({f"m{i}" if i else "sum": 0.01 * i for i in range(methods)}, seeds))
-    assert "ranks" not in {figure.name for figure in gallery.figures}
-    assert any(reason in omission.reason for omission in gallery.omitted)
+    found = made(grid({f"m{i}" if i else "sum": 0.01 * i for i in range(methods)}, seeds))
+    assert "ranks" not in {figure.name for figure in found.figures}
+    assert any(reason in omission.reason for omission in found.omitted)
 
 
 def degenerate(kind: str, folder: Path) -> list[dict[str, Any]]:
@@ -197,20 +197,20 @@ KINDS = [
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_degenerate_groups_do_not_crash_and_print_no_nan(kind: str, tmp_path: Path) -> None:
-    gallery = made(degenerate(kind, tmp_path))
-    check(gallery)
-    names = {figure.name for figure in gallery.figures}
-    assert len(names) == len(gallery.figures)
+    found = made(degenerate(kind, tmp_path))
+    check(found)
+    names = {figure.name for figure in found.figures}
+    assert len(names) == len(found.figures)
     if kind not in ("a nasty name", "many methods", "equal scores"):
-        assert gallery.omitted
+        assert found.omitted
     if kind == "no history":
         assert names == {"differences", "trade-offs", "cost", "ranks"}
 
 
-def check(gallery: Gallery) -> None:
+def check(found: Gallery) -> None:
     """Draw everything, and look for what must never be in it."""
     seen: set[str] = set()
-    for number, figure in enumerate(gallery.figures):
+    for number, figure in enumerate(found.figures):
         text = svg.inline(figure, f"f{number}")
         root = ElementTree.fromstring(text)
         assert not re.search(r"(?<![a-z])(nan|inf)(?![a-z])", text, re.IGNORECASE), figure.name
@@ -223,7 +223,7 @@ def check(gallery: Gallery) -> None:
         assert root.get("role") == "img"
         assert [child.text for child in root][:2] == [figure.title, figure.description]
         assert not re.search(r"#0102\d\d", text)  # no stand-in is left
-    for omission in gallery.omitted:
+    for omission in found.omitted:
         assert "nan" not in omission.reason
 
 

@@ -1,0 +1,165 @@
+"""The page stands alone, escapes what users wrote, and says the same with and without figures."""
+
+from __future__ import annotations
+
+import html
+import html.parser
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from factory import failed, grid, record
+from histories import with_histories
+
+from mtlbench.report import render
+from mtlbench.report.build import build
+from mtlbench.report.html import render as render_page
+from mtlbench.report.layout import Bullets, Heading, Paragraph, Row, Section, Table
+
+NASTY = "<script>alert(1)</script>"
+VOID = ("meta", "img", "br")
+
+
+class Page(html.parser.HTMLParser):
+    """Reads a page: its tags, identifiers and texts. Checks that each tag closes the last one opened."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: dict[str, int] = {}
+        self.ids: list[str] = []
+        self.references: list[str] = []
+        self.text = ""
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.note(tag, attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.note(tag, attrs)
+
+    def note(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] = self.tags.get(tag, 0) + 1
+        for name, value in attrs:
+            assert not name.startswith("on")
+            if name == "id":
+                self.ids.append(value or "")
+            if name in ("href", "xlink:href", "src"):
+                self.references.append(value or "")
+            if name in ("aria-labelledby", "aria-describedby"):
+                self.references += [f"#{one}" for one in (value or "").split()]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] not in ("script", "style"):
+            self.text += data
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> list[dict[str, Any]]:
+    """A grid with histories, a method of a nasty name among them, and a cell that failed."""
+    made = with_histories(grid({"stl": 0.02, "sum": 0.0, NASTY: 0.01}, 3), tmp_path)
+    return [*made, failed("sum", 7, "<img src=x onerror=alert(1)>")]
+
+
+@pytest.fixture
+def text(records: list[dict[str, Any]]) -> str:
+    return render(build(records), "html", records=records)
+
+
+def check(text: str) -> Page:
+    """Check what holds for every page, and return it as read."""
+    page = Page(text)
+    assert text.count("<script") == page.tags["script"] == 1  # the page's own
+    assert "<img" not in text
+    assert "prefers-color-scheme: dark" in text and "@media print" in text and 'name="viewport"' in text
+    assert not re.search(r"<link|@import|url\((?!#)|https?://(?!www\.w3\.org/)", text)  # nothing is fetched
+    assert len(page.ids) == len(set(page.ids))
+    assert {reference.removeprefix("#") for reference in page.references} <= set(page.ids)
+    assert all(reference.startswith("#") for reference in page.references)
+    assert not re.search(r"\b(nan|inf|None)\b", page.text)
+    return page
+
+
+def test_the_page_without_records_has_no_figures(records: list[dict[str, Any]]) -> None:
+    text = render(build(records), "html")
+    page = check(text)
+    assert "&lt;script&gt;" in text
+    assert "svg" not in page.tags
+    assert page.tags["caption"] == page.tags["table"] == 5  # three tables, and two with the other metrics
+
+
+def test_the_page_has_figures_with_words_for_those_who_cannot_see_them(text: str) -> None:
+    page = check(text)
+    assert page.tags["figure"] == page.tags["svg"] == page.tags["figcaption"] == page.tags["desc"] == 9
+    assert text.count('role="img"') == 9
+    assert text.index("<figure") < text.index("<table")  # the first one follows the summary
+    assert "Critical difference diagram: it takes 3 joint methods" in page.text
+    assert "var(--line)" in text and "currentColor" in text and "#0102" not in text
+
+
+def test_everything_user_made_is_escaped(text: str) -> None:
+    assert NASTY not in text
+    assert "&lt;img src=x" in text
+
+
+def test_the_page_has_configuration_software_and_every_cell(text: str) -> None:
+    words = " ".join(check(text).text.split())
+    for fact in (
+        "batch_size",
+        "2.13.0",
+        "Configuration and software",
+        "source of <",
+        "sum, seed 7",
+        "Cells",
+        "failed",
+    ):
+        assert fact in words, fact
+    assert f"{NASTY}, seed 7" in words  # missing
+
+
+def test_the_page_is_the_same_twice(records: list[dict[str, Any]], text: str) -> None:
+    assert render(build(records), "html", records=list(reversed(records))) == text
+
+
+def test_figures_stand_under_their_group_s_heading(tmp_path: Path) -> None:
+    records = grid({"sum": 0.0, "mgda": 0.01}, 2)
+    other = [{**one, "group": "b" * 64, "recipe": {**one["recipe"], "lr": 1e-3}} for one in records]
+    text = render(build([*records, *other]), "html", records=[*records, *other])
+    page = check(text)
+    assert page.tags["nav"] == 1
+    places = [found.start() for found in re.finditer("<h2", text)]
+    figures = [found.start() for found in re.finditer("<figure", text)]
+    assert len(places) == 2 and len(figures) == 6
+    assert sum(places[0] < place < places[1] for place in figures) == 3
+
+
+def test_settings_that_differ_between_cells_are_all_listed() -> None:
+    versions = {"versions": {"torch": "2.14.0"}, "git": None, "machine": {}}
+    records = [record("sum", 0), record("sum", 1, environment=versions)]
+    assert "2.13.0, 2.14.0" in render(build(records), "html", records=records)
+
+
+def test_old_records_without_environment_or_encoder_make_a_page() -> None:
+    records = grid({"sum": 0.0, "mgda": 0.01}, 2)
+    for one in records:
+        for name in ("environment", "encoder", "pairing", "conflict"):
+            one[name] = None
+    check(render(build(records), "html", records=records))
+
+
+def test_blocks_alone_make_a_page() -> None:
+    table = Table("T & T", ("method", "x"), (Section(None, (Row(("<b>", " 1")),)),))
+    before = check(render_page([Paragraph("no heading")], "t"))
+    assert "no heading" in before.text
+    page = check(render_page([Heading("H"), Paragraph("p"), table, Paragraph("q"), Bullets("B", ("i",))], "t < t"))
+    assert [word for word in page.text.split() if word in ("H", "p", "q", "B", "i", "<b>")] == [
+        "H", "p", "<b>", "q", "B", "i",
+    ]  # fmt: skip
+    check(render_page([], "empty"))

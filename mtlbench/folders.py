@@ -8,7 +8,8 @@ from pathlib import Path
 
 from mtlbench.errors import UsageError
 from mtlbench.record import Record
-from mtlbench.report.model import Group, Report
+from mtlbench.report.model import Report
+from mtlbench.report.records import collect
 from mtlbench.store import Scan, Store
 
 
@@ -51,16 +52,29 @@ class Pair:
         return name if name.endswith(tuple(f" ({label})" for label in self.labels)) else f"{name} ({self.labels[0]})"
 
     def annotated(self, report: Report, scans: Sequence[Scan]) -> Report:
-        """Say of each group that only one folder has cells of it, so that nothing in it is compared across them."""
-        present = [{record["group"] for record in scan.records} for scan in scans]
-        return replace(report, groups=tuple(self._annotated(group, present) for group in report.groups))
+        """Say of each group what a comparison across the folders can be: none where only one has cells of it."""
+        groups = []
+        for group in report.groups:
+            first, second = ([r for r in scan.records if r["group"] == group.group] for scan in scans)
+            groups.append(replace(group, notes=(*self._notes(first, second), *group.notes)))
+        return replace(report, groups=tuple(groups))
 
-    def _annotated(self, group: Group, present: Sequence[set[str]]) -> Group:
-        for ours, theirs, label, other in zip(present, present[::-1], self.labels, self.labels[::-1], strict=True):
-            if group.group in ours and group.group not in theirs:
-                note = f"only {label} has cells of this group: nothing here is compared with {other}"
-                return replace(group, notes=(note, *group.notes))
-        return group
+    def _notes(self, first: list[Record], second: list[Record]) -> list[str]:
+        """Return what is to be known of one group, whose records in both folders are given."""
+        here, there = self.labels
+        if not first or not second:
+            only, other = (here, there) if first else (there, here)
+            return [f"only {only} has cells of this group: nothing here is compared with {other}"]
+        notes = []
+        same = {r["checksum"] for r in first} & {r["checksum"] for r in second}
+        if same:
+            notes.append(
+                f"{len(same)} records are the very same in {here} and {there}, copied: they agree by necessity"
+            )
+        cells = collect([*first, *second])[0]
+        if len(cells.single_task) > 1:
+            notes.append(f"Δm is over {cells.methods[0]}, for the methods of both folders")
+        return notes
 
 
 def _labelled(record: Record, label: str) -> Record:

@@ -103,12 +103,12 @@ def _show(made: Report, records: list[Record], format: str, output: Path | None,
 
 def _save_figures(made: Report, records: list[Record], folder: Path) -> None:
     """Write all figures, and say which the records cannot give."""
-    from mtlbench.report import figures
+    from mtlbench.report import gallery
     from mtlbench.report.figures.save import save_figures
 
-    gallery = figures(made, records)
-    written = save_figures(gallery.figures, folder)
-    for omission in gallery.omitted:
+    found = gallery(made, records)
+    written = save_figures(found.figures, folder)
+    for omission in found.omitted:
         typer.echo(f"no figure: {omission.group}: {omission.reason}", err=True)
     typer.echo(f"wrote {len(written)} figure files to {folder}", err=True)
 

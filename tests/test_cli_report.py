@@ -1,0 +1,140 @@
+"""``mtlbench report``: one folder or two, once or again and again, with figures."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "report"))
+from factory import grid, record
+
+from mtlbench import cli
+from mtlbench.store import Store
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["mtlbench", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        captured = capsys.readouterr()
+        return int(caught.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+def write(folder: Path, records: Iterable[dict[str, Any]]) -> Path:
+    """Save records with a short history each."""
+    rows = [{"step": 1, "losses": {"sst5": 1.0, "qqp": 0.7, "stsb": 2.0}, "seconds": 0.5}]
+    rows += [{"step": 1, "scores": {"sst5": {"accuracy": 0.4}}, "elapsed": 0.5}]
+    content = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    for one in records:
+        Store(folder).save(one, {"history": ("jsonl", content)})
+    return folder
+
+
+def test_two_folders_are_compared_where_their_group_is_the_same(tmp_path: Path, call: Call) -> None:
+    a = write(tmp_path / "A", grid({"sum": 0.0, "pcgrad": 0.02, "stl": 0.0}, 5))
+    moved = [one | {"started": one["started"].replace("2026", "2027")} for one in grid({"sum": 0.05, "stl": 0.0}, 5)]
+    other = record("sum", group="b" * 64, key="other", recipe=record()["recipe"] | {"lr": 1e-4})
+    b = write(tmp_path / "B", [*moved, other])
+    code, out, _ = call("report", "--compare", a, b, "--format", "json")
+    found = json.loads(out)
+    assert code == 0 and found["baseline"] == "sum (A)"
+    lone, both = sorted(found["groups"], key=lambda group: len(group["methods"]))
+    assert both["methods"] == ["stl (A)", "stl (B)", "sum (A)", "pcgrad (A)", "sum (B)"]
+    assert any("Δm is over stl (A)" in note for note in both["notes"])
+    assert not any("copied" in note for note in both["notes"])
+    difference = next(d for d in found["comparisons"] if d["method"] == "sum (B)" and d["task"] == "sst5")
+    assert difference["paired"] and difference["n"] == 5
+    assert difference["mean_difference"] == pytest.approx(0.05, abs=0.01)
+    assert lone["methods"] == ["sum (B)"]
+    assert "only B has cells of this group: nothing here is compared with A" in lone["notes"]
+
+
+def test_the_baseline_may_be_of_either_folder(tmp_path: Path, call: Call) -> None:
+    a, b = (write(tmp_path / name, grid({"sum": 0.0, "cagrad[c=0.4]": 0.0}, 2)) for name in "AB")
+    for wanted, got in [("sum (B)", "sum (B)"), ("cagrad", "cagrad[c=0.4] (A)"), ("cagrad (B)", "cagrad[c=0.4] (B)")]:
+        code, out, _ = call("report", "--compare", a, b, "--baseline", wanted, "--format", "json")
+        assert code == 0 and json.loads(out)["groups"][0]["baseline"] == got
+
+
+def test_copied_records_are_told_apart_from_repeated_ones(tmp_path: Path, call: Call) -> None:
+    a, b = (write(tmp_path / name, grid({"sum": 0.0, "pcgrad": 0.0}, 2)) for name in "AB")
+    assert "4 records are the very same in A and B" in " ".join(call("report", "--compare", a, b)[1].split())
+
+
+def test_folders_of_one_name_are_named_by_their_paths(tmp_path: Path, call: Call) -> None:
+    a, b = (write(tmp_path / name / "results", grid({"sum": 0.0}, 2)) for name in "AB")
+    methods = json.loads(call("report", "--compare", a, b, "--format", "json")[1])["groups"][0]["methods"]
+    assert methods == [f"sum ({a})", f"sum ({b})"]
+
+
+def test_bad_input_is_one_line_and_exit_code_2(tmp_path: Path, call: Call) -> None:
+    a, b = (write(tmp_path / name, grid({"sum": 0.0, "pcgrad": 0.0}, 1)) for name in "AB")
+    (tmp_path / "file").write_text("")
+    for arguments, expected in [
+        (["--compare", a], "'--compare' requires 2"),
+        (["--compare", a, a], "--compare needs two folders"),
+        (["--compare", a, tmp_path / "none"], f"no records in {tmp_path / 'none'}"),
+        (["--compare", a, b, "--results", a], "leave out --results"),
+        (["--compare", a, b, "--baseline", "smu"], "unknown baseline 'smu (A)'; did you mean sum (A)"),
+        (["--results", a, "--figures", tmp_path / "file" / "in"], "cannot write"),
+        (["--results", a, "--watch", "--format", "pdf"], "unknown format 'pdf'"),
+    ]:
+        code, out, err = call("report", *arguments)
+        assert code == 2 and not out, arguments
+        assert expected in err and len(err.strip().splitlines()) == 1, err
+
+
+def test_figures_are_written_and_those_that_cannot_be_are_told(tmp_path: Path, call: Call) -> None:
+    folder = write(tmp_path / "A", grid({"sum": 0.0, "pcgrad": 0.02}, 5))
+    code, out, err = call("report", "--results", folder, "--figures", tmp_path / "figures")
+    assert code == 0 and "pcgrad" in out
+    endings = {file.suffix for file in (tmp_path / "figures").iterdir()}
+    assert endings == {".svg", ".png", ".pdf"}
+    assert f"figure files to {tmp_path / 'figures'}" in err and "no figure: " in err
+    code, out, _ = call("report", "--results", folder, "--format", "html")
+    assert code == 0 and "<svg" in out
+
+
+def wait_for(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_watch_prints_again_when_a_record_comes_and_ends_by_ctrl_c(tmp_path: Path) -> None:
+    folder, shown, told = tmp_path / "A", tmp_path / "out", tmp_path / "err"
+    with shown.open("w") as out, told.open("w") as err:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mtlbench", "report", "--results", str(folder), "--watch"],
+            stdout=out,
+            stderr=err,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # background jobs ignore it
+        )
+        try:
+            wait_for(lambda: "no records" in told.read_text())
+            write(folder, grid({"sum": 0.0}, 1))
+            wait_for(lambda: shown.read_text().count("Scores") == 1)
+            write(folder, grid({"sum": 0.0, "pcgrad": 0.0}, 2))
+            wait_for(lambda: "pcgrad" in shown.read_text())
+            os.kill(process.pid, signal.SIGINT)
+            assert process.wait(timeout=30) == 130
+        finally:
+            process.kill()
+            process.wait()
+    assert len(told.read_text().splitlines()) == 1, "nothing but the waiting is told"

@@ -14,6 +14,7 @@ from mtlbench.encoder import Encoder, EncoderFiles
 from mtlbench.errors import UsageError
 from mtlbench.packed.attention import NAME as ATTENTION
 from mtlbench.packed.attention import register as register_attention
+from mtlbench.packed.first import FirstTokens
 from mtlbench.packed.layers import install_dropout, unsupported
 from mtlbench.packed.pack import Pack
 from mtlbench.packed.tape import Tape
@@ -52,6 +53,8 @@ class MultiTaskModel(nn.Module):
             register_attention()
             self.encoder.set_attn_implementation(ATTENTION)
             install_dropout(self.encoder, self.tape)
+            if encoder.pooling == "cls":
+                FirstTokens(self.encoder, self.tape)
 
     def forward(self, pack: Pack) -> list[torch.Tensor]:
         """Return each task's (B, outputs) raw outputs; the pack's tasks are the model's, in order."""
@@ -73,14 +76,19 @@ class MultiTaskModel(nn.Module):
         if pack.vectors is not None:
             return pack.vectors
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.settings.frozen):
-            states = self._padded(pack) if self.unpacked is not None else self._packed(pack)
-            if self.settings.pooling == "cls":
-                return states.index_select(0, pack.first_tokens)
+            if self.unpacked is None:
+                states = self._packed(pack)
+                if self.settings.pooling == "cls":
+                    return states
+            else:
+                states = self._padded(pack)
+                if self.settings.pooling == "cls":
+                    return states.index_select(0, pack.first_tokens)
             sums = states.new_zeros(len(pack.lengths), states.shape[1]).index_add(0, pack.sequence_of_token, states)
             return sums / torch.from_numpy(pack.lengths).to(states).unsqueeze(1)
 
     def _packed(self, pack: Pack) -> torch.Tensor:
-        """Return the (T, width) states of a pack's tokens."""
+        """Return the (T, width) states of a pack's tokens; where pooling is cls, (S, width) of first tokens."""
         given = {"input_ids": pack.ids, "position_ids": pack.positions + FAMILIES[self.encoder.config.model_type]}
         if getattr(self.encoder.config, "type_vocab_size", 0):
             given["token_type_ids"] = pack.kinds

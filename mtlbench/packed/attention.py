@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from mtlbench.packed.dropout import attention_masks
+from mtlbench.packed.first import FirstTokens
 from mtlbench.packed.pack import Group, Pack
 
 try:
@@ -41,21 +42,31 @@ def packed_attention(
     pack: Pack,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Return the attention's output, (1, T, heads, width), for queries, keys and values of (1, heads, T, width).
+    """Return the attention's output, (1, rows, heads, width), for queries, keys and values of (1, heads, rows, width).
+
+    There is one row a token; or one a sequence where the module is that of :class:`FirstTokens`, which has the keys
+    and values of all tokens then.
 
     :param pack: whose tokens they are; its seeds decide what is dropped.
     """
-    rows = q, k, v = tuple(tensor[0].transpose(0, 1) for tensor in (query, key, value))  # (T, heads, width)
+    q, k, v = (tensor[0].transpose(0, 1) for tensor in (query, key, value))  # (rows, heads, width)
+    first: FirstTokens | None = getattr(module, "first_tokens", None)
+    if first is not None:
+        k, v = (whole.view(-1, *q.shape[1:]) for whole in first.take())
+    queries = pack.all_queries if first is None else pack.first_queries
     masks: Sequence[torch.Tensor | None] = [None] * len(pack.groups)
     if dropout > 0.0 and pack.seeds is not None:
-        masks = attention_masks(pack, dropout, module.dropout_site, q)  # type: ignore[arg-type]
+        masks = attention_masks(pack, queries, dropout, module.dropout_site, q)  # type: ignore[arg-type]
     elif takes_varying_lengths(q):
         longest = int(pack.lengths.max())
-        output = varlen_attn(q, k, v, pack.ends, pack.ends, longest, longest, scale=scaling)
+        output = varlen_attn(q, k, v, queries.ends, pack.all_queries.ends, queries.most, longest, scale=scaling)
         assert isinstance(output, torch.Tensor)
         return output.unsqueeze(0), None
-    pieces = [_attend(rows, group, scaling, mask) for group, mask in zip(pack.groups, masks, strict=True)]
-    return torch.cat(pieces).index_select(0, pack.restored).unsqueeze(0), None
+    pieces = [
+        _attend(q, k, v, rows, group, scaling, mask).index_select(0, places)
+        for rows, places, group, mask in zip(queries.rows, queries.places, pack.groups, masks, strict=True)
+    ]
+    return torch.cat(pieces).index_select(0, queries.restored).unsqueeze(0), None
 
 
 def takes_varying_lengths(rows: torch.Tensor) -> bool:
@@ -67,13 +78,18 @@ def takes_varying_lengths(rows: torch.Tensor) -> bool:
 
 
 def _attend(
-    rows: Sequence[torch.Tensor], group: Group, scaling: float | None, dropped: torch.Tensor | None
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    rows: torch.Tensor,
+    group: Group,
+    scaling: float | None,
+    dropped: torch.Tensor | None,
 ) -> torch.Tensor:
-    """Return the (t, heads, width) output of a group's tokens, in the order of ``group.inside``."""
-    count, longest = group.tokens.shape
-    query, key, value = (  # (heads, n, L, width)
-        row.index_select(0, group.tokens.view(-1)).view(count, longest, *row.shape[1:]).permute(2, 0, 1, 3)
-        for row in rows
+    """Return the (n · Q, heads, width) output at the places of a group's queries."""
+    query, key, value = (  # (heads, n, Q or L, width)
+        row.index_select(0, places.view(-1)).view(*places.shape, *row.shape[1:]).permute(2, 0, 1, 3)
+        for row, places in ((q, rows), (k, group.tokens), (v, group.tokens))
     )
     allowed = None if group.mask is None else group.mask[None, :, None, :]
     if dropped is None:
@@ -83,5 +99,4 @@ def _attend(
         if allowed is not None:
             scores = scores.masked_fill(~allowed, float("-inf"))
         output = (scores.softmax(dim=-1) * dropped).to(value.dtype) @ value
-    flat = output.permute(1, 2, 0, 3).reshape(count * longest, *rows[0].shape[1:])
-    return flat.index_select(0, group.places)
+    return output.permute(1, 2, 0, 3).reshape(rows.numel(), *q.shape[1:])

@@ -10,6 +10,7 @@ import torch
 
 from mtlbench import seeds
 from mtlbench.packed.pack import Pack
+from mtlbench.packed.queries import Queries
 
 LEVELS = 1 << 16
 """A number is dropped by 16 random bits of its own, so p is rounded to a multiple of 2⁻¹⁶: a random word decides on
@@ -29,21 +30,21 @@ def dropped(inputs: torch.Tensor, p: float, pack: Pack, site: int) -> torch.Tens
     return inputs * _factors(torch.cat(kept), p, inputs).view(inputs.shape)
 
 
-def attention_masks(pack: Pack, p: float, site: int, like: torch.Tensor) -> list[torch.Tensor]:
-    """Return the masks of attention weights, (heads, n, L, L) for each group; those of padding mean nothing.
+def attention_masks(pack: Pack, queries: Queries, p: float, site: int, like: torch.Tensor) -> list[torch.Tensor]:
+    """Return the masks of attention weights, (heads, n, Q, L) for each group; those of padding mean nothing.
 
-    Each task draws heads · Σ l² numbers for its sequences in order, head by head.
+    Each task draws a number a head and pair of query and key for its sequences in order, head by head.
 
-    :param like: (T, heads, width), for number of heads, precision and device.
+    :param like: (rows, heads, width), for number of heads, precision and device.
     """
     assert pack.seeds is not None
-    heads, squares = like.shape[1], pack.lengths**2
-    sizes = [int(squares[first:last].sum()) for first, last in pack.sequence_ranges]
+    heads = like.shape[1]
+    sizes = [int(queries.pairs[first:last].sum()) for first, last in pack.sequence_ranges]
     drawn = _kept(pack.seeds, site, [heads * size for size in sizes], p, like.device)
     kept = torch.cat([one.view(heads, size) for one, size in zip(drawn, sizes, strict=True)], dim=1)
     return [
-        _factors(kept.index_select(1, places), p, like).view(heads, *group.tokens.shape, group.tokens.shape[1])
-        for group, places in zip(pack.groups, pack.squares, strict=True)
+        _factors(kept.index_select(1, places), p, like).view(heads, *rows.shape, group.tokens.shape[1])
+        for group, rows, places in zip(pack.groups, queries.rows, queries.masks, strict=True)
     ]
 
 

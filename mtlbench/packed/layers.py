@@ -64,16 +64,17 @@ class Recomputation:
             raise CellError("checkpointing is not possible: transformers knows no layers of this encoder to recompute")
 
         def again(forward: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-            pack = tape.pack  # a loop over tasks has put another there by the time of the backward pass
+            now = tape.pack, tape.states  # a loop over tasks has put others there by the time of the backward pass
 
-            def with_pack(*given: Any, **more: Any) -> Any:
-                before, tape.pack = tape.pack, pack
+            def as_now(*given: Any, **more: Any) -> Any:
+                before = tape.pack, tape.states
+                tape.pack, tape.states = now
                 try:
                     return forward(*given, **more)
                 finally:
-                    tape.pack = before
+                    tape.pack, tape.states = before
 
-            return checkpoint(with_pack, *arguments, use_reentrant=False, **named)
+            return checkpoint(as_now, *arguments, use_reentrant=False, **named)
 
         for layer in self._layers:
             layer._gradient_checkpointing_func = again

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mtlbench.packed.queries import Queries
+
 WASTE = 1.25
 """Sequences are padded together for attention while the longest is at most this many times as long as the shortest."""
 
@@ -43,15 +45,11 @@ class Group:
     :param sequences: their numbers in the pack.
     :param tokens: (n, L) token numbers in the pack; a place of padding repeats the sequence's first token.
     :param mask: (n, L) whether a place is a token; ``None`` where all are.
-    :param places: positions of the pack's tokens of this group in the flattened (n · L), in the order of ``inside``.
-    :param inside: the token numbers in the pack that the group covers.
     """
 
     sequences: NDArray[np.int64]
     tokens: torch.Tensor
     mask: torch.Tensor | None
-    places: torch.Tensor
-    inside: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -168,11 +166,6 @@ class Pack:
         return moved(self.starts[:-1], self.ids.device)
 
     @cached_property
-    def ends(self) -> torch.Tensor:
-        """(S + 1,) as :attr:`starts`, in 32 bits on the device."""
-        return moved(self.starts.astype(np.int32), self.ids.device)
-
-    @cached_property
     def groups(self) -> list[Group]:
         """The sequences sorted by length into groups that attention pads together."""
         order = np.argsort(self.lengths, kind="stable")
@@ -184,27 +177,20 @@ class Pack:
         return groups
 
     @cached_property
-    def restored(self) -> torch.Tensor:
-        """(T,) where each token of the pack stands in the groups' tokens one after another."""
-        return torch.argsort(torch.cat([group.inside for group in self.groups]))
+    def all_queries(self) -> Queries:
+        """Every token asks in attention."""
+        return Queries(self, first=False)
 
     @cached_property
-    def squares(self) -> list[torch.Tensor]:
-        """For each group, (n · L · L): where a pair of its places stands among the l · l pairs of all sequences, one
-        sequence after another; a pair with padding stands where its sequence's first does."""
-        ends = np.cumsum(self.lengths**2)
-        found = []
-        for group in self.groups:
-            lengths = self.lengths[group.sequences][:, None, None]
-            row, column = np.ogrid[: group.tokens.shape[1], : group.tokens.shape[1]]
-            inside = (row < lengths) & (column < lengths)
-            starts = ends[group.sequences][:, None, None] - lengths**2
-            found.append(moved((starts + np.where(inside, row * lengths + column, 0)).ravel(), self.ids.device))
-        return found
+    def first_queries(self) -> Queries:
+        """The first token of every sequence asks."""
+        return Queries(self, first=True)
 
     def prepare(self) -> None:
         """Work out what attention will ask for."""
-        _ = self.restored, self.first_tokens, self.squares if self.seeds is not None else None
+        _ = self.first_tokens
+        for queries in (self.all_queries, self.first_queries):
+            _ = queries.rows, queries.places, queries.restored, queries.masks if self.seeds is not None else None
 
     def _group(self, chosen: NDArray[np.int64]) -> Group:
         lengths = self.lengths[chosen]
@@ -212,14 +198,7 @@ class Pack:
         mask = place < lengths[:, None]
         tokens = self.starts[chosen][:, None] + np.where(mask, place, 0)
         device = self.ids.device
-        flat = np.flatnonzero(mask)
-        return Group(
-            chosen,
-            moved(tokens, device),
-            None if mask.all() else moved(mask, device),
-            moved(flat, device),
-            moved(tokens.ravel()[flat], device),
-        )
+        return Group(chosen, moved(tokens, device), None if mask.all() else moved(mask, device))
 
 
 def moved(array: NDArray[np.generic], device: str | torch.device) -> torch.Tensor:

@@ -31,3 +31,5 @@ class Tape:
     def __init__(self) -> None:
         self.pack: Pack | None = None
         self.collector: Collector | None = None
+        self.states: torch.Tensor | None = None
+        """What goes into the last layer, (1, T, width), while :class:`FirstTokens` cuts it."""

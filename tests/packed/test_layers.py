@@ -146,7 +146,7 @@ def test_attention_by_the_kernel_for_varying_lengths(monkeypatch: pytest.MonkeyP
 def sequence_masks(pack: Pack, p: float, site: int, like: torch.Tensor) -> dict[int, torch.Tensor | float]:
     """Return each sequence's (heads, l, l) mask."""
     found = {}
-    for group, masks in zip(pack.groups, attention_masks(pack, p, site, like), strict=True):
+    for group, masks in zip(pack.groups, attention_masks(pack, pack.all_queries, p, site, like), strict=True):
         for place, sequence in enumerate(group.sequences):
             length = int(pack.lengths[sequence])
             found[int(sequence)] = masks[:, place, :length, :length]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tiny_models import sequences
 
 from mtlbench.packed.pack import WASTE, Pack
+from mtlbench.packed.queries import Queries
 
 CASES = {
     "one token": [[1]],
@@ -60,10 +61,32 @@ def test_ranges_are_those_of_a_loop(lengths: list[list[int]]) -> None:
         pack.ranges(token + 1)
 
 
+def check_masks(pack: Pack, queries: Queries) -> None:
+    """Every pair of a query and a key of one sequence has a number of its own, and padding the sequence's first."""
+    seen: list[int] = []
+    for group, rows, masks in zip(pack.groups, queries.rows, queries.masks, strict=True):
+        of = masks.view(*rows.shape, group.tokens.shape[1])
+        for numbers, sequence in zip(of, group.sequences, strict=True):
+            length = int(pack.lengths[sequence])
+            asking = int(queries.pairs[sequence]) // length
+            real, first = numbers[:asking, :length], int(queries.pairs[:sequence].sum())
+            assert real.flatten().tolist() == list(range(first, first + asking * length))
+            assert bool((numbers[asking:] == first).all() and (numbers[:, length:] == first).all())
+            seen += real.flatten().tolist()
+    assert sorted(seen) == list(range(int(queries.pairs.sum())))
+
+
 def check_groups(pack: Pack) -> None:
-    covered = torch.cat([group.inside for group in pack.groups])
-    assert covered.sort().values.tolist() == list(range(len(pack.ids)))  # every token exactly once
-    assert covered[pack.restored].tolist() == list(range(len(pack.ids)))
+    for queries, rows in ((pack.all_queries, len(pack.ids)), (pack.first_queries, len(pack.lengths))):
+        taken = zip(queries.rows, queries.places, strict=True)
+        covered = torch.cat([asking.flatten()[places] for asking, places in taken])
+        assert covered.sort().values.tolist() == list(range(rows))  # every row exactly once
+        assert covered[queries.restored].tolist() == list(range(rows))
+        assert queries.ends.tolist() == [0, *np.cumsum(queries.pairs // pack.lengths)]
+        assert queries.most == int(queries.ends.diff().max())
+        check_masks(pack, queries)
+    for group, asking in zip(pack.groups, pack.all_queries.rows, strict=True):
+        assert torch.equal(group.tokens, asking)
     chosen = np.concatenate([group.sequences for group in pack.groups])
     assert sorted(chosen.tolist()) == list(range(len(pack.lengths)))
     places = 0
@@ -72,7 +95,6 @@ def check_groups(pack: Pack) -> None:
         assert group.tokens.shape == (len(lengths), lengths.max())
         assert lengths.max() <= WASTE * lengths.min() + 2
         places += group.tokens.numel()
-        assert group.tokens.flatten()[group.places].tolist() == group.inside.tolist()
         inside = np.arange(lengths.max()) < lengths[:, None]
         assert inside.all() if group.mask is None else group.mask.tolist() == inside.tolist()
         for row, length, sequence in zip(group.tokens, lengths, group.sequences, strict=True):
@@ -94,4 +116,4 @@ def test_groups_of_any_lengths(lengths: list[list[int]]) -> None:
 
 def test_sequences_of_one_length_need_no_mask() -> None:
     (group,) = packed([[4, 4], [4]]).groups
-    assert group.mask is None and group.places.tolist() == list(range(12))
+    assert group.mask is None

@@ -15,6 +15,7 @@ from mtlbench.method import Matrix, Vector
 from mtlbench.packed.attention import NAME, register
 from mtlbench.packed.choice import Way
 from mtlbench.packed.engine import PackedEngine
+from mtlbench.packed.first import FirstTokens
 from mtlbench.packed.layers import install, install_dropout
 from mtlbench.packed.layout import Layout
 from mtlbench.packed.pack import Pack, Sequences
@@ -55,11 +56,21 @@ def sequences(lengths: Sequence[int], seed: int = 0) -> Sequences:
 
 
 class Encoded(nn.Module):
-    """An encoder of Hugging Face, a shared linear layer on first tokens, and a head per task."""
+    """An encoder of Hugging Face, a shared linear layer on first tokens, and a head per task.
 
-    def __init__(self, family: str, tasks: int = 3, dropout: float = 0.0, dtype: torch.dtype = torch.float64) -> None:
+    :param first: whether the last layer is to compute the states of first tokens alone.
+    """
+
+    def __init__(
+        self,
+        family: str,
+        tasks: int = 3,
+        dropout: float = 0.0,
+        dtype: torch.dtype = torch.float64,
+        first: bool = False,
+    ) -> None:
         super().__init__()
-        self.family, self.tape = family, Tape()
+        self.family, self.tape, self.first = family, Tape(), first
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             self.encoder = make_encoder(family, dropout)
@@ -75,10 +86,12 @@ class Encoded(nn.Module):
         register()
         self.encoder.set_attn_implementation(NAME)
         install_dropout(self.encoder, self.tape)
+        if self.first:
+            FirstTokens(self.encoder, self.tape)
         return self
 
     def states(self, pack: Pack) -> torch.Tensor:
-        """Return the (T, width) states of a pack's tokens."""
+        """Return the (T, width) states of a pack's tokens, or (S, width) of first ones."""
         self.tape.pack = pack
         first = 2 if self.family == "roberta" else 0
         kinds = {} if self.family == "distilbert" else {"token_type_ids": pack.kinds[None]}
@@ -97,7 +110,8 @@ class Encoded(nn.Module):
         return [row[:length] for row, length in zip(found, batch.lengths, strict=True)]
 
     def forwards(self, pack: Pack, tasks: Sequence[int]) -> list[Forward]:
-        features = torch.tanh(self.last(self.states(pack).index_select(0, pack.first_tokens)))
+        states = self.states(pack)
+        features = torch.tanh(self.last(states if self.first else states.index_select(0, pack.first_tokens)))
         return task_losses(self.heads, features, pack, tasks)
 
     @property

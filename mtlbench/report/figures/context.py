@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,6 +10,8 @@ from mtlbench.report.figures import style
 from mtlbench.report.figures.traces import Traces
 from mtlbench.report.model import Group
 from mtlbench.report.records import Cells
+
+MOST_LISTED = 8
 
 
 @dataclass(frozen=True)
@@ -45,4 +47,10 @@ class Context:
     def unnamed(self, methods: Iterable[str]) -> str:
         """Say which of the methods share the grey look, if any does."""
         grey = [m for m in methods if not self.looks(style.PRINT)[m].named]
-        return f" In grey, without a name: {', '.join(grey)}." if grey else ""
+        return f" In grey, without a name: {listed(grey)}." if grey else ""
+
+
+def listed(items: Sequence[str]) -> str:
+    """Join the first items, and count the others: a description is read aloud."""
+    more = len(items) - MOST_LISTED
+    return ", ".join(items) if more <= 1 else f"{', '.join(items[:MOST_LISTED])} and {more} more"

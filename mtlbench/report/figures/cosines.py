@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.colors import Normalize
 
 from mtlbench.report.figures import style
-from mtlbench.report.figures.context import Context
+from mtlbench.report.figures.context import Context, listed
 from mtlbench.report.figures.figure import Figure, Unavailable
 from mtlbench.report.numbers import number, signed
 
@@ -56,7 +56,7 @@ def _described(frame: pd.DataFrame, methods: list[str], pairs: list[str]) -> str
     shares = conflict_shares(frame)
     share = (frame["cosine"] < 0).groupby(frame["pair"]).mean()
     mean = frame["cosine"].mean()
-    said = ", ".join(f"{method} {number(shares[method], 2)}" for method in methods)
+    said = listed([f"{method} {number(shares[method], 2)}" for method in methods])
     worst = str(share.idxmax())
     words = [
         f"Red: gradients point apart; blue: together; mean over seeds, colours fixed to [-1, 1]. "

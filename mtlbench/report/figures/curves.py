@@ -161,7 +161,7 @@ def _figure(
     words = [_described(frame, panel, methods, summary) for panel in panels]
     seeds = frame.groupby("method")["seed"].nunique()
     kind = BAND if seeds.max() > 1 else "Lines: the single seed."
-    dotted = " Dotted: the trivial floor." if any(panel.floor is not None for panel in panels) else ""
+    dotted = " Dotted: the trivial floor, where it is near." if any(panel.floor is not None for panel in panels) else ""
     dotted += f" Dotted: {number(even, 2)}, where all tasks are alike." if even is not None else ""
     return Figure(
         name=name,
@@ -201,18 +201,28 @@ def _draw(
     for panel, axes_of in zip(panels, axes, strict=True):
         axes_of.set_title(panel.label)
         style.grid(axes_of)
-        for level in (panel.floor, even):
-            if level is not None:
-                axes_of.axhline(level, color=theme.quiet, linewidth=1.0, linestyle=":")
         for method in methods:
             here = frame[(frame["method"] == method) & (frame["task"] == panel.task)]
             if not here.empty:
                 _line(axes_of, band(here), looks[method])
+        _level(axes_of, panel, even, theme)
         if frame["value"].min() >= 0 > axes_of.get_ylim()[0]:
             axes_of.set_ylim(bottom=0)  # a t interval knows no bounds: a share, a norm, a loss below zero cannot be
     axes[-1].set_xlabel(axis)
     style.legend(figure, [_entry(method, looks[method]) for method in named])
     return figure
+
+
+def _level(axes: Axes, panel: Panel, even: float | None, theme: style.Theme) -> None:
+    """Draw the floor, or where tasks are alike. A floor far below would flatten the lines: its number is enough."""
+    level = panel.floor if panel.floor is not None else even
+    if level is None:
+        return
+    low, high = axes.get_ylim()
+    if level < low - (high - low):
+        axes.set_title(f"{panel.label} (floor {number(level, 2)}, below)")
+        return
+    axes.axhline(level, color=theme.quiet, linewidth=1.0, linestyle=":")
 
 
 def _line(panel: Axes, values: pd.DataFrame, look: style.Look) -> None:

@@ -12,7 +12,7 @@ from scipy import stats
 
 from mtlbench.report.compare import delta_m
 from mtlbench.report.figures import style
-from mtlbench.report.figures.context import Context
+from mtlbench.report.figures.context import Context, listed
 from mtlbench.report.figures.figure import Figure, Unavailable
 from mtlbench.report.model import CONFIDENCE
 from mtlbench.report.numbers import number, p_value
@@ -46,7 +46,7 @@ class Ranks:
 def ranking(context: Context) -> Figure:
     """Draw the diagram of the joint methods."""
     found = ranks(context)
-    said = ", ".join(f"{method} {number(rank, 2)}" for method, rank in zip(found.methods, found.ranks, strict=True))
+    said = listed([f"{m} {number(rank, 2)}" for m, rank in zip(found.methods, found.ranks, strict=True)])
     friedman = f"Friedman's p {p_value(found.friedman_p)}. " if found.friedman_p is not None else ""
     return Figure(
         name="ranks",

@@ -10,14 +10,16 @@ import matplotlib.figure
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from mtlbench.report.compare import delta_m
 from mtlbench.report.figures import style
-from mtlbench.report.figures.context import Context
+from mtlbench.report.figures.context import Context, listed
 from mtlbench.report.figures.figure import Figure, Unavailable
 from mtlbench.report.model import Task
 from mtlbench.report.numbers import number, signed
 
 PANEL = 2.35
 MOST_PAIRS = 10
+DELTA_M = "Δm %"
 Point = tuple[float, float]
 
 
@@ -65,8 +67,8 @@ def cost(context: Context) -> Figure:
     if len(methods) < 2:
         raise Unavailable("Cost and score: fewer than two methods have both")
     points = {method: (seconds[method], statistics.fmean(quality[method])) for method in methods}
-    said = ", ".join(
-        f"{m} {number(x)} s, {signed(y, 2) if 'Δm' in label else number(y)}" for m, (x, y) in points.items()
+    points_said = listed(
+        [f"{m} {number(x)} s, {signed(y, 2) if label == DELTA_M else number(y)}" for m, (x, y) in points.items()]
     )
     spread = {m: statistics.stdev(quality[m]) if len(quality[m]) > 1 else 0.0 for m in methods}
     return Figure(
@@ -74,7 +76,7 @@ def cost(context: Context) -> Figure:
         title="Cost and score",
         description=(
             f"{label} (mean over seeds, bars: standard deviation) against median seconds of a step; up and left is "
-            f"better. {said}.{context.unnamed(methods)}"
+            f"better. {points_said}.{context.unnamed(methods)}"
         ),
         draw=lambda theme: _draw_cost(context, points, spread, label, theme),
     )
@@ -89,11 +91,9 @@ def _seeds(context: Context, method: str) -> list[tuple[float, ...]]:
 
 def _quality(context: Context) -> tuple[dict[str, list[float]], str]:
     """Return one number per method and seed, and its name."""
-    from mtlbench.report.compare import delta_m
-
     deltas, _ = delta_m(context.cells)
     if deltas:
-        return {method: list(series.values()) for method, series in deltas.items()}, "Δm %"
+        return {method: list(series.values()) for method, series in deltas.items()}, DELTA_M
     means = {m: [statistics.fmean(scores) for scores in _seeds(context, m)] for m in context.ranking}
     return {method: values for method, values in means.items() if values}, "Mean of the tasks' scores"
 

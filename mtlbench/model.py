@@ -89,6 +89,7 @@ class MultiTaskModel(nn.Module):
 
     def _packed(self, pack: Pack) -> torch.Tensor:
         """Return the (T, width) states of a pack's tokens; where pooling is cls, (S, width) of first tokens."""
+        self.tape.pack = pack
         given = {"input_ids": pack.ids, "position_ids": pack.positions + FAMILIES[self.encoder.config.model_type]}
         if getattr(self.encoder.config, "type_vocab_size", 0):
             given["token_type_ids"] = pack.kinds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -11,45 +12,64 @@ import numpy as np
 from mtlbench import stats
 from mtlbench.errors import UsageError, unknown
 from mtlbench.report.compare import compare, compare_delta_m, delta_m, delta_m_summary
+from mtlbench.report.examples import Examples, example_intervals
 from mtlbench.report.headline import headline
-from mtlbench.report.model import Cost, Failed, Group, MeanRank, Missing, Report, Score, Task
-from mtlbench.report.records import Cells, Record, collect, headings, spec
+from mtlbench.report.model import Cost, Failed, Group, Missing, Report, Score, Task
+from mtlbench.report.provenance import cautions, superseded
+from mtlbench.report.ranking import mean_ranks, ranking
+from mtlbench.report.records import Cells, Record, collect, headings
 
 
-def build(records: Sequence[Record], damaged: Iterable[tuple[str, str]] = (), baseline: str = "sum") -> Report:
+def build(
+    records: Sequence[Record],
+    damaged: Iterable[tuple[str, str]] = (),
+    baseline: str = "sum",
+    margin: float | None = None,
+    examples: Examples | None = None,
+) -> Report:
     """Build the report.
 
     :param records: the content of every ``record.json`` that could be read, in any order.
     :param damaged: path and reason of every one that could not.
     :param baseline: the method that the others are compared with: its spec, or its bare name if only one method
         has it.
-    :raises UsageError: when there are no records, or when no group has the baseline though there are methods that
-        could be compared. (A lone method needs no baseline: the report then says that there is nothing to compare.)
+    :param margin: the difference, in the scores' unit, below which methods count as alike, declared before the scores
+        are seen; without one the report never says that there is no difference.
+    :param examples: gives a record's scores by development row, for intervals over seeds and rows at once.
+    :raises UsageError: when there are no records; when no group has the baseline though there are methods that could
+        be compared (a lone method needs none: the report then says that there is nothing to compare); when the margin
+        is not positive.
     """
     damaged = tuple((str(path), str(reason)) for path, reason in damaged)
     if not records:
         unreadable = f" ({len(damaged)} damaged, the first: {damaged[0][0]}: {damaged[0][1]})" if damaged else ""
         raise UsageError(f"no records to report on{unreadable}; make some first with: mtlbench run")
+    if margin is not None and not 0 < margin < math.inf:
+        raise UsageError(f"a margin of equivalence must be positive, not {margin}")
     groups = collect(records)
     known = {method for cells in groups for method in cells.methods}
     if len(known) > 1 and all(cells.find(baseline) is None for cells in groups):
         raise unknown("baseline", baseline, known)
-    built = (_group(cells, title, baseline) for cells, title in zip(groups, headings(groups), strict=True))
+    built = (
+        _group(cells, title, baseline, margin, examples) for cells, title in zip(groups, headings(groups), strict=True)
+    )
     return Report(baseline=baseline, groups=tuple(built), damaged=damaged)
 
 
-def _group(cells: Cells, heading: str, wanted: str) -> Group:
+def _group(cells: Cells, heading: str, wanted: str, margin: float | None, examples: Examples | None) -> Group:
     """Build the section of one group."""
     baseline = cells.find(wanted)
     methods = sorted(cells.methods, key=lambda m: (m not in cells.single_task, m != baseline, m))
     deltas, delta_notes = delta_m(cells)
     scores = [_score(cells, method, task, metric) for method in methods for task, metric in _endpoints(cells)]
-    ranks, rank_notes = _mean_ranks(cells)
-    differences, notes = compare(cells, baseline) if baseline else ([], [])
+    ranks, rank_notes = mean_ranks(cells)
+    differences, notes = compare(cells, baseline, margin) if baseline else ([], [])
     if len(cells.methods) == 1:
         notes = [f"only one method, {cells.methods[0]}: there is nothing to compare it with"]
     elif baseline is None:
         notes = [f"{wanted} has no cells here, so nothing is compared"]
+    crossed, crossed_notes = example_intervals(cells, baseline, examples) if baseline and examples else ((), [])
+    apart = cautions(cells)
     group = Group(
         group=cells.group,
         suite=cells.suite,
@@ -73,7 +93,19 @@ def _group(cells: Cells, heading: str, wanted: str) -> Group:
             if (method, seed) not in cells.done and (method, seed) not in cells.failed
         ),
         failed=tuple(Failed(m, seed, _message(cells.failed[m, seed])) for m, seed in sorted(cells.failed)),
-        notes=(*notes, *delta_notes, *rank_notes, *_collapsed(scores), *_cut(cells), *_provenance(cells)),
+        notes=(
+            *notes,
+            *delta_notes,
+            *rank_notes,
+            *_collapsed(scores),
+            *_cut(cells),
+            *crossed_notes,
+            *superseded(cells),
+            *apart,
+        ),
+        cautions=tuple(apart),
+        rankings=ranking(cells, deltas),
+        example_intervals=crossed,
     )
     return replace(group, headline=headline(group))
 
@@ -102,6 +134,7 @@ def _score(cells: Cells, method: str, task: Task, metric: str) -> Score:
         below_floor=_not_above(mean, floor.value) if floor and mean is not None else False,
         seeds_below_floor=sum(_not_above(value, floor.value) for value in values) if floor else 0,
         tuned_corpus=task.tuned_corpus,
+        interquartile_mean=stats.interquartile_mean(np.array(values)) if values else None,
     )
 
 
@@ -128,21 +161,6 @@ def _cost(cells: Cells, method: str) -> Cost:
 def _present(values: Iterable[float | None]) -> list[float]:
     """Return the numbers that were measured."""
     return [float(value) for value in values if value is not None and np.isfinite(value)]
-
-
-def _mean_ranks(cells: Cells) -> tuple[tuple[MeanRank, ...], list[str]]:
-    """Rank the joint methods on the seeds that all of them finished: a rank among fewer rivals is another number."""
-    finished = {method for method, _ in cells.done}
-    methods = [m for m in cells.methods if m in finished and m not in cells.single_task]
-    if len(methods) < 2:
-        return (), []
-    series = {(m, task.name): cells.series(m, task.name, task.primary) for m in methods for task in cells.tasks}
-    seeds = sorted(set.intersection(*(set(one) for one in series.values())))
-    if not seeds:
-        return (), ["no seed was finished by every method, so no mean rank"]
-    scores = [[series[m, task.name][seed] for task in cells.tasks for seed in seeds] for m in methods]
-    ranks = stats.mean_ranks(np.array(scores))
-    return tuple(MeanRank(m, float(r), len(seeds), len(methods)) for m, r in zip(methods, ranks, strict=True)), []
 
 
 def _message(record: Record) -> str:
@@ -178,23 +196,3 @@ def _cut(cells: Cells) -> list[str]:
             were = f"were longer than {cut['tokens']} tokens and were cut"
             notes.append(f"{' and '.join(shares)} of {task.name} {were}")
     return notes
-
-
-def _provenance(cells: Cells) -> list[str]:
-    """Say which records were left out, and where code or library differ between the ones compared."""
-    notes = []
-    if cells.superseded:
-        notes.append(f"{cells.superseded} older records of the same cells are left out; the newest of each counts")
-    for method in cells.methods:
-        sources = {record["method"].get("source_sha256") for record in cells.records if spec(record) == method}
-        if len(sources) > 1:
-            notes.append(f"{method}: its source code differs between seeds ({len(sources)} versions)")
-    torch = {str(_versions(record).get("torch", "unknown")) for record in cells.records}
-    if len(torch) > 1:
-        notes.append(f"the cells ran on different versions of torch: {', '.join(sorted(torch))}")
-    return notes
-
-
-def _versions(record: Record) -> Mapping[str, object]:
-    """Return the versions of the libraries that a cell ran on."""
-    return (record.get("environment") or {}).get("versions") or {}

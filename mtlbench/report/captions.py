@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from mtlbench import stats
-from mtlbench.report.model import CONFIDENCE, FEWEST_SEEDS, Difference, Floor, Group, Task
+from mtlbench.report.model import ALPHA, FEWEST_SEEDS, Difference, Floor, Group, Ranking, Task
 from mtlbench.report.numbers import number, p_value
 
 SCORES = "Mean ± sample standard deviation over n seeds ({seeds}), on dev; higher is better."
@@ -45,10 +45,15 @@ def differences(shown: Sequence[Difference], baseline: str, mark: str) -> list[s
     sizes = " and ".join(f"{size} for Δm" if name == "delta_m" else f"{size}" for name, size in families.items())
     lines = [
         f"Method - {baseline}, positive is better. Interval and p: Student's t on the seeds' differences, each on its "
-        f"own. Exact p: sign flips. Holm p: p adjusted for all tests of its family ({sizes}).",
+        f"own. Exact p: sign flips. Holm p: the primary test's p adjusted for all tests of its family "
+        f"({sizes}).",
     ]
+    for test, reason in dict.fromkeys((d.primary_test, d.primary_reason) for d in shown):
+        lines.append(f"Primary test: {test}; {reason}.")
     for n in sorted({d.n for d in shown if d.paired and d.n > 1}):
-        detectable = stats.detectable_effect(n, round(1 - CONFIDENCE, 12))
+        detectable = stats.detectable_effect(n, ALPHA)
+        if detectable is None:
+            continue
         lines.append(
             f"{n} seeds: the exact p cannot fall below {p_value(2 / 2**n)}; with 80 % power one t test finds only "
             f"differences of {number(detectable, 2)} of their own standard deviations or more."
@@ -56,10 +61,38 @@ def differences(shown: Sequence[Difference], baseline: str, mark: str) -> list[s
     if any(d.n < FEWEST_SEEDS for d in shown):
         lines.append(f"With fewer than {FEWEST_SEEDS} seeds no difference is claimed.")
     if any(d.n >= FEWEST_SEEDS for d in shown):
-        level = f"{1 - CONFIDENCE:.2f}"
+        level = f"{ALPHA:g}"
         lines.append(f"{mark} separable: Holm p < {level}. No mark: not separable, which does not mean alike.")
     if any(d.paired for d in shown):
         lines.append("ρ: correlation of the two methods' scores over seeds, what the pairing gained.")
     if any(not d.paired for d in shown):
         lines.append("Unpaired: the runs did not share start, batches and dropout; p is Welch's t.")
     return lines
+
+
+POWER = (
+    "Missed under: a true difference below this is found with less than 80 % power at the level that Holm's correction "
+    "asks of the smallest p (in brackets: by one test alone).",
+    "Seeds needed: for 80 % power in one test, if the true difference is {wanted} and the spread is what it was. "
+    "An observed difference is a poor guess of the true one.",
+    "Wins: seeds won of those not tied, with Clopper and Pearson's 95 % interval. "
+    "P(better): chance of a better score in a fresh seed, ties counted half.",
+    "Var ratio: Var(d) / (Var(method) + Var(baseline)); what pairing left of the variance. 1: no gain.",
+)
+
+EXAMPLES = (
+    "Seeds and development rows are both taken as samples: v = s²(seeds)/n + s²(rows)/m - s²(residual)/(n m), "
+    "Satterthwaite's degrees of freedom.",
+    "Rows' share: of the variance, what the choice of rows contributes; more seeds would not lower it.",
+)
+
+
+def ranking(ranked: Ranking) -> str:
+    """Say what Friedman's test found, by which counting, and what it does not say."""
+    counted = "every ranking counted" if ranked.exact else "rankings drawn at random"
+    return (
+        f"Rank over seeds: of {ranked.score}, one number a seed. Friedman over {ranked.seeds} seeds: χ² = "
+        f"{number(ranked.chi_squared, 2)}, permutation p = {p_value(ranked.p)} ({counted}; the smallest possible is "
+        f"{ranked.resolution:.1g}). Nemenyi's critical difference, for a picture: "
+        f"{number(ranked.critical_difference, 2)}."
+    )

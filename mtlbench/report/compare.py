@@ -1,13 +1,15 @@
-"""The comparison of every method with the baseline, in its three Holm families."""
+"""The comparison of every method with the baseline, in its three families."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 
 from mtlbench import stats
+from mtlbench.report.conclude import conclude
 from mtlbench.report.model import CONFIDENCE, DeltaM, Difference
 from mtlbench.report.records import Cells
 
@@ -15,7 +17,7 @@ Series = Mapping[int, float]
 """One number per seed."""
 
 
-def compare(cells: Cells, baseline: str) -> tuple[list[Difference], list[str]]:
+def compare(cells: Cells, baseline: str, margin: float | None = None) -> tuple[list[Difference], list[str]]:
     """Compare every other method with the baseline on every metric, and adjust within each family.
 
     The primary metrics of all methods and tasks are one Holm family, and the only one to draw conclusions from. The
@@ -42,7 +44,7 @@ def compare(cells: Cells, baseline: str) -> tuple[list[Difference], list[str]]:
             notes.append(f"{method} is not compared with {baseline}: no finished cells on both sides")
     order = [(task.name, metric) for task in cells.tasks for metric in task.metrics]
     differences.sort(key=lambda d: (d.family, order.index((d.task, d.metric))))  # stable: methods keep their order
-    return _adjusted(differences), notes
+    return conclude(differences, margin), notes
 
 
 def compare_delta_m(cells: Cells, baseline: str, deltas: Mapping[str, Series]) -> list[Difference]:
@@ -54,7 +56,7 @@ def compare_delta_m(cells: Cells, baseline: str, deltas: Mapping[str, Series]) -
             paired = cells.paired(method, baseline, common)
             compared = _compared(series, deltas[baseline], paired)
             differences.append(_named(compared, "all", "delta_m", method, baseline, "delta_m"))
-    return _adjusted(differences)
+    return conclude(differences, None)
 
 
 def delta_m(cells: Cells) -> tuple[dict[str, Series], list[str]]:
@@ -103,31 +105,31 @@ def _difference(
     return _named(_compared(ours, theirs, paired), task, metric, method, baseline, family)
 
 
-def _compared(ours: Series, theirs: Series, paired: bool) -> stats.Comparison:
+def _compared(ours: Series, theirs: Series, paired: bool) -> dict[str, Any]:
     """Compare on the common seeds if they are paired; otherwise on every seed of either side."""
     if not paired:
-        return stats.unpaired_comparison(np.array(list(ours.values())), np.array(list(theirs.values())), CONFIDENCE)
+        unpaired = stats.unpaired_comparison(np.array(list(ours.values())), np.array(list(theirs.values())), CONFIDENCE)
+        return asdict(unpaired)
     seeds = sorted(ours.keys() & theirs.keys())
-    return stats.paired_comparison(
-        np.array([ours[seed] for seed in seeds]), np.array([theirs[seed] for seed in seeds]), CONFIDENCE
-    )
+    a, b = np.array([ours[seed] for seed in seeds]), np.array([theirs[seed] for seed in seeds])
+    won = stats.win_rate(stats.without_noise(a, b), CONFIDENCE)
+    return {
+        **asdict(stats.paired_comparison(a, b, CONFIDENCE)),
+        "wins": won.wins,
+        "losses": won.losses,
+        "ties": won.ties,
+        "win_rate": won.rate,
+        "win_rate_low": won.low,
+        "win_rate_high": won.high,
+        "probability_of_improvement": won.probability_of_improvement,
+    }
 
 
-def _named(compared: stats.Comparison, task: str, metric: str, method: str, baseline: str, family: str) -> Difference:
+def _named(compared: dict[str, Any], task: str, metric: str, method: str, baseline: str, family: str) -> Difference:
     """Say what was compared."""
     return Difference(
-        task=task, metric=metric, method=method, baseline=baseline, family=family, p_adjusted=None, **asdict(compared)
+        task=task, metric=metric, method=method, baseline=baseline, family=family, p_adjusted=None, **compared
     )
-
-
-def _adjusted(differences: list[Difference]) -> list[Difference]:
-    """Fill in Holm's adjusted p, family by family."""
-    adjusted: list[Difference] = []
-    for family in dict.fromkeys(d.family for d in differences):
-        members = [d for d in differences if d.family == family]
-        ps = stats.holm([d.p for d in members])
-        adjusted += [replace(d, p_adjusted=p) for d, p in zip(members, ps, strict=True)]
-    return adjusted
 
 
 def _columns(series: list[dict[int, float]], seeds: list[int]) -> stats.Vector:

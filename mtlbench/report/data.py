@@ -28,6 +28,8 @@ def to_json(report: Report) -> str:
         "mean_rank": _rows(report, "mean_ranks"),
         "comparisons": _rows(report, "comparisons"),
         "delta_m_comparisons": _rows(report, "delta_m_comparisons"),
+        "rankings": _rows(report, "rankings"),
+        "example_intervals": _rows(report, "example_intervals"),
         "missing": _rows(report, "missing"),
         "failed": _rows(report, "failed"),
         "damaged": [{"path": path, "reason": reason} for path, reason in report.damaged],
@@ -86,9 +88,13 @@ def _rows(report: Report, part: str) -> list[dict[str, Any]]:
 
 
 def _object(item: Any) -> dict[str, Any]:
-    """Return a value's fields, and a comparison's verdict with them."""
+    """Return a value's fields, and a comparison's verdicts with them."""
     values = asdict(item)
-    return {**values, "verdict": item.verdict} if isinstance(item, Difference) else values
+    return (
+        {**values, "verdict": item.verdict, "within_margin": item.within_margin}
+        if isinstance(item, Difference)
+        else values
+    )
 
 
 def _described(group: Group) -> dict[str, Any]:
@@ -104,6 +110,7 @@ def _described(group: Group) -> dict[str, Any]:
         "baseline": group.baseline,
         "tasks": [asdict(task) for task in group.tasks],
         "headline": list(group.headline),
+        "cautions": list(group.cautions),
         "notes": list(group.notes),
     }
 

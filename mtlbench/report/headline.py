@@ -1,8 +1,9 @@
-"""What the report says first: one or two plain sentences."""
+"""What the report says first: a few plain sentences."""
 
 from __future__ import annotations
 
 from mtlbench.report.model import FEWEST_SEEDS, Difference, Group
+from mtlbench.report.numbers import number
 
 
 def headline(group: Group) -> tuple[str, ...]:
@@ -22,20 +23,73 @@ def _measured(group: Group) -> str:
 
 
 def _shown(group: Group) -> list[str]:
-    """Name the separable differences."""
+    """Name the separable differences, then what was not separable and how large it might have been all the same."""
     primary = [d for d in group.comparisons if d.family == "primary"]
     if not primary:
         return []
+    sentences = [f"Caution: {caution}; differences may be due to that." for caution in group.cautions]
     if all(d.n < FEWEST_SEEDS for d in primary):
         seeds = _count(max(d.n for d in primary), "seed")
-        return [f"{seeds} cannot show a difference from {group.baseline}: read the intervals, claim none."]
+        return [*sentences, f"{seeds} cannot show a difference from {group.baseline}: read the intervals, claim none."]
     separable = [d for d in primary if d.separable]
-    others = len(primary) - len(separable)
-    if not separable:
-        return [f"{_count(others, 'comparison')} with {group.baseline}: none is separable after Holm's correction."]
-    found = "; ".join(_said(separable, method, verdict) for method, verdict in _kinds(separable))
-    rest = f" The other {_count(others, 'comparison')}: not separable." if others else ""
-    return [f"Against {group.baseline}, after Holm's correction over {len(primary)}: {found}.{rest}"]
+    if separable:
+        found = "; ".join(_said(separable, method, verdict) for method, verdict in _kinds(separable))
+        sentences.append(f"Against {group.baseline}, after Holm's correction over {len(primary)}: {found}.")
+    sentences += _not_separable(primary, group.baseline or "")
+    sentences += _within(primary)
+    few = sorted({d.method for d in primary if d.n < FEWEST_SEEDS})
+    if few:
+        sentences.append(f"Of {_listed(few)} nothing is claimed: fewer than {FEWEST_SEEDS} seeds to compare.")
+    return sentences
+
+
+def _not_separable(primary: list[Difference], baseline: str) -> list[str]:
+    """Say which methods could not be told from the baseline, and which differences such seeds tend to miss."""
+    missed = [d for d in primary if d.n >= FEWEST_SEEDS and not d.separable]
+    groups: dict[tuple[str, str], list[str]] = {}
+    for method in dict.fromkeys(d.method for d in missed):
+        ours = [d for d in missed if d.method == method]
+        everywhere = len(ours) == sum(d.method == method for d in primary)
+        where = "any task" if everywhere else _listed([d.task for d in ours], "or")
+        counts = "/".join(str(n) for n in sorted({d.n for d in ours}))
+        groups.setdefault((where, f"{counts} seeds"), []).append(method)
+    sentences = []
+    for (where, seeds), methods in groups.items():
+        verb = "is" if len(methods) == 1 else "are"
+        sentences.append(f"{_listed(methods)} {verb} not separable from {baseline} on {where} with {seeds}.")
+    largest: dict[str, float] = {}
+    for d in missed:
+        if d.detectable_in_family is not None:
+            name = f"{d.task} {d.metric}"
+            largest[name] = max(largest.get(name, 0.0), d.detectable_in_family)
+    if largest:
+        bounds = _listed([f"{number(value)} on {name}" for name, value in largest.items()], "or")
+        whose = "" if len({d.method for d in missed}) == 1 else ", for the noisiest of them"
+        sentences.append(f"A true difference under {bounds} could well have been missed{whose} (power below 80 %).")
+    still = [d for d in missed if d.standard_error is None and d.mean_difference == 0.0]
+    for method in dict.fromkeys(d.method for d in still):
+        tasks = _listed([d.task for d in still if d.method == method])
+        sentences.append(
+            f"{method} scored as {baseline} did in every seed of {tasks}: nothing varies, nothing is tested."
+        )
+    return sentences
+
+
+def _within(primary: list[Difference]) -> list[str]:
+    """Name the differences that a declared margin is shown to hold."""
+    margins = {d.margin for d in primary if d.margin is not None}
+    if not margins:
+        return []
+    margin = f"{margins.pop():g}"
+    found = [f"{d.method} on {d.task}" for d in primary if d.within_margin]
+    if found:
+        return [f"Shown to lie within the declared margin of ±{margin} (two one-sided tests, Holm): {_listed(found)}."]
+    return [f"No difference is shown to lie within the declared margin of ±{margin}."]
+
+
+def _listed(words: list[str], last: str = "and") -> str:
+    """Join words as a sentence does."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"
 
 
 def _kinds(differences: list[Difference]) -> list[tuple[str, str]]:

@@ -32,6 +32,8 @@ SPECIAL = {
     "·": r"$\cdot$",
     "Δ": r"$\Delta$",
     "ρ": r"$\rho$",
+    "χ": r"$\chi$",
+    "²": r"\textsuperscript{2}",
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
     "▼": r"$\blacktriangledown$",

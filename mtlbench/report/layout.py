@@ -7,65 +7,19 @@ here: they carry every number at full precision.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
 
-from mtlbench.report import captions
+from mtlbench.report import captions, tables
+from mtlbench.report.blocks import Block as Block
+from mtlbench.report.blocks import Bullets as Bullets
+from mtlbench.report.blocks import Heading as Heading
+from mtlbench.report.blocks import Paragraph as Paragraph
+from mtlbench.report.blocks import Row as Row
+from mtlbench.report.blocks import Section as Section
+from mtlbench.report.blocks import Table as Table
 from mtlbench.report.model import Difference, Group, Report, Score, Task
 from mtlbench.report.numbers import interval, memory, number, p_value, plus_minus, signed
 
 BELOW, TUNED, FEWER, SEPARABLE = "▼", "†", "‡", "*"
-
-
-@dataclass(frozen=True)
-class Heading:
-    kind: ClassVar[str] = "heading"
-    text: str
-
-
-@dataclass(frozen=True)
-class Paragraph:
-    kind: ClassVar[str] = "paragraph"
-    text: str
-
-
-@dataclass(frozen=True)
-class Bullets:
-    kind: ClassVar[str] = "bullets"
-    title: str
-    items: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One method's row; the first cell names it."""
-
-    cells: tuple[str, ...]
-    strong: bool = False
-    """Whether to print it in bold: a separable difference."""
-
-
-@dataclass(frozen=True)
-class Section:
-    """Rows under a common heading, such as a task."""
-
-    heading: str | None
-    rows: tuple[Row, ...]
-
-
-@dataclass(frozen=True)
-class Table:
-    kind: ClassVar[str] = "table"
-    title: str
-    columns: tuple[str, ...]
-    sections: tuple[Section, ...]
-    caption: tuple[str, ...] = ()
-    """What the numbers and marks mean, a line each."""
-    detail: bool = False
-    """Whether only the formats with room to spare (HTML) show it."""
-
-
-Block = Heading | Paragraph | Bullets | Table
 
 
 def document(report: Report) -> list[Block]:
@@ -86,6 +40,10 @@ def _group(group: Group) -> list[Block]:
     blocks.append(Paragraph(captions.recipe(group)))
     blocks += [_scores(group, primary=True), _overall(group)]
     blocks += [_differences(group, primary=True)] if group.comparisons else []
+    if group.comparisons:
+        blocks.append(tables.power(group))
+    if group.example_intervals:
+        blocks.append(tables.examples(group))
     lists = {
         "Failed cells": [f"{cell.method}, seed {cell.seed}: {cell.message}" for cell in group.failed],
         "Missing cells": [f"{cell.method}, seed {cell.seed}" for cell in group.missing],
@@ -153,6 +111,7 @@ def _overall(group: Group) -> Table:
     """Lay out one row per method over all tasks: Δm, rank, conflict, cost. A column that nobody fills is left out."""
     deltas = {delta.method: delta for delta in group.delta_m}
     ranks = {rank.method: rank for rank in group.mean_ranks}
+    over_seeds = {m: r for ranked in group.rankings for m, r in zip(ranked.methods, ranked.mean_ranks, strict=True)}
     mark = _tuned(group.tasks)
     rows = []
     for cost in group.costs:
@@ -164,16 +123,18 @@ def _overall(group: Group) -> Table:
                 if delta
                 else "",
                 number(rank.mean_rank, 2) + mark if rank else "",
+                number(over_seeds[cost.method], 2) + mark if cost.method in over_seeds else "",
                 number(cost.conflict_share, 2) if cost.conflict_share is not None else "",
                 number(cost.seconds_per_step, 3) if cost.seconds_per_step is not None else "",
                 memory(cost.peak_memory_bytes) if cost.peak_memory_bytes is not None else "",
             )
         )
-    names = ("method", "Δm % ↑", "mean rank ↓", "conflict", "s/step ↓", "peak memory ↓")
+    names = ("method", "Δm % ↑", "mean rank ↓", "rank over seeds ↓", "conflict", "s/step ↓", "peak memory ↓")
     used = [index for index in range(len(names)) if index == 0 or any(row[index] for row in rows)]
     laid = tuple(Row(tuple(row[index] or "-" for index in used)) for row in rows)
-    legend = [text for index, text in enumerate(captions.OVERALL) if index in used and text]
-    legend += _tuned_legend(group.tasks) if mark and {1, 2} & set(used) else []
+    explained = [*captions.OVERALL[:3], "".join(map(captions.ranking, group.rankings)), *captions.OVERALL[3:]]
+    legend = [text for index, text in enumerate(explained) if index in used and text]
+    legend += _tuned_legend(group.tasks) if mark and {1, 2, 3} & set(used) else []
     columns = tuple(names[index] for index in used)
     return Table("Over all tasks, and cost", columns, (Section(None, laid),), tuple(legend))
 

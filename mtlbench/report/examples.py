@@ -1,0 +1,77 @@
+"""Intervals over seeds and development rows at once, where the caller hands in scores by row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from mtlbench import stats
+from mtlbench.report.model import ExampleInterval, Task
+from mtlbench.report.records import Cells, Record
+
+Examples = Callable[[Record], Mapping[str, stats.Vector]]
+"""From a finished record to every task's scores by development row, in the same order in all records. Their mean must
+be the primary metric: 1 for a right answer and 0 for a wrong one give accuracy. Tasks of other metrics are left out."""
+
+AGREEMENT = 1e-6
+"""How near the mean over rows must come to the recorded score."""
+
+
+def example_intervals(cells: Cells, baseline: str, examples: Examples) -> tuple[tuple[ExampleInterval, ...], list[str]]:
+    """Return the crossed interval of every paired primary difference that has scores by row; and notes in words."""
+    by_cell = {cell: examples(record) for cell, record in cells.done.items()}
+    found, notes = [], []
+    for method in cells.methods:
+        seeds = [seed for name, seed in sorted(cells.done) if name == method and (baseline, seed) in cells.done]
+        if method == baseline or not seeds or not cells.paired(method, baseline, seeds):
+            continue
+        for task in cells.tasks:
+            rows = [[by_cell[name, seed].get(task.name) for name in (method, baseline)] for seed in seeds]
+            pairs = [(a, b) for a, b in rows if a is not None and b is not None]
+            if len(pairs) < len(seeds):
+                continue
+            if not _agree(cells, task, seeds, method, baseline, pairs):
+                notes.append(
+                    f"{method}: the scores by row of {task.name} do not average to its {task.primary}; not used"
+                )
+                continue
+            crossed = stats.crossed_interval(np.array([a - b for a, b in pairs]))
+            if crossed:
+                found.append(
+                    ExampleInterval(
+                        task=task.name,
+                        metric=task.primary,
+                        method=method,
+                        baseline=baseline,
+                        seeds=crossed.seeds,
+                        examples=crossed.examples,
+                        mean_difference=crossed.mean_difference,
+                        ci_low=crossed.ci_low,
+                        ci_high=crossed.ci_high,
+                        df=crossed.df,
+                        example_share=crossed.example_share,
+                    )
+                )
+    return tuple(found), notes
+
+
+def _agree(
+    cells: Cells,
+    task: Task,
+    seeds: list[int],
+    method: str,
+    baseline: str,
+    pairs: list[tuple[stats.Vector, stats.Vector]],
+) -> bool:
+    """Whether all sides have the same rows, and these average to the recorded scores."""
+    if len({len(side) for pair in pairs for side in pair}) > 1:
+        return False
+    return all(
+        math.isclose(
+            float(side.mean()), cells.series(name, task.name, task.primary).get(seed, math.inf), abs_tol=AGREEMENT
+        )
+        for seed, pair in zip(seeds, pairs, strict=True)
+        for name, side in zip((method, baseline), pair, strict=True)
+    )

@@ -1,0 +1,64 @@
+"""Which test draws the conclusion: decided by what was run, before any score is looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mtlbench.stats.base import ALPHA, FEWEST_SEEDS
+from mtlbench.stats.exact import EXACT_UP_TO
+
+Test = Literal["none", "Welch t", "paired t", "sign flip"]
+
+EXACT_FROM = 10
+"""Pairs from which the exact test leads: its floor, .002, then leaves room, and normality is not assumed."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The primary test and why."""
+
+    test: Test
+    reason: str
+
+
+def primary_test(n: int, tests: int, paired: bool = True, alpha: float = ALPHA) -> Choice:
+    """Choose the primary test of a difference from n seeds.
+
+    ========  ==========  ==========================================================================
+    pairing   n           primary test
+    ========  ==========  ==========================================================================
+    any       below 4     none
+    unpaired  4 and up    Welch's t
+    paired    4 to 9      paired t; the exact p and its floor stand beside it
+    paired    10 to 32    sign flip, if its floor times the number of tests can be below alpha; else t
+    paired    above 32    paired t: the mean of so many differences is close to normal
+    ========  ==========  ==========================================================================
+
+    :param n: pairs, or the smaller sample without pairing.
+    :param tests: size of the family that Holm's correction runs over: methods × endpoints.
+    """
+    floor = 2.0 / 2.0**n
+    if n < FEWEST_SEEDS:
+        return Choice("none", f"{_seeds(n)} cannot show whether a test's assumptions hold, so no difference is claimed")
+    if not paired:
+        return Choice("Welch t", "the runs are not paired, and no exact test is free of assumptions without pairs")
+    if n < EXACT_FROM:
+        return Choice(
+            "paired t",
+            f"with {n} seeds the exact sign-flip p cannot fall below {floor:.2g}, which leaves Student's t, whose "
+            "assumption of normal differences so few seeds cannot check",
+        )
+    if n > EXACT_UP_TO:
+        return Choice("paired t", f"the mean of {n} differences is close to normal, and counting 2^{n} flips is long")
+    if floor * tests > alpha:
+        return Choice(
+            "paired t",
+            f"over {tests} tests Holm's correction lifts the sign-flip test's smallest p, {floor:.2g}, above {alpha:g}",
+        )
+    return Choice("sign flip", f"with {n} seeds the exact test can decide, and it needs no normal differences")
+
+
+def _seeds(n: int) -> str:
+    """Return the number with its noun."""
+    return f"{n} seed" if n == 1 else f"{n} seeds"

@@ -1,0 +1,66 @@
+"""Measures over seeds and tasks that are not tests: Δm, interquartile mean, win rate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from mtlbench.stats.base import CONFIDENCE, Vector
+
+
+@dataclass(frozen=True)
+class WinRate:
+    """In how many seeds a candidate beat a baseline."""
+
+    wins: int
+    losses: int
+    ties: int
+    rate: float | None
+    """wins / (wins + losses): a tie decides nothing. ``None`` if all are ties."""
+    low: float | None
+    high: float | None
+    """Clopper & Pearson's exact interval of the rate; its coverage is never below the promised."""
+    probability_of_improvement: float
+    """(wins + ties / 2) / n: the chance that the candidate is better in a fresh seed, pair by pair."""
+
+
+def win_rate(differences: Vector, confidence: float = CONFIDENCE) -> WinRate:
+    """Count the seeds that the candidate won.
+
+    :param differences: (n,) paired differences, positive is better; rounding noise already set to zero.
+    """
+    d = np.asarray(differences, dtype=np.float64)
+    wins, losses = int((d > 0).sum()), int((d < 0).sum())
+    ties, decided = len(d) - wins - losses, wins + losses
+    rate, low, high = None, None, None
+    if decided:
+        exact = stats.binomtest(wins, decided).proportion_ci(confidence, method="exact")
+        rate, low, high = wins / decided, float(exact.low), float(exact.high)
+    return WinRate(wins, losses, ties, rate, low, high, (wins + ties / 2) / len(d))
+
+
+def interquartile_mean(scores: Vector) -> float:
+    """Return the mean of the middle half (Agarwal et al. 2021): a quarter, rounded down, is cut off at either end.
+
+    :param scores: (n,); below 4 scores nothing is cut.
+    """
+    return float(stats.trim_mean(scores, 0.25))
+
+
+def delta_m(scores: Vector, single_task: Vector) -> Vector | None:
+    """Return Δm of every seed, in percent, as an improvement (Maninis et al. 2019 print it as a drop).
+
+    Δmₛ = 100 · meanₜ (Mₜₛ − STLₜₛ) / |mean over s of STLₜ|. The denominators are fixed over seeds, so that a lucky
+    single-task seed does not rescale the measure.
+
+    :param scores: (S, T) scores of a method, higher is better: one column per task. A task with several metrics
+        has one column too (here: its primary metric), or tasks with more metrics would weigh more.
+    :param single_task: (S', T) scores of the single-task baseline; S' = S, the same seeds, or 1.
+    :return: (S,), or ``None`` when a task's mean single-task score is zero.
+    """
+    size = np.abs(single_task.mean(axis=0))
+    if (size == 0.0).any():
+        return None
+    return np.asarray(100.0 * ((scores - single_task) / size).mean(axis=-1), dtype=np.float64)

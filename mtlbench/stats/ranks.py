@@ -1,0 +1,134 @@
+"""Ranks of several methods, and Friedman's test whether they are more than chance. The blocks are seeds."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from mtlbench.stats.base import ALPHA, Vector
+
+DRAWS = 20_000
+"""Random permutations of a Monte-Carlo p."""
+MOST_ROWS = 150_000
+"""Most (distinct state × permutation) rows that the exact p lists at a step; above, permutations are drawn."""
+HELD = 2_000_000
+"""Numbers that a part of the drawn permutations holds at once."""
+
+
+@dataclass(frozen=True)
+class Friedman:
+    """Friedman's test of k methods in n blocks."""
+
+    methods: int
+    blocks: int
+    mean_ranks: tuple[float, ...]
+    """1 is best; ties share a rank."""
+    chi_squared: float
+    """Friedman's statistic without a correction for ties, as Demšar 2006 prints it. (p does not depend on it: the
+    permutations keep the ties.)"""
+    f: float | None
+    """Iman & Davenport's F of it; ``None`` when the ranks are the same in every block, where it is infinite."""
+    p: float
+    """Permutation p: the share of rankings, shuffled within blocks, whose statistic is as large."""
+    exact: bool
+    """Whether all permutations were counted."""
+    resolution: float
+    """The smallest p that the way of counting can give."""
+
+
+def ranks(scores: Vector) -> Vector:
+    """Return the (M, B) ranks of M methods within each of B blocks, 1 is best, ties averaged."""
+    return np.asarray(stats.rankdata(-np.round(scores, 12), axis=0), dtype=np.float64)
+
+
+def mean_ranks(scores: Vector) -> Vector:
+    """Return each method's rank, 1 is best, ranked within every block and averaged over blocks; ties share a rank.
+
+    :param scores: (M, B) scores of M methods on B blocks (every seed of every task), higher is better.
+    :return: (M,) mean ranks; their sum is M (M + 1) / 2.
+    """
+    return np.asarray(ranks(scores).mean(axis=1), dtype=np.float64)
+
+
+def friedman(scores: Vector, seed: int = 0) -> Friedman | None:
+    """Test whether the methods' ranks differ by more than chance (Friedman 1937), with a permutation p.
+
+    The χ² distribution is an approximation for many blocks; at a handful of seeds every ranking is counted instead,
+    or drawn where they are too many.
+
+    :param scores: (M, B) scores of M methods in B independent blocks: seeds, never tasks.
+    :param seed: of the drawn permutations.
+    :return: ``None`` for fewer than three methods or two blocks, for which the test is not meant.
+    """
+    methods, blocks = scores.shape
+    if methods < 3 or blocks < 2:
+        return None
+    ranked = ranks(scores)
+    doubled = np.rint(2 * ranked).astype(np.int64).T  # (B, M); midranks are halves, so twice a rank is an integer
+    observed = int((doubled.sum(0) ** 2).sum())
+    exact = _exact_p(doubled, observed)
+    p = _drawn_p(doubled, observed, seed) if exact is None else exact
+    means = ranked.mean(axis=1)
+    squares = float((means**2).sum())
+    chi = max(0.0, 12 * blocks / (methods * (methods + 1)) * (squares - methods * (methods + 1) ** 2 / 4))
+    rest = blocks * (methods - 1) - chi
+    return Friedman(
+        methods=methods,
+        blocks=blocks,
+        mean_ranks=tuple(means.tolist()),
+        chi_squared=chi,
+        f=(blocks - 1) * chi / rest if rest > 1e-9 else None,
+        p=p,
+        exact=exact is not None,
+        resolution=1 / math.factorial(methods) ** (blocks - 1) if exact is not None else 1 / (DRAWS + 1),
+    )
+
+
+@cache
+def critical_difference(methods: int, blocks: int, alpha: float = ALPHA) -> float:
+    """Return Nemenyi's critical difference of two mean ranks (Demšar 2006): q_α √(k (k + 1) / 6 n).
+
+    q_α is the Studentized range's quantile over √2. A picture beside the pairwise tests, not a replacement: it ignores
+    how far the scores lie apart.
+    """
+    q = float(stats.studentized_range.isf(alpha, methods, np.inf)) / math.sqrt(2)
+    return q * math.sqrt(methods * (methods + 1) / (6 * blocks))
+
+
+def _exact_p(doubled: NDArray[np.int64], observed: int) -> float | None:
+    """Return the share of permutations with a statistic as large as observed; ``None`` if there are too many.
+
+    Block by block, the distribution of the rank sums. The next block is shuffled in every way alike, so the order of
+    the sums does not matter and states are kept sorted, which leaves few of them.
+    """
+    methods = doubled.shape[1]
+    if math.factorial(methods) > MOST_ROWS:
+        return None
+    orders = np.array(list(itertools.permutations(range(methods))))
+    states: NDArray[np.int64] = np.zeros((1, methods), dtype=np.int64)
+    weights: Vector = np.ones(1)
+    for block in doubled:
+        if len(states) * len(orders) > MOST_ROWS:
+            return None
+        sums = np.sort((states[:, None] + block[orders][None]).reshape(-1, methods), axis=1)
+        states, where = np.unique(sums, axis=0, return_inverse=True)
+        weights = np.bincount(where.ravel(), np.repeat(weights / len(orders), len(orders))).astype(np.float64)
+    return min(1.0, float(weights[(states**2).sum(1) >= observed].sum()))
+
+
+def _drawn_p(doubled: NDArray[np.int64], observed: int, seed: int) -> float:
+    """Return the Monte-Carlo p; the observed ranking counts as one of the draws, so p is never zero."""
+    generator = np.random.default_rng(seed)
+    part = max(1, HELD // doubled.size)
+    extreme = 0
+    for start in range(0, DRAWS, part):
+        shuffled = np.broadcast_to(doubled, (min(part, DRAWS - start), *doubled.shape))
+        sums = generator.permuted(shuffled, axis=2).sum(axis=1)
+        extreme += int(((sums**2).sum(axis=1) >= observed).sum())
+    return (1 + extreme) / (1 + DRAWS)

@@ -91,12 +91,23 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path: Path, call: Call) -> No
         (["--compare", a, tmp_path / "none"], f"no records in {tmp_path / 'none'}"),
         (["--compare", a, b, "--results", a], "leave out --results"),
         (["--compare", a, b, "--baseline", "smu"], "unknown baseline 'smu (A)'; did you mean sum (A)"),
+        (["--results", a, "--margin", "0"], "margin of equivalence must be positive, not 0.0"),
         (["--results", a, "--figures", tmp_path / "file" / "in"], "cannot write"),
         (["--results", a, "--watch", "--format", "pdf"], "unknown format 'pdf'"),
     ]:
         code, out, err = call("report", *arguments)
         assert code == 2 and not out, arguments
         assert expected in err and len(err.strip().splitlines()) == 1, err
+
+
+def test_a_margin_reaches_the_report(tmp_path: Path, call: Call) -> None:
+    folder = write(tmp_path / "A", grid({"sum": 0.0, "pcgrad": 0.0}, 8))
+    without, within = (
+        json.loads(call("report", "--results", folder, "--format", "json", *more)[1])["comparisons"]
+        for more in ([], ["--margin", "0.2"])
+    )
+    assert not any(found["within_margin"] for found in without)
+    assert all(found["within_margin"] for found in within if found["family"] == "primary")
 
 
 def test_figures_are_written_and_those_that_cannot_be_are_told(tmp_path: Path, call: Call) -> None:

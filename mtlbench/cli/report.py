@@ -35,6 +35,13 @@ def report(
         tuple[Path, Path] | None,
         typer.Option(help="Two results folders, in place of --results; the baseline is the first one's."),
     ] = None,
+    margin: Annotated[
+        float | None,
+        typer.Option(
+            envvar="MTLBENCH_MARGIN",
+            help="Difference, in the scores' unit, below which methods count as alike; to be fixed before looking.",
+        ),
+    ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Print again when records come or change, until Ctrl-C.")
     ] = False,
@@ -49,7 +56,7 @@ def report(
         raise UsageError("--compare names both results folders; leave out --results")
 
     def show() -> None:
-        made, records = _read_pair(compare, baseline) if compare else _read(results, baseline)
+        made, records = _read_pair(compare, baseline, margin) if compare else _read(results, baseline, margin)
         if figures is not None:
             _save_figures(made, records, figures)
         _show(made, records, format, output, clear=watch)
@@ -60,7 +67,7 @@ def report(
         show()
 
 
-def _read(folder: Path, baseline: str) -> tuple[Report, list[Record]]:
+def _read(folder: Path, baseline: str, margin: float | None) -> tuple[Report, list[Record]]:
     """Return the report of a folder, and the records it is made from.
 
     :raises UsageError: when there are none.
@@ -71,10 +78,10 @@ def _read(folder: Path, baseline: str) -> tuple[Report, list[Record]]:
     found = Store(folder).scan()
     if not found.records and not found.damaged:
         raise UsageError(f"no records in {folder}; run mtlbench run first, or give --results FOLDER")
-    return build(found.records, found.damaged, baseline=baseline), found.records
+    return build(found.records, found.damaged, baseline=baseline, margin=margin), found.records
 
 
-def _read_pair(folders: tuple[Path, Path], baseline: str) -> tuple[Report, list[Record]]:
+def _read_pair(folders: tuple[Path, Path], baseline: str, margin: float | None) -> tuple[Report, list[Record]]:
     """Return the report of two folders beside each other, and the records it is made from.
 
     :raises UsageError: when one has no records, or both are the same.
@@ -85,7 +92,7 @@ def _read_pair(folders: tuple[Path, Path], baseline: str) -> tuple[Report, list[
     pair = Pair(folders)
     first, second = pair.scan()
     records = [*first.records, *second.records]
-    made = build(records, [*first.damaged, *second.damaged], baseline=pair.baseline(baseline))
+    made = build(records, [*first.damaged, *second.damaged], baseline=pair.baseline(baseline), margin=margin)
     return pair.annotated(made, (first, second)), records
 
 

@@ -31,6 +31,8 @@ LISTS = {
     "mean_rank": (model.MeanRank, "Ranks among the joint methods."),
     "comparisons": (model.Difference, "Every other method against the baseline, on every metric."),
     "delta_m_comparisons": (model.Difference, "Every joint method's Δm against the baseline's."),
+    "rankings": (model.Ranking, "Friedman's test of the joint methods' ranks."),
+    "example_intervals": (model.ExampleInterval, "Intervals over seeds and development rows at once, where asked for."),
     "missing": (model.Missing, "Cells without a record."),
     "failed": (model.Failed, "Cells that could not go on."),
 }
@@ -38,7 +40,17 @@ PLACE = {
     "suite": {"type": "string", "description": "The suite of the group."},
     "group": {"type": "string", "description": "Only cells of one group are compared; see docs/records.md."},
 }
-VERDICTS = ["higher", "lower", "not separable", "too few seeds"]
+CLAIMS = {
+    "verdict": {
+        "enum": ["higher", "lower", "not separable", "too few seeds"],
+        "description": "What may be claimed of the difference.",
+    },
+    "within_margin": {
+        "type": "boolean",
+        "description": "Whether a declared margin is shown to hold the difference.",
+    },
+}
+"""What a comparison tells beside its fields."""
 
 
 def described(cls: type) -> dict[str, Any]:
@@ -94,13 +106,14 @@ def schema() -> dict[str, Any]:
     text = {"type": "string"}
     lists = {}
     for name, (cls, description) in LISTS.items():
-        verdict = {"verdict": {"enum": VERDICTS, "description": "What may be claimed."}}
-        properties = PLACE | described(cls) | (verdict if cls is model.Difference else {})
+        properties = PLACE | described(cls) | (CLAIMS if cls is model.Difference else {})
         lists[name] = list_of(object_of(properties), description)
     groups = described(model.Group)
     names = ["group", "suite", "heading", "encoder", "recipe", "methods", "seeds", "baseline", "tasks"]
     task = object_of(described(model.Task))
-    group = {name: groups[name] for name in [*names, "headline", "notes"]} | {"tasks": list_of(task, "The tasks.")}
+    group = {name: groups[name] for name in [*names, "headline", "cautions", "notes"]} | {
+        "tasks": list_of(task, "The tasks.")
+    }
     properties = {
         "schema": {"const": SCHEMA, "description": "Version of this form."},
         "baseline": {"type": "string", "description": "The method that the others are compared with, as asked for."},

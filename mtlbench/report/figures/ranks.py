@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import math
-import statistics
 from dataclasses import dataclass
 
 import matplotlib.figure
-import numpy as np
-from scipy import stats
 
-from mtlbench.report.compare import delta_m
 from mtlbench.report.figures import style
 from mtlbench.report.figures.context import Context, listed
 from mtlbench.report.figures.figure import Figure, Unavailable
 from mtlbench.report.model import CONFIDENCE
 from mtlbench.report.numbers import number, p_value
-from mtlbench.stats import mean_ranks
 
 FEWEST_METHODS, FEWEST_SEEDS = 3, 5
 ROW = 0.22
@@ -30,8 +24,10 @@ class Ranks:
     ranks: tuple[float, ...]
     seeds: int
     critical: float
-    friedman_p: float | None
-    measure: str
+    p: float
+    """Friedman's."""
+    score: str
+    """What is ranked, in words."""
 
     @property
     def alike(self) -> list[tuple[int, int]]:
@@ -47,63 +43,45 @@ def ranking(context: Context) -> Figure:
     """Draw the diagram of the joint methods."""
     found = ranks(context)
     said = listed([f"{m} {number(rank, 2)}" for m, rank in zip(found.methods, found.ranks, strict=True)])
-    friedman = f"Friedman's p {p_value(found.friedman_p)}. " if found.friedman_p is not None else ""
     return Figure(
         name="ranks",
         title=f"Mean ranks over {found.seeds} seeds",
         description=(
-            f"Rank of {found.measure} within each seed, 1 is best, mean over seeds: {said}. A bar joins methods whose "
+            f"Ranks by {found.score} within each seed, 1 is best, mean over seeds: {said}. A bar joins methods whose "
             f"ranks differ by less than Nemenyi's critical difference, {number(found.critical, 2)}, at "
-            f"{1 - CONFIDENCE:.2f}; joined does not mean alike. {friedman}Blocks are seeds, not tasks."
+            f"{1 - CONFIDENCE:.2f}; joined does not mean alike. Friedman's p {p_value(found.p)}, by permutation. "
+            "Blocks are seeds, not tasks."
         ),
         draw=lambda theme: _draw(found, theme),
     )
 
 
 def ranks(context: Context) -> Ranks:
-    """Rank the joint methods, seed by seed, on the seeds that all of them finished.
+    """Return the report's ranking over seeds, the best method first.
 
     :raises Unavailable: with fewer than three methods or five seeds.
     """
-    series, measure = _series(context)
     title = "Critical difference diagram"
-    if len(series) < FEWEST_METHODS:
-        raise Unavailable(f"{title}: it takes {FEWEST_METHODS} joint methods, and {len(series)} have scores")
-    seeds = sorted(set.intersection(*(set(values) for values in series.values())))
-    if len(seeds) < FEWEST_SEEDS:
+    finished = {method for method, _ in context.cells.done}
+    methods = [method for method in context.joint if method in finished]
+    if len(methods) < FEWEST_METHODS:
+        raise Unavailable(f"{title}: it takes {FEWEST_METHODS} joint methods, and {len(methods)} have scores")
+    ranked = context.group.rankings[0] if context.group.rankings else None
+    if ranked is None or ranked.seeds < FEWEST_SEEDS:
+        few = f"{ranked.seeds}" if ranked else "fewer than 2"
         raise Unavailable(
-            f"{title}: it takes {FEWEST_SEEDS} seeds that every method finished, and there are {len(seeds)}; "
+            f"{title}: it takes {FEWEST_SEEDS} seeds that every method finished, and there are {few}; "
             "tasks do not stand in for seeds"
         )
-    scores = np.array([[values[seed] for seed in seeds] for values in series.values()])
-    mean = mean_ranks(scores)
-    order = sorted(range(len(mean)), key=lambda i: (mean[i], list(series)[i]))
-    k, n = len(series), len(seeds)
-    quantile = float(stats.studentized_range.ppf(CONFIDENCE, k, math.inf)) / math.sqrt(2)
-    rounded = np.round(scores, 12)
-    alike = bool((rounded == rounded[0]).all())  # then Friedman's statistic is 0/0
+    order = sorted(range(len(ranked.methods)), key=lambda i: (ranked.mean_ranks[i], ranked.methods[i]))
     return Ranks(
-        methods=tuple(list(series)[i] for i in order),
-        ranks=tuple(float(mean[i]) for i in order),
-        seeds=n,
-        critical=quantile * math.sqrt(k * (k + 1) / (6 * n)),
-        friedman_p=None if alike else float(stats.friedmanchisquare(*rounded).pvalue),
-        measure=measure,
+        methods=tuple(ranked.methods[i] for i in order),
+        ranks=tuple(ranked.mean_ranks[i] for i in order),
+        seeds=ranked.seeds,
+        critical=ranked.critical_difference,
+        p=ranked.p,
+        score=ranked.score,
     )
-
-
-def _series(context: Context) -> tuple[dict[str, dict[int, float]], str]:
-    """Return one number per joint method and seed: Δm, or the mean of the primary metrics where there is no Δm."""
-    deltas, _ = delta_m(context.cells)
-    if deltas:
-        return {method: dict(series) for method, series in deltas.items()}, "Δm"
-    found = {}
-    for method in context.joint:
-        series = [context.cells.series(method, task.name, task.primary) for task in context.group.tasks]
-        common = set.intersection(*(set(one) for one in series))
-        if common:
-            found[method] = {seed: statistics.fmean(one[seed] for one in series) for seed in sorted(common)}
-    return found, "the mean of the tasks' scores"
 
 
 def _draw(found: Ranks, theme: style.Theme) -> matplotlib.figure.Figure:

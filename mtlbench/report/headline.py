@@ -84,7 +84,7 @@ def _within(primary: list[Difference]) -> list[str]:
     found = [f"{d.method} on {d.task}" for d in primary if d.within_margin]
     if found:
         return [f"Shown to lie within the declared margin of ±{margin} (two one-sided tests, Holm): {_listed(found)}."]
-    return [f"No difference is shown to lie within the declared margin of ±{margin}."]
+    return [f"The declared margin of ±{margin} is not shown to hold any of the differences."]
 
 
 def _listed(words: list[str], last: str = "and") -> str:

@@ -10,6 +10,7 @@ import random
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 from factory import BASE, failed, grid, record
 from rich.cells import cell_len
@@ -372,3 +373,168 @@ def test_cut_texts_are_told() -> None:
 def test_records_that_do_not_tell_what_was_cut_are_reported(absent: dict[str, Any]) -> None:
     group = build([{**one, **absent} for one in grid({"sum": 0.0, "mgda": 0.01}, 4)]).groups[0]
     assert not [note for note in group.notes if "cut" in note]
+
+
+# What the seeds can show
+
+
+def test_the_headline_says_what_is_not_separable_and_what_would_have_been_missed() -> None:
+    made = grid({"sum": 0.0, "pcgrad": 0.0, "mgda": -0.2}, 5)
+    parsed = as_json(made)
+    text = " ".join(parsed["headline"])
+    assert "pcgrad is not separable from sum on any task with 5 seeds." in text
+    largest = next(
+        c["detectable_in_family"]
+        for c in parsed["comparisons"]
+        if (c["method"], c["task"], c["metric"]) == ("pcgrad", "sst5", "accuracy")
+    )
+    assert f"A true difference under {largest:.3f} on sst5 accuracy" in text
+    assert "margin" not in text and "no difference" not in text.lower()
+
+
+def test_the_test_changes_with_the_seeds_and_the_report_says_why() -> None:
+    few, many = as_json(grid({"sum": 0.0, "pcgrad": 0.1}, 5)), as_json(grid({"sum": 0.0, "pcgrad": 0.1}, 10))
+    assert {c["primary_test"] for c in few["comparisons"]} == {"paired t"}
+    assert {c["primary_test"] for c in many["comparisons"]} == {"sign flip"}
+    for comparison in many["comparisons"]:
+        assert comparison["primary_p"] == comparison["exact_p"] == pytest.approx(2 / 2**10)
+        assert comparison["p_adjusted"] == pytest.approx(3 * 2 / 2**10)  # three endpoints in either family
+        assert comparison["verdict"] == "higher"
+    text = " ".join(render(build(grid({"sum": 0.0, "pcgrad": 0.1}, 10)), "text").split())
+    assert "Primary test: sign flip; with 10 seeds the exact test can decide" in text
+
+
+def test_a_family_too_large_for_the_exact_floor_keeps_the_t_test() -> None:
+    made = grid({"sum": 0.0, **{f"rlw[x={index}]": 0.01 for index in range(9)}}, 10)
+    assert {c["primary_test"] for c in as_json(made)["comparisons"]} == {"paired t"}  # 27 × .00195 > .05
+
+
+def test_within_a_margin_only_when_it_was_declared(records: list[dict[str, Any]]) -> None:
+    made = grid({"sum": 0.0, "pcgrad": 0.0}, 5)
+    assert not any(c["within_margin"] or c["equivalence_p"] for c in as_json(made)["comparisons"])
+    declared = as_json(made, margin=0.02)
+    assert any("within the declared margin of ±0.02" in sentence for sentence in declared["headline"])
+    assert {c["within_margin"] for c in declared["comparisons"] if c["family"] == "primary"} == {True}
+    narrow = as_json(made, margin=1e-6)
+    assert any("is not shown to hold any" in sentence for sentence in narrow["headline"])
+    assert as_json(grid({"sum": 0.0, "pcgrad": 0.0}, 3), margin=0.5)["comparisons"][0]["within_margin"] is False
+    for wrong in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(UsageError, match="must be positive"):
+            build(made, margin=wrong)
+
+
+def test_simultaneous_intervals_hold_the_single_ones() -> None:
+    for c in as_json(grid({"sum": 0.0, "pcgrad": 0.01, "mgda": 0.0}, 5))["comparisons"]:
+        assert c["family_size"] == 6
+        assert c["simultaneous_low"] < c["ci_low"] < c["ci_high"] < c["simultaneous_high"]
+        assert c["detectable_in_family"] > c["minimum_detectable_effect"]
+        assert c["wins"] + c["losses"] + c["ties"] == 5
+        assert 0 < c["variance_ratio"] < 1
+
+
+def test_the_ranking_is_over_seeds_and_names_how_p_was_counted(records: list[dict[str, Any]]) -> None:
+    found = as_json(records)["rankings"]
+    assert len(found) == 1
+    assert (found[0]["seeds"], found[0]["score"], found[0]["exact"]) == (3, "Δm", True)
+    assert found[0]["resolution"] == pytest.approx(1 / 24**2)
+    assert found[0]["p"] >= found[0]["resolution"] - 1e-12
+    assert sum(found[0]["mean_ranks"]) == pytest.approx(10)
+    joint = as_json([r for r in records if r["method"]["joint"]])["rankings"]
+    assert joint[0]["score"] == "mean of the tasks' primary metrics"
+    assert as_json(grid({"sum": 0.0, "pcgrad": 0.1}, 5))["rankings"] == []  # two methods: the paired test is there
+
+
+def test_other_versions_on_the_two_sides_are_cautioned_in_the_headline() -> None:
+    made = grid({"sum": 0.0, "pcgrad": 0.1}, 5)
+    for one in made:
+        if one["method"]["spec"] == "pcgrad":
+            one["environment"]["versions"]["transformers"] = "5.1"
+    assert any(
+        s.startswith("Caution: the cells ran on different versions of transformers") for s in as_json(made)["headline"]
+    )
+
+
+def test_cells_of_one_group_with_other_recipes_are_cautioned() -> None:
+    made = grid({"sum": 0.0, "pcgrad": 0.1}, 5)
+    made[-1]["recipe"]["steps"] = 61
+    assert any("differ in their recipe: steps" in s for s in as_json(made)["headline"])
+
+
+ROWS = 200
+
+
+def by_row(one: Any) -> dict[str, Any]:
+    """Return right answers by row whose mean is the recorded accuracy."""
+    order = np.random.default_rng(one["seed"]).permutation(ROWS)
+    return {task: (order < round(one["scores"][task]["accuracy"] * ROWS)).astype(float) for task in ("sst5", "qqp")}
+
+
+def rounded(made: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Round accuracies to what so many rows can give."""
+    for one in made:
+        for task in ("sst5", "qqp"):
+            one["scores"][task]["accuracy"] = round(one["scores"][task]["accuracy"] * ROWS) / ROWS
+    return made
+
+
+def test_intervals_over_seeds_and_rows() -> None:
+    made = rounded(grid({"sum": 0.0, "pcgrad": 0.05}, 5))
+    parsed = as_json(made, examples=by_row)
+    found = {e["task"]: e for e in parsed["example_intervals"]}
+    assert found.keys() == {"sst5", "qqp"}  # a correlation is no mean over rows
+    single = {c["task"]: c for c in parsed["comparisons"] if c["metric"] == "accuracy"}
+    for task, e in found.items():
+        assert (e["seeds"], e["examples"]) == (5, ROWS)
+        assert e["mean_difference"] == pytest.approx(single[task]["mean_difference"])
+        assert e["ci_low"] < e["mean_difference"] < e["ci_high"]
+    assert "over seeds and development rows" in render(build(made, examples=by_row), "text")
+
+
+def test_rows_that_do_not_average_to_the_score_are_not_used() -> None:
+    made = rounded(grid({"sum": 0.0, "pcgrad": 0.05}, 5))
+    parsed = as_json(made, examples=lambda one: {"sst5": 1 - by_row(one)["sst5"]})
+    assert parsed["example_intervals"] == []
+    assert any("scores by row of sst5 do not average to its accuracy" in note for note in parsed["notes"])
+    unequal = as_json(made, examples=lambda one: {"sst5": np.ones(3 + (one["method"]["spec"] == "sum"))})
+    assert unequal["example_intervals"] == []
+
+
+def degenerate(kind: str) -> list[dict[str, Any]]:
+    """Return records of which little can be said."""
+    made = grid({"stl": 0.0, "sum": 0.0, "pcgrad": 0.1}, 1 if kind == "one seed" else 5)
+    match kind:
+        case "one method":
+            return [one for one in made if one["method"]["spec"] == "sum"]
+        case "all scores alike":
+            return [{**one, "scores": made[0]["scores"]} for one in made]
+        case "constant difference":
+            shifted = {task: {m: v + 0.25 for m, v in of.items()} for task, of in made[0]["scores"].items()}
+            return [{**o, "scores": shifted if o["method"]["spec"] == "pcgrad" else made[0]["scores"]} for o in made]
+        case "failed seeds":
+            return [*(o for o in made if o["seed"] < 2), *(failed(m, s) for m in ("sum", "pcgrad") for s in (2, 3))]
+        case "no seed in common":
+            return [o for o in made if (o["method"]["spec"] == "sum") == (o["seed"] < 2)]
+        case "unequal seeds":
+            return [o for o in made if o["method"]["spec"] != "pcgrad" or o["seed"] < 4]
+        case "two seeds":
+            return [o for o in made if o["seed"] < 2]
+        case "no baseline":
+            return [o for o in made if o["method"]["spec"] != "sum"] + [{**record("sum"), "group": "b" * 64}]
+    return made
+
+
+@pytest.mark.parametrize("margin", [None, 0.01])
+@pytest.mark.parametrize("kind", [
+    "one seed", "two seeds", "one method", "all scores alike", "constant difference", "failed seeds",
+    "no seed in common", "unequal seeds", "no baseline",
+])  # fmt: skip
+def test_degenerate_records_crash_nothing_and_print_no_nan(kind: str, margin: float | None) -> None:
+    made = degenerate(kind)
+    report = build(made, margin=margin)
+    for format in FORMATS:
+        words = re.split(r"[^a-z]+", render(report, format).lower())
+        assert "nan" not in [word for word in words if "failed" not in kind]
+        assert "equal" not in words
+    assert all(group.headline for group in report.groups)
+    if kind == "all scores alike":
+        assert any("nothing varies, nothing is tested" in sentence for sentence in report.groups[0].headline)

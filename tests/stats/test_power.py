@@ -52,9 +52,10 @@ def test_no_effect_needs_more_seeds_than_there_are() -> None:
     (4, 9, True, "paired t", "cannot fall below 0.12"),
     (5, 9, True, "paired t", "cannot fall below 0.062"),
     (9, 9, True, "paired t", "cannot check"),
-    (10, 9, True, "sign flip", "needs no normal"),
-    (10, 25, True, "sign flip", "needs no normal"),
-    (10, 26, True, "paired t", "above 0.05"),  # 26 × .00195 = .0508: Holm could never reject
+    (10, 3, True, "sign flip", "needs no normal"),
+    (10, 4, True, "paired t", "smallest p to 0.0078"),
+    (10, 26, True, "paired t", "smallest p to 0.051"),  # Holm could never reject
+    (14, 30, True, "sign flip", "needs no normal"),
     (32, 9, True, "sign flip", "needs no normal"),
     (33, 9, True, "paired t", "close to normal"),
     (20, 9, False, "Welch t", "not paired"),

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 def test_the_list_of_packages_is_the_folders() -> None:
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     found = {"mtlbench", "mtlbench.methods", "mtlbench.tasks"}
-    found |= {f"mtlbench.{path.parent.name}" for path in (ROOT / "mtlbench").glob("*/__init__.py")}
+    found |= {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "mtlbench").rglob("__init__.py")}
     assert set(listed) == found
 
 

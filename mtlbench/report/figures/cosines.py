@@ -79,7 +79,7 @@ def _draw(frame: pd.DataFrame, methods: list[str], pairs: list[str], theme: styl
     for panel, method in zip(panels, methods, strict=True):
         mesh = panel.pcolormesh(
             edges, np.arange(len(pairs) + 1), _table(frame[frame["method"] == method], pairs, edges),
-            cmap=colours, norm=Normalize(-1.0, 1.0), antialiased=False,
+            cmap=colours, norm=Normalize(-1.0, 1.0), edgecolors="face", linewidth=1.0,  # no seams
         )  # fmt: skip
         panel.set_title(f"{style.short(method)}: conflict {number(shares[method], 2)}", fontweight="normal")
         panel.set_yticks(np.arange(len(pairs)) + 0.5, [" · ".join(_halves(pair)) for pair in pairs])

@@ -70,6 +70,7 @@ def _group(cells: Cells, heading: str, wanted: str, margin: float | None, exampl
         notes = [f"{wanted} has no cells here, so nothing is compared"]
     crossed, crossed_notes = example_intervals(cells, baseline, examples) if baseline and examples else ((), [])
     apart = cautions(cells)
+    ranked, pairs = ranking(cells, deltas)
     group = Group(
         group=cells.group,
         suite=cells.suite,
@@ -104,7 +105,8 @@ def _group(cells: Cells, heading: str, wanted: str, margin: float | None, exampl
             *apart,
         ),
         cautions=tuple(apart),
-        rankings=ranking(cells, deltas),
+        rankings=ranked,
+        pairs=pairs,
         example_intervals=crossed,
     )
     return replace(group, headline=headline(group))

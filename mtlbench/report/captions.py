@@ -87,12 +87,16 @@ EXAMPLES = (
 )
 
 
-def ranking(ranked: Ranking) -> str:
-    """Say what Friedman's test found, by which counting, and what it does not say."""
+def ranking(ranked: Ranking, pairs: Sequence[Difference]) -> str:
+    """Say what Friedman's test found, by which counting, and how many pairs of methods can be told apart."""
+    apart = sum(pair.separable for pair in pairs)
+    told = f"{apart} of {len(pairs)} pairs are separable on it (Holm over all pairs)"
+    if all(pair.n < FEWEST_SEEDS for pair in pairs):
+        told = f"with fewer than {FEWEST_SEEDS} seeds no pair is told apart"
     counted = "every ranking counted" if ranked.exact else "rankings drawn at random"
     return (
         f"Rank over seeds: of {ranked.score}, one number a seed. Friedman over {ranked.seeds} seeds: χ² = "
         f"{number(ranked.chi_squared, 2)}, permutation p = {p_value(ranked.p)} ({counted}; the smallest possible is "
-        f"{ranked.resolution:.1g}). Nemenyi's critical difference, for a picture: "
+        f"{ranked.resolution:.1g}); {told}. Nemenyi's critical difference, for a picture: "
         f"{number(ranked.critical_difference, 2)}."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -56,6 +57,19 @@ def compare_delta_m(cells: Cells, baseline: str, deltas: Mapping[str, Series]) -
             paired = cells.paired(method, baseline, common)
             compared = _compared(series, deltas[baseline], paired)
             differences.append(_named(compared, "all", "delta_m", method, baseline, "delta_m"))
+    return conclude(differences, None)
+
+
+def compare_pairs(cells: Cells, series: Mapping[str, Series]) -> list[Difference]:
+    """Compare every two methods on one number per seed, all tasks in one, as one Holm family.
+
+    :param series: by method, all of the same seeds. The later method of a pair is the candidate.
+    """
+    differences = []
+    for first, second in itertools.combinations(series, 2):
+        paired = cells.paired(second, first, series[first])
+        compared = _compared(series[second], series[first], paired)
+        differences.append(_named(compared, "all", "ranking", second, first, "pairs"))
     return conclude(differences, None)
 
 

@@ -132,7 +132,11 @@ def _overall(group: Group) -> Table:
     names = ("method", "Δm % ↑", "mean rank ↓", "rank over seeds ↓", "conflict", "s/step ↓", "peak memory ↓")
     used = [index for index in range(len(names)) if index == 0 or any(row[index] for row in rows)]
     laid = tuple(Row(tuple(row[index] or "-" for index in used)) for row in rows)
-    explained = [*captions.OVERALL[:3], "".join(map(captions.ranking, group.rankings)), *captions.OVERALL[3:]]
+    explained = [
+        *captions.OVERALL[:3],
+        "".join(captions.ranking(ranked, group.pairs) for ranked in group.rankings),
+        *captions.OVERALL[3:],
+    ]
     legend = [text for index, text in enumerate(explained) if index in used and text]
     legend += _tuned_legend(group.tasks) if mark and {1, 2, 3} & set(used) else []
     columns = tuple(names[index] for index in used)

@@ -266,6 +266,8 @@ class Group:
     """What sets the compared cells apart besides the method: versions of libraries, code, recipe."""
     rankings: tuple[Ranking, ...] = ()
     """One, or none where fewer than three joint methods share two seeds."""
+    pairs: tuple[Difference, ...] = ()
+    """Every two methods of the ranking, on what it ranks; a Holm family of their own, ``"pairs"``."""
     example_intervals: tuple[ExampleInterval, ...] = ()
     """Where the caller handed in scores by row."""
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from mtlbench import stats
-from mtlbench.report.model import MeanRank, Ranking
+from mtlbench.report.compare import compare_pairs
+from mtlbench.report.model import Difference, MeanRank, Ranking
 from mtlbench.report.records import Cells
 
 
@@ -22,21 +23,27 @@ def mean_ranks(cells: Cells) -> tuple[tuple[MeanRank, ...], list[str]]:
     return tuple(MeanRank(m, float(r), len(seeds), len(methods)) for m, r in zip(methods, ranks, strict=True)), []
 
 
-def ranking(cells: Cells, deltas: Mapping[str, Mapping[int, float]]) -> tuple[Ranking, ...]:
+def ranking(
+    cells: Cells, deltas: Mapping[str, Mapping[int, float]]
+) -> tuple[tuple[Ranking, ...], tuple[Difference, ...]]:
     """Rank the joint methods by one number per seed: Δm where it exists for all, else the mean over the tasks.
 
     The blocks of Friedman's test are the seeds. Tasks are no sample, and the tasks of one seed are not independent.
+
+    :return: the ranking, and every pair of methods compared on the same numbers, one Holm family; nothing where fewer
+        than three methods share two seeds.
     """
     methods, seeds, scores = _scores(cells)
     if not seeds:
-        return ()
+        return (), ()
     by_seed, score = scores.mean(axis=1), "mean of the tasks' primary metrics"
     if all(set(seeds) <= deltas.get(method, {}).keys() for method in methods):
         by_seed, score = np.array([[deltas[method][seed] for seed in seeds] for method in methods]), "Δm"
     found = stats.friedman(by_seed)
     if found is None:
-        return ()
-    return (
+        return (), ()
+    series = {m: dict(zip(seeds, row.tolist(), strict=True)) for m, row in zip(methods, by_seed, strict=True)}
+    ranked = (
         Ranking(
             score=score,
             methods=tuple(methods),
@@ -50,6 +57,7 @@ def ranking(cells: Cells, deltas: Mapping[str, Mapping[int, float]]) -> tuple[Ra
             critical_difference=stats.critical_difference(found.methods, found.blocks),
         ),
     )
+    return ranked, tuple(compare_pairs(cells, series))
 
 
 def _scores(cells: Cells) -> tuple[list[str], list[int], stats.Vector]:

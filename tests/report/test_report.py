@@ -444,6 +444,19 @@ def test_the_ranking_is_over_seeds_and_names_how_p_was_counted(records: list[dic
     assert as_json(grid({"sum": 0.0, "pcgrad": 0.1}, 5))["rankings"] == []  # two methods: the paired test is there
 
 
+def test_every_pair_is_compared_on_what_is_ranked() -> None:
+    found = build(grid({"sum": 0.0, "pcgrad": 0.0, "cagrad": 0.05, "mgda": -0.05}, 5)).groups[0].pairs
+    pairs = {frozenset((p.method, p.baseline)): p for p in found}
+    assert len(pairs) == len(found) == 6
+    assert {p.family_size for p in found} == {6}
+    assert pairs[frozenset(("cagrad", "mgda"))].verdict == "lower"  # mgda, the later name, is the candidate
+    assert pairs[frozenset(("sum", "pcgrad"))].verdict == "not separable"
+    text = " ".join(render(build(grid({"sum": 0.0, "pcgrad": 0.0, "cagrad": 0.1}, 5)), "text").split())
+    assert "2 of 3 pairs are separable on it" in text
+    text = " ".join(render(build(grid({"sum": 0.0, "pcgrad": 0.0, "cagrad": 0.1}, 3)), "text").split())
+    assert "no pair is told apart" in text
+
+
 def test_other_versions_on_the_two_sides_are_cautioned_in_the_headline() -> None:
     made = grid({"sum": 0.0, "pcgrad": 0.1}, 5)
     for one in made:

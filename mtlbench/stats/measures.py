@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from mtlbench.stats.base import CONFIDENCE, Vector
 
@@ -36,8 +36,11 @@ def win_rate(differences: Vector, confidence: float = CONFIDENCE) -> WinRate:
     ties, decided = len(d) - wins - losses, wins + losses
     rate, low, high = None, None, None
     if decided:
-        exact = stats.binomtest(wins, decided).proportion_ci(confidence, method="exact")
-        rate, low, high = wins / decided, float(exact.low), float(exact.high)
+        # quantiles of beta distributions; scipy's binomtest(...).proportion_ci searches for them, 3 ms a time
+        tail = (1 - confidence) / 2
+        low = float(special.betaincinv(wins, losses + 1, tail)) if wins else 0.0
+        high = float(special.betaincinv(wins + 1, losses, 1 - tail)) if losses else 1.0
+        rate = wins / decided
     return WinRate(wins, losses, ties, rate, low, high, (wins + ties / 2) / len(d))
 
 

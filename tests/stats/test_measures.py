@@ -34,9 +34,14 @@ def test_interquartile_mean() -> None:
 def test_win_rate_and_its_exact_interval() -> None:
     found = stats.win_rate(np.array([0.1, 0.2, 0.3, 0.1, -0.1, 0.0]))
     assert (found.wins, found.losses, found.ties, found.rate) == (4, 1, 1, 0.8)
-    beta = scipy_stats.beta  # Clopper & Pearson 1934: quantiles of beta distributions
-    assert (found.low, found.high) == pytest.approx((beta.ppf(0.025, 4, 2), beta.ppf(0.975, 5, 1)))
     assert found.probability_of_improvement == pytest.approx(4.5 / 6)
+
+
+@pytest.mark.parametrize(("wins", "losses"), [(0, 5), (5, 0), (1, 4), (7, 3), (10, 10)])
+def test_win_rate_interval_agrees_with_scipy(wins: int, losses: int) -> None:
+    found = stats.win_rate(np.array([1.0] * wins + [-1.0] * losses))
+    oracle = scipy_stats.binomtest(wins, wins + losses).proportion_ci(0.95, method="exact")
+    assert (found.low, found.high) == pytest.approx((oracle.low, oracle.high))
 
 
 def test_ties_alone_have_no_win_rate() -> None:

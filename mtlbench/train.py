@@ -38,6 +38,7 @@ class Outcome:
 
     :param history: one object per step and per evaluation, in order.
     :param outputs: task → (N, outputs) raw head outputs on the development rows after the last step.
+    :param labels: task → (N,) labels of these rows.
     :param engine: the engine's name, and why it is not the packed one.
     :param cut: task → to how many tokens, and how many rows of each split were longer and were cut.
     """
@@ -45,6 +46,7 @@ class Outcome:
     scores: Scores = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     outputs: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    labels: dict[str, NDArray[Any]] = field(default_factory=dict)
     pairing: dict[str, Any] = field(default_factory=lambda: {"heads": {}, "schedule": {}, "dropout": {}})
     cost: dict[str, float | int | None] = field(default_factory=dict)
     conflict: dict[str, float] | None = None
@@ -216,6 +218,6 @@ def _evaluate(model: MultiTaskModel, data: Sequence[TaskData], step: int, device
                 scores[key] = score(one.task.prediction, outputs, one.dev.labels)
             except CellError as error:
                 raise CellError(f"evaluation after step {step}, task {key}: {error}", step, key) from None
-            outcome.outputs[key] = outputs
+            outcome.outputs[key], outcome.labels[key] = outputs, one.dev.labels
     model.train()
     return scores

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,7 @@ from mtlbench.errors import UsageError, unknown
 
 if TYPE_CHECKING:
     from mtlbench.record import Record
+    from mtlbench.report.examples import Examples
     from mtlbench.report.model import Report
 
 INTERRUPTED = 130
@@ -42,6 +43,9 @@ def report(
             help="Difference, in the scores' unit, below which methods count as alike; to be fixed before looking.",
         ),
     ] = None,
+    examples: Annotated[
+        bool, typer.Option("--examples", help="Also intervals over seeds and development rows at once (accuracy).")
+    ] = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Print again when records come or change, until Ctrl-C.")
     ] = False,
@@ -56,7 +60,8 @@ def report(
         raise UsageError("--compare names both results folders; leave out --results")
 
     def show() -> None:
-        made, records = _read_pair(compare, baseline, margin) if compare else _read(results, baseline, margin)
+        options = {"margin": margin, "examples": _by_row() if examples else None}
+        made, records = _read_pair(compare, baseline, options) if compare else _read(results, baseline, options)
         if figures is not None:
             _save_figures(made, records, figures)
         _show(made, records, format, output, clear=watch)
@@ -67,9 +72,16 @@ def report(
         show()
 
 
-def _read(folder: Path, baseline: str, margin: float | None) -> tuple[Report, list[Record]]:
+def _by_row() -> Examples:
+    from mtlbench.report.predictions import right_answers
+
+    return right_answers
+
+
+def _read(folder: Path, baseline: str, options: dict[str, Any]) -> tuple[Report, list[Record]]:
     """Return the report of a folder, and the records it is made from.
 
+    :param options: of :func:`mtlbench.report.build.build`.
     :raises UsageError: when there are none.
     """
     from mtlbench.report.build import build
@@ -78,10 +90,10 @@ def _read(folder: Path, baseline: str, margin: float | None) -> tuple[Report, li
     found = Store(folder).scan()
     if not found.records and not found.damaged:
         raise UsageError(f"no records in {folder}; run mtlbench run first, or give --results FOLDER")
-    return build(found.records, found.damaged, baseline=baseline, margin=margin), found.records
+    return build(found.records, found.damaged, baseline=baseline, **options), found.records
 
 
-def _read_pair(folders: tuple[Path, Path], baseline: str, margin: float | None) -> tuple[Report, list[Record]]:
+def _read_pair(folders: tuple[Path, Path], baseline: str, options: dict[str, Any]) -> tuple[Report, list[Record]]:
     """Return the report of two folders beside each other, and the records it is made from.
 
     :raises UsageError: when one has no records, or both are the same.
@@ -92,7 +104,7 @@ def _read_pair(folders: tuple[Path, Path], baseline: str, margin: float | None) 
     pair = Pair(folders)
     first, second = pair.scan()
     records = [*first.records, *second.records]
-    made = build(records, [*first.damaged, *second.damaged], baseline=pair.baseline(baseline), margin=margin)
+    made = build(records, [*first.damaged, *second.damaged], baseline=pair.baseline(baseline), **options)
     return pair.annotated(made, (first, second)), records
 
 

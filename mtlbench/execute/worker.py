@@ -96,7 +96,7 @@ def save(record: Record, outcome: Outcome, store: Store, seconds: float, error: 
 
 
 def _parquet(outcome: Outcome) -> bytes:
-    """Return the raw outputs on the development rows: task, row number, output number, value."""
+    """Return the raw outputs on the development rows: task, row number, output number, value, and the row's label."""
     frames: list[Any] = []
     for task, outputs in outcome.outputs.items():
         rows, columns = np.indices(outputs.shape)
@@ -107,6 +107,7 @@ def _parquet(outcome: Outcome) -> bytes:
                     "row": rows.ravel().astype("int32"),
                     "output": columns.ravel().astype("int16"),
                     "value": outputs.ravel(),
+                    "label": np.asarray(outcome.labels[task], dtype=np.float64)[rows.ravel()],
                 }
             )
         )

@@ -29,6 +29,7 @@ def to_json(report: Report) -> str:
         "comparisons": _rows(report, "comparisons"),
         "delta_m_comparisons": _rows(report, "delta_m_comparisons"),
         "rankings": _rows(report, "rankings"),
+        "pairs": _rows(report, "pairs"),
         "example_intervals": _rows(report, "example_intervals"),
         "missing": _rows(report, "missing"),
         "failed": _rows(report, "failed"),

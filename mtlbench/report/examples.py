@@ -22,6 +22,8 @@ AGREEMENT = 1e-6
 def example_intervals(cells: Cells, baseline: str, examples: Examples) -> tuple[tuple[ExampleInterval, ...], list[str]]:
     """Return the crossed interval of every paired primary difference that has scores by row; and notes in words."""
     by_cell = {cell: examples(record) for cell, record in cells.done.items()}
+    if not any(by_cell.values()):
+        return (), ["no record here has scores by development row, so no interval over rows"]
     found, notes = [], []
     for method in cells.methods:
         seeds = [seed for name, seed in sorted(cells.done) if name == method and (baseline, seed) in cells.done]

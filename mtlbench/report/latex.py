@@ -23,7 +23,7 @@ SPECIAL = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    '"': "''",
     "[": "{[}",  # after \\ a bracket would open the row's optional argument
     "]": "{]}",
     "*": r"{*}",  # after \\ a star would forbid a page break

@@ -82,10 +82,18 @@ class Cells:
     def series(self, method: str, task: str, metric: str) -> dict[int, float]:
         """Return a method's finite scores by seed."""
         found = {}
-        for (name, seed), record in sorted(self.done.items()):
+        for seed, record in self._done_of.get(method, {}).items():
             value = record["scores"].get(task, {}).get(metric)
-            if name == method and value is not None and math.isfinite(value):
+            if value is not None and math.isfinite(value):
                 found[seed] = float(value)
+        return found
+
+    @cached_property
+    def _done_of(self) -> dict[str, dict[int, Record]]:
+        """The finished cells of every method, by seed in order."""
+        found: dict[str, dict[int, Record]] = {}
+        for (method, seed), record in sorted(self.done.items()):
+            found.setdefault(method, {})[seed] = record
         return found
 
     def paired(self, method: str, baseline: str, seeds: Iterable[int]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,11 +124,18 @@ def _exact_p(doubled: NDArray[np.int64], observed: int) -> float | None:
 
 def _drawn_p(doubled: NDArray[np.int64], observed: int, seed: int) -> float:
     """Return the Monte-Carlo p; the observed ranking counts as one of the draws, so p is never zero."""
-    generator = np.random.default_rng(seed)
-    part = max(1, HELD // doubled.size)
-    extreme = 0
-    for start in range(0, DRAWS, part):
-        shuffled = np.broadcast_to(doubled, (min(part, DRAWS - start), *doubled.shape))
-        sums = generator.permuted(shuffled, axis=2).sum(axis=1)
-        extreme += int(((sums**2).sum(axis=1) >= observed).sum())
+    blocks = tuple(map(tuple, np.sort(doubled, axis=1).tolist()))  # a block is shuffled: its order has no say
+    extreme = DRAWS - int(np.searchsorted(_drawn(blocks, seed, DRAWS), observed))
     return (1 + extreme) / (1 + DRAWS)
+
+
+@lru_cache(maxsize=8)
+def _drawn(blocks: tuple[tuple[int, ...], ...], seed: int, draws: int) -> NDArray[np.int64]:
+    """Return sorted statistics of shuffled blocks; without ties they are the same for all groups of one size."""
+    generator, doubled = np.random.default_rng(seed), np.array(blocks)
+    part = max(1, HELD // doubled.size)
+    found = []
+    for start in range(0, draws, part):
+        shuffled = np.broadcast_to(doubled, (min(part, draws - start), *doubled.shape))
+        found.append((generator.permuted(shuffled, axis=2).sum(axis=1) ** 2).sum(axis=1))
+    return np.sort(np.concatenate(found))

@@ -34,10 +34,7 @@ CASES: dict[str, list[dict[str, Any]]] = {
 }
 
 
-QUOTES = pytest.mark.xfail(reason="a double quote is written as a command that OT1 lacks", strict=False)
-
-
-@pytest.mark.parametrize("case", [pytest.param(c, marks=[QUOTES] if c == "double quotes" else []) for c in CASES])
+@pytest.mark.parametrize("case", list(CASES))
 def test_it_compiles(tmp_path: Path, case: str) -> None:
     assert COMPILER is not None
     text = render(build(CASES[case], [("results/a_b/seed-0.json", "not JSON: cut off & overwritten")]), "latex")

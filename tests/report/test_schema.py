@@ -32,6 +32,7 @@ LISTS = {
     "comparisons": (model.Difference, "Every other method against the baseline, on every metric."),
     "delta_m_comparisons": (model.Difference, "Every joint method's Δm against the baseline's."),
     "rankings": (model.Ranking, "Friedman's test of the joint methods' ranks."),
+    "pairs": (model.Difference, "Every two joint methods against each other, on what the ranking ranks."),
     "example_intervals": (model.ExampleInterval, "Intervals over seeds and development rows at once, where asked for."),
     "missing": (model.Missing, "Cells without a record."),
     "failed": (model.Failed, "Cells that could not go on."),

@@ -4,7 +4,8 @@
     python benchmarks/engine_page.py .benchmarks-engine.json > benchmarks/engine.md
 
 Contenders take turns step by step in one process, on the same batches, so that their ratios are paired. That is why
-this is a script: pytest-benchmark runs one contender after another. It takes about a quarter of an hour on an idle machine.
+this is a script: pytest-benchmark runs one contender after another. It takes about a quarter of an hour on an idle
+machine.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ BUFFER = 2**30
 """Numbers that a (K, P) buffer may have at most where the choice is free: 4 GiB in single precision."""
 BUFFER_COST = 200
 """Multiplications of row products that take as long as one number of the buffer: to write it, to read it for the Gram
-matrix and again for the combination. Measured on two machines; it decides on time alone."""
+matrix and again for the combination. Roughly, by measurements on one machine; it decides on time alone."""
 KEPT = 2
 """Numbers that may be kept until the weights are known, as a multiple of P: what AdamW keeps too."""
 

@@ -14,7 +14,7 @@ from mtlbench.packed.queries import Queries
 
 LEVELS = 1 << 16
 """A number is dropped by 16 random bits of its own, so p is rounded to a multiple of 2⁻¹⁶: a random word decides on
-four numbers, which takes a fifth of the time of torch's Bernoulli draws on a CPU."""
+four numbers, which takes a third of the time of torch's Bernoulli draws on a CPU."""
 
 
 def dropped(inputs: torch.Tensor, p: float, pack: Pack, site: int) -> torch.Tensor:

@@ -20,7 +20,7 @@ class Queries:
     """
 
     def __init__(self, pack: Pack, *, first: bool) -> None:
-        self._pack, self._first = pack, first
+        self._pack = pack
         self._asking = np.ones_like(pack.lengths) if first else pack.lengths
         self._starts: NDArray[np.int64] = np.cumsum(self._asking) - self._asking
 

@@ -128,7 +128,7 @@ class PackedEngine(Passes):
         losses = values([losses_of(graphs)])  # only now: so the device need not wait between forward and backward
         full = checked(self._unscaled(lean.gram())) if everything else None
         read = checked(self._unscaled(lean.gram_of_some())) if last else full
-        self.heads.check(self.update)
+        self.heads.check(self.layout.shared[0])
         weights = ask_weights(method, observe(method, losses=losses, gram=read))
         if keeps:
             lean.combine(self._joint(weights))
@@ -173,20 +173,21 @@ class PackedEngine(Passes):
             read = checked(self._unscaled(rows.gram(self.last_shared_layer)))
         elif of == "representation":  # parts have representations of their own, orthogonal to one another
             read = np.sum(squares, axis=0)
-        self.heads.check(self.update)
+        self.heads.check(self.layout.shared[0])
         whole = rows.buffer if method.reads == "gradients" else None
         if whole is not None and self.loss_scale != 1.0:
             whole.mul_(1.0 / self.loss_scale)
         seen = observe(method, losses=mean, gram=read, cross_gram=cross, gradients=whole)
         weights = None
         if method.returns == "update":
+            self.update = self._vector
             self.update.copy_(ask_update(method, seen))
             for table in self.layout.tables:
                 self._touched.mark(table, None)
         else:
             weights = ask_weights(method, seen)
             factors = weights if whole is not None else weights / self.loss_scale
-            rows.combine(self.update, self._touched, torch.from_numpy(factors).to(self.update))
+            self.update = rows.combine(factors)
         return self._finished(method, mean, weights, full)
 
     def _finished(self, method: Method, losses: Vector, weights: Vector | None, full: Matrix | None) -> Step:
@@ -219,7 +220,7 @@ class PackedEngine(Passes):
         total = float(self.update.sum())
         if not np.isfinite(total):
             raise NotFinite(SOME, "gradient", total)
-        self.heads.check(self.update)
+        self.heads.check(self.layout.shared[0])
 
     def _blame(self, method: Method, forward: JointForward) -> None:
         """Find task and parameter whose gradient is not finite by a second backward, the same to the last bit.
@@ -236,6 +237,7 @@ class PackedEngine(Passes):
 
     def _joint(self, weights: Vector) -> Joint:
         ones = bool((weights == 1.0).all())  # a product with 1 costs a pass over the rows and changes no bit
+        self.update = self._vector
         factors = None if ones else torch.from_numpy(weights).to(self.update)
         return Joint(self.layout, self.update, self._touched, self._pack, factors)
 

@@ -62,6 +62,10 @@ class Layout:
                 joined.append((first, last))
         return joined
 
+    def zeros(self, *shape: int) -> torch.Tensor:
+        """Return zeros of the parameters' type, where they are."""
+        return torch.zeros(shape, dtype=self.shared[0].dtype, device=self.shared[0].device)
+
     def view(self, flat: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
         """Return a parameter's part of a (P,) vector in its own shape, or of (K, P) in (K, *shape)."""
         first, last = self._range[id(parameter)]

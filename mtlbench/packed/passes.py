@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 
 import torch
 from torch import nn
@@ -32,8 +33,8 @@ class Passes:
         self.layout, self.tape, self.heads, self.parts = layout, tape, Heads(heads), parts
         self.loss_scale = 1.0
         """For float16; a power of two. Nothing that a step gives shows it."""
-        first = layout.shared[0]
-        self.update = torch.zeros(layout.size, dtype=first.dtype, device=first.device)
+        self.update: torch.Tensor
+        """(P,) the last step's; memory that the next step writes again."""
         self._buffers: dict[str, Rows] = {}
 
     def _parts(self, forward: JointForward, number: int) -> Iterator[list[Forward]]:
@@ -73,8 +74,13 @@ class Passes:
 
     def _rows(self, name: str) -> Rows:
         if name not in self._buffers or len(self._buffers[name].buffer) != self._pack.count:
-            self._buffers[name] = Rows(self.layout, self.update.new_zeros(self._pack.count, self.layout.size))
+            self._buffers[name] = Rows(self.layout, self.layout.zeros(self._pack.count, self.layout.size))
         return self._buffers[name]
+
+    @cached_property
+    def _vector(self) -> torch.Tensor:
+        """P numbers for updates that are not written over a buffer."""
+        return self.layout.zeros(self.layout.size)
 
     @property
     def _pack(self) -> Pack:

@@ -162,7 +162,7 @@ def _run(
         return 0
     from mtlbench.execute.local import run_cells
 
-    tasks, where = describe_tasks(workload), environment()
+    tasks, where = describe_tasks(workload), environment(workload.recipe.device)
     begun = time.perf_counter()
     counts: Counter[str] = Counter()
     with Progress(len(todo), jobs) as progress:

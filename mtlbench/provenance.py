@@ -12,9 +12,12 @@ from typing import Any
 PACKAGES = ("mtlbench", "torch", "transformers", "tokenizers", "datasets", "numpy", "scipy", "scikit-learn", "pandas")
 
 
-def environment() -> dict[str, Any]:
-    """Return versions, git state of mtlbench's own source, and the machine, as plain data."""
-    return {"versions": _versions(), "git": _git(Path(__file__).parent), "machine": _machine()}
+def environment(device: str = "cpu") -> dict[str, Any]:
+    """Return versions, git state of mtlbench's own source, and the machine, as plain data.
+
+    :param device: that is computed on: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+    """
+    return {"versions": _versions(), "git": _git(Path(__file__).parent), "machine": _machine(device)}
 
 
 def _versions() -> dict[str, str]:
@@ -40,14 +43,24 @@ def _git(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def _machine() -> dict[str, Any]:
+def _machine(device: str) -> dict[str, Any]:
     return {
         "system": platform.system(),
         "release": platform.release(),
         "architecture": platform.machine(),
         "processor": _processor(),
         "cores": usable_cores(),
+        "gpu": _gpu(device),
     }
+
+
+def _gpu(device: str) -> str | None:
+    """Return the GPU's name: "cuda" is another device on every machine."""
+    if device == "cpu":
+        return None
+    import torch
+
+    return str(torch.cuda.get_device_name(device))
 
 
 def usable_cores() -> int:

@@ -69,6 +69,7 @@ def _lines(group: Group) -> Iterable[dict[str, Any]]:
             "delta_m_percent": deltas.get(score.method),
             "mean_rank": ranks.get(score.method),
             **(_comparison(difference) if difference else {}),
+            "cautions": "; ".join(group.cautions),
         }
 
 

@@ -263,7 +263,7 @@ class Group:
     failed: tuple[Failed, ...] = ()
     notes: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
-    """What sets the compared cells apart besides the method: versions of libraries, code, recipe."""
+    """What sets the compared cells apart besides the method: device, processor, versions of libraries, code, recipe."""
     rankings: tuple[Ranking, ...] = ()
     """One, or none where fewer than three joint methods share two seeds."""
     pairs: tuple[Difference, ...] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from mtlbench.report.records import Cells, Record, spec
 
@@ -18,16 +18,13 @@ def superseded(cells: Cells) -> list[str]:
 
 
 def cautions(cells: Cells) -> list[str]:
-    """Say where code, libraries or recipe differ between cells: a difference of scores may then be theirs."""
+    """Say where code, machine, libraries or recipe differ between cells: a difference may then be theirs."""
     found = []
     for method in cells.methods:
         sources = {record["method"].get("source_sha256") for record in cells.records if spec(record) == method}
         if len(sources) > 1:
             found.append(f"{method}: its source code differs between seeds ({len(sources)} versions)")
-    for library in sorted({name for record in cells.records for name in _versions(record)} | {"torch"}):
-        versions = {str(_versions(record).get(library, "unknown")) for record in cells.records}
-        if len(versions) > 1:
-            found.append(f"the cells ran on different versions of {library}: {', '.join(sorted(versions))}")
+    found += _apart(list(cells.done.values()))
     recipes = {json.dumps(dict(record["recipe"]), sort_keys=True, default=str) for record in cells.records}
     if len(recipes) > 1:
         names = {name for record in cells.records for name in record["recipe"]}
@@ -36,6 +33,38 @@ def cautions(cells: Cells) -> list[str]:
     return found
 
 
+def _apart(compared: Sequence[Record]) -> list[str]:
+    """Say in one line on which devices, processors and versions the compared cells ran, where these differ."""
+    libraries = sorted({name for record in compared for name in _versions(record)} | {"torch"})
+    facts = {
+        "devices": [_device(record) for record in compared],
+        "processors": [_processor(record) for record in compared],
+        **{f"versions of {name}": [str(_versions(r).get(name, "unknown")) for r in compared] for name in libraries},
+    }
+    differing = [f"{what} ({', '.join(sorted(set(told)))})" for what, told in facts.items() if len(set(told)) > 1]
+    if not differing:
+        return []
+    return [
+        f"the cells ran on different {', '.join(differing)}: scores may differ in their last bits and are not paired "
+        "to the bit; cost is not comparable"
+    ]
+
+
+def _device(record: Record) -> str:
+    """Return the name of the GPU that a cell trained on, or what the recipe calls it: older records tell no more."""
+    return str(_environment(record, "machine").get("gpu") or record["recipe"].get("device", "cpu"))
+
+
+def _processor(record: Record) -> str:
+    machine = _environment(record, "machine")
+    return str(machine.get("processor") or machine.get("architecture") or "unknown")
+
+
 def _versions(record: Record) -> Mapping[str, object]:
     """Return the versions of the libraries that a cell ran on."""
-    return (record.get("environment") or {}).get("versions") or {}
+    return _environment(record, "versions")
+
+
+def _environment(record: Record, part: str) -> Mapping[str, object]:
+    """Return a part of what is known of where a cell ran; nothing in records that do not tell."""
+    return (record.get("environment") or {}).get(part) or {}

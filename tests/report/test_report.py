@@ -467,6 +467,29 @@ def test_other_versions_on_the_two_sides_are_cautioned_in_the_headline() -> None
     )
 
 
+def test_other_machines_are_cautioned_in_one_line_of_every_format() -> None:
+    made = grid({"sum": 0.0, "pcgrad": 0.1}, 5)
+    for one in made:
+        there = one["method"]["spec"] == "pcgrad"
+        one["environment"]["machine"] = {"processor": "Xeon <i>" if there else "EPYC", "gpu": "H100" if there else None}
+        one["environment"]["versions"]["torch"] = "2.6.0" if there else "2.13.0"
+    line = (
+        "the cells ran on different devices (H100, cpu), processors (EPYC, Xeon <i>), versions of torch (2.13.0, "
+        "2.6.0): scores may differ in their last bits and are not paired to the bit; cost is not comparable"
+    )
+    assert as_json(made)["groups"][0]["cautions"] == [line]
+    for format in FORMATS:
+        text = html.unescape(" ".join(render(build(made), format, records=made).split()))
+        assert (escape(line) if format == "latex" else line) in text, format
+        assert format != "html" or "Xeon <i>" not in render(build(made), format)
+
+
+def test_where_cells_failed_or_nothing_is_known_no_machine_is_cautioned() -> None:
+    made = grid({"sum": 0.0, "pcgrad": 0.1}, 2)
+    elsewhere = failed("pcgrad", 2) | {"environment": {"versions": {}, "machine": {"processor": "Xeon"}}}
+    assert as_json([*made, elsewhere])["groups"][0]["cautions"] == []
+
+
 def test_cells_of_one_group_with_other_recipes_are_cautioned() -> None:
     made = grid({"sum": 0.0, "pcgrad": 0.1}, 5)
     made[-1]["recipe"]["steps"] = 61

@@ -68,14 +68,24 @@ def test_the_forest_plot_draws_every_seed_s_difference(complete: list[dict[str, 
         }
     drawn = sorted(value for found in dots.values() for value in np.asarray(found).tolist())
     scores = {(r["method"]["spec"], r["seed"]): r["scores"] for r in complete}
-    expected = sorted(
-        scores[method, seed][task.name][task.primary] - scores["sum", seed][task.name][task.primary]
-        for task in made_from.group.tasks
+    endpoints = [(task.name, task.primary) for task in made_from.group.tasks]
+    expected = [
+        scores[method, seed][task][metric] - scores["sum", seed][task][metric]
+        for task, metric in endpoints
         for method in ("stl", "mgda", "pcgrad")
         for seed in range(5)
-    )
-    assert drawn == pytest.approx(expected, abs=1e-15)
-    for d in made_from.group.comparisons:
+    ]
+    single = {
+        (task, metric): np.mean([scores["stl", seed][task][metric] for seed in range(5)]) for task, metric in endpoints
+    }
+    expected += [
+        100 * np.mean([(scores[m, seed][t][k] - scores["sum", seed][t][k]) / single[t, k] for t, k in endpoints])
+        for m in ("mgda", "pcgrad")
+        for seed in range(5)
+    ]
+    assert drawn == pytest.approx(sorted(expected), abs=1e-12)
+    assert "Δm %: from pcgrad " in figure.description
+    for d in (*made_from.group.comparisons, *made_from.group.delta_m_comparisons):
         assert np.mean(list(seed_differences(made_from, d).values())) == pytest.approx(d.mean_difference, abs=1e-12)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from mtlbench.report.compare import Series, delta_m
 from mtlbench.report.figures import style
 from mtlbench.report.figures.traces import Traces
 from mtlbench.report.model import Group
@@ -33,6 +34,11 @@ class Context:
                 key=lambda m: (m not in single, m != self.group.baseline, ranks.get(m, float("inf")), m),
             )
         )
+
+    @cached_property
+    def deltas(self) -> dict[str, Series]:
+        """Δm (percent) by seed of every joint method; empty where it is not defined."""
+        return delta_m(self.cells)[0]
 
     @property
     def joint(self) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import matplotlib.figure
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -14,21 +16,38 @@ from mtlbench.report.numbers import interval, signed
 
 ROW, PANEL = 0.25, 0.42
 """Height of a method, and of what surrounds a panel, in inches."""
+TITLE_WIDTH = 40
 JITTER = 0.26
 """Vertical room of a method's seeds, as a share of its row, so that equal ones do not hide each other."""
 
 
+@dataclass(frozen=True)
+class Panel:
+    """The differences on one endpoint."""
+
+    label: str
+    digits: int
+    found: tuple[Difference, ...]
+
+
 def forest(context: Context) -> Figure:
-    """Draw one panel per task: the primary metric's differences."""
-    found = [d for d in context.group.comparisons if d.family == "primary"]
-    if not found:
+    """Draw one panel for Δm, where it is known, and one per task: the primary metric's differences."""
+    primary = [d for d in context.group.comparisons if d.family == "primary"]
+    if not primary:
         raise Unavailable("Differences from the baseline: no method could be compared")
-    baseline = found[0].baseline
+    panels = [
+        Panel("Δm %", 2, context.group.delta_m_comparisons),
+        *(
+            Panel(f"{task.name} {task.primary}", 3, tuple(d for d in primary if d.task == task.name))
+            for task in context.group.tasks
+        ),
+    ]
+    shown = [panel for panel in panels if panel.found]
     return Figure(
         name="differences",
-        title=f"Differences from {baseline}, seed by seed",
-        description=_described(context, found),
-        draw=lambda theme: _draw(context, found, theme),
+        title=f"Differences from {primary[0].baseline}, seed by seed",
+        description=_described(primary[0].baseline, shown),
+        draw=lambda theme: _draw(context, shown, theme),
     )
 
 
@@ -36,42 +55,43 @@ def seed_differences(context: Context, d: Difference) -> dict[int, float]:
     """Return the difference of every seed; of runs that are not paired there is none."""
     if not d.paired:
         return {}
-    ours = context.cells.series(d.method, d.task, d.metric)
-    theirs = context.cells.series(d.baseline, d.task, d.metric)
+    ours, theirs = (
+        context.deltas[method] if d.family == "delta_m" else context.cells.series(method, d.task, d.metric)
+        for method in (d.method, d.baseline)
+    )
     return {seed: ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())}
 
 
-def _described(context: Context, found: list[Difference]) -> str:
-    """Say what is shown, and each task's extremes."""
+def _described(baseline: str, panels: list[Panel]) -> str:
+    """Say what is shown, and each panel's extremes."""
     words = [
-        f"Method - {found[0].baseline}; right of the line is better. Dot: one seed. Diamond and bar: mean and "
+        f"Method - {baseline}; right of the line is better. Dot: one seed. Diamond and bar: mean and "
         f"{CONFIDENCE:.0%} interval (Student's t)."
     ]
-    for task in context.group.tasks:
-        here = sorted((d for d in found if d.task == task.name), key=lambda d: d.mean_difference)
+    if panels[0].found[0].family == "delta_m":
+        words.append("Δm: mean relative improvement over single-task training, which itself has none.")
+    for panel in panels:
+        here = sorted(panel.found, key=lambda d: d.mean_difference)
         ends = [here[0], here[-1]] if len(here) > 1 else here
-        said = [f"{d.method} {signed(d.mean_difference)}{_bounds(d)}, n = {d.n}" for d in ends]
-        if said:
-            label = "from " if len(said) > 1 else ""
-            words.append(f"{task.name} {task.primary}: {label}{' to '.join(said)}.")
-    unpaired = sorted({d.method for d in found if not d.paired})
+        said = [f"{d.method} {signed(d.mean_difference, panel.digits)}{_bounds(d, panel)}, n = {d.n}" for d in ends]
+        words.append(f"{panel.label}: {'from ' if len(said) > 1 else ''}{' to '.join(said)}.")
+    unpaired = sorted({d.method for panel in panels for d in panel.found if not d.paired})
     if unpaired:
         words.append(f"Not paired, so without seeds' dots: {', '.join(unpaired)}.")
     return " ".join(words)
 
 
-def _bounds(d: Difference) -> str:
-    return f" {interval(d.ci_low, d.ci_high)}" if d.ci_low is not None else ""
+def _bounds(d: Difference, panel: Panel) -> str:
+    return f" {interval(d.ci_low, d.ci_high, panel.digits)}" if d.ci_low is not None else ""
 
 
-def _draw(context: Context, found: list[Difference], theme: style.Theme) -> matplotlib.figure.Figure:
-    tasks = [task for task in context.group.tasks if any(d.task == task.name for d in found)]
-    methods = [m for m in context.ranking if any(d.method == m for d in found)]
-    height = len(tasks) * (PANEL + ROW * len(methods)) + 0.45
-    figure, panels = style.sheet(height, len(tasks), sharey=True)
-    for panel, task in zip(panels, tasks, strict=True):
-        _panel(panel, context, methods, [d for d in found if d.task == task.name], theme)
-        panel.set_title(f"{style.short(task.name)} {task.primary} →")
+def _draw(context: Context, panels: list[Panel], theme: style.Theme) -> matplotlib.figure.Figure:
+    compared = {d.method for panel in panels for d in panel.found}
+    methods = [method for method in context.ranking if method in compared]
+    height = len(panels) * (PANEL + ROW * len(methods)) + 0.45
+    figure, axes = style.sheet(height, len(panels), sharey=True)
+    for panel, ax in zip(panels, axes, strict=True):
+        _draw_panel(ax, context, methods, panel, theme)
     style.legend(
         figure,
         [
@@ -82,23 +102,23 @@ def _draw(context: Context, found: list[Difference], theme: style.Theme) -> matp
     return figure
 
 
-def _panel(panel: Axes, context: Context, methods: list[str], found: list[Difference], theme: style.Theme) -> None:
-    """Draw one task."""
-    style.grid(panel, "x")
-    panel.axvline(0.0, color=theme.ink, linewidth=0.9, zorder=1)
+def _draw_panel(ax: Axes, context: Context, methods: list[str], panel: Panel, theme: style.Theme) -> None:
+    style.grid(ax, "x")
+    ax.axvline(0.0, color=theme.ink, linewidth=0.9, zorder=1)
     rows = {method: number for number, method in enumerate(methods)}
-    for d in found:
+    for d in panel.found:
         row = rows[d.method]
         dots = list(seed_differences(context, d).values())
         places = [row + JITTER * (2 * i / (len(dots) - 1) - 1) if len(dots) > 1 else row for i in range(len(dots))]
         if d.ci_low is not None and d.ci_high is not None:
-            panel.plot([d.ci_low, d.ci_high], [row, row], color=theme.ink, linewidth=1.4, zorder=2)
-        panel.plot(d.mean_difference, row, "D", color=theme.ink, markersize=5, zorder=3)
-        panel.plot(
+            ax.plot([d.ci_low, d.ci_high], [row, row], color=theme.ink, linewidth=1.4, zorder=2)
+        ax.plot(d.mean_difference, row, "D", color=theme.ink, markersize=5, zorder=3)
+        ax.plot(
             dots, places, "o", color=style.PALETTE[0], markersize=4, zorder=4, gid="seeds",
             markeredgecolor=theme.paper, markeredgewidth=0.5,
         )  # fmt: skip
-    panel.set_yticks(range(len(methods)), [style.short(method) for method in methods])
-    panel.set_ylim(len(methods) - 0.4, -0.6)
-    panel.spines["left"].set_visible(False)
-    panel.tick_params(axis="y", length=0)
+    ax.set_title(f"{style.short(panel.label, TITLE_WIDTH)} →")
+    ax.set_yticks(range(len(methods)), [style.short(method) for method in methods])
+    ax.set_ylim(len(methods) - 0.4, -0.6)
+    ax.spines["left"].set_visible(False)
+    ax.tick_params(axis="y", length=0)

@@ -10,7 +10,6 @@ import matplotlib.figure
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from mtlbench.report.compare import delta_m
 from mtlbench.report.figures import style
 from mtlbench.report.figures.context import Context, listed
 from mtlbench.report.figures.figure import Figure, Unavailable
@@ -91,9 +90,8 @@ def _seeds(context: Context, method: str) -> list[tuple[float, ...]]:
 
 def _quality(context: Context) -> tuple[dict[str, list[float]], str]:
     """Return one number per method and seed, and its name."""
-    deltas, _ = delta_m(context.cells)
-    if deltas:
-        return {method: list(series.values()) for method, series in deltas.items()}, DELTA_M
+    if context.deltas:
+        return {method: list(series.values()) for method, series in context.deltas.items()}, DELTA_M
     means = {m: [statistics.fmean(scores) for scores in _seeds(context, m)] for m in context.ranking}
     return {method: values for method, values in means.items() if values}, "Mean of the tasks' scores"
 

@@ -161,5 +161,5 @@ def as_data(outcome: Outcome) -> dict[str, Any]:
             }
             for one in outcome.found
         ],
-        **environment(),
+        **environment(outcome.recipe.device),
     }

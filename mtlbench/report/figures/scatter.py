@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from mtlbench.report.figures import style
 from mtlbench.report.figures.context import Context, listed
 from mtlbench.report.figures.figure import Figure, Unavailable
+from mtlbench.report.figures.sweeps import Sweep, sweeps
 from mtlbench.report.model import Task
 from mtlbench.report.numbers import number, signed
 
@@ -40,11 +41,16 @@ def pareto(context: Context) -> Figure:
         words.append(f"{tasks[a].name} and {tasks[b].name}: {said}.")
     if len(pairs) > len(shown):
         words.append(f"The first {len(shown)} of {len(pairs)} pairs of tasks are shown.")
+    swept = sweeps(context.cells, seeds)
+    if swept:
+        words.append(
+            f"Dashed: one method under several values of one parameter, in their order: {'; '.join(map(str, swept))}."
+        )
     return Figure(
         name="trade-offs",
         title="Trade-offs between tasks",
         description=" ".join(words) + context.unnamed(seeds),
-        draw=lambda theme: _draw_pareto(context, shown, seeds, theme),
+        draw=lambda theme: _draw_pareto(context, shown, seeds, swept, theme),
     )
 
 
@@ -100,6 +106,7 @@ def _draw_pareto(
     context: Context,
     pairs: Sequence[tuple[int, int]],
     seeds: Mapping[str, Sequence[Sequence[float]]],
+    swept: Sequence[Sweep],
     theme: style.Theme,
 ) -> matplotlib.figure.Figure:
     looks = context.looks(theme)
@@ -119,6 +126,9 @@ def _draw_pareto(
             look = looks[method]
             panel.plot(x, y, look.marker, color=look.colour, markersize=3, alpha=0.45, zorder=2, markeredgewidth=0)
             _mean(panel, means[method], look, theme)
+        for sweep in swept:
+            path = zip(*(means[method] for method in sweep.methods), strict=True)
+            panel.plot(*path, color=theme.quiet, linewidth=0.7, linestyle=(0, (4, 2)), zorder=1, gid="sweep")
         best = front(means)
         panel.plot(*zip(*(means[m] for m in best), strict=True), color=theme.quiet, linewidth=1.0, zorder=1)
         panel.set_xlabel(_label(context.group.tasks[a]))

@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent / "report"))
 from factory import grid, record
 
 from mtlbench import cli
+from mtlbench.report.figures import style
 from mtlbench.store import Store
 
 Call = Callable[..., tuple[int, str, str]]
@@ -117,8 +118,19 @@ def test_figures_are_written_and_those_that_cannot_be_are_told(tmp_path: Path, c
     endings = {file.suffix for file in (tmp_path / "figures").iterdir()}
     assert endings == {".svg", ".png", ".pdf"}
     assert f"figure files to {tmp_path / 'figures'}" in err and "no figure: " in err
-    code, out, _ = call("report", "--results", folder, "--format", "html")
-    assert code == 0 and "<svg" in out
+
+
+def test_a_page_and_figure_files_show_drawings_that_are_made_once(
+    tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write(tmp_path / "A", grid({"sum": 0.0, "pcgrad": 0.02}, 5))
+    code, alone, _ = call("report", "--results", folder, "--format", "html")
+    drawn: list[int] = []
+    sheet = style.sheet
+    monkeypatch.setattr(style, "sheet", lambda *given, **more: drawn.append(1) or sheet(*given, **more))
+    code, out, _ = call("report", "--results", folder, "--format", "html", "--figures", tmp_path / "figures")
+    assert code == 0 and out == alone
+    assert len(drawn) == out.count("<svg") == len(list((tmp_path / "figures").glob("*.svg"))) > 1
 
 
 def wait_for(happened: Callable[[], bool]) -> None:

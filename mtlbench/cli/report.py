@@ -16,6 +16,7 @@ from mtlbench.errors import UsageError, unknown
 if TYPE_CHECKING:
     from mtlbench.record import Record
     from mtlbench.report.examples import Examples
+    from mtlbench.report.figures import Gallery
     from mtlbench.report.model import Report
 
 INTERRUPTED = 130
@@ -62,9 +63,8 @@ def report(
     def show() -> None:
         options = {"margin": margin, "examples": _by_row() if examples else None}
         made, records = _read_pair(compare, baseline, options) if compare else _read(results, baseline, options)
-        if figures is not None:
-            _save_figures(made, records, figures)
-        _show(made, records, format, output, clear=watch)
+        drawn = None if figures is None else _save_figures(made, records, figures)
+        _show(made, records, drawn, format, output, clear=watch)
 
     if watch:
         _repeat(show, compare or (results,))
@@ -108,20 +108,23 @@ def _read_pair(folders: tuple[Path, Path], baseline: str, options: dict[str, Any
     return pair.annotated(made, (first, second)), records
 
 
-def _show(made: Report, records: list[Record], format: str, output: Path | None, *, clear: bool) -> None:
+def _show(
+    made: Report, records: list[Record], drawn: Gallery | None, format: str, output: Path | None, *, clear: bool
+) -> None:
     """Print or write the report.
 
+    :param drawn: its figures, if there are any yet.
     :param clear: whether it replaces what is on the terminal.
     """
     from mtlbench.report import render
 
     terminal = sys.stdout.isatty() and output is None
-    text = render(made, format, width=None if terminal else 80, color=terminal, records=records)
+    text = render(made, format, width=None if terminal else 80, color=terminal, records=records, drawn=drawn)
     deliver(CLEAR + text if clear and terminal else text, output)
 
 
-def _save_figures(made: Report, records: list[Record], folder: Path) -> None:
-    """Write all figures, and say which the records cannot give."""
+def _save_figures(made: Report, records: list[Record], folder: Path) -> Gallery:
+    """Write all figures, say which the records cannot give, and return them."""
     from mtlbench.report import gallery
     from mtlbench.report.figures.save import save_figures
 
@@ -130,6 +133,7 @@ def _save_figures(made: Report, records: list[Record], folder: Path) -> None:
     for omission in found.omitted:
         typer.echo(f"no figure: {omission.group}: {omission.reason}", err=True)
     typer.echo(f"wrote {len(written)} figure files to {folder}", err=True)
+    return found
 
 
 def _repeat(show: Callable[[], None], folders: tuple[Path, ...]) -> None:

@@ -25,6 +25,7 @@ def render(
     width: int | None = None,
     color: bool = False,
     records: Sequence[Record] = (),
+    drawn: Gallery | None = None,
 ) -> str:
     """Render a report.
 
@@ -32,6 +33,7 @@ def render(
     :param width: of ``text``, in terminal cells; the terminal's if not given. The other formats have none.
     :param color: whether ``text`` may hold terminal escapes; without, it is plain.
     :param records: those that the report was built from: ``html`` then has figures, configuration and software too.
+    :param drawn: what :func:`gallery` gave for them, if it was asked already: nothing is drawn twice.
     :raises UsageError: when the format is unknown.
     """
     # each format's libraries are imported when it is asked for: `--format json` needs neither rich nor jinja2
@@ -51,7 +53,7 @@ def render(
 
             return latex.render(document(report))
         case "html":
-            return _page(report, records)
+            return _page(report, records, drawn)
         case "csv":
             from mtlbench.report.data import to_csv
 
@@ -79,7 +81,7 @@ def gallery(report: Report, records: Sequence[Record]) -> Gallery:
     )
 
 
-def _page(report: Report, records: Sequence[Record]) -> str:
+def _page(report: Report, records: Sequence[Record], drawn: Gallery | None) -> str:
     """Render the page: with figures and settings if the records are at hand."""
     from mtlbench.report import html
     from mtlbench.report.layout import document
@@ -89,7 +91,7 @@ def _page(report: Report, records: Sequence[Record]) -> str:
     from mtlbench.report.records import collect
     from mtlbench.report.settings import runs, settings
 
-    found = gallery(report, records)
+    found = drawn or gallery(report, records)
     cells = {one.group: one for one in collect(records)}
     tables = [
         (group.heading, table)

@@ -13,6 +13,7 @@ from histories import with_histories
 
 from mtlbench.report import render
 from mtlbench.report.build import build
+from mtlbench.report.figures import style
 from mtlbench.report.html import render as render_page
 from mtlbench.report.layout import Bullets, Heading, Paragraph, Row, Section, Table
 
@@ -100,7 +101,7 @@ def test_the_page_has_figures_with_words_for_those_who_cannot_see_them(text: str
     assert text.count('role="img"') == 9
     assert text.index("<figure") < text.index("<table")  # the first one follows the summary
     assert "Critical difference diagram: it takes 3 joint methods" in page.text
-    assert "var(--line)" in text and "currentColor" in text and "#0102" not in text
+    assert "var(--line)" in text and "currentColor" in text and style.INK not in text
 
 
 def test_everything_user_made_is_escaped(text: str) -> None:

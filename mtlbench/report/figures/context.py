@@ -45,14 +45,14 @@ class Context:
         """The methods that train one model for all tasks, in the order of the ranking."""
         return tuple(method for method in self.ranking if method not in self.cells.single_task)
 
-    def looks(self, theme: style.Theme) -> dict[str, style.Look]:
+    def looks(self) -> dict[str, style.Look]:
         """Return every method's look: the same in all figures of the group."""
         single = [method for method in self.ranking if method in self.cells.single_task]
-        return style.looks(self.ranking, self.group.baseline, single, theme)
+        return style.looks(self.ranking, self.group.baseline, single)
 
     def unnamed(self, methods: Iterable[str]) -> str:
         """Say which of the methods share the grey look, if any does."""
-        grey = [m for m in methods if not self.looks(style.PRINT)[m].named]
+        grey = [m for m in methods if not self.looks()[m].named]
         return f" In grey, without a name: {listed(grey)}." if grey else ""
 
 

@@ -33,7 +33,7 @@ def cosines(context: Context) -> Figure:
         name="cosines",
         title="Cosines between task gradients",
         description=_described(frame, methods, pairs),
-        draw=lambda theme: _draw(frame, methods, pairs, theme),
+        draw=lambda: _draw(frame, methods, pairs),
     )
 
 
@@ -68,7 +68,7 @@ def _described(frame: pd.DataFrame, methods: list[str], pairs: list[str]) -> str
     return " ".join(words)
 
 
-def _draw(frame: pd.DataFrame, methods: list[str], pairs: list[str], theme: style.Theme) -> matplotlib.figure.Figure:
+def _draw(frame: pd.DataFrame, methods: list[str], pairs: list[str]) -> matplotlib.figure.Figure:
     shares = conflict_shares(frame)
     last = int(frame["step"].max())
     edges = np.unique(np.linspace(0, last, min(BINS, frame["step"].nunique()) + 1))
@@ -93,7 +93,7 @@ def _draw(frame: pd.DataFrame, methods: list[str], pairs: list[str], theme: styl
             fraction=0.12 / height, aspect=40, pad=0.12 / height,
         )  # fmt: skip
         scale.set_label("cosine")
-        scale.outline.set_edgecolor(theme.quiet)
+        scale.outline.set_edgecolor(style.QUIET)
     return figure
 
 

@@ -167,7 +167,7 @@ def _figure(
         name=name,
         title=title,
         description=f"{kind}{dotted} {' '.join(words)}{context.unnamed(methods)}",
-        draw=lambda theme: _draw(context, axis, frame, panels, methods, even, theme),
+        draw=lambda: _draw(context, axis, frame, panels, methods, even),
     )
 
 
@@ -192,9 +192,8 @@ def _draw(
     panels: list[Panel],
     methods: list[str],
     even: float | None,
-    theme: style.Theme,
 ) -> matplotlib.figure.Figure:
-    looks = context.looks(theme)
+    looks = context.looks()
     named = [method for method in methods if looks[method].named]
     height = len(panels) * PANEL + 0.25 + style.legend_height([style.short(method) for method in named])
     figure, axes = style.sheet(height, len(panels), sharex=True)
@@ -205,7 +204,7 @@ def _draw(
             here = frame[(frame["method"] == method) & (frame["task"] == panel.task)]
             if not here.empty:
                 _line(axes_of, band(here), looks[method])
-        _level(axes_of, panel, even, theme)
+        _level(axes_of, panel, even)
         if frame["value"].min() >= 0 > axes_of.get_ylim()[0]:
             axes_of.set_ylim(bottom=0)  # a t interval knows no bounds: a share, a norm, a loss below zero cannot be
     axes[-1].set_xlabel(axis)
@@ -213,7 +212,7 @@ def _draw(
     return figure
 
 
-def _level(axes: Axes, panel: Panel, even: float | None, theme: style.Theme) -> None:
+def _level(axes: Axes, panel: Panel, even: float | None) -> None:
     """Draw the floor, or where tasks are alike. A floor far below would flatten the lines: its number is enough."""
     level = panel.floor if panel.floor is not None else even
     if level is None:
@@ -222,7 +221,7 @@ def _level(axes: Axes, panel: Panel, even: float | None, theme: style.Theme) -> 
     if level < low - (high - low):
         axes.set_title(f"{panel.label} (floor {number(level, 2)}, below)")
         return
-    axes.axhline(level, color=theme.quiet, linewidth=1.0, linestyle=":")
+    axes.axhline(level, color=style.QUIET, linewidth=1.0, linestyle=":")
 
 
 def _line(panel: Axes, values: pd.DataFrame, look: style.Look) -> None:

@@ -47,7 +47,7 @@ def forest(context: Context) -> Figure:
         name="differences",
         title=f"Differences from {primary[0].baseline}, seed by seed",
         description=_described(primary[0].baseline, shown),
-        draw=lambda theme: _draw(context, shown, theme),
+        draw=lambda: _draw(context, shown),
     )
 
 
@@ -85,37 +85,37 @@ def _bounds(d: Difference, panel: Panel) -> str:
     return f" {interval(d.ci_low, d.ci_high, panel.digits)}" if d.ci_low is not None else ""
 
 
-def _draw(context: Context, panels: list[Panel], theme: style.Theme) -> matplotlib.figure.Figure:
+def _draw(context: Context, panels: list[Panel]) -> matplotlib.figure.Figure:
     compared = {d.method for panel in panels for d in panel.found}
     methods = [method for method in context.ranking if method in compared]
     height = len(panels) * (PANEL + ROW * len(methods)) + 0.45
     figure, axes = style.sheet(height, len(panels), sharey=True)
     for panel, ax in zip(panels, axes, strict=True):
-        _draw_panel(ax, context, methods, panel, theme)
+        _draw_panel(ax, context, methods, panel)
     style.legend(
         figure,
         [
             Line2D([], [], color=style.PALETTE[0], marker="o", markersize=4, linestyle="none", label="one seed"),
-            Line2D([], [], color=theme.ink, marker="D", markersize=5, label=f"mean, {CONFIDENCE:.0%} interval"),
+            Line2D([], [], color=style.INK, marker="D", markersize=5, label=f"mean, {CONFIDENCE:.0%} interval"),
         ],
     )
     return figure
 
 
-def _draw_panel(ax: Axes, context: Context, methods: list[str], panel: Panel, theme: style.Theme) -> None:
+def _draw_panel(ax: Axes, context: Context, methods: list[str], panel: Panel) -> None:
     style.grid(ax, "x")
-    ax.axvline(0.0, color=theme.ink, linewidth=0.9, zorder=1)
+    ax.axvline(0.0, color=style.INK, linewidth=0.9, zorder=1)
     rows = {method: number for number, method in enumerate(methods)}
     for d in panel.found:
         row = rows[d.method]
         dots = list(seed_differences(context, d).values())
         places = [row + JITTER * (2 * i / (len(dots) - 1) - 1) if len(dots) > 1 else row for i in range(len(dots))]
         if d.ci_low is not None and d.ci_high is not None:
-            ax.plot([d.ci_low, d.ci_high], [row, row], color=theme.ink, linewidth=1.4, zorder=2)
-        ax.plot(d.mean_difference, row, "D", color=theme.ink, markersize=5, zorder=3)
+            ax.plot([d.ci_low, d.ci_high], [row, row], color=style.INK, linewidth=1.4, zorder=2)
+        ax.plot(d.mean_difference, row, "D", color=style.INK, markersize=5, zorder=3)
         ax.plot(
             dots, places, "o", color=style.PALETTE[0], markersize=4, zorder=4, gid="seeds",
-            markeredgecolor=theme.paper, markeredgewidth=0.5,
+            markeredgecolor=style.PAPER, markeredgewidth=0.5,
         )  # fmt: skip
     ax.set_title(f"{style.short(panel.label, TITLE_WIDTH)} →")
     ax.set_yticks(range(len(methods)), [style.short(method) for method in methods])

@@ -52,7 +52,7 @@ def ranking(context: Context) -> Figure:
             f"{1 - CONFIDENCE:.2f}; joined does not mean alike. Friedman's p {p_value(found.p)}, by permutation. "
             "Blocks are seeds, not tasks."
         ),
-        draw=lambda theme: _draw(found, theme),
+        draw=lambda: _draw(found),
     )
 
 
@@ -84,7 +84,7 @@ def ranks(context: Context) -> Ranks:
     )
 
 
-def _draw(found: Ranks, theme: style.Theme) -> matplotlib.figure.Figure:
+def _draw(found: Ranks) -> matplotlib.figure.Figure:
     """Draw the axis on top, names at both sides, bars between."""
     k = len(found.methods)
     left = -(-k // 2)
@@ -96,21 +96,21 @@ def _draw(found: Ranks, theme: style.Theme) -> matplotlib.figure.Figure:
     panel.set_xlim(1 - margin, k + margin)
     panel.set_ylim(rows, -1.9)
     panel.axis("off")
-    panel.plot([1, k], [0, 0], color=theme.ink, linewidth=1.2)
+    panel.plot([1, k], [0, 0], color=style.INK, linewidth=1.2)
     for place in range(1, k + 1, 1 if k <= 12 else 5):
-        panel.plot([place, place], [0, -0.25], color=theme.ink, linewidth=1.0)
+        panel.plot([place, place], [0, -0.25], color=style.INK, linewidth=1.0)
         panel.text(place, -0.35, str(place), ha="center", va="bottom", fontsize=8.5)
-    panel.plot([1, 1 + min(found.critical, k - 1)], [-1.45, -1.45], color=theme.quiet, linewidth=2.0)
+    panel.plot([1, 1 + min(found.critical, k - 1)], [-1.45, -1.45], color=style.QUIET, linewidth=2.0)
     cut = "" if found.critical <= k - 1 else "+"
     panel.text(1, -1.55, f"critical difference {number(found.critical, 2)}{cut}", ha="left", va="bottom", fontsize=8.5)
     for number_of, (first, last) in enumerate(bars):
         y = 0.35 + 0.35 * number_of
-        panel.plot([found.ranks[first] - 0.04, found.ranks[last] + 0.04], [y, y], color=theme.ink, linewidth=3.0)
+        panel.plot([found.ranks[first] - 0.04, found.ranks[last] + 0.04], [y, y], color=style.INK, linewidth=3.0)
     for i, (method, rank) in enumerate(zip(found.methods, found.ranks, strict=True)):
         on_left = i < left
         y = depth + (i if on_left else k - 1 - i) + 0.5
         side = 1 - 0.06 * (k - 1) if on_left else k + 0.06 * (k - 1)
-        panel.plot([rank, rank, side], [0, y, y], color=theme.quiet, linewidth=0.9)
+        panel.plot([rank, rank, side], [0, y, y], color=style.QUIET, linewidth=0.9)
         words = f"{style.short(method, 14)} {number(rank, 2)}"
         panel.text(side, y, f"{words} " if on_left else f" {words}", ha="right" if on_left else "left", va="center")
     return figure

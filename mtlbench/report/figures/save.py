@@ -4,20 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
 
 from mtlbench.errors import UsageError, unknown
-from mtlbench.report.figures import style
-from mtlbench.report.figures.figure import Figure
-from mtlbench.report.figures.svg import UNDATED
+from mtlbench.report.figures.figure import METADATA, Figure
 
-FORMATS: Final = ("svg", "png", "pdf")
-METADATA: dict[str, dict[str, Any]] = {
-    "svg": UNDATED,
-    "png": {"Software": None},
-    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
-}
-DPI = 200
+FORMATS = tuple(METADATA)
 
 
 def save_figures(figures: Sequence[Figure], folder: Path, formats: Sequence[str] = FORMATS) -> list[Path]:
@@ -39,11 +30,10 @@ def save_figures(figures: Sequence[Figure], folder: Path, formats: Sequence[str]
         for figure in figures:
             into = folder if len(groups) == 1 else folder / str(groups.index(figure.group) + 1)
             into.mkdir(parents=True, exist_ok=True)
-            with style.drawn(figure.draw, style.PRINT) as canvas:
-                for format in formats:
-                    path = into / f"{figure.name}.{format}"
-                    canvas.savefig(path, dpi=DPI, facecolor=style.PRINT.paper, metadata=METADATA[format])
-                    written.append(path)
+            for format in formats:
+                path = into / f"{figure.name}.{format}"
+                path.write_bytes(figure.file(format))
+                written.append(path)
     except OSError as error:
         raise UsageError(f"cannot write figures to {folder}: {error.strerror}") from None
     return written

@@ -50,7 +50,7 @@ def pareto(context: Context) -> Figure:
         name="trade-offs",
         title="Trade-offs between tasks",
         description=" ".join(words) + context.unnamed(seeds),
-        draw=lambda theme: _draw_pareto(context, shown, seeds, swept, theme),
+        draw=lambda: _draw_pareto(context, shown, seeds, swept),
     )
 
 
@@ -83,7 +83,7 @@ def cost(context: Context) -> Figure:
             f"{label} (mean over seeds, bars: standard deviation) against median seconds of a step; up and left is "
             f"better. {points_said}.{context.unnamed(methods)}"
         ),
-        draw=lambda theme: _draw_cost(context, points, spread, label, theme),
+        draw=lambda: _draw_cost(context, points, spread, label),
     )
 
 
@@ -107,9 +107,8 @@ def _draw_pareto(
     pairs: Sequence[tuple[int, int]],
     seeds: Mapping[str, Sequence[Sequence[float]]],
     swept: Sequence[Sweep],
-    theme: style.Theme,
 ) -> matplotlib.figure.Figure:
-    looks = context.looks(theme)
+    looks = context.looks()
     named = [method for method in seeds if looks[method].named]
     columns = 1 if len(pairs) == 1 else 2
     rows = -(-len(pairs) // columns)
@@ -125,12 +124,12 @@ def _draw_pareto(
             means[method] = (statistics.fmean(x), statistics.fmean(y))
             look = looks[method]
             panel.plot(x, y, look.marker, color=look.colour, markersize=3, alpha=0.45, zorder=2, markeredgewidth=0)
-            _mean(panel, means[method], look, theme)
+            _mean(panel, means[method], look)
         for sweep in swept:
             path = zip(*(means[method] for method in sweep.methods), strict=True)
-            panel.plot(*path, color=theme.quiet, linewidth=0.7, linestyle=(0, (4, 2)), zorder=1, gid="sweep")
+            panel.plot(*path, color=style.QUIET, linewidth=0.7, linestyle=(0, (4, 2)), zorder=1, gid="sweep")
         best = front(means)
-        panel.plot(*zip(*(means[m] for m in best), strict=True), color=theme.quiet, linewidth=1.0, zorder=1)
+        panel.plot(*zip(*(means[m] for m in best), strict=True), color=style.QUIET, linewidth=1.0, zorder=1)
         panel.set_xlabel(_label(context.group.tasks[a]))
         panel.set_ylabel(_label(context.group.tasks[b]))
     style.legend(figure, [_entry(method, looks[method]) for method in named])
@@ -138,26 +137,26 @@ def _draw_pareto(
 
 
 def _draw_cost(
-    context: Context, points: Mapping[str, Point], spread: Mapping[str, float], label: str, theme: style.Theme
+    context: Context, points: Mapping[str, Point], spread: Mapping[str, float], label: str
 ) -> matplotlib.figure.Figure:
-    looks = context.looks(theme)
+    looks = context.looks()
     named = [method for method in points if looks[method].named]
     figure, (panel,) = style.sheet(2.7 + style.legend_height([style.short(method) for method in named]))
     style.grid(panel)
     for method, (x, y) in points.items():
         if spread[method]:
             panel.plot([x, x], [y - spread[method], y + spread[method]], color=looks[method].colour, linewidth=1.0)
-        _mean(panel, (x, y), looks[method], theme)
+        _mean(panel, (x, y), looks[method])
     panel.set_xlabel("seconds per step ←")
     panel.set_ylabel(f"{label} ↑")
     style.legend(figure, [_entry(method, looks[method]) for method in named])
     return figure
 
 
-def _mean(panel: Axes, place: Point, look: style.Look, theme: style.Theme) -> None:
+def _mean(panel: Axes, place: Point, look: style.Look) -> None:
     panel.plot(
         *place, look.marker, color=look.colour, markersize=8.5 if look.named else 5, zorder=4 if look.named else 3,
-        markeredgecolor=theme.paper, markeredgewidth=0.7,
+        markeredgecolor=style.PAPER, markeredgewidth=0.7,
     )  # fmt: skip
 
 

@@ -1,9 +1,9 @@
-"""How figures look: fonts, the two themes, and the colours, markers and line styles of the methods."""
+"""How figures look: fonts, and the colours, markers and line styles of the methods."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,19 +23,9 @@ MARKERS = ("o", "s", "^", "v", "D", "P")
 STYLES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (6, 1, 1, 1, 1, 1)), (0, (2, 1)))
 
 
-@dataclass(frozen=True)
-class Theme:
-    """The colours that depend on the paper."""
-
-    ink: str
-    quiet: str
-    line: str
-    paper: str
-
-
-PAGE = Theme(ink="#010203", quiet="#010204", line="#010205", paper="#010206")
-"""Stand-ins that nothing else uses: :mod:`mtlbench.report.figures.svg` puts the page's own colours in their place."""
-PRINT = Theme(ink="#000000", quiet="#595959", line="#d4d4d4", paper="#ffffff")
+INK, QUIET, LINE, PAPER = "#010101", "#595959", "#d4d4d4", "#ffffff"
+"""Nothing else has these, so that :mod:`mtlbench.report.figures.svg` can put a page's own in their place. Ink is not
+quite black, which matplotlib would leave out of an SVG as what is drawn anyway."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +38,7 @@ class Look:
     named: bool = True
 
 
-Looks = Callable[[Theme], dict[str, Look]]
-
-
-def looks(methods: Sequence[str], baseline: str | None, single: Sequence[str], theme: Theme) -> dict[str, Look]:
+def looks(methods: Sequence[str], baseline: str | None, single: Sequence[str]) -> dict[str, Look]:
     """Give the baseline ink, single-task training grey dashes, the first few others a colour, and the rest grey.
 
     :param methods: the most interesting first.
@@ -60,19 +47,19 @@ def looks(methods: Sequence[str], baseline: str | None, single: Sequence[str], t
     left = iter(zip(PALETTE, MARKERS, STYLES, strict=True))
     for method in methods:
         if method == baseline:
-            found[method] = Look(theme.ink, "X", "-")
+            found[method] = Look(INK, "X", "-")
         elif method in single[:1]:
-            found[method] = Look(theme.quiet, "*", (0, (4, 3)))
+            found[method] = Look(QUIET, "*", (0, (4, 3)))
         elif (entry := next(left, None)) is not None:
             found[method] = Look(*entry)
         else:
-            found[method] = Look(theme.line, ".", "-", named=False)
+            found[method] = Look(LINE, ".", "-", named=False)
     return found
 
 
 @contextmanager
-def drawn(draw: Callable[[Theme], matplotlib.figure.Figure], theme: Theme) -> Iterator[matplotlib.figure.Figure]:
-    """Draw a figure; save it inside of the ``with``, where fonts and the salt of identifiers still hold."""
+def applied() -> Iterator[None]:
+    """Hold for drawing and for saving: fonts, colours, the salt of identifiers."""
     settings: Any = {
         "font.family": "DejaVu Sans",  # comes with matplotlib: the same layout everywhere
         "font.size": 9.0,
@@ -88,15 +75,15 @@ def drawn(draw: Callable[[Theme], matplotlib.figure.Figure], theme: Theme) -> It
         "axes.spines.right": False,
         "axes.axisbelow": True,
         "text.parse_math": False,  # names are the user's: "$" is a dollar
-        "text.color": theme.ink,
-        "axes.edgecolor": theme.quiet,
-        "axes.labelcolor": theme.ink,
-        "axes.titlecolor": theme.ink,
-        "xtick.color": theme.quiet,
-        "ytick.color": theme.quiet,
-        "xtick.labelcolor": theme.ink,
-        "ytick.labelcolor": theme.ink,
-        "grid.color": theme.line,
+        "text.color": INK,
+        "axes.edgecolor": QUIET,
+        "axes.labelcolor": INK,
+        "axes.titlecolor": INK,
+        "xtick.color": QUIET,
+        "ytick.color": QUIET,
+        "xtick.labelcolor": INK,
+        "ytick.labelcolor": INK,
+        "grid.color": LINE,
         "grid.linewidth": 0.6,
         "axes.facecolor": "none",
         "figure.facecolor": "none",
@@ -108,7 +95,7 @@ def drawn(draw: Callable[[Theme], matplotlib.figure.Figure], theme: Theme) -> It
     }
     with matplotlib.rc_context(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # another script's letters
-        yield draw(theme)
+        yield
 
 
 def sheet(

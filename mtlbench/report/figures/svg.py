@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from xml.etree import ElementTree
 
@@ -11,30 +10,25 @@ from mtlbench.report.figures.figure import Figure
 
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 VARIABLES = {
-    style.PAGE.ink: "currentColor",
-    style.PAGE.quiet: "var(--quiet)",
-    style.PAGE.line: "var(--line)",
-    style.PAGE.paper: "var(--paper)",
+    style.INK: "currentColor",
+    style.QUIET: "var(--quiet)",
+    style.LINE: "var(--line)",
+    style.PAPER: "var(--paper)",
     "#0072b2": "var(--blue)",
     "#56b4e9": "var(--sky)",
 }
-"""The two blues are lighter on a dark page, where the darker one could hardly be seen."""
-UNDATED = {"Date": None, "Creator": None, "Format": None, "Type": None}
-"""Metadata that would change from day to day, or from version to version."""
+"""Of a file's colours, the page's. The two blues are lighter on a dark page, where the darker one is hardly seen."""
 
 
 def inline(figure: Figure, prefix: str) -> str:
     """Return the figure as one ``<svg>`` element whose identifiers all begin with the prefix.
 
-    One drawing serves light and dark pages: ink is ``currentColor``, the rest are the page's CSS variables.
+    The file's drawing serves light and dark pages: ink becomes ``currentColor``, the rest the page's CSS variables.
     """
-    file = io.StringIO()
-    with style.drawn(figure.draw, style.PAGE) as canvas:
-        canvas.savefig(file, format="svg", metadata=UNDATED)
-    root = ElementTree.fromstring(file.getvalue())
+    root = ElementTree.fromstring(figure.svg)
     _strip(root)
     used = set(re.findall(r"#([\w.-]+)", " ".join(v for e in root.iter() for k, v in e.attrib.items() if k != "style")))
-    used |= set(re.findall(r"url\(#([\w.-]+)\)", file.getvalue()))
+    used |= set(re.findall(r"url\(#([\w.-]+)\)", figure.svg))
     for element in root.iter():
         _rewrite(element, prefix, used)
     _name(root, figure, prefix)
@@ -52,7 +46,7 @@ def _strip(root: ElementTree.Element) -> None:
 
 
 def _rewrite(element: ElementTree.Element, prefix: str, used: set[str]) -> None:
-    """Rename identifiers, drop those that nothing refers to, and replace the stand-in colours."""
+    """Rename identifiers, drop those that nothing refers to, and replace the colours of paper."""
     for name, value in list(element.attrib.items()):
         if name == "id":
             if value in used:

@@ -24,16 +24,18 @@ def sign_flip(differences: Vector) -> float | None:
     d = np.asarray(differences, dtype=np.float64)
     if not 1 <= len(d) <= EXACT_UP_TO:
         return None
-    half = len(d) // 2
-    left, right = np.sort(_signed_sums(d[:half])), np.sort(_signed_sums(d[half:]))
+    half = (len(d) + 1) // 2  # the longer list is searched for the shorter one: fewer searches
+    listed, sought = np.sort(_signed_sums(d[:half])), np.sort(_signed_sums(d[half:]))
     observed = abs(d.sum()) - NOISE * np.abs(d).sum()  # ties must count as ties after rounding
-    upper = int((len(left) - np.searchsorted(left, observed - right)).sum())
+    upper = int((len(listed) - np.searchsorted(listed, observed - sought)).sum())
     return min(1.0, upper / 2.0 ** (len(d) - 1))  # by symmetry the lower tail is as large
 
 
 def _signed_sums(d: Vector) -> Vector:
     """Return all 2ⁿ sums Σ ±dₛ."""
-    sums = np.zeros(1)
-    for value in d:
-        sums = np.concatenate([sums + value, sums - value])
+    sums = np.zeros(2 ** len(d))
+    for index, value in enumerate(d):
+        known = 2**index
+        sums[known : 2 * known] = sums[:known] - value
+        sums[:known] += value
     return sums

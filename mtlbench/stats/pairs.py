@@ -6,12 +6,11 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
 
 from mtlbench.stats.base import CONFIDENCE, Vector, noise, without_noise
 from mtlbench.stats.exact import sign_flip
 from mtlbench.stats.power import detectable_noncentrality
-from mtlbench.stats.student import interval
+from mtlbench.stats.student import interval, two_sided_p
 
 
 @dataclass(frozen=True)
@@ -136,7 +135,7 @@ def _by_t(result: Comparison, error: float, df: float, confidence: float) -> Com
         result,
         ci_low=low,
         ci_high=high,
-        p=float(2 * stats.t.sf(abs(result.mean_difference) / error, df)),
+        p=two_sided_p(result.mean_difference / error, df),
         minimum_detectable_effect=None if noncentrality is None else noncentrality * error,
         standard_error=error,
         df=df,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from functools import cache
 
-from scipy import special, stats
+from scipy import special
+
+from mtlbench.stats.student import critical
 
 POWER = 0.8
 """The power at which the minimum detectable effect is stated."""
@@ -26,8 +28,8 @@ def detectable_noncentrality(df: float, alpha: float) -> float | None:
     :return: ``None`` where the critical t is above :data:`FARTHEST` (two pairs, far below α = .001): scipy's inversion
         does not end there.
     """
-    critical = float(stats.t.isf(alpha / 2, df))
-    return float(special.nctdtrinc(df, 1.0 - POWER, critical)) if critical < FARTHEST else None
+    rejected = critical(df, alpha)
+    return float(special.nctdtrinc(df, 1.0 - POWER, rejected)) if rejected < FARTHEST else None
 
 
 def detectable_effect(n: int, alpha: float) -> float | None:

@@ -147,7 +147,7 @@ def _not_above(value: float, floor: float) -> bool:
 
 def _cost(cells: Cells, method: str) -> Cost:
     """Sum up what a method cost. The median forgives a seed that shared its cores; a memory peak has no such excuse."""
-    done = [record for (name, _), record in cells.done.items() if name == method]
+    done = list(cells.done_of.get(method, {}).values())
     seconds = _present(record["cost"].get("seconds_per_step") for record in done)
     memory = _present(record["cost"].get("peak_memory_bytes") for record in done)
     conflict = _present((record.get("conflict") or {}).get("share") for record in done)

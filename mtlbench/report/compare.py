@@ -30,7 +30,7 @@ def compare(cells: Cells, baseline: str, margin: float | None = None) -> tuple[l
     for method in cells.methods:
         if method == baseline:
             continue
-        common = {seed for name, seed in cells.done if name == method and (baseline, seed) in cells.done}
+        common = cells.done_of.get(method, {}).keys() & cells.done_of.get(baseline, {}).keys()
         paired = bool(common) and cells.paired(method, baseline, common)
         found = [
             difference
@@ -146,7 +146,7 @@ def _named(compared: dict[str, Any], task: str, metric: str, method: str, baseli
     )
 
 
-def _columns(series: list[dict[int, float]], seeds: list[int]) -> stats.Vector:
+def _columns(series: list[Series], seeds: list[int]) -> stats.Vector:
     """Return scores as (seeds, tasks)."""
     return np.array([[one[seed] for one in series] for seed in seeds])
 

@@ -62,8 +62,7 @@ def ranking(
 
 def _scores(cells: Cells) -> tuple[list[str], list[int], stats.Vector]:
     """Return the joint methods that finished anything, the seeds that all finished, and (methods, tasks, seeds)."""
-    finished = {method for method, _ in cells.done}
-    methods = [m for m in cells.methods if m in finished and m not in cells.single_task]
+    methods = [m for m in cells.methods if m in cells.done_of and m not in cells.single_task]
     series = {(m, task.name): cells.series(m, task.name, task.primary) for m in methods for task in cells.tasks}
     seeds = sorted(set.intersection(*(set(one) for one in series.values()))) if series else []
     scores = [[[series[m, task.name][seed] for seed in seeds] for task in cells.tasks] for m in methods]

@@ -13,6 +13,8 @@ from mtlbench.report.model import Floor, Task
 from mtlbench.suite import Recipe
 
 Record = Mapping[str, Any]
+Start = Mapping[str | None, tuple[str | None, ...]]
+"""Pairing hashes: by task those of its head, its batches and its dropout masks; under None that of the shared part."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,12 @@ class Cells:
         single = self.single_task
         return tuple(sorted({spec(r) for r in self.records}, key=lambda m: (m not in single, m)))
 
-    @property
+    @cached_property
     def single_task(self) -> frozenset[str]:
         """The methods that train one model per task."""
         return frozenset(spec(r) for r in self.records if not r["method"]["joint"])
 
-    @property
+    @cached_property
     def seeds(self) -> tuple[int, ...]:
         return tuple(sorted({int(r["seed"]) for r in self.records}))
 
@@ -79,27 +81,39 @@ class Cells:
         named = {spec(r) for r in self.records if r["method"]["name"] == name}
         return named.pop() if len(named) == 1 else None
 
-    def series(self, method: str, task: str, metric: str) -> dict[int, float]:
-        """Return a method's finite scores by seed."""
-        found = {}
-        for seed, record in self._done_of.get(method, {}).items():
-            value = record["scores"].get(task, {}).get(metric)
-            if value is not None and math.isfinite(value):
-                found[seed] = float(value)
-        return found
-
     @cached_property
-    def _done_of(self) -> dict[str, dict[int, Record]]:
-        """The finished cells of every method, by seed in order."""
+    def done_of(self) -> dict[str, dict[int, Record]]:
+        """The finished cells of every method that has any, by seed in order."""
         found: dict[str, dict[int, Record]] = {}
         for (method, seed), record in sorted(self.done.items()):
             found.setdefault(method, {})[seed] = record
         return found
 
+    def series(self, method: str, task: str, metric: str) -> Mapping[int, float]:
+        """Return a method's finite scores by seed, in order."""
+        return self._series.get((method, task, metric), {})
+
+    @cached_property
+    def _series(self) -> dict[tuple[str, str, str], dict[int, float]]:
+        """The finite scores of every method on every metric of every task, by seed."""
+        found: dict[tuple[str, str, str], dict[int, float]] = {}
+        for method, cells in self.done_of.items():
+            for seed, record in cells.items():
+                for task, scores in record["scores"].items():
+                    for metric, value in scores.items():
+                        if value is not None and math.isfinite(value):
+                            found.setdefault((method, task, metric), {})[seed] = float(value)
+        return found
+
     def paired(self, method: str, baseline: str, seeds: Iterable[int]) -> bool:
         """Whether the hashes prove that both methods saw the same start, batches and dropout masks in every seed."""
-        done = self.done
-        return all(_same_start(done[method, seed], done[baseline, seed]) for seed in seeds)
+        starts = self._starts
+        return all(_same(starts[method, seed], starts[baseline, seed]) for seed in seeds)
+
+    @cached_property
+    def _starts(self) -> dict[tuple[str, int], Start]:
+        """What every finished cell started from; every method is compared with every other."""
+        return {cell: _start(record) for cell, record in self.done.items()}
 
 
 def spec(record: Record) -> str:
@@ -156,11 +170,13 @@ def _task(name: str, described: Mapping[str, Any], tuned_on: Iterable[str]) -> T
     return Task(name, tuple(described["metrics"]), floors, corpus if corpus and corpus in tuned_on else None)
 
 
-def _same_start(a: Record, b: Record) -> bool:
-    """Whether two records of one seed carry the same pairing hashes. An absent hash proves nothing."""
-    mine, yours = a.get("pairing") or {}, b.get("pairing") or {}
-    pairs = [(mine.get("shared"), yours.get("shared"))]
-    for part in ("heads", "schedule", "dropout"):
-        left, right = mine.get(part) or {}, yours.get(part) or {}
-        pairs += [(left.get(task), right.get(task)) for task in a["scores"].keys() & b["scores"].keys()]
-    return all(left is not None and left == right for left, right in pairs)
+def _start(record: Record) -> Start:
+    """Return the pairing hashes of the shared part and of every scored task."""
+    pairing = record.get("pairing") or {}
+    parts = [pairing.get(part) or {} for part in ("heads", "schedule", "dropout")]
+    return {None: (pairing.get("shared"),), **{t: tuple(part.get(t) for part in parts) for t in record["scores"]}}
+
+
+def _same(a: Start, b: Start) -> bool:
+    """Whether two cells of one seed carry the same hashes for what both have. An absent hash proves nothing."""
+    return all(a[part] == b[part] and None not in a[part] for part in a.keys() & b.keys())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 
 import numpy as np
 
@@ -41,21 +42,8 @@ def example_intervals(cells: Cells, baseline: str, examples: Examples) -> tuple[
                 continue
             crossed = stats.crossed_interval(np.array([a - b for a, b in pairs]))
             if crossed:
-                found.append(
-                    ExampleInterval(
-                        task=task.name,
-                        metric=task.primary,
-                        method=method,
-                        baseline=baseline,
-                        seeds=crossed.seeds,
-                        examples=crossed.examples,
-                        mean_difference=crossed.mean_difference,
-                        ci_low=crossed.ci_low,
-                        ci_high=crossed.ci_high,
-                        df=crossed.df,
-                        example_share=crossed.example_share,
-                    )
-                )
+                names = {"task": task.name, "metric": task.primary, "method": method, "baseline": baseline}
+                found.append(ExampleInterval(**names, **asdict(crossed)))
     return tuple(found), notes
 
 

@@ -56,17 +56,18 @@ CLAIMS = {
 
 def described(cls: type) -> dict[str, Any]:
     """Return a class's fields as properties, each with the string that stands under it."""
-    body = ast.parse(inspect.getsource(cls)).body[0]
-    assert isinstance(body, ast.ClassDef)
     told: dict[str, str] = {}
-    for statement, following in zip(body.body, body.body[1:], strict=False):
-        if (
-            isinstance(statement, ast.AnnAssign)
-            and isinstance(statement.target, ast.Name)
-            and isinstance(following, ast.Expr)
-            and isinstance(following.value, ast.Constant)
-        ):
-            told[statement.target.id] = " ".join(str(following.value.value).replace("``", "").split())
+    for one in reversed(cls.__mro__[:-1]):  # what is inherited is told where it is declared
+        body = ast.parse(inspect.getsource(one)).body[0]
+        assert isinstance(body, ast.ClassDef)
+        for statement, following in zip(body.body, body.body[1:], strict=False):
+            if (
+                isinstance(statement, ast.AnnAssign)
+                and isinstance(statement.target, ast.Name)
+                and isinstance(following, ast.Expr)
+                and isinstance(following.value, ast.Constant)
+            ):
+                told[statement.target.id] = " ".join(str(following.value.value).replace("``", "").split())
     schema = TypeAdapter(cls).json_schema(mode="serialization")
     definitions = schema.get("$defs", {})
     properties = {}

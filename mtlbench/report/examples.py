@@ -42,8 +42,11 @@ def example_intervals(cells: Cells, baseline: str, examples: Examples) -> tuple[
                 continue
             crossed = stats.crossed_interval(np.array([a - b for a, b in pairs]))
             if crossed:
-                names = {"task": task.name, "metric": task.primary, "method": method, "baseline": baseline}
-                found.append(ExampleInterval(**names, **asdict(crossed)))
+                found.append(
+                    ExampleInterval(
+                        task=task.name, metric=task.primary, method=method, baseline=baseline, **asdict(crossed)
+                    )
+                )
     return tuple(found), notes
 
 

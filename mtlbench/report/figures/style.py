@@ -17,8 +17,9 @@ WIDTH = 4.4
 """Of every figure, in inches: a column of a paper, and readable on a phone."""
 NAME_WIDTH = 24
 """Longer names are shortened in the middle; the description has them whole."""
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Okabe and Ito's, which the colour-blind tell apart, without black (the baseline's ink) and yellow (too pale)."""
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#C08A00", "#3A93D0")
+"""Okabe and Ito's, which the colour-blind tell apart, without black (the baseline's ink) and yellow (too pale); orange
+and sky blue are darker than theirs, which stand out from white paper by less than 3 : 1."""
 MARKERS = ("o", "s", "^", "v", "D", "P")
 STYLES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (6, 1, 1, 1, 1, 1)), (0, (2, 1)))
 

@@ -15,7 +15,7 @@ VARIABLES = {
     style.LINE: "var(--line)",
     style.PAPER: "var(--paper)",
     "#0072b2": "var(--blue)",
-    "#56b4e9": "var(--sky)",
+    "#3a93d0": "var(--sky)",
 }
 """Of a file's colours, the page's. The two blues are lighter on a dark page, where the darker one is hardly seen."""
 

@@ -1,0 +1,96 @@
+"""The page in a real browser: nothing is complained of, tables sort by keyboard, a phone shows it without scrolling."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from factory import grid
+from histories import with_histories
+
+from mtlbench.report import render
+from mtlbench.report.build import build
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install 'mtlbench[browser]'")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+PHONE = {"width": 390, "height": 844}
+LONG = "a-method-of-a-very-long-name[parameter=0.123456789]"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.skip(f"no browser on the PATH: none of {', '.join(BROWSERS)}")
+    with sync_api.sync_playwright() as playwright:
+        # a container has no user namespaces for the sandbox; the only page ever opened is our own
+        running = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("page")
+    records = with_histories(grid({"stl": 0.02, "sum": 0.0, "mgda": 0.01, LONG: -0.01}, 5), folder)
+    file = folder / "report.html"
+    file.write_text(render(build(records), "html", records=records), encoding="utf-8")
+    return file
+
+
+@pytest.fixture(params=["light", "dark"])
+def page(request: pytest.FixtureRequest, browser: Any, page_file: Path) -> Iterator[Any]:
+    """The page on a phone, in a colour scheme. Whatever the console, or a failed request, says is an error."""
+    context = browser.new_context(viewport=PHONE, color_scheme=request.param)
+    opened, said = context.new_page(), []
+    opened.on("console", lambda message: said.append(message.text))
+    opened.on("pageerror", lambda error: said.append(str(error)))
+    opened.on("request", lambda asked: said.append(asked.url) if not asked.url.startswith("file:") else None)
+    opened.goto(page_file.as_uri())
+    opened.scheme = request.param
+    yield opened
+    context.close()
+    assert said == []
+
+
+def test_the_colour_scheme_is_the_reader_s(page: Any) -> None:
+    paper, ink = (
+        sum(map(int, re.findall(r"\d+", page.evaluate(f"getComputedStyle(document.body).{name}"))[:3]))
+        for name in ("backgroundColor", "color")
+    )
+    assert (paper > 600 > ink) if page.scheme == "light" else (paper < 150 < ink)
+    figure = page.locator("figure svg").first
+    assert figure.evaluate("e => getComputedStyle(e).color") == page.evaluate("getComputedStyle(document.body).color")
+
+
+def test_a_phone_shows_the_page_without_scrolling_sideways(page: Any) -> None:
+    for closed in ("details:not([open])", "none"):
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], closed
+        page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    wide = page.evaluate(
+        "[...document.querySelectorAll('body *')].filter(one => !one.closest('.scroll, svg')"
+        " && one.getBoundingClientRect().right > innerWidth + 1).map(one => one.outerHTML.slice(0, 80))"
+    )
+    assert wide == []  # tables scroll in boxes of their own
+
+
+def test_tables_sort_by_keyboard(page: Any) -> None:
+    header = page.locator("table").first.locator("thead th").nth(1)
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if header.locator("button").evaluate("one => one === document.activeElement"):
+            break
+    else:
+        pytest.fail("Tab does not reach the header")
+    assert header.get_attribute("aria-sort") is None
+    cells = page.locator("table").first.locator("tbody tr td:nth-child(2)")
+    for pressed, order in [("Enter", "ascending"), ("Space", "descending")]:
+        page.keyboard.press(pressed)
+        assert header.get_attribute("aria-sort") == order
+        values = [float(text.split()[0]) for text in cells.all_inner_texts()]
+        assert len(values) == 4 and values == sorted(values, reverse=order == "descending")
+    assert page.locator("table").first.locator("[aria-sort]").count() == 1

@@ -1,0 +1,70 @@
+"""Text and graphics stand out from their paper as WCAG 2.2 asks (1.4.3, 1.4.11), on a light page and on a dark one."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+
+import pytest
+
+from mtlbench.report.figures import style, svg
+
+PAGE = files("mtlbench.report").joinpath("report.html.j2").read_text(encoding="utf-8")
+TEXT = [("ink", "paper"), ("quiet", "paper"), ("accent", "paper"), ("ink", "band")]
+GRAPHICS = ["ink", "quiet", "accent", "blue", "sky"]
+"""``line`` is left out: grids and rules between rows are no information."""
+
+
+def themes() -> dict[str, dict[str, str]]:
+    """Return the page's colours by theme; a theme that sets only some takes the others from the light one."""
+    light, *others = [
+        {
+            name: f"#{value[0] * 2}{value[1] * 2}{value[2] * 2}" if len(value) == 3 else f"#{value}"
+            for name, value in one
+        }
+        for one in (re.findall(r"--(\w+): #(\w+)", block) for block in re.findall(r":root \{([^}]+)\}", PAGE))
+    ]
+    return {name: light | found for name, found in zip(("light", "dark", "print"), [{}, *others], strict=True)}
+
+
+def luminance(colour: str) -> float:
+    channels = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return sum(share * channel for share, channel in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def contrast(one: str, other: str) -> float:
+    darker, lighter = sorted((luminance(one), luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def test_contrast_is_wcag_s() -> None:
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    assert contrast("#777777", "#ffffff") == pytest.approx(4.478, abs=1e-3)  # as contrast checkers print it
+
+
+@pytest.mark.parametrize("theme", ["light", "dark", "print"])
+def test_the_page_s_colours_stand_out(theme: str) -> None:
+    colours = themes()[theme]
+    assert {"ink", "paper", "quiet", "band", *GRAPHICS} <= colours.keys()
+    assert {
+        pair: contrast(colours[pair[0]], colours[pair[1]])
+        for pair in TEXT
+        if contrast(colours[pair[0]], colours[pair[1]]) < 4.5
+    } == {}
+    assert [name for name in GRAPHICS if contrast(colours[name], colours["paper"]) < 3] == []
+    fixed = [colour for colour in style.PALETTE if colour.lower() not in svg.VARIABLES]
+    assert len(fixed) == len(style.PALETTE) - 2
+    assert [colour for colour in fixed if contrast(colour, colours["paper"]) < 3] == []
+
+
+def test_the_colours_of_figure_files_stand_out() -> None:
+    assert min(contrast(colour, style.PAPER) for colour in (style.INK, style.QUIET)) >= 4.5  # names, numbers
+    assert min(contrast(colour, style.PAPER) for colour in style.PALETTE) >= 3
+
+
+def test_the_page_s_variables_are_the_palette_s_on_paper() -> None:
+    light = themes()["light"]
+    named = {colour: value[6:-1] for colour, value in svg.VARIABLES.items() if value in ("var(--blue)", "var(--sky)")}
+    assert {colour: light[name] for colour, name in named.items()} == {colour: colour for colour in named}
+    assert set(named) <= {colour.lower() for colour in style.PALETTE}

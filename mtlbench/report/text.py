@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 
-from rich import box
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
@@ -55,8 +55,9 @@ def _print(console: Console, block: Block, width: int) -> None:
                     console.print(_hanging(item))
         case Table(detail=False):
             console.print("\n", Text(block.title, style="bold"), sep="")
-            for part in _parts(block, width):
-                console.print(_grid(block, part))
+            headers, widths = _measured(block)
+            for part in _parts(widths, width):
+                console.print(_grid(console, block, part, headers, widths))
             for line in block.caption:
                 console.print(_hanging(line, bullet=" ", style="dim"))
 
@@ -70,22 +71,27 @@ def _hanging(text: str, bullet: str = "-", style: str = "") -> Grid:
     return grid
 
 
-def _parts(table: Table, width: int) -> list[list[int]]:
+def _measured(table: Table) -> tuple[list[list[str]], list[int]]:
+    """Return the lines of every column's header, broken after the task's name where that saves width; and its width."""
+    headers, widths = [], []
+    for index, header in enumerate(table.columns):
+        widest = max((cell_len(row.cells[index]) for section in table.sections for row in section.rows), default=0)
+        broken = re.sub(r" (?![↑↓])", "\n", header, count=1) if cell_len(header) > widest else header
+        headers.append(broken.split("\n"))
+        widths.append(max(widest, *map(cell_len, headers[-1])))
+    return headers, widths
+
+
+def _parts(widths: Sequence[int], width: int) -> list[list[int]]:
     """Split a table that is too wide by columns: each part repeats the first one, which names the method."""
-    bodies = [[row.cells for row in section.rows] for section in table.sections]
-    cells = [row for body in bodies for row in body]
-
-    def natural(index: int) -> int:
-        return max(cell_len(text) for text in (*(row[index] for row in cells), *_header(table, index).split("\n")))
-
-    others = range(1, len(table.columns))
-    if sum(natural(index) + GAP for index in others) + min(natural(0), NARROW_NAME_WIDTH) <= width:
-        return [list(range(len(table.columns)))]
-    room = width - min(natural(0), NAME_WIDTH)
+    others = range(1, len(widths))
+    if sum(widths[index] + GAP for index in others) + min(widths[0], NARROW_NAME_WIDTH) <= width:
+        return [list(range(len(widths)))]
+    room = width - min(widths[0], NAME_WIDTH)
     parts: list[list[int]] = [[0]]
     left = room
     for index in others:
-        needed = natural(index) + GAP
+        needed = widths[index] + GAP
         if needed > left and len(parts[-1]) > 1:
             parts.append([0])
             left = room
@@ -94,32 +100,38 @@ def _parts(table: Table, width: int) -> list[list[int]]:
     return parts
 
 
-def _header(table: Table, index: int) -> str:
-    """Return a column's header, broken after the task's name where that saves width."""
-    header = table.columns[index]
-    widest = max((cell_len(row.cells[index]) for section in table.sections for row in section.rows), default=0)
-    return re.sub(r" (?![↑↓])", "\n", header, count=1) if cell_len(header) > widest else header
+def _grid(
+    console: Console, table: Table, columns: Sequence[int], headers: Sequence[list[str]], widths: Sequence[int]
+) -> Text:
+    """Return some columns of a table as lines. A rich table renders every cell by itself: seconds for a long report."""
+    others = columns[1:]
+    longest = max([widths[0], *(cell_len(section.heading or "") for section in table.sections)])
+    room = console.width - sum(widths[index] + GAP for index in others)
+    shown = [max(1, min(longest, NAME_WIDTH, room)), *(widths[index] for index in others)]
 
+    def folded(name: str) -> list[str]:
+        return [name] if cell_len(name) <= shown[0] else [line.plain for line in Text(name).wrap(console, shown[0])]
 
-def _grid(table: Table, columns: Sequence[int]) -> Grid:
-    """Return the rich table of some columns."""
-    padding = (0, GAP - 1, 0, 0)  # the box draws one more blank
-    grid = Grid(box=box.SIMPLE_HEAD, padding=padding, pad_edge=False, show_edge=False, header_style="bold")
-    for index in columns:
-        first = index == 0
-        grid.add_column(
-            Text(_header(table, index)),
-            justify="left" if first else "right",
-            overflow="fold",
-            no_wrap=not first,
-            max_width=NAME_WIDTH if first else None,
-            vertical="bottom" if first else "top",
-        )
+    above = [folded(table.columns[0]), *(headers[index] for index in others)]
+    tallest = max(map(len, above))
+    above = [[""] * (tallest - len(lines)) + lines for lines in above]
+    lines = [(line, "bold") for line in _beside(above, shown)]
+    lines.append(("─" * (sum(shown) + GAP * len(others)), ""))
     for section in table.sections:
+        if section is not table.sections[0]:
+            lines.append(("", ""))
         if section.heading:
-            grid.add_row(Text(section.heading, style="underline"))
-        for number, row in enumerate(section.rows, start=1):
-            last = number == len(section.rows) and section is not table.sections[-1]
-            style = "bold" if row.strong else ""
-            grid.add_row(*(Text(row.cells[index], style=style) for index in columns), end_section=last)
-    return grid
+            lines += [(line, "underline") for line in folded(section.heading)]
+        for row in section.rows:
+            cells = [folded(row.cells[0]), *([row.cells[index]] for index in others)]
+            lines += [(line, "bold" if row.strong else "") for line in _beside(cells, shown)]
+    return Text("\n").join(Text(line, style=style) for line, style in lines)
+
+
+def _beside(cells: Sequence[Sequence[str]], widths: Sequence[int]) -> Iterator[str]:
+    """Yield the lines of cells beside each other: the first one's to the left in its column, others' to the right."""
+    for name, *values in zip_longest(*cells, fillvalue=""):
+        placed = (
+            " " * (GAP + width - cell_len(value)) + value for value, width in zip(values, widths[1:], strict=True)
+        )
+        yield set_cell_size(name, widths[0]) + "".join(placed)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -123,12 +122,12 @@ def _compared(ours: Series, theirs: Series, paired: bool) -> dict[str, Any]:
     """Compare on the common seeds if they are paired; otherwise on every seed of either side."""
     if not paired:
         unpaired = stats.unpaired_comparison(np.array(list(ours.values())), np.array(list(theirs.values())), CONFIDENCE)
-        return asdict(unpaired)
+        return vars(unpaired)
     seeds = sorted(ours.keys() & theirs.keys())
     a, b = np.array([ours[seed] for seed in seeds]), np.array([theirs[seed] for seed in seeds])
     won = stats.win_rate(stats.without_noise(a, b), CONFIDENCE)
     return {
-        **asdict(stats.paired_comparison(a, b, CONFIDENCE)),
+        **vars(stats.paired_comparison(a, b, CONFIDENCE)),
         "wins": won.wins,
         "losses": won.losses,
         "ties": won.ties,

@@ -25,17 +25,19 @@ def sign_flip(differences: Vector) -> float | None:
     if not 1 <= len(d) <= EXACT_UP_TO:
         return None
     half = (len(d) + 1) // 2  # the longer list is searched for the shorter one: fewer searches
-    listed, sought = np.sort(_signed_sums(d[:half])), np.sort(_signed_sums(d[half:]))
+    first, second = d[:half], d[half:]
     observed = abs(d.sum()) - NOISE * np.abs(d).sum()  # ties must count as ties after rounding
+    listed = _signed_sums(first, observed - np.abs(second).sum())
+    sought = _signed_sums(second, observed - np.abs(first).sum())
     upper = int((len(listed) - np.searchsorted(listed, observed - sought)).sum())
     return min(1.0, upper / 2.0 ** (len(d) - 1))  # by symmetry the lower tail is as large
 
 
-def _signed_sums(d: Vector) -> Vector:
-    """Return all 2ⁿ sums Σ ±dₛ."""
+def _signed_sums(d: Vector, least: float) -> Vector:
+    """Return those of the 2ⁿ sums Σ ±dₛ that are not below the least which the other half can still make up for."""
     sums = np.zeros(2 ** len(d))
     for index, value in enumerate(d):
         known = 2**index
         sums[known : 2 * known] = sums[:known] - value
         sums[:known] += value
-    return sums
+    return np.sort(sums[sums >= least])

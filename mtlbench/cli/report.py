@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from collections.abc import Callable
@@ -88,6 +89,7 @@ def _read(folder: Path, baseline: str, options: dict[str, Any]) -> tuple[Report,
     from mtlbench.store import Store
 
     found = Store(folder).scan()
+    gc.freeze()  # records hold no cycles: where there are thousands, the collector would walk over them in vain
     if not found.records and not found.damaged:
         raise UsageError(f"no records in {folder}; run mtlbench run first, or give --results FOLDER")
     return build(found.records, found.damaged, baseline=baseline, **options), found.records
@@ -103,6 +105,7 @@ def _read_pair(folders: tuple[Path, Path], baseline: str, options: dict[str, Any
 
     pair = Pair(folders)
     first, second = pair.scan()
+    gc.freeze()  # as in _read
     records = [*first.records, *second.records]
     made = build(records, [*first.damaged, *second.damaged], baseline=pair.baseline(baseline), **options)
     return pair.annotated(made, (first, second)), records

@@ -7,11 +7,13 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from mtlbench.packed.dropout import attention_masks
 from mtlbench.packed.first import FirstTokens
 from mtlbench.packed.pack import Group, Pack
+from mtlbench.packed.queries import Queries
 
 try:
     from torch.nn.attention.varlen import varlen_attn
@@ -62,11 +64,10 @@ def packed_attention(
         output = varlen_attn(q, k, v, queries.ends, pack.all_queries.ends, queries.most, longest, scale=scaling)
         assert isinstance(output, torch.Tensor)
         return output.unsqueeze(0), None
-    pieces = [
-        _attend(q, k, v, rows, group, scaling, mask).index_select(0, places)
-        for rows, places, group, mask in zip(queries.rows, queries.places, pack.groups, masks, strict=True)
-    ]
-    return torch.cat(pieces).index_select(0, queries.restored).unsqueeze(0), None
+    everything = pack.all_queries
+    grouped = zip(_spread(q, queries), _spread(k, everything), _spread(v, everything), pack.groups, masks, strict=True)
+    places = torch.cat([_attend(*of_group, scaling).flatten(0, 1) for of_group in grouped])
+    return _Gather.apply(places, queries.places).unsqueeze(0), None  # type: ignore[no-untyped-call]
 
 
 def takes_varying_lengths(rows: torch.Tensor) -> bool:
@@ -77,20 +78,25 @@ def takes_varying_lengths(rows: torch.Tensor) -> bool:
     return varlen_attn is not None and rows.is_cuda and rows.dtype in (torch.float16, torch.bfloat16)
 
 
+def _spread(rows: torch.Tensor, queries: Queries) -> list[torch.Tensor]:
+    """Return (rows, heads, width) at the places of each group: (heads, n, Q, width)."""
+    places: torch.Tensor = _Spread.apply(rows, queries.rows, queries.places)  # type: ignore[no-untyped-call]
+    groups = torch.split(places, [count * most for count, most in queries.shapes])
+    return [
+        group.view(*shape, *rows.shape[1:]).permute(2, 0, 1, 3)
+        for group, shape in zip(groups, queries.shapes, strict=True)
+    ]
+
+
 def _attend(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    v: torch.Tensor,
-    rows: torch.Tensor,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
     group: Group,
-    scaling: float | None,
     dropped: torch.Tensor | None,
+    scaling: float | None,
 ) -> torch.Tensor:
-    """Return the (n · Q, heads, width) output at the places of a group's queries."""
-    query, key, value = (  # (heads, n, Q or L, width)
-        row.index_select(0, places.view(-1)).view(*places.shape, *row.shape[1:]).permute(2, 0, 1, 3)
-        for row, places in ((q, rows), (k, group.tokens), (v, group.tokens))
-    )
+    """Return a group's output, (n, Q, heads, width), for (heads, n, Q or L, width)."""
     allowed = None if group.mask is None else group.mask[None, :, None, :]
     if dropped is None:
         output = functional.scaled_dot_product_attention(query, key, value, attn_mask=allowed, scale=scaling)
@@ -99,4 +105,32 @@ def _attend(
         if allowed is not None:
             scores = scores.masked_fill(~allowed, float("-inf"))
         output = (scores.softmax(dim=-1) * dropped).to(value.dtype) @ value
-    return output.permute(1, 2, 0, 3).reshape(rows.numel(), *q.shape[1:])
+    return output.permute(1, 2, 0, 3)
+
+
+class _Spread(torch.autograd.Function):
+    """Rows to places. The gradient at a place of padding is 0, so going back takes no sum: each row has one place."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Any, row_of_place: Any, place_of_row: Any) -> Any:
+        ctx.place_of_row = place_of_row
+        return rows.index_select(0, row_of_place)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Any) -> Any:
+        return gradient.index_select(0, ctx.place_of_row), None, None
+
+
+class _Gather(torch.autograd.Function):
+    """Places to rows, without those of padding."""
+
+    @staticmethod
+    def forward(ctx: Any, places: Any, place_of_row: Any) -> Any:
+        ctx.place_of_row, ctx.count = place_of_row, len(places)
+        return places.index_select(0, place_of_row)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Any) -> Any:
+        return gradient.new_zeros(ctx.count, *gradient.shape[1:]).index_copy_(0, ctx.place_of_row, gradient), None

@@ -43,8 +43,8 @@ def attention_masks(pack: Pack, queries: Queries, p: float, site: int, like: tor
     drawn = _kept(pack.seeds, site, [heads * size for size in sizes], p, like.device)
     kept = torch.cat([one.view(heads, size) for one, size in zip(drawn, sizes, strict=True)], dim=1)
     return [
-        _factors(kept.index_select(1, places), p, like).view(heads, *rows.shape, group.tokens.shape[1])
-        for group, rows, places in zip(pack.groups, queries.rows, queries.masks, strict=True)
+        _factors(kept.index_select(1, places), p, like).view(heads, *shape, group.longest)
+        for group, shape, places in zip(pack.groups, queries.shapes, queries.masks, strict=True)
     ]
 
 

@@ -43,12 +43,12 @@ class Group:
     """Sequences of like length, which attention pads and works on together.
 
     :param sequences: their numbers in the pack.
-    :param tokens: (n, L) token numbers in the pack; a place of padding repeats the sequence's first token.
+    :param longest: L, the most tokens of one.
     :param mask: (n, L) whether a place is a token; ``None`` where all are.
     """
 
     sequences: NDArray[np.int64]
-    tokens: torch.Tensor
+    longest: int
     mask: torch.Tensor | None
 
 
@@ -190,15 +190,12 @@ class Pack:
         """Work out what attention will ask for."""
         _ = self.first_tokens
         for queries in (self.all_queries, self.first_queries):
-            _ = queries.rows, queries.places, queries.restored, queries.masks if self.seeds is not None else None
+            _ = queries.rows, queries.places, queries.masks if self.seeds is not None else None
 
     def _group(self, chosen: NDArray[np.int64]) -> Group:
         lengths = self.lengths[chosen]
-        place = np.arange(lengths.max())
-        mask = place < lengths[:, None]
-        tokens = self.starts[chosen][:, None] + np.where(mask, place, 0)
-        device = self.ids.device
-        return Group(chosen, moved(tokens, device), None if mask.all() else moved(mask, device))
+        mask = np.arange(lengths.max()) < lengths[:, None]
+        return Group(chosen, int(lengths.max()), None if mask.all() else moved(mask, self.ids.device))
 
 
 def moved(array: NDArray[np.generic], device: str | torch.device) -> torch.Tensor:

@@ -40,19 +40,20 @@ class Queries:
         return self._moved(np.concatenate([[0], np.cumsum(self._asking)]).astype(np.int32))
 
     @cached_property
-    def rows(self) -> list[torch.Tensor]:
-        """For each group, (n, Q) row numbers; a place of padding repeats the sequence's first row."""
-        return [self._moved(np.where(real, rows, rows[:, :1])) for rows, real in self._places]
+    def shapes(self) -> list[tuple[int, int]]:
+        """For each group, its sequences and the most queries of one: the (n, Q) places of its queries."""
+        return [real.shape for _, real in self._places]
 
     @cached_property
-    def places(self) -> list[torch.Tensor]:
-        """For each group, (t,) where its rows stand in its flattened (n · Q) places."""
-        return [self._moved(np.flatnonzero(real)) for _, real in self._places]
+    def rows(self) -> torch.Tensor:
+        """The row at every place, group after group; a place of padding repeats the sequence's first row."""
+        return self._moved(np.concatenate([np.where(real, rows, rows[:, :1]).ravel() for rows, real in self._places]))
 
     @cached_property
-    def restored(self) -> torch.Tensor:
-        """Where each row stands in the groups' rows one after another."""
-        return self._moved(np.argsort(np.concatenate([rows[real] for rows, real in self._places])))
+    def places(self) -> torch.Tensor:
+        """The place of every row."""
+        real = np.flatnonzero(np.concatenate([real.ravel() for _, real in self._places]))
+        return self._moved(real[np.argsort(np.concatenate([rows[real] for rows, real in self._places]))])
 
     @cached_property
     def masks(self) -> list[torch.Tensor]:
@@ -61,7 +62,7 @@ class Queries:
         starts, found = np.cumsum(self.pairs) - self.pairs, []
         for group, (rows, real) in zip(self._pack.groups, self._places, strict=True):
             lengths = self._pack.lengths[group.sequences][:, None, None]
-            row, column = np.ogrid[: rows.shape[1], : group.tokens.shape[1]]
+            row, column = np.ogrid[: rows.shape[1], : group.longest]
             inside = real[:, :, None] & (column < lengths)
             found.append((starts[group.sequences][:, None, None] + np.where(inside, row * lengths + column, 0)).ravel())
         return [self._moved(one) for one in found]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import sequences
@@ -64,8 +63,8 @@ def test_ranges_are_those_of_a_loop(lengths: list[list[int]]) -> None:
 def check_masks(pack: Pack, queries: Queries) -> None:
     """Every pair of a query and a key of one sequence has a number of its own, and padding the sequence's first."""
     seen: list[int] = []
-    for group, rows, masks in zip(pack.groups, queries.rows, queries.masks, strict=True):
-        of = masks.view(*rows.shape, group.tokens.shape[1])
+    for group, shape, masks in zip(pack.groups, queries.shapes, queries.masks, strict=True):
+        of = masks.view(*shape, group.longest)
         for numbers, sequence in zip(of, group.sequences, strict=True):
             length = int(pack.lengths[sequence])
             asking = int(queries.pairs[sequence]) // length
@@ -78,26 +77,24 @@ def check_masks(pack: Pack, queries: Queries) -> None:
 
 def check_groups(pack: Pack) -> None:
     for queries, rows in ((pack.all_queries, len(pack.ids)), (pack.first_queries, len(pack.lengths))):
-        taken = zip(queries.rows, queries.places, strict=True)
-        covered = torch.cat([asking.flatten()[places] for asking, places in taken])
-        assert covered.sort().values.tolist() == list(range(rows))  # every row exactly once
-        assert covered[queries.restored].tolist() == list(range(rows))
+        assert len(queries.places) == len(queries.places.unique()) == rows
+        assert queries.rows[queries.places].tolist() == list(range(rows))  # every row has one place
+        assert len(queries.rows) == sum(count * most for count, most in queries.shapes)
         assert queries.ends.tolist() == [0, *np.cumsum(queries.pairs // pack.lengths)]
         assert queries.most == int(queries.ends.diff().max())
         check_masks(pack, queries)
-    for group, asking in zip(pack.groups, pack.all_queries.rows, strict=True):
-        assert torch.equal(group.tokens, asking)
+    tokens = pack.all_queries.rows.split([count * most for count, most in pack.all_queries.shapes])
     chosen = np.concatenate([group.sequences for group in pack.groups])
     assert sorted(chosen.tolist()) == list(range(len(pack.lengths)))
     places = 0
-    for group in pack.groups:
+    for group, shape, of in zip(pack.groups, pack.all_queries.shapes, tokens, strict=True):
         lengths = pack.lengths[group.sequences]
-        assert group.tokens.shape == (len(lengths), lengths.max())
+        assert shape == (len(lengths), group.longest) == (len(lengths), lengths.max())
         assert lengths.max() <= WASTE * lengths.min() + 2
-        places += group.tokens.numel()
+        places += len(of)
         inside = np.arange(lengths.max()) < lengths[:, None]
         assert inside.all() if group.mask is None else group.mask.tolist() == inside.tolist()
-        for row, length, sequence in zip(group.tokens, lengths, group.sequences, strict=True):
+        for row, length, sequence in zip(of.view(shape), lengths, group.sequences, strict=True):
             first = int(pack.starts[sequence])
             assert row.tolist() == [*range(first, first + length), *[first] * (len(row) - length)]
     assert places <= WASTE * len(pack.ids) + 2 * len(pack.lengths)

@@ -68,8 +68,9 @@ task, uncorrected, by the test that it chose, and how often it claims any differ
 All seeds are dealt out to disjoint comparisons, {partitions} times anew; the rate is over all of these. Deals of one
 pool are not independent. The band is therefore that of the disjoint comparisons of a single deal: {band:.1%} of what
 binomial chance makes of the target. It is wide: the page would show a test that rejects several times too often, no
-finer fault; for those see calibration.md. The target is a bound for Holm, and for tests of scores that tie, as those of
-a few hundred development rows do.
+finer fault; for those see calibration.md. The target is a bound for Holm, and for tests of differences that are often
+zero or have long tails: both make them reject less. Share of seeds in which the twins score the same:
+{ties}.
 """
 
 
@@ -164,13 +165,28 @@ def rates(records: Sequence[Record], partitions: int) -> list[Rate]:
     return found
 
 
-def page(found: Sequence[Rate], cells: int, partitions: int, minutes: float) -> str:
+def _ties(records: Sequence[Record]) -> str:
+    """Say, task by task, in which share of the seeds the twins score the same."""
+    twins = {(record["method"]["spec"], record["seed"]): record["scores"] for record in records}
+    seeds = [seed for method, seed in twins if method == "twin-a"]
+    told = []
+    for task in records[0]["scores"]:
+        metric = records[0]["tasks"][task]["metrics"][0]
+        same = [twins["twin-a", s][task][metric] == twins["twin-b", s][task][metric] for s in seeds]
+        told.append(f"{task} {np.mean(same):.0%}")
+    return ", ".join(told)
+
+
+def page(found: Sequence[Rate], records: Sequence[Record], partitions: int, minutes: float) -> str:
     """Return the page."""
     above = [rate for rate in found if rate.rate > rate.band[1]]
     lines = [
         "# A/A: trained models between which there is no difference",
         "",
-        *TEXT.format(cells=cells, minutes=minutes, partitions=partitions, band=BAND).splitlines(),
+        *TEXT.format(
+            cells=len(records), minutes=minutes, partitions=partitions, band=BAND, ties=_ties(records)
+        ).splitlines(),
+        "",
         f"{len(found) - len(above)} of {len(found)} rates are not above their band.",
         "",
         "| what | setting | rate | target | band | disjoint comparisons | not above |",
@@ -195,7 +211,7 @@ def main() -> None:
         begun = time.monotonic()
         records = train(folder, given.seeds, given.jobs)
         minutes = (time.monotonic() - begun) / 60
-        sys.stdout.write(page(rates(records, PARTITIONS), len(records), PARTITIONS, minutes))
+        sys.stdout.write(page(rates(records, PARTITIONS), records, PARTITIONS, minutes))
 
 
 if __name__ == "__main__":

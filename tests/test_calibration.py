@@ -66,9 +66,10 @@ def test_cells_are_dealt_out_to_disjoint_comparisons(real_aa: ModuleType) -> Non
 
 
 def test_a_difference_between_cells_is_found_and_none_is_made_up(real_aa: ModuleType) -> None:
-    alike = real_aa.rates(grid({"sum": 0.0, "twin-a": 0.0, "twin-b": 0.0}, 40), partitions=2)
+    records = grid({"sum": 0.0, "twin-a": 0.0, "twin-b": 0.0}, 40)
+    alike = real_aa.rates(records, partitions=2)
     assert [rate for rate in alike if rate.rate > rate.band[1]] == []
-    page = real_aa.page(alike, 120, 2, 1.0)
+    page = real_aa.page(alike, records, 2, 1.0)
     assert page.count("\n| ") == len(alike) + 2 and "nan" not in page
     apart = real_aa.rates(grid({"sum": 0.0, "twin-a": 0.0, "twin-b": 0.1}, 40), partitions=1)
     assert {rate.rate for rate in apart if rate.setting.startswith("twins")} == {1.0}

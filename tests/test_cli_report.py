@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent / "report"))
 from factory import grid, record
 
 from mtlbench import cli
-from mtlbench.report.figures import style
+from mtlbench.report.figures import figure, style
 from mtlbench.store import Store
 
 Call = Callable[..., tuple[int, str, str]]
@@ -111,26 +111,22 @@ def test_a_margin_reaches_the_report(tmp_path: Path, call: Call) -> None:
     assert all(found["within_margin"] for found in within if found["family"] == "primary")
 
 
-def test_figures_are_written_and_those_that_cannot_be_are_told(tmp_path: Path, call: Call) -> None:
-    folder = write(tmp_path / "A", grid({"sum": 0.0, "pcgrad": 0.02}, 5))
-    code, out, err = call("report", "--results", folder, "--figures", tmp_path / "figures")
-    assert code == 0 and "pcgrad" in out
-    endings = {file.suffix for file in (tmp_path / "figures").iterdir()}
-    assert endings == {".svg", ".png", ".pdf"}
-    assert f"figure files to {tmp_path / 'figures'}" in err and "no figure: " in err
-
-
-def test_a_page_and_figure_files_show_drawings_that_are_made_once(
+def test_page_and_files_show_figures_that_are_drawn_once_and_those_that_cannot_be_are_told(
     tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(figure, "DPI", 50)
     folder = write(tmp_path / "A", grid({"sum": 0.0, "pcgrad": 0.02}, 5))
     code, alone, _ = call("report", "--results", folder, "--format", "html")
+    assert code == 0 and "<svg" in alone
     drawn: list[int] = []
     sheet = style.sheet
     monkeypatch.setattr(style, "sheet", lambda *given, **more: drawn.append(1) or sheet(*given, **more))
-    code, out, _ = call("report", "--results", folder, "--format", "html", "--figures", tmp_path / "figures")
+    code, out, err = call("report", "--results", folder, "--format", "html", "--figures", tmp_path / "figures")
     assert code == 0 and out == alone
-    assert len(drawn) == out.count("<svg") == len(list((tmp_path / "figures").glob("*.svg"))) > 1
+    files = list((tmp_path / "figures").iterdir())
+    assert {file.suffix for file in files} == {".svg", ".png", ".pdf"}
+    assert 3 * len(drawn) == 3 * out.count("<svg") == len(files) > 3
+    assert f"wrote {len(files)} figure files to {tmp_path / 'figures'}" in err and "no figure: " in err
 
 
 def wait_for(happened: Callable[[], bool]) -> None:

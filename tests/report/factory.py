@@ -10,6 +10,8 @@ import numpy as np
 FLOORS = {"sst5": ("accuracy", "majority class", 0.253), "qqp": ("accuracy", "majority class", 0.625)}
 METRICS = {"sst5": ["accuracy", "macro_f1"], "qqp": ["accuracy", "macro_f1"], "stsb": ["pearson", "spearman"]}
 BASE = {"sst5": 0.40, "qqp": 0.75, "stsb": 0.60}
+NASTY = "<script>alert(1)</script>"
+"""A name that a user may give."""
 STARTED = "2026-01-01T00:{minute:02d}:00Z"
 
 

@@ -9,16 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from factory import grid
-from histories import with_histories
-
-from mtlbench.report import render
-from mtlbench.report.build import build
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install 'mtlbench[browser]'")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PHONE = {"width": 390, "height": 844}
-LONG = "a-method-of-a-very-long-name[parameter=0.123456789]"
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +28,9 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("page")
-    records = with_histories(grid({"stl": 0.02, "sum": 0.0, "mgda": 0.01, LONG: -0.01}, 5), folder)
-    file = folder / "report.html"
-    file.write_text(render(build(records), "html", records=records), encoding="utf-8")
+def page_file(tmp_path_factory: pytest.TempPathFactory, page_text: str) -> Path:
+    file = tmp_path_factory.mktemp("page") / "report.html"
+    file.write_text(page_text, encoding="utf-8")
     return file
 
 

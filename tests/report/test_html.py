@@ -7,17 +7,14 @@ import html.parser
 import re
 from typing import Any
 
-import pytest
-from factory import failed, grid, record
-from histories import with_histories
+from factory import NASTY, grid, record
 
-from mtlbench.report import gallery, render
+from mtlbench.report import render
 from mtlbench.report.build import build
 from mtlbench.report.figures import Gallery, style
 from mtlbench.report.html import render as render_page
 from mtlbench.report.layout import Bullets, Heading, Paragraph, Row, Section, Table
 
-NASTY = "<script>alert(1)</script>"
 VOID = ("meta", "img", "br")
 
 
@@ -61,24 +58,6 @@ class Page(html.parser.HTMLParser):
             self.text += data
 
 
-@pytest.fixture(scope="module")
-def records(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """A grid with histories, a method of a nasty name among them, and a cell that failed."""
-    made = with_histories(grid({"stl": 0.02, "sum": 0.0, NASTY: 0.01}, 3), tmp_path_factory.mktemp("histories"))
-    return [*made, failed("sum", 7, "<img src=x onerror=alert(1)>")]
-
-
-@pytest.fixture(scope="module")
-def drawn(records: list[dict[str, Any]]) -> Gallery:
-    """Its figures, which are drawn once for all tests."""
-    return gallery(build(records), records)
-
-
-@pytest.fixture(scope="module")
-def text(records: list[dict[str, Any]], drawn: Gallery) -> str:
-    return render(build(records), "html", records=records, drawn=drawn)
-
-
 def check(text: str) -> Page:
     """Check what holds for every page, and return it as read."""
     page = Page(text)
@@ -93,30 +72,30 @@ def check(text: str) -> Page:
     return page
 
 
-def test_the_page_without_records_has_no_figures(records: list[dict[str, Any]]) -> None:
-    text = render(build(records), "html")
+def test_the_page_without_records_has_no_figures(page_records: list[dict[str, Any]]) -> None:
+    text = render(build(page_records), "html")
     page = check(text)
     assert "&lt;script&gt;" in text
     assert "svg" not in page.tags
     assert page.tags["caption"] == page.tags["table"] >= 5  # three tables, and two with the other metrics
 
 
-def test_the_page_has_figures_with_words_for_those_who_cannot_see_them(text: str) -> None:
-    page = check(text)
+def test_the_page_has_figures_with_words_for_those_who_cannot_see_them(page_text: str) -> None:
+    text, page = page_text, check(page_text)
     assert page.tags["figure"] == page.tags["svg"] == page.tags["figcaption"] == page.tags["desc"] == 9
     assert text.count('role="img"') == 9
     assert text.index("<figure") < text.index("<table")  # the first one follows the summary
-    assert "Critical difference diagram: it takes 3 joint methods" in page.text
+    assert "Critical difference diagram: it takes 5 seeds" in page.text
     assert "var(--line)" in text and "currentColor" in text and style.INK not in text
 
 
-def test_everything_user_made_is_escaped(text: str) -> None:
-    assert NASTY not in text
-    assert "&lt;img src=x" in text
+def test_everything_user_made_is_escaped(page_text: str) -> None:
+    assert NASTY not in page_text
+    assert "&lt;img src=x" in page_text
 
 
-def test_the_page_has_configuration_software_and_every_cell(text: str) -> None:
-    words = " ".join(check(text).text.split())
+def test_the_page_has_configuration_software_and_every_cell(page_text: str) -> None:
+    words = " ".join(check(page_text).text.split())
     for fact in (
         "batch_size",
         "2.13.0",
@@ -130,10 +109,10 @@ def test_the_page_has_configuration_software_and_every_cell(text: str) -> None:
     assert f"{NASTY}, seed 7" in words  # missing
 
 
-def test_the_page_is_the_same_twice(records: list[dict[str, Any]], drawn: Gallery, text: str) -> None:
+def test_the_page_is_the_same_twice(page_records: list[dict[str, Any]], page_drawn: Gallery, page_text: str) -> None:
     """Of the drawings, test_figures.py shows it."""
-    again = list(reversed(records))
-    assert render(build(again), "html", records=again, drawn=drawn) == text
+    again = list(reversed(page_records))
+    assert render(build(again), "html", records=again, drawn=page_drawn) == page_text
 
 
 def test_figures_stand_under_their_group_s_heading() -> None:

@@ -29,7 +29,7 @@ def compare(cells: Cells, baseline: str, margin: float | None = None) -> tuple[l
     for method in cells.methods:
         if method == baseline:
             continue
-        common = cells.done_of.get(method, {}).keys() & cells.done_of.get(baseline, {}).keys()
+        common = cells.common(method, baseline)
         paired = bool(common) and cells.paired(method, baseline, common)
         found = [
             difference
@@ -150,7 +150,7 @@ def _columns(series: list[Series], seeds: list[int]) -> stats.Vector:
     return np.array([[one[seed] for one in series] for seed in seeds])
 
 
-def _unpaired_note(method: str, baseline: str, common: set[int]) -> str:
+def _unpaired_note(method: str, baseline: str, common: list[int]) -> str:
     """Say why a comparison is not called paired."""
     reason = "their pairing hashes differ" if common else "they share no seed"
     return f"{method} and {baseline} are not paired ({reason}): Welch's t test, which knows no pairs and no exact p"

@@ -27,7 +27,7 @@ def example_intervals(cells: Cells, baseline: str, examples: Examples) -> tuple[
         return (), ["no record here has scores by development row, so no interval over rows"]
     found, notes = [], []
     for method in cells.methods:
-        seeds = sorted(cells.done_of.get(method, {}).keys() & cells.done_of.get(baseline, {}).keys())
+        seeds = cells.common(method, baseline)
         if method == baseline or not seeds or not cells.paired(method, baseline, seeds):
             continue
         for task in cells.tasks:

@@ -89,6 +89,10 @@ class Cells:
             found.setdefault(method, {})[seed] = record
         return found
 
+    def common(self, method: str, other: str) -> list[int]:
+        """Return the seeds that both methods finished, in order."""
+        return sorted(self.done_of.get(method, {}).keys() & self.done_of.get(other, {}).keys())
+
     def series(self, method: str, task: str, metric: str) -> Mapping[int, float]:
         """Return a method's finite scores by seed, in order."""
         return self._series.get((method, task, metric), {})

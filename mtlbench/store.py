@@ -109,7 +109,7 @@ class Store:
                     found.records.append(_scanned(path, cache))
                 except (OSError, ValueError) as error:
                     found.damaged.append((str(path), str(error)))
-        cache.save()
+            cache.save()
         return found
 
     def state(self) -> dict[Path, Stamp]:

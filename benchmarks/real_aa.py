@@ -10,7 +10,6 @@ other seeds. Each comparison is a report of its own, made as for any records.
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import tempfile
@@ -98,16 +97,15 @@ def write_model(folder: Path) -> None:
     BertModel(config).save_pretrained(folder)
 
 
-def train(folder: Path, seeds: int, jobs: int) -> list[Record]:
-    """Run the grid in a folder, or the rest of it, and return the records."""
+def train(folder: Path) -> list[Record]:
+    """Run the grid in a folder, two cells at a time, and return the records."""
     model, twins, suite, results = (folder / name for name in ("model", "twins.py", "aa.toml", "results"))
-    if not model.exists():
-        write_model(model)
+    write_model(model)
     twins.write_text(TWINS, encoding="utf-8")
-    suite.write_text(SUITE.format(seeds=seeds, tasks=list(TASKS), model=model), encoding="utf-8")
-    options = ["--suite", suite, "--plugin", twins, "--results", results, "--jobs", jobs]
+    suite.write_text(SUITE.format(seeds=SEEDS, tasks=list(TASKS), model=model), encoding="utf-8")
+    options = ["--suite", suite, "--plugin", twins, "--results", results, "--jobs", "2"]
     command = [sys.executable, "-m", "mtlbench", "run", *map(str, options)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return Store(results).scan().records
 
 
@@ -200,16 +198,9 @@ def page(found: Sequence[Rate], records: Sequence[Record], partitions: int, minu
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--folder", type=Path, help="keep the cells there, and go on with those that are there")
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = given.folder or Path(temporary)
-        folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
         begun = time.monotonic()
-        records = train(folder, given.seeds, given.jobs)
+        records = train(Path(folder))
         minutes = (time.monotonic() - begun) / 60
         sys.stdout.write(page(rates(records, PARTITIONS), records, PARTITIONS, minutes))
 

@@ -137,6 +137,10 @@ def measure(folder: Path, *arguments: str) -> tuple[float, float]:
     return seconds, int(done.stderr.split()[-1]) / unit
 
 
+def _met(row: tuple[str, float, float]) -> str:
+    return "met" if row[1] <= BAR_SECONDS else "missed"
+
+
 def main() -> None:
     """Make the records, measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -169,7 +173,7 @@ def main() -> None:
         *(f"| {what} | {seconds:.1f} | {memory:.0f} MiB |" for what, seconds, memory in rows),
         "",
         f"`status` reads and verifies the records and little else; `report` also compares. Bar: {BAR_SECONDS:.0f} s for"
-        " the report: " + ("met." if max(row[1] for row in rows) <= BAR_SECONDS else "missed, in the comparisons."),
+        f" a report: {_met(rows[2])} from the cache, {_met(rows[3])} by the first one, which reads every file.",
     ]
     print("\n".join(lines))
     if options.write:

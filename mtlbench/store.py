@@ -29,6 +29,10 @@ from mtlbench.store_cache import RecordCache, Stamp
 STALE_SECONDS = 3600.0
 
 
+class NotRecorded(RuntimeError):
+    """A record could not be written. The message says why, in one line; what was there before is still whole."""
+
+
 @dataclass
 class Scan:
     """Every record of a folder, and each file that is not one, with the reason."""
@@ -44,7 +48,7 @@ class Scan:
 class Store:
     """A results folder.
 
-    :param folder: made when the first record is written.
+    :param folder: made by :meth:`prepare`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -78,9 +82,18 @@ class Store:
         """Write a record and its side files; replace an older record of the same cell.
 
         :param side_files: what it is → (file ending, content), such as ``{"history": ("jsonl", b"...")}``.
+        :raises NotRecorded: when it cannot be written: a full disk, no permission, a folder that was removed.
         """
+        try:
+            return self._save(record, side_files)
+        except OSError as error:
+            why = error.strerror if self.folder.is_dir() else "the folder is gone"
+            raise NotRecorded(f"its record cannot be written to {self.folder}: {why}") from error
+
+    def _save(self, record: Record, side_files: dict[str, tuple[str, bytes]]) -> Path:
         path = self.path_of(record)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        for folder in (path.parents[1], path.parent):  # not the results folder: it is made once, when a run begins
+            folder.mkdir(exist_ok=True)
         record = {**record, "files": {}}
         for what, (ending, content) in side_files.items():
             digest = hashlib.sha256(content).hexdigest()

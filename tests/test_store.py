@@ -108,6 +108,8 @@ def test_a_writer_killed_at_any_moment_leaves_the_old_record_whole(
 def test_folders_merge_by_copying(tmp_path: Path) -> None:
     import shutil
 
+    for name in ("one", "two"):
+        Store(tmp_path / name).prepare()
     Store(tmp_path / "one").save(record(seed=0), history({"step": 1}))
     Store(tmp_path / "two").save(record(seed=1, key="b" * 64), history({"step": 1}))
     shutil.copytree(tmp_path / "one", tmp_path / "two", dirs_exist_ok=True)

@@ -47,6 +47,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def fill(folder: Path, count: int = 6) -> list[Path]:
+    Store(folder).prepare()
     paths = [
         Store(folder).save({**record(seed, key=f"{seed:064d}"), "scores": {"a": 0.5}}, history({"step": seed}))
         for seed in range(count)

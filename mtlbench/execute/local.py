@@ -15,7 +15,7 @@ from multiprocessing.context import ForkServerProcess
 
 from mtlbench.plan import Cell
 from mtlbench.record import Record, now
-from mtlbench.store import Store
+from mtlbench.store import NotRecorded, Store
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,10 @@ def _died(running: _Running, store: Store) -> Event:
     cause = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
     message = f"its process ended with {cause}" + (" (out of memory?)" if code == -signal.SIGKILL else "")
     error = {"type": "ProcessDied", "message": message, "step": None, "task": None}
-    store.save({**running.record, "error": error, "seconds": round(time.perf_counter() - running.begun, 3)}, {})
+    try:
+        store.save({**running.record, "error": error, "seconds": round(time.perf_counter() - running.begun, 3)}, {})
+    except NotRecorded as lost:
+        message += f"; not recorded: {lost}"
     return Event("failed", running.cell, message=message)
 
 

@@ -21,7 +21,7 @@ from mtlbench.errors import CellError, UsageError
 from mtlbench.plan import Cell, Workload, make_cells
 from mtlbench.record import Record
 from mtlbench.registry import load_registry
-from mtlbench.store import Store
+from mtlbench.store import NotRecorded, Store
 from mtlbench.train import Outcome, train
 
 
@@ -42,8 +42,11 @@ def run_cell(cell: Cell, record: Record, store: Store, connection: Connection) -
         os._exit(1)
     except Exception as caught:  # whatever a method or task does, its cell fails and the grid goes on
         error = caught
-    ended = save(record, outcome, store, time.perf_counter() - begun, error)
-    connection.send(("end", ended["status"], (ended["error"] or {}).get("message", "")))
+    try:
+        ended = save(record, outcome, store, time.perf_counter() - begun, error)
+        connection.send(("end", ended["status"], (ended["error"] or {}).get("message", "")))
+    except NotRecorded as lost:
+        connection.send(("end", "failed", f"{f'{error}; ' if error else ''}not recorded: {lost}"))
     connection.close()
 
 

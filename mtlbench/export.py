@@ -1,4 +1,4 @@
-"""Histories of finished cells for other programs: one tidy CSV file, or TensorBoard's event files.
+"""Histories of finished cells for other programs: a tidy CSV file, TensorBoard's event files, an MLflow database.
 
 The values are those of the histories; docs/records.md describes them. The newest record of every cell counts, as in a
 report.
@@ -7,6 +7,10 @@ report.
 from __future__ import annotations
 
 import csv
+import logging
+import re
+import uuid
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,9 +23,12 @@ from mtlbench.record import Record
 from mtlbench.report.records import collect
 from mtlbench.store import read_history
 
-FORMATS: Final = ("csv", "tensorboard")
+FORMATS: Final = ("csv", "tensorboard", "mlflow")
 COLUMNS: Final = ("suite", "group", "method", "seed", "step", "task", "what", "value", "elapsed")
 CSV_NAME: Final = "history.csv"
+DATABASE_NAME: Final = "mtlbench.mlflow.db"
+MOST_AT_ONCE: Final = 1000
+"""Metrics that MLflow takes in one call."""
 EVENTS_SUFFIX: Final = ".mtlbench"
 """Ends our event files: an export into the same folder replaces them and no other."""
 BY_TASK: Final = {"losses": "loss", "weights": "weight", "norms": "norm", "cosines": "cosine"}
@@ -39,6 +46,11 @@ class Value(NamedTuple):
     value: float
     elapsed: float
     """Training seconds from the start to the end of the step."""
+
+    @property
+    def tag(self) -> str:
+        """The number's name in a tracker, such as ``loss/sst5``."""
+        return f"{self.what}/{self.task}" if self.task else self.what
 
 
 @dataclass
@@ -85,7 +97,7 @@ def export(records: Sequence[Record], to: str, folder: Path) -> Exported:
     done = Exported()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write = _write_csv if to == "csv" else _write_events
+        write = {"csv": _write_csv, "tensorboard": _write_events, "mlflow": _write_mlflow}[to]
         write(_histories(cells, done), folder)
     except OSError as error:
         raise UsageError(f"cannot write to {folder}: {error.strerror}") from None
@@ -139,5 +151,52 @@ def _write_events(histories: Iterable[tuple[Record, list[Value]]], folder: Path)
         started = datetime.fromisoformat(record["started"]).timestamp()
         with SummaryWriter(str(run), filename_suffix=EVENTS_SUFFIX) as writer:
             for number in numbers:
-                tag = f"{number.what}/{number.task}" if number.task else number.what
-                writer.add_scalar(tag, number.value, number.step, walltime=started + number.elapsed)
+                writer.add_scalar(number.tag, number.value, number.step, walltime=started + number.elapsed)
+
+
+def _write_mlflow(histories: Iterable[tuple[Record, list[Value]]], folder: Path) -> None:
+    """Write one SQLite database of MLflow's, an experiment a suite and a run a cell; it appears when it is whole.
+
+    :raises UsageError: when one of the libraries is missing.
+    """
+    try:
+        import alembic  # noqa: F401  what mlflow's light package needs for a database, and does not install
+        import sqlalchemy  # noqa: F401
+        from mlflow.entities import Metric, Param, RunTag
+        from mlflow.tracking import MlflowClient
+    except ImportError:
+        raise UsageError("--to mlflow needs other libraries: pip install 'mtlbench[mlflow]'") from None
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every table that it makes
+    # a name of its own: mlflow keeps a connection to each name for as long as the process lives
+    temporary = (folder / f"{TEMPORARY}{uuid.uuid4().hex}-{DATABASE_NAME}").absolute()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # between its own libraries
+            client = MlflowClient(tracking_uri=f"sqlite:///{temporary}")
+            experiments: dict[str, str] = {}
+            for record, numbers in histories:
+                suite, method = record["suite"], record["method"]
+                if suite not in experiments:
+                    experiments[suite] = client.create_experiment(suite)
+                started = round(datetime.fromisoformat(record["started"]).timestamp() * 1000)
+                name = f"{method['spec']} seed {record['seed']}"
+                run = client.create_run(experiments[suite], start_time=started, run_name=name).info.run_id
+                metrics = [
+                    Metric(_mlflow_name(one.tag), one.value, started + round(1000 * one.elapsed), one.step)
+                    for one in numbers
+                ]
+                told = {"method": method["name"], "seed": record["seed"], **method["parameters"]}
+                parameters = [Param(_mlflow_name(name), str(value)) for name, value in told.items()]
+                tags = [RunTag("mtlbench.key", record["key"]), RunTag("mtlbench.group", record["group"])]
+                client.log_batch(run, params=parameters, tags=tags)
+                for first in range(0, len(metrics), MOST_AT_ONCE):
+                    client.log_batch(run, metrics=metrics[first : first + MOST_AT_ONCE])
+                client.set_terminated(run, end_time=started + round(1000 * record["seconds"]))
+        temporary.replace(folder / DATABASE_NAME)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _mlflow_name(name: str) -> str:
+    """Return a name of the characters that MLflow takes: a pair of tasks is ``a:b``."""
+    return re.sub(r"[^\w./ :-]", "_", name.replace("|", ":"))

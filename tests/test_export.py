@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent / "report"))
 from factory import failed, record
 
 from mtlbench.errors import UsageError
-from mtlbench.export import COLUMNS, CSV_NAME, export
+from mtlbench.export import COLUMNS, CSV_NAME, DATABASE_NAME, export
 from mtlbench.store import Store
 
 HISTORY: list[dict[str, Any]] = [
@@ -50,6 +50,7 @@ EXPECTED = {
 def store(tmp_path: Path) -> Store:
     """Two finished cells and a failed one."""
     store = Store(tmp_path / "results")
+    store.prepare()
     content = "".join(json.dumps(row) + "\n" for row in HISTORY).encode()
     for one in (record("sum", 0), record("cagrad[c=0.4]", 1), failed("pcgrad", 0)):
         store.save(one, {"history": ("jsonl", content)})
@@ -100,11 +101,43 @@ def test_event_files_hold_every_number_and_are_replaced(store: Store, tmp_path: 
         assert max(times) - min(times) == pytest.approx(0.25)
 
 
-def test_a_missing_library_is_one_line(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("tensorboard", "torch.utils.tensorboard"):
+def test_the_database_holds_every_number_and_is_replaced(store: Store, tmp_path: Path) -> None:
+    for name in ("mlflow", "sqlalchemy", "alembic"):
+        pytest.importorskip(name, reason="needs MLflow: pip install 'mtlbench[mlflow]'")
+    from mlflow.tracking import MlflowClient
+
+    records = store.scan().records
+    for _ in range(2):
+        assert export(records, "mlflow", tmp_path / "out").cells == 2
+    assert [file.name for file in (tmp_path / "out").iterdir()] == [DATABASE_NAME]
+    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'out' / DATABASE_NAME}")
+    (experiment,) = [one for one in client.search_experiments() if one.name == "quick"]
+    runs = client.search_runs([experiment.experiment_id])
+    assert {run.info.run_name for run in runs} == {"sum seed 0", "cagrad[c=0.4] seed 1"}
+    for run in runs:
+        assert run.info.status == "FINISHED" and len(run.data.tags["mtlbench.key"]) > 0
+        found = {
+            (one.step, name.partition("/")[2].replace(":", "|"), name.partition("/")[0], one.value)
+            for name in run.data.metrics
+            for one in client.get_metric_history(run.info.run_id, name)
+        }
+        assert found == {expected[:4] for expected in EXPECTED}
+
+
+@pytest.mark.parametrize(
+    ("to", "extra", "modules"),
+    [
+        ("tensorboard", "trackers", ["tensorboard", "torch.utils.tensorboard"]),
+        ("mlflow", "mlflow", ["mlflow", "alembic"]),
+    ],
+)
+def test_a_missing_library_is_one_line(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, to: str, extra: str, modules: list[str]
+) -> None:
+    for name in modules:
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(UsageError, match=r"pip install 'mtlbench\[trackers\]'"):
-        export(store.scan().records, "tensorboard", tmp_path / "out")
+    with pytest.raises(UsageError, match=rf"pip install 'mtlbench\[{extra}\]'"):
+        export(store.scan().records, to, tmp_path / "out")
 
 
 def test_a_history_that_cannot_be_read_is_left_out_and_named(store: Store, tmp_path: Path) -> None:
@@ -127,7 +160,7 @@ def test_nothing_to_export_or_nowhere_to_write_is_one_line(store: Store, tmp_pat
 @pytest.mark.parametrize(
     ("arguments", "expected", "code"),
     [
-        (["--to", "wandb"], "unknown export format 'wandb'; known: csv, tensorboard", 2),
+        (["--to", "wandb"], "unknown export format 'wandb'; known: csv, mlflow, tensorboard", 2),
         (["--results", "nowhere"], "no records in nowhere", 2),
         ([], "wrote the histories of 2 cells", 0),
     ],

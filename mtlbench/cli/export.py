@@ -14,7 +14,7 @@ from mtlbench.errors import UsageError, unknown
 @app.command()
 def export(
     folder: Annotated[Path, typer.Argument(help="Folder to write to.")],
-    to: Annotated[str, typer.Option(help="csv (one tidy table), or tensorboard (a run for each cell).")] = "csv",
+    to: Annotated[str, typer.Option(help="csv (one tidy table); tensorboard or mlflow (a run for each cell).")] = "csv",
     results: Results = Path("results"),
 ) -> None:
     """Write the histories of all finished cells, for other programs."""

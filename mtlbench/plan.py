@@ -16,8 +16,13 @@ from mtlbench.registry import Registry, source_fingerprint
 from mtlbench.suite import Recipe
 from mtlbench.task import Splits, Task
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Raised by one whenever the arithmetic of a training run, or a default, changes: older cells are then not done."""
+
+
+SEEDS_END = 2**63
+"""Seeds are below it."""
+MOST_SEEDS = 10_000
 
 
 @dataclass(frozen=True)
@@ -145,16 +150,18 @@ def _limited(splits: Splits, limit: int | None, task: str) -> Splits:
 def parse_seeds(text: str) -> list[int]:
     """Read ``5`` as the seeds 0 … 4, and ``0,3,7`` (or ``7,``) as just these.
 
-    :raises UsageError: when they are not whole numbers from 0 up, or there is none.
+    :raises UsageError: when they are not whole numbers from 0 up, there is none, or there are too many.
     """
     pieces = [piece.strip() for piece in text.split(",") if piece.strip()]
     if not pieces or not all(piece.isascii() and piece.isdigit() for piece in pieces):
         raise UsageError(f"seeds must be a number (5 means 0 to 4) or a list such as 0,3,7, not '{text}'")
-    numbers = [int(piece) for piece in pieces]
+    numbers = [int(piece[:40]) for piece in pieces]  # longer ones are too large, and int() refuses thousands of digits
+    if max(numbers) >= SEEDS_END:
+        raise UsageError("seeds must be below 2^63")
     if "," in text:
         return sorted(set(numbers))
-    if numbers[0] < 1:
-        raise UsageError("seeds must be at least 1")
+    if not 1 <= numbers[0] <= MOST_SEEDS:
+        raise UsageError(f"the number of seeds must be 1 to {MOST_SEEDS}, not {numbers[0]}; for seed N alone write N,")
     return list(range(numbers[0]))
 
 

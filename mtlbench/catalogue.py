@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -17,6 +16,7 @@ from mtlbench.method import Method, Wrapper
 from mtlbench.plugin import Plugin, describe_parameters
 from mtlbench.registry import Registry, load_registry
 from mtlbench.suite import Suite, load_suite, packaged_suites
+from mtlbench.terminal import Console
 
 KINDS = ("methods", "tasks", "suites")
 

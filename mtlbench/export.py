@@ -20,8 +20,8 @@ from typing import Any, Final, NamedTuple
 from mtlbench.disk import TEMPORARY
 from mtlbench.errors import UsageError
 from mtlbench.record import Record
+from mtlbench.record_file import read_history
 from mtlbench.report.records import collect
-from mtlbench.store import read_history
 
 FORMATS: Final = ("csv", "tensorboard", "mlflow")
 COLUMNS: Final = ("suite", "group", "method", "seed", "step", "task", "what", "value", "elapsed")

@@ -6,10 +6,11 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
+
+from mtlbench.terminal import Console
 
 if TYPE_CHECKING:
     from mtlbench.execute.local import Event

@@ -12,21 +12,23 @@ import gc
 import hashlib
 import json
 import os
-import re
 import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from mtlbench.disk import TEMPORARY, write_whole
 from mtlbench.errors import UsageError
+from mtlbench.names import folder_name
 from mtlbench.plan import Cell, fingerprint
-from mtlbench.record import SCHEMA, Record
+from mtlbench.record import Record
+from mtlbench.record_file import find_side_files, read_record, read_side_file, side_files_at, verified
 from mtlbench.store_cache import RecordCache, Stamp
 
 STALE_SECONDS = 3600.0
+DAMAGED = ".damaged"
+"""Ends the names of damaged records that were set aside."""
 
 
 class NotRecorded(RuntimeError):
@@ -68,15 +70,13 @@ class Store:
             raise UsageError(
                 f"cannot write to results folder {self.folder}: {error.strerror}; give --results FOLDER"
             ) from None
-        for leftover in self.folder.rglob(f"{TEMPORARY}*"):
-            if time.time() - leftover.stat().st_mtime > STALE_SECONDS:  # a younger one may be another run's
-                leftover.unlink(missing_ok=True)
+        for leftover in half_written(self.folder):
+            leftover.unlink(missing_ok=True)
 
     def path_of(self, record: Record) -> Path:
         """Return where a record lies."""
-        slug = re.sub(r"[^A-Za-z0-9._=,+-]+", "_", record["method"]["spec"]).strip("_")
-        suite = re.sub(r"[^A-Za-z0-9._-]+", "_", record["suite"])
-        return self.folder / suite / slug / f"seed-{record['seed']}-{record['key'][:12]}.json"
+        suite, method = folder_name(record["suite"]), folder_name(record["method"]["spec"])
+        return self.folder / suite / method / f"seed-{record['seed']}-{record['key'][:12]}.json"
 
     def save(self, record: Record, side_files: dict[str, tuple[str, bytes]]) -> Path:
         """Write a record and its side files; replace an older record of the same cell.
@@ -84,30 +84,50 @@ class Store:
         :param side_files: what it is → (file ending, content), such as ``{"history": ("jsonl", b"...")}``.
         :raises NotRecorded: when it cannot be written: a full disk, no permission, a folder that was removed.
         """
-        try:
-            return self._save(record, side_files)
-        except OSError as error:
-            why = error.strerror if self.folder.is_dir() else "the folder is gone"
-            raise NotRecorded(f"its record cannot be written to {self.folder}: {why}") from error
-
-    def _save(self, record: Record, side_files: dict[str, tuple[str, bytes]]) -> Path:
-        path = self.path_of(record)
-        for folder in (path.parents[1], path.parent):  # not the results folder: it is made once, when a run begins
-            folder.mkdir(exist_ok=True)
+        path, beside = self.path_of(record), {}
         record = {**record, "files": {}}
         for what, (ending, content) in side_files.items():
             digest = hashlib.sha256(content).hexdigest()
             name = f"{path.stem}.{digest[:8]}.{what}.{ending}"
-            write_whole(path.parent / name, content)
+            beside[name] = content
             record["files"][what] = {"name": name, "bytes": len(content), "sha256": digest}
         record.pop("checksum", None)
         record["checksum"] = fingerprint(record)
-        write_whole(path, json.dumps(record, indent=1, allow_nan=False).encode() + b"\n")
-        current = {entry["name"] for entry in record["files"].values()}
-        for old in path.parent.glob(f"{path.stem}.*"):
-            if old != path and old.name not in current and not old.name.endswith(".damaged"):
-                old.unlink(missing_ok=True)
+        self._write(path, json.dumps(record, indent=1, allow_nan=False).encode() + b"\n", beside)
         return path
+
+    def adopt(self, record: Record, name: str | None = None) -> Path:
+        """Copy a record, byte for byte, and its side files from another folder, to the same place in this one.
+
+        :param name: of the record's file, if not the one it has.
+        :raises ValueError: when a side file is not the one that was recorded.
+        :raises NotRecorded: as :meth:`save`.
+        """
+        source = Path(record["path"])
+        beside = {entry["name"]: read_side_file(record, what) for what, entry in record["files"].items()}
+        path = self.folder.joinpath(*source.parts[-3:-1], name or source.name)
+        self._write(path, source.read_bytes(), beside)
+        return path
+
+    def _write(self, path: Path, content: bytes, beside: dict[str, bytes]) -> None:
+        """Write side files, then the record; then remove the side files of the record that was there.
+
+        :raises NotRecorded: when it cannot be done.
+        """
+        try:
+            for folder in (path.parents[1], path.parent):  # not the results folder: it is made once, when a run begins
+                folder.mkdir(exist_ok=True)
+                if folder.is_symlink():
+                    raise NotRecorded(f"its record cannot be written: {folder} is a link, which may lead anywhere")
+            before = side_files_at(path)
+            for name, data in beside.items():
+                write_whole(path.parent / name, data)
+            write_whole(path, content)
+            for name in before - beside.keys():
+                (path.parent / name).unlink(missing_ok=True)
+        except OSError as error:
+            why = error.strerror if self.folder.is_dir() else "the folder is gone"
+            raise NotRecorded(f"its record cannot be written to {self.folder}: {why}") from error
 
     def scan(self) -> Scan:
         """Read every record. What cannot be read is named, with the reason, and left where it is.
@@ -134,29 +154,32 @@ class Store:
         return stamps
 
     def _paths(self) -> list[Path]:
-        """Return every record file, sorted."""
-        return [path for path in sorted(self.folder.glob("*/*/*.json")) if not path.name.startswith(TEMPORARY)]
+        """Return every record file, sorted. What begins with a dot is none: caches, checkpoints, files half written."""
+        found = sorted(self.folder.glob("*/*/*.json"))
+        return [path for path in found if not any(part.startswith(".") for part in path.parts[-3:])]
 
     def set_aside(self, cell: Cell) -> Path | None:
         """Rename a damaged record of a cell that is about to run again, so that nothing is overwritten."""
         for path in self.folder.glob(f"*/*/seed-{cell.seed}-{cell.key[:12]}.json"):
             try:
                 read_record(path)
-            except ValueError:
-                kept = path.with_name(f"{path.name}.damaged")
+            except (OSError, ValueError):
+                kept = path.with_name(f"{path.name}{DAMAGED}")
+                if kept.exists():
+                    kept = path.with_name(f"{path.name}.{time.time_ns()}{DAMAGED}")
                 path.rename(kept)
                 return kept
         return None
 
 
-def read_record(path: Path) -> Record:
-    """Read one record.
-
-    :raises ValueError: when it is not JSON, of another schema, changed since it was written, or lacks a side file.
-    """
-    record = _verified(path.read_bytes())
-    _find_side_files(record, path)
-    return record
+def half_written(folder: Path) -> Iterator[Path]:
+    """Yield what killed processes left half written. A file younger than an hour may be another run's."""
+    for path in folder.rglob(f"{TEMPORARY}*"):
+        with contextlib.suppress(OSError):
+            found = path.lstat()
+            # a time to come is of a clock that was set back since
+            if stat.S_ISREG(found.st_mode) and abs(time.time() - found.st_mtime) > STALE_SECONDS:
+                yield path
 
 
 @contextlib.contextmanager
@@ -175,52 +198,12 @@ def _scanned(path: Path, cache: RecordCache) -> Record:
     """Read one record, from the cache where it is the same as there.
 
     :raises OSError: when it cannot be read.
-    :raises ValueError: as :func:`read_record`.
+    :raises ValueError: as :func:`mtlbench.record_file.read_record`.
     """
     name, stamp = "/".join(path.parts[-3:]), Stamp.of(path)
     record = cache.get(name, stamp)
     if record is None:
-        record = _verified(path.read_bytes())
+        record = verified(path.read_bytes())
         cache.put(name, stamp, record)
-    _find_side_files(record, path)
+    find_side_files(record, path)
     return record
-
-
-def _verified(content: bytes) -> Record:
-    """Parse a record.
-
-    :raises ValueError: when it is not JSON, of another schema, or changed since it was written.
-    """
-    try:
-        record = json.loads(content)
-    except ValueError:
-        raise ValueError("not JSON: cut off or overwritten") from None
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-        found = record.get("schema") if isinstance(record, dict) else None
-        raise ValueError(f"record schema {found}; this mtlbench reads schema {SCHEMA}")
-    checksum = record.get("checksum")
-    if checksum != fingerprint({name: value for name, value in record.items() if name != "checksum"}):
-        raise ValueError("its checksum does not fit: changed since it was written")
-    return record
-
-
-def _find_side_files(record: Record, path: Path) -> None:
-    """Say in a record where it lies, once its side files are found beside it.
-
-    :raises ValueError: when one is missing or cut off.
-    """
-    for what, entry in record["files"].items():
-        try:
-            found = (path.parent / entry["name"]).stat()
-        except OSError:
-            found = None
-        if found is None or not stat.S_ISREG(found.st_mode) or found.st_size != entry["bytes"]:
-            raise ValueError(f"its {what} file {entry['name']} is missing or cut off")
-    record["path"] = str(path)
-
-
-def read_history(record: Record) -> Iterator[dict[str, Any]]:
-    """Yield a record's history, one object per step or evaluation."""
-    path = Path(record["path"]).parent / record["files"]["history"]["name"]
-    for line in path.read_text(encoding="utf-8").splitlines():
-        yield json.loads(line)

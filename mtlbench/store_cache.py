@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,7 +26,7 @@ FEWEST = 200
 """Reading this many records anew takes about as long as writing a cache: below that, it is not worth a file."""
 SETTLED_NS = 2 * 10**9
 """A file younger than this may change again within the same tick of its file system's clock, which no stamp shows."""
-FORM = f"mtlbench cache 1, records {SCHEMA}\n".encode()
+FORM = f"mtlbench cache 2, records {SCHEMA}\n".encode()
 DIGEST = hashlib.sha256().digest_size
 
 
@@ -40,9 +41,11 @@ class Stamp(NamedTuple):
     def of(cls, path: Path) -> Stamp:
         """Take a file's stamp.
 
-        :raises OSError: when there is no such file.
+        :raises OSError: when there is no such file, or it is none: reading a pipe would wait for ever.
         """
         found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError("not a regular file")
         return cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 

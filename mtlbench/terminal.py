@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
-from rich.console import Console
+import rich.console
+from rich.segment import Segment
+
+from mtlbench.names import visible
+
+
+class Console(rich.console.Console):
+    """A console that prints no control characters but its own."""
+
+    def render(self, *arguments: Any, **options: Any) -> Iterable[Segment]:
+        for segment in super().render(*arguments, **options):
+            yield segment if segment.control else segment._replace(text=visible(segment.text, keep="\n"))
 
 
 def printed(show: Callable[[Console], None], *, width: int, color: bool) -> str:

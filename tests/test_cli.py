@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from mtlbench import cli
+from mtlbench.record_file import read_history
 from mtlbench.report import FORMATS, render
 from mtlbench.report.build import build
-from mtlbench.store import Store, read_history
+from mtlbench.store import Store
 
 
 def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str, str]:
@@ -38,7 +39,7 @@ def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *a
         (["run", "--tasks", "sst6"], "unknown task 'sst6'; did you mean sst5?"),
         (["run", "--tasks", "sst5,sst5", "--data-dir", "."], "task sst5 is named twice"),
         (["run", "--seeds", "five"], "seeds must be a number (5 means 0 to 4) or a list such as 0,3,7, not 'five'"),
-        (["run", "--seeds", "0"], "seeds must be at least 1"),
+        (["run", "--seeds", "0"], "the number of seeds must be 1 to 10000, not 0"),
         (["run", "--steps", "0"], "option steps=0 should be greater than or equal to 1"),
         (["run", "--steps", "many"], "Invalid value for '--steps'"),
         (["run", "--update-norm", "mean"], "option update_norm=mean should be 'native' or 'sum'"),

@@ -41,6 +41,7 @@ def write(folder: Path, records: Iterable[dict[str, Any]]) -> Path:
     rows = [{"step": 1, "losses": {"sst5": 1.0, "qqp": 0.7, "stsb": 2.0}, "seconds": 0.5}]
     rows += [{"step": 1, "scores": {"sst5": {"accuracy": 0.4}}, "elapsed": 0.5}]
     content = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    Store(folder).prepare()
     for one in records:
         Store(folder).save(one, {"history": ("jsonl", content)})
     return folder

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from mtlbench.store import Store, read_history
+from mtlbench.record_file import read_history
+from mtlbench.store import Store
 
 Call = Callable[..., subprocess.CompletedProcess[str]]
 

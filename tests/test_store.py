@@ -10,18 +10,33 @@ from typing import Any
 
 import pytest
 
+from mtlbench.disk import TEMPORARY
 from mtlbench.errors import UsageError
-from mtlbench.store import TEMPORARY, Store, read_history, read_record
+from mtlbench.record_file import read_history, read_record
+from mtlbench.store import Store
 
 
 def record(seed: int = 0, status: str = "done", key: str = "a" * 64, spec: str = "cagrad[c=0.4]") -> dict[str, Any]:
+    """Return a record with what every reader relies on, and no more."""
     return {
         "schema": 1,
         "key": key,
+        "group": "c" * 64,
         "suite": "tiny",
         "seed": seed,
         "status": status,
-        "method": {"spec": spec},
+        "method": {"spec": spec, "name": spec.partition("[")[0], "joint": True},
+        "recipe": {"tasks": ["a"]},
+        "tasks": {"a": {"spec": "a", "metrics": ["accuracy"], "floors": {}}},
+        "encoder": {},
+        "pairing": None,
+        "scores": {},
+        "cost": {"seconds_per_step": None, "peak_memory_bytes": None},
+        "conflict": None,
+        "environment": {},
+        "started": "2026-01-01T00:00:00.000Z",
+        "seconds": 1.0,
+        "error": None,
         "files": {},
     }
 
@@ -59,7 +74,7 @@ def test_a_record_cut_off_anywhere_is_named_and_the_others_are_read(tmp_path: Pa
 
 
 def test_a_changed_score_is_damage(tmp_path: Path) -> None:
-    path = Store(tmp_path).save({**record(), "scores": {"a": 0.5}}, {})
+    path = Store(tmp_path).save({**record(), "scores": {"a": {"accuracy": 0.5}}}, {})
     path.write_text(path.read_text().replace("0.5", "0.9"))
     with pytest.raises(ValueError, match="checksum"):
         read_record(path)
@@ -86,7 +101,7 @@ def test_a_writer_killed_at_any_moment_leaves_the_old_record_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     store = Store(tmp_path)
-    store.save({**record(), "scores": {"a": 1.0}}, history({"step": 1}))
+    store.save({**record(), "scores": {"a": {"accuracy": 1.0}}}, history({"step": 1}))
     real, calls = Path.replace, []
 
     def killed(source: Path, target: Path) -> Path:
@@ -98,10 +113,10 @@ def test_a_writer_killed_at_any_moment_leaves_the_old_record_whole(
 
     monkeypatch.setattr(Path, "replace", killed)
     with pytest.raises(KeyboardInterrupt):
-        store.save({**record(), "scores": {"a": 2.0}}, history({"step": 1}, {"step": 2}))
+        store.save({**record(), "scores": {"a": {"accuracy": 2.0}}}, history({"step": 1}, {"step": 2}))
     monkeypatch.undo()
     found = store.scan()
-    assert not found.damaged and found.records[0]["scores"] == {"a": 1.0}
+    assert not found.damaged and found.records[0]["scores"] == {"a": {"accuracy": 1.0}}
     assert list(read_history(found.records[0])) == [{"step": 1}]
 
 

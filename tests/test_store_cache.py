@@ -36,20 +36,26 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Count in the first entry how many record files are parsed and verified anew."""
     from mtlbench import store
 
-    counted, real = [0], store._verified
+    counted, real = [0], store.verified
 
     def verified(content: bytes) -> Any:
         counted[0] += 1
         return real(content)
 
-    monkeypatch.setattr(store, "_verified", verified)
+    monkeypatch.setattr(store, "verified", verified)
     return counted
+
+
+def scored(seed: int, accuracy: float) -> dict[str, Any]:
+    return {**record(seed, key=f"{seed:064d}"), "scores": {"a": {"accuracy": accuracy}}}
 
 
 def fill(folder: Path, count: int = 6) -> list[Path]:
     Store(folder).prepare()
     paths = [
-        Store(folder).save({**record(seed, key=f"{seed:064d}"), "scores": {"a": 0.5}}, history({"step": seed}))
+        Store(folder).save(
+            {**record(seed, key=f"{seed:064d}"), "scores": {"a": {"accuracy": 0.5}}}, history({"step": seed})
+        )
         for seed in range(count)
     ]
     time.sleep(2 * SETTLED_SECONDS)
@@ -106,7 +112,9 @@ def remove(path: Path, random: random.Random) -> None:
 def replace(path: Path, random: random.Random) -> None:
     seed = int(path.name.split("-")[1])
     row = {"step": random.randrange(9)}
-    Store(path.parents[2]).save({**record(seed, key=f"{seed:064d}"), "scores": {"a": random.random()}}, history(row))
+    Store(path.parents[2]).save(
+        {**record(seed, key=f"{seed:064d}"), "scores": {"a": {"accuracy": random.random()}}}, history(row)
+    )
 
 
 def copy_over(path: Path, random: random.Random) -> None:

@@ -6,13 +6,13 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from mtlbench.check.certificate import COST_AT, Certificate
 from mtlbench.check.claims import STATEMENTS
 from mtlbench.check.result import Result
+from mtlbench.terminal import Console
 
 MARKS = {True: "pass", False: "FAIL", None: "-"}
 

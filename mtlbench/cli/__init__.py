@@ -11,6 +11,7 @@ import typer
 from mtlbench.cli import bench, export, grids, methods, report
 from mtlbench.cli.app import app
 from mtlbench.errors import UsageError
+from mtlbench.names import visible
 
 __all__ = ["app", "bench", "export", "grids", "main", "methods", "report"]
 
@@ -25,10 +26,10 @@ def main() -> None:
     try:
         code = app(prog_name="mtlbench", standalone_mode=False)
     except COMMAND_LINE_ERROR as error:
-        typer.echo(f"mtlbench: {' '.join(error.format_message().split())}", err=True)
+        typer.echo(f"mtlbench: {visible(' '.join(error.format_message().split()))}", err=True)
         code = error.exit_code
     except UsageError as error:
-        typer.echo(f"mtlbench: {error}", err=True)
+        typer.echo(f"mtlbench: {visible(str(error))}", err=True)
         code = 2
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from mtlbench.record_file import read_side_file
 from mtlbench.report.records import Record
 from mtlbench.stats import Vector
 
@@ -17,18 +19,17 @@ def right_answers(record: Record) -> Mapping[str, Vector]:
 
     Empty where the predictions have no labels, as those of earlier versions, or cannot be read.
     """
-    file = (record.get("files") or {}).get("predictions")
-    if file is None:
-        return {}
     try:
-        table = pd.read_parquet(Path(record["path"]).parent / file["name"])
-    except (OSError, ValueError):  # the report is told of rows that are missing, not of why
-        return {}
-    if "label" not in table.columns:
-        return {}
+        table = pd.read_parquet(io.BytesIO(read_side_file(dict(record), "predictions")))
+        return _right(table, record["tasks"]) if "label" in table.columns else {}
+    except (OSError, ValueError, KeyError, TypeError, NotImplementedError):
+        return {}  # the report is told of rows that are missing, not of why
+
+
+def _right(table: pd.DataFrame, tasks: Mapping[str, Any]) -> Mapping[str, Vector]:
     found = {}
     for task, rows in table.groupby("task", observed=True):
-        if record["tasks"][task]["metrics"][0] == "accuracy":
+        if tasks[str(task)]["metrics"][0] == "accuracy":
             outputs = rows.pivot(index="row", columns="output", values="value").to_numpy()
             labels = rows.drop_duplicates("row").sort_values("row")["label"].to_numpy()
             found[str(task)] = (outputs.argmax(axis=1) == labels).astype(np.float64)

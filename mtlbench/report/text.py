@@ -8,12 +8,11 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
 from rich.cells import cell_len, set_cell_size
-from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
 from mtlbench.report.layout import Block, Bullets, Heading, Paragraph, Table
-from mtlbench.terminal import printed
+from mtlbench.terminal import Console, printed
 
 WIDTH = 80
 NAME_WIDTH, NARROW_NAME_WIDTH = 24, 12

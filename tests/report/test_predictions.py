@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from factory import grid
 
@@ -16,11 +19,16 @@ from mtlbench.report.predictions import right_answers
 from mtlbench.train import Outcome
 
 
+def beside(folder: Path, content: bytes) -> dict[str, Any]:
+    """Return a record's part with these predictions, whatever they are."""
+    (folder / "made.parquet").write_bytes(content)
+    entry = {"name": "made.parquet", "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    return {"path": str(folder / "record.json"), "files": {"predictions": entry}}
+
+
 def record_with(folder: Path, outcome: Outcome, metrics: dict[str, str]) -> dict[str, Any]:
-    (folder / "made.parquet").write_bytes(_parquet(outcome))
     return {
-        "path": str(folder / "record.json"),
-        "files": {"predictions": {"name": "made.parquet"}},
+        **beside(folder, _parquet(outcome)),
         "tasks": {task: {"metrics": [metric]} for task, metric in metrics.items()},
     }
 
@@ -40,9 +48,22 @@ def test_right_answers_average_to_the_accuracy(tmp_path: Path) -> None:
 
 def test_what_cannot_be_read_gives_nothing(tmp_path: Path) -> None:
     assert right_answers({"files": {}}) == {}
-    (tmp_path / "made.parquet").write_bytes(b"no parquet")
-    assert right_answers({"path": str(tmp_path / "r.json"), "files": {"predictions": {"name": "made.parquet"}}}) == {}
-    assert right_answers({"path": str(tmp_path / "r.json"), "files": {"predictions": {"name": "gone.parquet"}}}) == {}
+    assert right_answers(beside(tmp_path, b"no parquet")) == {}
+    buffer = io.BytesIO()
+    pd.DataFrame({"label": [1.0]}).to_parquet(buffer)
+    assert right_answers(beside(tmp_path, buffer.getvalue())) == {}
+    gone = beside(tmp_path, b"")
+    (tmp_path / "made.parquet").unlink()
+    assert right_answers(gone) == {}
+
+
+def test_predictions_that_changed_are_not_used(tmp_path: Path) -> None:
+    outcome = Outcome(outputs={"mood": np.eye(3, dtype=np.float32)}, labels={"mood": np.arange(3)})
+    record = record_with(tmp_path, outcome, {"mood": "accuracy"})
+    assert right_answers(record)["mood"].tolist() == [1.0, 1.0, 1.0]
+    outcome.labels["mood"] = np.zeros(3)
+    (tmp_path / "made.parquet").write_bytes(_parquet(outcome))
+    assert right_answers(record) == {}
 
 
 def test_the_report_says_that_there_are_no_rows() -> None:

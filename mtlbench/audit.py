@@ -1,0 +1,42 @@
+"""What can be told of a task's rows without training: repeated and leaked rows, odd labels. It goes into the record."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mtlbench.task import Rows, Splits, Task
+
+
+def audit(task: Task, splits: Splits) -> dict[str, int | None]:
+    """Count what is odd about a task's rows. Texts are compared without case and outer or doubled spaces.
+
+    :returns: ``leaked``: development rows whose texts are those of a training row; ``shared``: those of which at least
+        one text is in the training rows; ``repeated``: training rows that repeat an earlier one's texts, and
+        ``contradicted``: those of them with another label than the first; ``distinct``: labels of the training rows;
+        ``whole``: how many of them are whole numbers; ``rarest``: for classes, the fewest training rows of a class
+        that the development rows have.
+    """
+    train, dev = _plain(splits.train), _plain(splits.dev)
+    first: dict[tuple[str, ...], int] = {}
+    for row, texts in enumerate(train):
+        first.setdefault(texts, row)
+    labels = splits.train.labels
+    again = [(row, first[texts]) for row, texts in enumerate(train) if first[texts] != row]
+    single = {text for texts in train for text in texts}
+    rarest = None
+    if task.prediction == "classification":
+        counts = np.bincount(labels.astype(int), minlength=task.outputs)
+        rarest = min((int(counts[label]) for label in np.unique(splits.dev.labels.astype(int))), default=None)
+    return {
+        "leaked": sum(texts in first for texts in dev),
+        "shared": sum(any(text in single for text in texts) for texts in dev),
+        "repeated": len(again),
+        "contradicted": sum(bool(labels[row] != labels[one]) for row, one in again),
+        "distinct": len(np.unique(labels)),
+        "whole": int((labels == np.round(labels)).sum()),
+        "rarest": rarest,
+    }
+
+
+def _plain(rows: Rows) -> list[tuple[str, ...]]:
+    return [tuple(" ".join(text.lower().split()) for text in texts) for texts in rows.texts]

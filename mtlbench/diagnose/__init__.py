@@ -1,0 +1,49 @@
+"""The doctor: names what is wrong with multi-task runs, from their records, histories and predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from mtlbench.diagnose.balance import check_balance
+from mtlbench.diagnose.data import check_data
+from mtlbench.diagnose.evidence import Patient
+from mtlbench.diagnose.finding import Finding, Severity, Sureness
+from mtlbench.diagnose.heads import check_heads
+from mtlbench.diagnose.surgery import check_surgery
+from mtlbench.diagnose.training import check_start, check_training
+from mtlbench.diagnose.transfer import check_transfer
+from mtlbench.report.records import Cells, Record, collect
+
+__all__ = ["Finding", "Severity", "Sureness", "diagnose", "diagnose_group"]
+
+CHECKS: tuple[Callable[[Patient], Iterator[Finding]], ...] = (
+    check_data,
+    check_training,
+    check_start,
+    check_heads,
+    check_transfer,
+    check_balance,
+    check_surgery,
+)
+"""Each looks at one method's cells of one group."""
+ORDER: tuple[Severity, ...] = ("error", "warning", "note")
+
+
+def diagnose(records: Sequence[Record]) -> list[tuple[Cells, list[Finding]]]:
+    """Examine every group of cells; a group without findings has an empty list."""
+    return [(cells, diagnose_group(cells)) for cells in collect(records)]
+
+
+def diagnose_group(cells: Cells) -> list[Finding]:
+    """Return what is wrong with the cells of one group, the gravest first.
+
+    What is wrong with the data is so for every method: it is said once.
+    """
+    found: list[Finding] = []
+    for method in cells.methods:
+        patient = Patient(cells, method)
+        for check in CHECKS:
+            if check is check_data and method != cells.methods[0]:
+                continue
+            found += check(patient)
+    return sorted(found, key=lambda finding: ORDER.index(finding.severity))

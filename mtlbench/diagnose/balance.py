@@ -1,0 +1,125 @@
+"""Tasks out of balance: size of gradients, share of the update, rows seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from mtlbench.diagnose.evidence import Patient, Run
+from mtlbench.diagnose.finding import Finding, span
+
+RATIO = 10.0
+"""Of the largest to the smallest task gradient, in the median over the measured steps."""
+SHARE = 0.9
+"""Of the update that one task may have, in the median over the measured steps."""
+EPOCHS = 5.0
+"""How often the rows of a task may be seen while another task's are not seen once."""
+
+
+def check_balance(patient: Patient) -> Iterator[Finding]:
+    """Look at gradient norms, shares of the update and epochs of every task."""
+    if len(patient.tasks) > 1:
+        if patient.done and patient.done[0].record["method"]["joint"]:
+            yield from _norms(patient)
+            yield from _shares(patient)
+        yield from _epochs(patient)
+
+
+def _norms(patient: Patient) -> Iterator[Finding]:
+    found = patient.most(_ratio)
+    if found:
+        tasks = {name for _, large, small in found.values() for name in (large, small)}
+        large, small = next(iter(found.values()))[1:]
+        yield patient.finding(
+            found,
+            *(task for task in patient.tasks if task in tasks),
+            code="loss-scale",
+            severity="warning",
+            what=f"the gradient of {large} is far larger than that of {small}",
+            evidence=f"median ratio of their norms {span([ratio for ratio, *_ in found.values()], '.1f')}; "
+            f"at most {RATIO:g}",
+            cause="losses of unlike scale: a sum in place of a mean, or errors on an unstandardised scale",
+            fix="bring losses to one scale (standardised targets, means over the batch), or use a method that does",
+            sure="likely",
+        )
+
+
+def _ratio(run: Run) -> tuple[float, str, str] | None:
+    measured = run.measured("norms")
+    if not measured:
+        return None
+    medians = {task: float(np.median([row["norms"][task] for row in measured])) for task in measured[0]["norms"]}
+    large, small = max(medians, key=lambda task: medians[task]), min(medians, key=lambda task: medians[task])
+    if medians[small] <= 0.0:
+        return None
+    ratio = medians[large] / medians[small]
+    return (ratio, large, small) if ratio > RATIO else None
+
+
+def _shares(patient: Patient) -> Iterator[Finding]:
+    found = patient.most(_largest)
+    if found and len({task for _, task in found.values()}) == 1:
+        task = next(iter(found.values()))[1]
+        yield patient.finding(
+            found,
+            task,
+            code="dominated",
+            severity="warning",
+            what=f"{task} decides the update of the shared parameters nearly alone",
+            evidence=f"median share of the squared update norm {span([share for share, _ in found.values()], '.0%')}; "
+            f"at most {SHARE:.0%}",
+            cause="its gradient is larger than the others', or the method gives it the weight",
+            fix="see loss-scale; compare with fixed weights that make the gradients equal, or update_norm=sum",
+            sure="certain",
+        )
+
+
+def _largest(run: Run) -> tuple[float, str] | None:
+    """Return the share and name of the task with the largest wᵢ ⟨gᵢ, u⟩ / ‖u‖², in the median over measured steps."""
+    shares: dict[str, list[float]] = {}
+    for row in run.measured("norms"):
+        weights = row.get("weights")
+        cosines = row.get("cosines")
+        if not weights or not cosines or any(value is None for value in cosines.values()):
+            continue
+        tasks = list(row["norms"])
+        scaled = np.array([weights[task] * row["norms"][task] for task in tasks])
+        angle = np.eye(len(tasks))
+        for pair, value in cosines.items():
+            i, j = (tasks.index(task) for task in pair.split("|"))
+            angle[i, j] = angle[j, i] = value
+        along = scaled * (angle @ scaled)
+        total = along.sum()
+        if total > 0:
+            for task, value in zip(tasks, along / total, strict=True):
+                shares.setdefault(task, []).append(float(value))
+    medians = {task: float(np.median(values)) for task, values in shares.items()}
+    if not medians:
+        return None
+    task = max(medians, key=lambda name: medians[name])
+    return (medians[task], task) if medians[task] > SHARE else None
+
+
+def _epochs(patient: Patient) -> Iterator[Finding]:
+    if not patient.done:
+        return
+    seen = {
+        task: patient.recipe["steps"] * patient.recipe["batch_size"] / described["train"]
+        for task, described in patient.tasks.items()
+    }
+    most, least = max(seen, key=lambda task: seen[task]), min(seen, key=lambda task: seen[task])
+    if seen[most] > EPOCHS and seen[least] < 1.0:
+        yield patient.finding(
+            {run.seed: 0 for run in patient.done},
+            most,
+            least,
+            code="uneven-epochs",
+            severity="warning",
+            what=f"the rows of {most} are seen many times before those of {least} are seen once",
+            evidence=f"epochs: {', '.join(f'{task} {count:.1f}' for task, count in seen.items())}; "
+            f"bounds {EPOCHS:g} and 1",
+            cause="every step takes as many rows of the small task as of the large one",
+            fix="sample tasks by size or by its root, or anneal; stop when the small task is best",
+            sure="certain",
+        )

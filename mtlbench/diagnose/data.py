@@ -1,0 +1,76 @@
+"""What is wrong with the rows: told from the audit that a record holds of each task's splits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mtlbench.diagnose.evidence import Patient
+from mtlbench.diagnose.finding import Finding
+
+LEAKED = 0.01
+"""Share of development rows that may stand in the training rows, texts and all."""
+REPEATED = 0.05
+"""Share of training rows that may repeat an earlier one."""
+CONTRADICTED = 0.01
+"""Share of training rows that may repeat an earlier one with another label."""
+
+
+def check_data(patient: Patient) -> Iterator[Finding]:
+    """Look at leakage, duplicates and labels of every task."""
+    seeds = {run.seed: 0 for run in patient.done} or {run.seed: 0 for run in patient.failed}
+    for task, described in patient.tasks.items():
+        audit = described.get("audit")
+        if not audit:
+            continue
+        leaked = audit["leaked"] / max(1, described["dev"])
+        if leaked > LEAKED:
+            yield patient.finding(
+                seeds,
+                task,
+                code="leakage",
+                severity="error",
+                what=f"development rows of {task} are training rows too",
+                evidence=f"{audit['leaked']} of {described['dev']} ({leaked:.1%}); at most {LEAKED:.0%}",
+                cause="the splits were made before duplicates were removed, or one file was used for both",
+                fix="remove the rows from training",
+                sure="certain",
+            )
+        repeated = audit["repeated"] / max(1, described["train"])
+        contradicted = audit["contradicted"] / max(1, described["train"])
+        if repeated > REPEATED or contradicted > CONTRADICTED:
+            yield patient.finding(
+                seeds,
+                task,
+                code="duplicates",
+                severity="warning",
+                what=f"training rows of {task} repeat one another",
+                evidence=f"{audit['repeated']} of {described['train']} ({repeated:.1%}; at most {REPEATED:.0%}), "
+                f"{audit['contradicted']} of them with another label ({contradicted:.1%}; at most {CONTRADICTED:.0%})",
+                cause="the file was joined with itself, or rows were annotated more than once",
+                fix="keep one of each, or average its labels",
+                sure="certain",
+            )
+        if described["prediction"] == "regression" and audit["whole"] == described["train"]:
+            yield patient.finding(
+                seeds,
+                task,
+                code="whole-labels",
+                severity="warning",
+                what=f"all labels of {task} are whole numbers, though it is a regression",
+                evidence=f"{audit['distinct']} distinct labels, 100 % of them whole",
+                cause="labels were cut to integers when they were read",
+                fix="read them as real numbers",
+                sure="possible",
+            )
+        if audit["rarest"] == 0:
+            yield patient.finding(
+                seeds,
+                task,
+                code="absent-class",
+                severity="error",
+                what=f"a class of {task} that the development rows have is not in the training rows",
+                evidence="0 training rows of it; at least 1",
+                cause="the labels of the two splits do not mean the same, or the file is sorted and cut",
+                fix="look at the labels of both files",
+                sure="likely",
+            )

@@ -1,0 +1,120 @@
+"""What the doctor looks at: one method's cells of one group, with their histories and predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mtlbench.diagnose.finding import Finding
+from mtlbench.record_file import read_history
+from mtlbench.report.records import Cells, Record
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """A task's raw outputs and labels on the development rows after the last step.
+
+    :param values: (N, outputs).
+    :param labels: (N,) class numbers, or real scores.
+    """
+
+    values: Numbers
+    labels: Numbers
+
+
+class Run:
+    """One cell, finished or failed."""
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+
+    @property
+    def seed(self) -> int:
+        return int(self.record["seed"])
+
+    @cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        """The history; empty where there is none that can be read."""
+        if "history" not in (self.record.get("files") or {}):
+            return []
+        try:
+            return list(read_history(dict(self.record)))
+        except (OSError, ValueError):  # a scan names damaged records; the doctor looks at what there is
+            return []
+
+    @cached_property
+    def steps(self) -> list[dict[str, Any]]:
+        """The history's steps."""
+        return [row for row in self.rows if "scores" not in row]
+
+    @cached_property
+    def evaluations(self) -> list[dict[str, Any]]:
+        """The history's evaluations, in order."""
+        return [row for row in self.rows if "scores" in row]
+
+    def losses(self, task: str) -> Numbers:
+        """Return a task's training loss at every step."""
+        return np.array([row["losses"][task] for row in self.steps if task in row["losses"]], dtype=np.float64)
+
+    def measured(self, name: str) -> list[dict[str, Any]]:
+        """Return the steps at which something was measured, such as ``norms`` or ``probe``."""
+        return [row for row in self.steps if row.get(name)]
+
+    @cached_property
+    def outputs(self) -> Mapping[str, Outputs]:
+        """The predictions by task; empty where there are none with labels."""
+        file = (self.record.get("files") or {}).get("predictions")
+        if file is None:
+            return {}
+        try:
+            table = pd.read_parquet(Path(self.record["path"]).parent / file["name"])
+        except (OSError, ValueError):
+            return {}
+        if "label" not in table.columns:
+            return {}
+        found = {}
+        for task, rows in table.groupby("task", observed=True):
+            wide = rows.pivot(index="row", columns="output", values="value")
+            labels = rows.drop_duplicates("row").set_index("row")["label"].reindex(wide.index)
+            found[str(task)] = Outputs(wide.to_numpy(dtype=np.float64), labels.to_numpy(dtype=np.float64))
+        return found
+
+
+class Patient:
+    """One method's cells of one group.
+
+    :param cells: the group, for what other methods reached.
+    """
+
+    def __init__(self, cells: Cells, method: str) -> None:
+        self.cells, self.method = cells, method
+        self.done = [Run(record) for record in cells.done_of.get(method, {}).values()]
+        self.failed = [Run(record) for (spec, _), record in sorted(cells.failed.items()) if spec == method]
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        return self.cells.recipe
+
+    @property
+    def tasks(self) -> Mapping[str, Mapping[str, Any]]:
+        """What a record says of each task, by key, in the order of the recipe."""
+        described = (self.done or self.failed)[0].record["tasks"]
+        return {task.name: described[task.name] for task in self.cells.tasks if task.name in described}
+
+    def most(self, test: Callable[[Run], Any]) -> dict[int, Any]:
+        """Return what a test finds, by seed, where it finds something in more than half of the finished cells."""
+        found = {run.seed: value for run in self.done if (value := test(run)) is not None}
+        return found if 2 * len(found) > len(self.done) else {}
+
+    def finding(self, found: Mapping[int, Any], *tasks: str, **told: Any) -> Finding:
+        """Make a finding about this method's cells."""
+        return Finding(**told, tasks=tasks, method=self.method, seeds=tuple(found), of=len(self.done))

@@ -1,0 +1,97 @@
+"""Whether gradient surgery has anything to do: the conditions of the PCGrad paper, measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from mtlbench.diagnose.evidence import Numbers, Patient, Run
+from mtlbench.diagnose.finding import Finding, span
+
+OPPOSED = -0.1
+"""A cosine below this changes an update by more than half a per cent when it is projected away (1 − √(1 − cos²))."""
+FEW = 0.05
+"""Share of pairs and measured steps with such a cosine below which surgery has nothing to do."""
+BOTH = 0.8
+"""Share of conflicts in which both losses fall all the same, from which the conflict is not one of the step."""
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """The pairs of tasks of all measured steps.
+
+    :param cosines: of the two gradients.
+    :param similarity: of their norms, 2ab / (a² + b²), 1 where equal: Φ of Yu et al. (2020), equation 1.
+    :param helped: for probed steps, whether both losses of a pair fell in the step; NaN elsewhere.
+    """
+
+    cosines: Numbers
+    similarity: Numbers
+    helped: Numbers
+
+
+def check_surgery(patient: Patient) -> Iterator[Finding]:
+    """For methods that look at gradients: is there conflict, and does it reach the step?"""
+    if not patient.done or patient.done[0].record["method"]["reads"] not in ("gram", "gradients", "cross_gram"):
+        return
+    of = {run.seed: conflict for run in patient.done if (conflict := conflict_of(run)) is not None}
+    if not of:
+        return
+    shares = [float((one.cosines < OPPOSED).mean()) for one in of.values()]
+    told = (
+        f"cosines below {OPPOSED:g}: {span(shares, '.1%')} of pairs at measured steps; all below 0: "
+        f"{span([float((one.cosines < 0).mean()) for one in of.values()], '.0%')}; median cosine "
+        f"{span([float(np.median(one.cosines)) for one in of.values()], '.3f')}; PCGrad's first two conditions "
+        f"(cos ≤ −Φ, Φ the similarity of norms) hold in "
+        f"{span([float((one.cosines <= -one.similarity).mean()) for one in of.values()], '.1%')}"
+    )
+    if max(shares) < FEW:
+        yield patient.finding(
+            of,
+            code="no-conflict",
+            severity="note",
+            what="surgery has nothing to do: task gradients do not oppose one another",
+            evidence=f"{told}; surgery matters from {FEW:.0%} on",
+            cause="gradients of this many parameters on different rows are nearly orthogonal",
+            fix="differences to a plain sum are then differences of weights and of the update's norm: compare with "
+            "update_norm=sum and with tuned fixed weights",
+            sure="certain",
+        )
+        return
+    helped = [float(np.nanmean(one.helped[one.cosines < OPPOSED])) for one in of.values() if _probed(one)]
+    if helped and min(helped) > BOTH:
+        yield patient.finding(
+            of,
+            code="conflict-not-in-step",
+            severity="note",
+            what="task gradients oppose one another, but the optimizer's step lowers both losses",
+            evidence=f"{told}; both losses of an opposed pair fell in {span(helped, '.0%')} of its probed steps, "
+            f"more than {BOTH:.0%}",
+            cause="AdamW scales each coordinate, and its momentum averages over batches: opposition of single batches "
+            "does not survive it",
+            fix="look at losses after the step, not at cosines, to judge interference",
+            sure="likely",
+        )
+
+
+def _probed(conflict: Conflict) -> bool:
+    return bool((np.isfinite(conflict.helped) & (conflict.cosines < OPPOSED)).sum() >= 5)
+
+
+def conflict_of(run: Run) -> Conflict | None:
+    """Return every pair of tasks at every measured step; ``None`` where nothing was measured."""
+    cosines, similarity, helped = [], [], []
+    for row in run.measured("cosines"):
+        after = (row.get("probe") or {}).get("after")
+        for pair, value in row["cosines"].items():
+            if value is None:
+                continue
+            first, second = pair.split("|")
+            one, other = row["norms"][first], row["norms"][second]
+            cosines.append(value)
+            similarity.append(2 * one * other / (one**2 + other**2))
+            fell = [after[task] < row["losses"][task] for task in (first, second)] if after else []
+            helped.append(float(all(fell)) if fell else np.nan)
+    return Conflict(np.array(cosines), np.array(similarity), np.array(helped)) if cosines else None

@@ -1,0 +1,80 @@
+"""Scores beside what they should beat: trivial floors, and single-task training of the same length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+
+from mtlbench.diagnose.evidence import Patient, Run
+from mtlbench.diagnose.finding import Finding, span
+from mtlbench.stats import paired_comparison
+
+
+def check_transfer(patient: Patient) -> Iterator[Finding]:
+    """Compare every task's primary metric with its floors and with single-task training."""
+    encoder = patient.cells.encoder
+    for task, described in patient.tasks.items():
+        metric = described["metrics"][0]
+        floors = described["floors"].get(metric) or []
+        apart = "pairs=apart" in encoder.get("spec", "") and any(one["name"] == "token overlap" for one in floors)
+        highest = max(floors, key=lambda one: one["value"], default=None)
+        floor = None if highest is None else highest["value"]
+        below = patient.most(partial(_below, task=task, metric=metric, floor=floor))
+        if below and highest is not None:
+            yield patient.finding(
+                below,
+                task,
+                code="below-floor",
+                severity="error",
+                what=f"{task} does worse than a rule without a model",
+                evidence=f"{metric} {span(list(below.values()), '.3f')}; {highest['name']} reaches {floor:.3f}",
+                cause=(
+                    "the two texts are encoded apart, so no word of one sees a word of the other"
+                    if apart
+                    else "it was not learned: too few steps, a learning rate too low, or a head that is read wrongly"
+                ),
+                fix="encode pairs together: pairs=cross" if apart else "see this run's other findings",
+                sure="likely" if apart else "possible",
+            )
+        elif apart:
+            yield patient.finding(
+                {run.seed: 0 for run in patient.done},
+                task,
+                code="encoded-apart",
+                severity="warning",
+                what=f"the two texts of {task} are encoded apart",
+                evidence=f"model {encoder.get('spec')}",
+                cause="no word of one text sees a word of the other; cross-encoding is worth tens of points here",
+                fix="pairs=cross",
+                sure="certain",
+            )
+        yield from _negative(patient, task, metric)
+
+
+def _below(run: Run, task: str, metric: str, floor: float | None) -> float | None:
+    value = (run.record["scores"].get(task) or {}).get(metric)
+    return value if floor is not None and value is not None and value < floor else None
+
+
+def _negative(patient: Patient, task: str, metric: str) -> Iterator[Finding]:
+    for single in sorted(patient.cells.single_task - {patient.method}):
+        own, alone = (patient.cells.series(method, task, metric) for method in (patient.method, single))
+        seeds = sorted(own.keys() & alone.keys())
+        if len(seeds) < 3:
+            continue
+        found = paired_comparison(np.array([own[seed] for seed in seeds]), np.array([alone[seed] for seed in seeds]))
+        if found.ci_low is not None and found.ci_high is not None and found.ci_high < 0:
+            yield patient.finding(
+                dict.fromkeys(seeds, 0),
+                task,
+                code="negative-transfer",
+                severity="warning",
+                what=f"{task} does worse together with the other tasks than alone",
+                evidence=f"{metric} {found.mean_difference:+.3f} against {single}, 95 % interval "
+                f"{found.ci_low:+.3f} to {found.ci_high:+.3f} over {len(seeds)} paired seeds",
+                cause="the shared encoder serves the other tasks at this one's cost, or this one has too little weight",
+                fix="give it more weight (a sweep of fixed weights), a layer of its own, or leave it out",
+                sure="likely",
+            )

@@ -9,15 +9,16 @@ TEMPORARY = ".writing-"
 """How the names of half written files begin."""
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, *content: bytes | memoryview) -> None:
     """Write a file so that it appears whole or not at all, also after a power cut.
 
+    :param content: one piece after another: a large file need not be in memory as one.
     :raises OSError: when it cannot be written, as on a full disk; nothing half written is left behind.
     """
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
     try:
         with temporary.open("wb") as handle:
-            handle.write(content)
+            handle.writelines(content)
             handle.flush()
             os.fsync(handle.fileno())
         temporary.replace(path)

@@ -17,10 +17,11 @@ def environment(device: str = "cpu") -> dict[str, Any]:
 
     :param device: that is computed on: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
     """
-    return {"versions": _versions(), "git": _git(Path(__file__).parent), "machine": _machine(device)}
+    return {"versions": versions(), "git": _git(Path(__file__).parent), "machine": _machine(device)}
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that a result depends on."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:

@@ -15,14 +15,16 @@ from mtlbench.data import TaskData
 from mtlbench.errors import CellError
 from mtlbench.gradients.loop import LoopEngine, TaskLoss
 from mtlbench.gradients.scaling import LossScale
-from mtlbench.gradients.step import Forward, NotFinite, Step, value_of
+from mtlbench.gradients.step import Forward, NotFinite, Step
 from mtlbench.method import Method, Vector
 from mtlbench.model import MultiTaskModel
+from mtlbench.packed.checks import all_finite
 from mtlbench.packed.choice import Way
 from mtlbench.packed.engine import PackedEngine
 from mtlbench.packed.layers import Recomputation, install
 from mtlbench.packed.layout import Layout
 from mtlbench.packed.pack import Pack
+from mtlbench.processes import ALONE, Processes
 from mtlbench.suite import Recipe
 
 Name = Literal["packed", "lean", "loop"]
@@ -35,6 +37,7 @@ class Inputs:
 
     :param precision: of the forward pass; losses are float32.
     :param parts: equal parts that every batch is processed in.
+    :param processes: those that the parts are spread over.
     """
 
     def __init__(
@@ -46,10 +49,11 @@ class Inputs:
         *,
         precision: str = "float32",
         parts: int = 1,
+        processes: Processes = ALONE,
     ) -> None:
         self.model, self.data, self.seed, self.device = model, data, seed, device
         self.precision: torch.dtype = getattr(torch, precision)
-        self.parts = parts
+        self.parts, self.processes = parts, processes
         self._step = 0
         self._made: dict[tuple[int, tuple[int, ...], int], tuple[Pack, list[torch.Tensor]]] = {}
 
@@ -101,10 +105,12 @@ class Inputs:
             [range(len(self.data))] if self.model.unpacked is None else [[task] for task in range(len(self.data))]
         )
         losses = np.zeros(len(self.data))
-        for part in range(self.parts):
+        for part in self.processes.own(self.parts):
             graphs = [graph for some in together for graph in self.forward(step, 0, some, part)]
-            losses += [value_of(graph.loss, task, "loss after the step") for task, graph in enumerate(graphs)]
-        return losses / self.parts
+            losses += [float(graph.loss.detach()) for graph in graphs]
+        losses = self.processes.total(losses) / self.parts
+        all_finite(losses, "loss after the step")
+        return losses
 
 
 class Engine(Protocol):
@@ -125,7 +131,7 @@ def make_engine(model: MultiTaskModel, inputs: Inputs, recipe: Recipe) -> Engine
     if recipe.engine in ("packed", "lean") and model.unpacked is not None:
         raise CellError(f"engine={recipe.engine} is not possible: {model.unpacked}; use engine=auto or loop")
     loops = recipe.engine == "loop" or model.unpacked is not None
-    if loops and recipe.accumulate > 1:
+    if loops and inputs.parts != inputs.processes.count:
         raise CellError(f"accumulate needs the packed engine, not the loop ({model.unpacked or 'asked for'})")
     if recipe.checkpointing:
         Recomputation(model.encoder, model.tape).switch(True)
@@ -165,12 +171,13 @@ class _Loop:
             model.last_shared_layer,
             match_sum=recipe.update_norm == "sum",
             names=model.named_parameters(),
+            processes=inputs.processes,
         )
         self._inputs, self._heads = inputs, [list(head.parameters()) for head in model.heads]
 
     def step(self, method: Method, step: int, *, measure: bool) -> Step:
         def forward(task: int, number: int) -> Forward:
-            return self._inputs.forward(step, number, [task])[0]
+            return self._inputs.forward(step, number, [task], self._inputs.processes.rank)[0]
 
         tasks = [
             TaskLoss(lambda number, task=task: forward(task, number), head)  # type: ignore[misc]
@@ -192,13 +199,14 @@ class _Packed:
             [list(head.parameters()) for head in model.heads],
             match_sum=recipe.update_norm == "sum",
             way=way,
-            parts=recipe.accumulate,
+            parts=inputs.parts,
+            processes=inputs.processes,
         )
         self._inputs, self._tasks = inputs, range(len(model.heads))
         self.told: dict[str, str | None] = {"name": "lean" if self.engine.way.lean else "packed", "reason": None}
         self._saves = recipe.checkpointing
         self._recomputation: Recomputation | None = None
-        if way.lean and not way.keeps and not model.settings.frozen:
+        if self.engine.way.lean and not self.engine.way.keeps and not model.settings.frozen:
             self._recomputation = Recomputation(model.encoder, model.tape)
             give_memory_back()
 

@@ -50,12 +50,20 @@ class Recipe(BaseModel):
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Of the forward pass and of the products in the backward pass (autocast; float16 with loss scaling). Parameters,
     norms, losses, task gradients, their inner products, updates and evaluations are float32 in any case."""
+    processes: Annotated[int, Field(ge=1)] = 1
+    """Processes that every batch is split over by rows, each with ``threads`` threads. The step is the one that as many
+    parts give by ``accumulate``, dropout masks included, but for the last bits."""
     checkpointing: bool = False
     """Keep only the inputs of the encoder's layers, and compute the rest again in the backward pass: less memory, more
     time, the same step."""
     threads: Annotated[int, Field(ge=1)] = 1
     """Threads a cell. Another number gives other last bits, so it belongs to the recipe."""
     device: str = "cpu"
+
+    @property
+    def parts(self) -> int:
+        """Equal parts that every batch is processed in, over all processes."""
+        return self.accumulate * self.processes
 
     @model_validator(mode="after")
     def _one_length(self) -> Recipe:
@@ -65,10 +73,12 @@ class Recipe(BaseModel):
 
     @model_validator(mode="after")
     def _equal_parts(self) -> Recipe:
-        if self.batch_size % self.accumulate:
-            raise ValueError(f"accumulate={self.accumulate} does not divide batch_size={self.batch_size}")
-        if self.accumulate > 1 and self.engine == "lean":
-            raise ValueError("engine=lean keeps all rows until the weights are known: accumulate needs engine=packed")
+        counts = {"accumulate": self.accumulate, "processes": self.processes}
+        given = " × ".join(f"{name}={value}" for name, value in counts.items() if value > 1)
+        if self.batch_size % self.parts:
+            raise ValueError(f"{given} does not divide batch_size={self.batch_size}")
+        if self.parts > 1 and self.engine == "lean":
+            raise ValueError(f"engine=lean keeps all rows until the weights are known: {given} needs engine=packed")
         return self
 
 

@@ -22,6 +22,7 @@ from mtlbench.metrics import score
 from mtlbench.model import MultiTaskModel, state_fingerprint
 from mtlbench.packed.pack import Pack
 from mtlbench.plan import Workload
+from mtlbench.processes import ALONE, Processes
 from mtlbench.tokens import Tokenizer
 
 Scores = dict[str, dict[str, float]]
@@ -55,8 +56,17 @@ class Outcome:
     cut: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
-def train(workload: Workload, method: Method, seed: int, outcome: Outcome, listener: Listener) -> None:
+def train(
+    workload: Workload,
+    method: Method,
+    seed: int,
+    outcome: Outcome,
+    listener: Listener,
+    processes: Processes = ALONE,
+) -> None:
     """Train a method on a workload, filling ``outcome`` as it goes: what a failed cell got to is kept.
+
+    :param processes: those that train this cell together; each calls this, and each gets the same outcome.
 
     :raises CellError: when a loss or gradient stops being finite; it names step and task.
     """
@@ -87,7 +97,7 @@ def train(workload: Workload, method: Method, seed: int, outcome: Outcome, liste
         def heard(done: int, before: int = number * workload.steps) -> None:
             listener(before + done, len(groups) * workload.steps)
 
-        costs.append(_train_model(workload, method, seed, group, outcome, heard))
+        costs.append(_train_model(workload, method, seed, group, outcome, heard, processes))
     outcome.cost = summarize_cost(costs)
     if not method.joint:
         outcome.history = merged(outcome.history)
@@ -103,6 +113,7 @@ def _train_model(
     data: Sequence[TaskData],
     outcome: Outcome,
     listener: Callable[[int], None],
+    processes: Processes,
 ) -> dict[str, Any]:
     """Train one model on some tasks; return its step times and peak memory."""
     recipe, steps, device = workload.recipe, workload.steps, workload.recipe.device
@@ -111,7 +122,7 @@ def _train_model(
         for one in data:
             one.freeze(model.pooled)
     _fingerprint_pairing(model, data, seed, device, outcome)
-    inputs = Inputs(model, data, seed, device, precision=recipe.precision, parts=recipe.accumulate)
+    inputs = Inputs(model, data, seed, device, precision=recipe.precision, parts=recipe.parts, processes=processes)
     engine = make_engine(model, inputs, recipe)
     outcome.engine = engine.told
     optimizer, schedule = _optimizer(model, workload)
@@ -130,6 +141,8 @@ def _train_model(
                 schedule.step()
                 if method.reads_after:
                     method.after_step(inputs.losses_after(step))
+            if measure or step == 0:
+                processes.agree([*model.parameters()], "the parameters")
             if step + 1 < steps:
                 inputs.ahead(step + 1)
         except NotFinite as error:
@@ -150,7 +163,7 @@ def _train_model(
             if peak is None:
                 peak = memory.read()
             try:
-                scores = _evaluate(model, data, step + 1, device, outcome)
+                scores = _evaluate(model, data, step + 1, device, outcome, processes)
             except (MemoryError, RuntimeError) as error:
                 raise _as_memory(error, f"evaluation after step {step + 1}", step + 1) from None
             outcome.history.append({"step": step + 1, "scores": scores, "elapsed": elapsed})
@@ -204,15 +217,19 @@ def _optimizer(model: MultiTaskModel, workload: Workload) -> tuple[torch.optim.O
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
 
-def _evaluate(model: MultiTaskModel, data: Sequence[TaskData], step: int, device: str, outcome: Outcome) -> Scores:
-    """Score every task on its development rows; keep the raw outputs."""
+def _evaluate(
+    model: MultiTaskModel, data: Sequence[TaskData], step: int, device: str, outcome: Outcome, processes: Processes
+) -> Scores:
+    """Score every task on its development rows; keep the raw outputs. Each process computes some packs' outputs."""
     model.eval()
     scores: Scores = {}
     with torch.inference_mode():
         for head, one in zip(model.heads, data, strict=True):
-            outputs = np.empty((len(one.dev), one.task.outputs), dtype=np.float32)
-            for chosen, tokens in one.dev_batches():
-                outputs[chosen] = head(model.features(Pack.of([tokens], device))[0]).float().cpu().numpy()
+            outputs = np.zeros((len(one.dev), one.task.outputs), dtype=np.float32)
+            for number, (chosen, tokens) in enumerate(one.dev_batches()):
+                if number % processes.count == processes.rank:
+                    outputs[chosen] = head(model.features(Pack.of([tokens], device))[0]).float().cpu().numpy()
+            processes.add(torch.from_numpy(outputs))
             key = one.task.key
             try:
                 scores[key] = score(one.task.prediction, outputs, one.dev.labels)

@@ -13,9 +13,10 @@ from mtlbench.errors import UsageError
 from mtlbench.gradients.flat import columns, views
 from mtlbench.gradients.gram import gram, gram_between, gram_of_pieces
 from mtlbench.gradients.norm import rescale, sum_norm
-from mtlbench.gradients.step import Forward, NotFinite, Step, value_of
+from mtlbench.gradients.step import Forward, NotFinite, Step
 from mtlbench.method import Matrix, Method
 from mtlbench.observation import observe
+from mtlbench.processes import ALONE, Processes
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class LoopEngine:
     :param last_shared_layer: those of them that methods such as GradNorm look at.
     :param match_sum: bring every update to the norm of the plain sum Σ gᵢ, whatever the method's native scale.
     :param names: parameters with their names, for messages.
+    :param processes: those that every batch is split over. Each task's gradient is added up over them as soon as it is
+        there, whatever the method reads: K exchanges of P numbers a step.
     :raises UsageError: when one of those is not among the shared parameters.
     """
 
@@ -53,8 +56,9 @@ class LoopEngine:
         *,
         match_sum: bool = False,
         names: Iterable[tuple[str, torch.Tensor]] = (),
+        processes: Processes = ALONE,
     ) -> None:
-        self.shared, self.match_sum = list(shared), match_sum
+        self.shared, self.match_sum, self.processes = list(shared), match_sum, processes
         self._names = {id(parameter): name for name, parameter in names}
         self.loss_scale = 1.0
         """What losses are multiplied with before the backward pass, for float16; nothing that a step gives shows it."""
@@ -88,11 +92,10 @@ class LoopEngine:
         self, method: Method, tasks: Sequence[TaskLoss], cross: Matrix | None, measure: bool, retain_graph: bool
     ) -> Step:
         graphs = [task.forward(0) for task in tasks]
-        losses = np.array([value_of(graph.loss, index) for index, graph in enumerate(graphs)])
+        losses = np.array([self._value_of(graph.loss, index) for index, graph in enumerate(graphs)])
         read = None
         if method.reads == "gram":  # of the representation: other Gram matrices need the gradients
-            pieces = [self._of_representation(method, index, graph) for index, graph in enumerate(graphs)]
-            read = gram_of_pieces(pieces)
+            read = self._gram([self._of_representation(method, graph) for graph in graphs])
         weights = ask_weights(method, observe(method, losses=losses, gram=read, cross_gram=cross))
         for index, task in enumerate(tasks):
             shared = self._backward(method, index, task, graphs[index], losses[index], weights[index], retain_graph)
@@ -110,9 +113,9 @@ class LoopEngine:
         pieces = []
         for index, task in enumerate(tasks):
             graph = task.forward(0)
-            losses[index] = value_of(graph.loss, index)
+            losses[index] = self._value_of(graph.loss, index)
             if of == "representation":
-                pieces.append(self._of_representation(method, index, graph))
+                pieces.append(self._of_representation(method, graph))
             shared = self._backward(method, index, task, graph, losses[index], 1.0, retain_graph)
             torch._foreach_copy_(views(rows[index], self.shared), shared)
         full = gram(rows) if measure or of == "shared" else None
@@ -124,7 +127,7 @@ class LoopEngine:
         if of == "last_shared_layer":
             read = gram(rows, self.last_columns)
         elif of == "representation":
-            read = gram_of_pieces(pieces)
+            read = self._gram(pieces)
         seen = observe(
             method,
             losses=losses,
@@ -171,13 +174,15 @@ class LoopEngine:
         gradients = torch.autograd.grad(
             self._scaled(loss), parameters, retain_graph=retain_graph, allow_unused=True, materialize_grads=True
         )
+        self.processes.add_all(gradients)
         norm = float(torch.stack(torch._foreach_norm(gradients)).norm())
         if not np.isfinite(norm):
             raise NotFinite(index, "gradient", norm, self._culprit(parameters, gradients))
         return list(gradients if self.loss_scale == 1.0 else torch._foreach_div(gradients, self.loss_scale))
 
     def _scaled(self, loss: torch.Tensor) -> torch.Tensor:
-        return loss if self.loss_scale == 1.0 else loss * self.loss_scale
+        factor = self.loss_scale / self.processes.count
+        return loss if factor == 1.0 else loss * factor
 
     def _culprit(self, parameters: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor]) -> str | None:
         """Return the name of the first parameter whose gradient is not finite, in the order of the names."""
@@ -190,7 +195,28 @@ class LoopEngine:
             self._rows = self.update.new_empty(tasks, len(self.update))
         return self._rows
 
-    def _of_representation(self, method: Method, index: int, graph: Forward) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    def _value_of(self, loss: torch.Tensor, index: int) -> float:
+        """Return a loss as a number, the mean over the processes.
+
+        :raises NotFinite: naming the task's position.
+        """
+        value = float(self.processes.total(np.array([float(loss.detach())]))[0]) / self.processes.count
+        if not np.isfinite(value):
+            raise NotFinite(index, "loss", value)
+        return value
+
+    def _gram(self, pieces: Sequence[Sequence[tuple[torch.Tensor, torch.Tensor]]]) -> Matrix:
+        """Return the inner products of the representation's gradients: those of different processes are orthogonal.
+
+        :raises NotFinite: when one is not finite.
+        """
+        result = self.processes.total(gram_of_pieces(pieces))
+        for index, square in enumerate(np.diagonal(result)):
+            if not np.isfinite(square):
+                raise NotFinite(index, "gradient", float(square))
+        return result
+
+    def _of_representation(self, method: Method, graph: Forward) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Return a task's representation with the loss's gradients; what the loss does not reach is left out, as 0."""
         if not graph.representation:
             raise UsageError(f"method {method.name} reads the gradients of the representation: give representation")
@@ -200,7 +226,5 @@ class LoopEngine:
         found = []
         for z, gradient in zip(graph.representation, gradients, strict=True):
             if gradient is not None:
-                if not bool(torch.isfinite(gradient).all()):
-                    raise NotFinite(index, "gradient", float(gradient.norm()))
                 found.append((z, gradient if self.loss_scale == 1.0 else gradient.double() / self.loss_scale))
         return found

@@ -58,12 +58,12 @@ class Step:
     skipped: bool = False
 
 
-def value_of(loss: torch.Tensor, task: int, what: str = "loss") -> float:
+def value_of(loss: torch.Tensor, task: int) -> float:
     """Return a loss as a number.
 
     :raises NotFinite: naming the task's position.
     """
     value = float(loss.detach())
     if not np.isfinite(value):
-        raise NotFinite(task, what, value)
+        raise NotFinite(task, "loss", value)
     return value

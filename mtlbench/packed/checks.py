@@ -13,6 +13,7 @@ from mtlbench.method import Matrix, Vector
 from mtlbench.packed.layout import Layout
 from mtlbench.packed.pack import Pack
 from mtlbench.packed.rows import norm_backward
+from mtlbench.processes import ALONE, Processes
 
 SOME = -1
 """In place of a task's number, where a weighted sum does not show which task it was."""
@@ -23,15 +24,15 @@ def losses_of(graphs: Sequence[Forward]) -> torch.Tensor:
     return torch.stack([graph.loss.detach() for graph in graphs])
 
 
-def values(parts: Sequence[torch.Tensor]) -> Vector:
+def values(parts: Sequence[torch.Tensor], processes: Processes = ALONE) -> Vector:
     """Return a batch's (K,) losses as numbers, the means over its parts: this waits for the device.
 
+    :param parts: those of this process; each has as many.
     :raises NotFinite: naming the first task whose loss is not.
     """
-    found = torch.stack(list(parts)).double().cpu().numpy()
-    for part in found:
-        all_finite(part, "loss")
-    mean: Vector = found.mean(axis=0)
+    sums = torch.stack(list(parts)).double().cpu().numpy().sum(axis=0)
+    mean: Vector = processes.total(sums) / (len(parts) * processes.count)
+    all_finite(mean, "loss")
     return mean
 
 

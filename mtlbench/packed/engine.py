@@ -16,7 +16,7 @@ from mtlbench.gradients.norm import norm_of, rescale
 from mtlbench.gradients.step import Forward, NotFinite, Step
 from mtlbench.method import Matrix, Method, Vector
 from mtlbench.observation import observe
-from mtlbench.packed.checks import SOME, Culprits, all_finite, checked, losses_of, values
+from mtlbench.packed.checks import SOME, all_finite, checked, losses_of, values
 from mtlbench.packed.choice import Way, portions
 from mtlbench.packed.heads import gram_of_representation
 from mtlbench.packed.joint import Joint
@@ -24,6 +24,7 @@ from mtlbench.packed.layout import Layout, Touched
 from mtlbench.packed.lean import Lean
 from mtlbench.packed.passes import JointForward, Passes
 from mtlbench.packed.tape import Tape
+from mtlbench.processes import ALONE, Processes
 
 
 class PackedEngine(Passes):
@@ -43,6 +44,8 @@ class PackedEngine(Passes):
     :param parts: packs that every batch is processed in, of equally many rows of each task: a step's losses and
         gradients are the means over them, and one part's activations are in memory at a time. Methods that read
         losses get a buffer then, since no weight is known before the last part; so do all when lean.
+    :param processes: those that the parts are spread over. Every way to a step adds up its gradients and losses over
+        them before it looks at any, so that all processes go the same way.
     :raises UsageError: when ``last_shared_layer`` is not among the shared parameters.
     """
 
@@ -56,8 +59,9 @@ class PackedEngine(Passes):
         match_sum: bool = False,
         way: Way,
         parts: int = 1,
+        processes: Processes = ALONE,
     ) -> None:
-        super().__init__(layout, tape, heads, parts)
+        super().__init__(layout, tape, heads, parts, processes)
         self.last_shared_layer, self.match_sum = list(last_shared_layer), match_sum
         if not all(parameter in layout for parameter in self.last_shared_layer):
             raise UsageError("last_shared_layer has parameters that are not among the shared ones")
@@ -101,8 +105,8 @@ class PackedEngine(Passes):
         for graphs in self._parts(forward, 0):
             losses.append(losses_of(graphs))
             if joint is None or collector is None:  # further parts have no say: the method reads no loss
-                first = values(losses)
-                read = self._of_representation(method, graphs) if method.reads == "gram" else None
+                first = values(losses, self.processes)
+                read = checked(self._of_representation(method, graphs)) if method.reads == "gram" else None
                 weights = ask_weights(method, observe(method, losses=first, gram=read, cross_gram=cross))
                 joint = self._joint(weights)
                 looks = self.parts == 1 and (measure or self.match_sum)
@@ -111,11 +115,12 @@ class PackedEngine(Passes):
             self._backward(graphs, collector)
         assert joint is not None
         joint.finish()
+        self._add_up(self.update, self._touched)
         self._unscale_update()
         full = checked(self._unscaled(collector.gram())) if isinstance(collector, Lean) else None
         if measure and self.parts > 1:  # once more for the inner products: the update keeps the bits of other steps
             full = checked(self._unscaled(self._collected("step", self._parts(forward, 0)).gram()))
-        return self._finished(method, values(losses), weights, full)
+        return self._finished(method, values(losses, self.processes), weights, full)
 
     def _from_products(self, method: Method, forward: JointForward, measure: bool) -> Step:
         """One backward for the inner products, then the weighted sum: of what was kept, or by a second pass."""
@@ -159,12 +164,11 @@ class PackedEngine(Passes):
             for graphs in self._parts(forward, 0):
                 losses.append(losses_of(graphs))
                 if of == "representation":
-                    values(losses)  # a loss that is not finite is to be named before its gradient
                     squares.append(self._of_representation(method, graphs))
                 yield graphs
 
         rows = self._collected("step", watched())
-        mean = values(losses)
+        mean = values(losses, self.processes)  # first: a loss that is not finite is named before its gradient
         full = checked(self._unscaled(rows.gram())) if measure or self.match_sum or of == "shared" else None
         if full is None:
             all_finite(rows.sums())
@@ -172,7 +176,7 @@ class PackedEngine(Passes):
         if of == "last_shared_layer":
             read = checked(self._unscaled(rows.gram(self.last_shared_layer)))
         elif of == "representation":  # parts have representations of their own, orthogonal to one another
-            read = np.sum(squares, axis=0)
+            read = checked(self.processes.total(np.sum(squares, axis=0)))
         self.heads.check(self.layout.shared[0])
         whole = rows.buffer if method.reads == "gradients" else None
         if whole is not None and self.loss_scale != 1.0:
@@ -227,13 +231,11 @@ class PackedEngine(Passes):
 
         :raises NotFinite: naming both, if there are such.
         """
-        for number in range(method.batches):
-            for graphs in self._parts(forward, number):
-                culprits = Culprits(self.layout, self._pack)
-                self._backward(graphs, culprits)
-                found = culprits.first(self.heads.groups)
-                if found is not None:
-                    raise found
+        found = next(self._culprits(forward, method.batches), None)
+        places = [place for place in self.processes.gather(found) if place is not None]
+        if places:
+            _, _, task, value, parameter = min(places)
+            raise NotFinite(task, "gradient", value, parameter)
 
     def _joint(self, weights: Vector) -> Joint:
         ones = bool((weights == 1.0).all())  # a product with 1 costs a pass over the rows and changes no bit
@@ -242,4 +244,4 @@ class PackedEngine(Passes):
         return Joint(self.layout, self.update, self._touched, self._pack, factors)
 
     def _of_representation(self, method: Method, graphs: list[Forward]) -> Matrix:
-        return checked(self._unscaled(gram_of_representation(method, graphs, self._total(graphs))))
+        return self._unscaled(gram_of_representation(method, graphs, self._total(graphs)))

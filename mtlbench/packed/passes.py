@@ -11,11 +11,13 @@ from torch import nn
 from mtlbench.errors import CellError
 from mtlbench.gradients.step import Forward
 from mtlbench.method import Matrix
+from mtlbench.packed.checks import Culprits
 from mtlbench.packed.heads import Heads
-from mtlbench.packed.layout import Layout
+from mtlbench.packed.layout import Layout, Touched
 from mtlbench.packed.pack import Pack
 from mtlbench.packed.rows import Rows
 from mtlbench.packed.tape import Collector, Tape
+from mtlbench.processes import ALONE, Processes
 
 JointForward = Callable[..., list[Forward]]
 """Runs tasks' forwards on one of the step's batches, in one pack; leaves the pack on the tape. It is given the
@@ -26,11 +28,20 @@ batch's number; ``part`` where batches are processed in parts; ``tasks`` where n
 class Passes:
     """Runs forwards and backwards, and holds the vectors and buffers that they fill.
 
-    Losses are multiplied with ``loss_scale`` / ``parts`` before a backward pass.
+    Losses are multiplied with ``loss_scale`` / ``parts`` before a backward pass. Where there are several processes,
+    each runs some of the parts, and what all have collected is added up right after the last one's backward pass.
     """
 
-    def __init__(self, layout: Layout, tape: Tape, heads: Sequence[Sequence[nn.Parameter]], parts: int) -> None:
-        self.layout, self.tape, self.heads, self.parts = layout, tape, Heads(heads), parts
+    def __init__(
+        self,
+        layout: Layout,
+        tape: Tape,
+        heads: Sequence[Sequence[nn.Parameter]],
+        parts: int,
+        processes: Processes = ALONE,
+    ) -> None:
+        self.layout, self.tape, self.heads = layout, tape, Heads(heads)
+        self.parts, self.processes = parts, processes
         self.loss_scale = 1.0
         """For float16; a power of two. Nothing that a step gives shows it."""
         self.update: torch.Tensor
@@ -38,9 +49,9 @@ class Passes:
         self._buffers: dict[str, Rows] = {}
 
     def _parts(self, forward: JointForward, number: int) -> Iterator[list[Forward]]:
-        """Run the forwards of a batch's parts, each when the one before has had its backward pass."""
+        """Run the forwards of this process's parts of a batch, each when the one before has had its backward pass."""
         self.heads.clear()
-        for part in range(self.parts):
+        for part in self.processes.own(self.parts):
             yield forward(number) if self.parts == 1 else forward(number, part=part)
 
     def _collected(self, name: str, batch: Iterable[list[Forward]]) -> Rows:
@@ -51,7 +62,46 @@ class Passes:
             self._backward(graphs, rows)
         assert rows is not None
         rows.finish()
+        self._add_up(rows.buffer, rows.touched)
         return rows
+
+    def _add_up(self, buffer: torch.Tensor, touched: Touched) -> None:
+        """Add up what the processes have collected: (K, P) or (P,) numbers, and the heads' gradients.
+
+        Of an embedding table only the rows that some process touched are exchanged, and are marked in each.
+        """
+        if self.processes.count == 1:
+            return
+        rows = buffer.view(-1, self.layout.size)
+        for first, last in self.layout.columns(self.layout.dense):
+            for row in rows:
+                self.processes.add(row[first:last])
+        for table in self.layout.tables:
+            anywhere = torch.zeros(len(table), dtype=torch.int32, device=table.device)
+            if (here := touched.rows(table)) is not None:
+                anywhere[here] = 1
+            self.processes.add(anywhere)
+            chosen = anywhere.nonzero().squeeze(1)
+            touched.mark(table, chosen)
+            views = self.layout.view(rows, table)
+            picked = torch.stack([view.index_select(0, chosen) for view in views])
+            self.processes.add(picked)
+            for view, summed in zip(views, picked, strict=True):
+                view.index_copy_(0, chosen, summed)
+        self.processes.add_all([head.grad for group in self.heads.groups for head in group if head.grad is not None])
+
+    def _culprits(self, forward: JointForward, batches: int) -> Iterator[tuple[int, int, int, float, str | None]]:
+        """Yield batch, part, task, value and parameter of this process's gradients that are not finite.
+
+        By a second backward, the same to the last bit.
+        """
+        for number in range(batches):
+            own = self.processes.own(self.parts)
+            for part, graphs in zip(own, self._parts(forward, number), strict=True):
+                culprits = Culprits(self.layout, self._pack)
+                self._backward(graphs, culprits)
+                if (found := culprits.first(self.heads.groups)) is not None:
+                    yield number, part, found.task, found.value, found.parameter
 
     def _backward(self, graphs: list[Forward], collector: Collector) -> None:
         """Run one backward of Σ Lₖ; heads get their own task's plain gradient, times the loss scale until the end."""

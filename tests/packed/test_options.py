@@ -134,7 +134,7 @@ def test_what_cannot_be_taken_in_parts_is_said_in_one_line(make_workload: Make, 
     suite = load_suite(str(suite_file))
     with pytest.raises(UsageError, match=r"^option accumulate=3 does not divide batch_size=4$"):
         suite.recipe({"accumulate": 3})
-    with pytest.raises(UsageError, match=r"engine=lean keeps all rows .* accumulate needs engine=packed"):
+    with pytest.raises(UsageError, match=r"engine=lean keeps all rows .* accumulate=2 needs engine=packed"):
         suite.recipe({"accumulate": 2, "engine": "lean"})
     with pytest.raises(CellError, match=r"accumulate needs the packed engine, not the loop \(asked for\)"):
         run(make_workload(accumulate=2, engine="loop"), "sum")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,18 @@ from typing import Any
 from rich.markup import escape
 
 from mtlbench.errors import UsageError
+from mtlbench.execute.executor import Event
+from mtlbench.execute.loop import Loop
+from mtlbench.execute.placement import Placement
 from mtlbench.method import Method
 from mtlbench.plan import Cell, Workload, make_cells, parse_seeds
 from mtlbench.plugin import split_specs
 from mtlbench.progress import Progress, console, duration
-from mtlbench.provenance import environment, usable_cores
+from mtlbench.provenance import environment
 from mtlbench.record import describe_tasks, header
 from mtlbench.registry import Registry, load_registry
 from mtlbench.store import Scan, Store
+from mtlbench.store_cache import Stamp
 from mtlbench.suite import load_suite
 
 
@@ -36,7 +40,7 @@ class Request:
     data_dir: Path | None
     results: Path
     plugin_files: tuple[str, ...] = ()
-    jobs: int | None = None
+    placement: Placement = field(default_factory=Placement)
     force: bool = False
     fail_fast: bool = False
     dry_run: bool = False
@@ -52,20 +56,20 @@ def run_grid(request: Request) -> int:
     for broken in registry.broken:
         console.print(f"[yellow]plugin {escape(broken.origin)} is not available: {escape(broken.error)}[/]")
     workload, cells = _plan(request, registry)
+    request.placement.check(workload.recipe)
     store = Store(request.results)
-    found = store.scan()
+    before, found = store.state(), store.scan()
     done = set() if request.force else {key for key, status in found.status().items() if status == "done"}
     todo = [cell for cell in cells if cell.key not in done]
-    jobs, note = _jobs(request.jobs, workload.recipe.threads)
-    _introduce(workload, cells, todo, jobs, note)
+    _introduce(workload, cells, todo, request.placement)
     if request.dry_run:
-        _print_plan(cells, todo, found, jobs)
+        _print_plan(cells, todo, found, request.placement.room(workload.recipe) or len(todo))
         return 0
     store.prepare()
     for cell in todo:
         if (kept := store.set_aside(cell)) is not None:
             console.print(f"[yellow]damaged record set aside as {escape(str(kept))}[/]")
-    return _run(request, registry, workload, todo, store, jobs)
+    return _run(request, registry, workload, todo, store, before)
 
 
 def _plan(request: Request, registry: Registry) -> tuple[Workload, list[Cell]]:
@@ -101,24 +105,13 @@ def _check_device(device: str) -> None:
         raise UsageError(f"device {device} is not available here ({torch.cuda.device_count()} CUDA devices); give cpu")
 
 
-def _jobs(wanted: int | None, threads: int) -> tuple[int, str]:
-    """Return how many cells run at a time, and a note where fewer than wanted."""
-    most = max(1, usable_cores() // threads)
-    if wanted is None or wanted == most:
-        return most, ""
-    if wanted < 1:
-        raise UsageError("jobs must be at least 1")
-    if wanted > most:
-        return most, f"--jobs {wanted} lowered to {most}: {threads} threads a cell on {usable_cores()} cores"
-    return wanted, ""
-
-
-def _introduce(workload: Workload, cells: Sequence[Cell], todo: Sequence[Cell], jobs: int, note: str) -> None:
+def _introduce(workload: Workload, cells: Sequence[Cell], todo: Sequence[Cell], placement: Placement) -> None:
     recipe = workload.recipe
+    room, note = placement.room(recipe), placement.note(recipe)
     console.print(
         f"[bold]suite {escape(workload.suite)}[/]: {len(cells)} cells, {len(cells) - len(todo)} done, "
         f"{len(todo)} to run; {workload.steps} steps of {len(workload.tasks)} × {recipe.batch_size} rows; "
-        f"{jobs} jobs × {recipe.threads} threads"
+        f"{'' if room is None else f'{room} jobs × '}{recipe.threads} threads, {placement.executor}"
     )
     console.print(f"model {escape(workload.files.title)}, SHA-256 {workload.files.fingerprint[:12]}")
     for task, splits in zip(workload.tasks, workload.splits, strict=True):
@@ -155,30 +148,34 @@ def _print_plan(cells: Sequence[Cell], todo: Sequence[Cell], found: Scan, jobs: 
 
 
 def _run(
-    request: Request, registry: Registry, workload: Workload, todo: Sequence[Cell], store: Store, jobs: int
+    request: Request,
+    registry: Registry,
+    workload: Workload,
+    todo: Sequence[Cell],
+    store: Store,
+    before: Mapping[Path, Stamp],
 ) -> int:
     if not todo:
         console.print(f"nothing to do; see mtlbench report --results {escape(str(store.folder))}")
         return 0
-    from mtlbench.execute.local import run_cells
-
     tasks, where = describe_tasks(workload), environment(workload.recipe.device)
     begun = time.perf_counter()
     counts: Counter[str] = Counter()
-    with Progress(len(todo), jobs) as progress:
+    with Progress(len(todo)) as progress:
 
-        def heard(event: Any) -> None:
+        def heard(event: Event) -> None:
             counts[event.kind] += 1
             progress.show(event)
 
-        well = run_cells(
-            todo,
+        loop = Loop(
             lambda cell: header(cell, workload, registry, tasks, where),
             store,
-            jobs=jobs,
+            request.placement.start(workload.recipe),
+            heard,
+            before=before,
             fail_fast=request.fail_fast,
-            listener=heard,
         )
+        well = loop.run(todo)
     left = len(todo) - counts["done"] - counts["failed"]
     console.print(
         f"{counts['done']} done, {counts['failed']} failed"

@@ -13,7 +13,7 @@ from rich.progress import Progress as Bar
 from mtlbench.terminal import Console
 
 if TYPE_CHECKING:
-    from mtlbench.execute.local import Event
+    from mtlbench.execute.executor import Event
     from mtlbench.plan import Cell
 
 console = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -24,11 +24,10 @@ class Progress:
     """Shows done/total, failures and time left.
 
     :param cells: how many cells are to run.
-    :param jobs: how many run at a time.
     """
 
-    def __init__(self, cells: int, jobs: int) -> None:
-        self._cells, self._jobs = cells, jobs
+    def __init__(self, cells: int) -> None:
+        self._cells = cells
         self._done = self._failed = 0
         self._begun = time.perf_counter()
         self._share: dict[Cell, float] = {}
@@ -59,10 +58,17 @@ class Progress:
             self._done += event.kind == "done"
             self._failed += event.kind == "failed"
         self._bar.update(self._line, completed=self._finished, told=self._told())
-        if event.kind == "failed":
-            console.print(f"[red]failed[/] {escape(event.cell.title)}: {escape(event.message)}")
+        title, message = escape(event.cell.title), escape(event.message)
+        if event.kind == "again":
+            console.print(f"[yellow]again[/] {title}: {message}; try {event.done}")
+        elif event.kind == "waiting":
+            console.print(
+                f"waiting for {event.total} cells that other runs on this folder have; Ctrl-C stops only this one"
+            )
+        elif event.kind == "failed":
+            console.print(f"[red]failed[/] {title}: {message}")
         elif event.kind == "done" and not console.is_terminal:
-            console.print(f"{escape(event.cell.title)} done; {self._told()}")
+            console.print(f"{title} done; {self._told()}")
 
     @property
     def _finished(self) -> float:

@@ -70,6 +70,7 @@ def header(
         "conflict": None,
         "environment": environment,
         "started": now(),
+        "tries": 1,
         "seconds": None,
         "error": None,
         "files": {},

@@ -76,6 +76,12 @@ def run(
     jobs: Annotated[
         int | None, typer.Option(envvar="MTLBENCH_JOBS", help="Cells at a time. Default: cores / threads.")
     ] = None,
+    devices: Annotated[
+        str | None, typer.Option(envvar="MTLBENCH_DEVICES", help="GPUs to share out, by comma: cuda:0,cuda:1.")
+    ] = None,
+    jobs_per_device: Annotated[
+        int | None, typer.Option(envvar="MTLBENCH_JOBS_PER_DEVICE", help="Cells at a time on each of them. Default: 1.")
+    ] = None,
     data_dir: Annotated[
         Path | None, typer.Option(envvar="MTLBENCH_DATA_DIR", help="Folder with data files, such as CS224N's.")
     ] = None,
@@ -90,6 +96,7 @@ def run(
     fail_fast: Annotated[bool, typer.Option(help="Start no more cells after a failure.")] = False,
 ) -> None:
     """Train a grid of methods × seeds on a suite; cells that are done are skipped."""
+    from mtlbench.execute.placement import Placement
     from mtlbench.grid import Request, run_grid
 
     changes = {
@@ -113,7 +120,7 @@ def run(
         data_dir=data_dir,
         results=results,
         plugin_files=tuple(str(file) for file in plugin),
-        jobs=jobs,
+        placement=Placement(jobs=jobs, devices=devices, jobs_per_device=jobs_per_device),
         force=force,
         fail_fast=fail_fast,
         dry_run=dry_run,

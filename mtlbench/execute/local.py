@@ -3,84 +3,86 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 
-from mtlbench.plan import Cell
-from mtlbench.record import Record, now
-from mtlbench.store import NotRecorded, Store
+from mtlbench.errors import UsageError
+from mtlbench.execute.executor import RETRIES, Event, Job
 
-
-@dataclass(frozen=True)
-class Event:
-    """Something happened to a cell.
-
-    :param kind: ``"started"``, ``"step"``, ``"done"`` or ``"failed"``.
-    :param done: steps done, of ``total``.
-    :param message: why it failed.
-    """
-
-    kind: str
-    cell: Cell
-    done: int = 0
-    total: int = 0
-    message: str = ""
+Slot = str | None
+"""Room for one cell: the CUDA_VISIBLE_DEVICES that its process gets; None: what this process has."""
 
 
 @dataclass
 class _Running:
-    cell: Cell
-    record: Record
+    job: Job
+    slot: Slot
     process: ForkServerProcess
-    begun: float
 
 
-def run_cells(
-    cells: Sequence[Cell],
-    headers: Callable[[Cell], Record],
-    store: Store,
-    *,
-    jobs: int,
-    fail_fast: bool,
-    listener: Callable[[Event], None],
-) -> bool:
-    """Run cells, ``jobs`` at a time, and return whether all ended well.
+class Local:
+    """Processes on this machine.
 
-    A process that dies without a word (killed, out of memory, a crash in native code) costs its own cell only: its
-    failure is recorded from here.
-
-    :param headers: makes the header of a cell's record.
-    :param fail_fast: start no more cells after the first failure.
+    :param slots: one for each cell that may run at a time, see :func:`device_slots`.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["mtlbench.execute.worker"])
-    start_fork_server()
-    waiting, running, all_well = deque(cells), dict[Connection, _Running](), True
-    with _stopped_at_the_end(running):
-        while waiting or running:
-            while waiting and len(running) < jobs:
-                connection, started = _start(context, waiting.popleft(), headers, store)
-                running[connection] = started
-                listener(Event("started", started.cell))
-            for ready in wait(list(running)):
-                assert isinstance(ready, Connection)
-                event = _receive(ready, running[ready], store)
-                if event.kind != "step":
-                    running.pop(ready).process.join()
-                    ready.close()
-                    if event.kind == "failed":
-                        all_well = False
-                        if fail_fast:
-                            waiting.clear()
-                listener(event)
-    return all_well
+
+    def __init__(self, slots: Sequence[Slot]) -> None:
+        self.capacity = len(slots)
+        self._free = deque(slots)
+        self._running: dict[Connection, _Running] = {}
+        self._new: list[Event] = []
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["mtlbench.execute.worker"])
+        start_fork_server()
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            slot = self._free.popleft()
+            ours, theirs = self._context.Pipe(duplex=False)
+            process = self._context.Process(target=_enter, args=(job, slot, theirs), name=job.cell.title, daemon=True)
+            process.start()
+            theirs.close()
+            self._running[ours] = _Running(job, slot, process)
+            self._new.append(Event("started", job.cell))
+
+    def wait(self, seconds: float) -> Sequence[Event]:
+        events, self._new = self._new, []
+        for ready in wait(list(self._running), 0.0 if events else seconds):
+            assert isinstance(ready, Connection)
+            events.append(self._receive(ready))
+        return events
+
+    def _receive(self, connection: Connection) -> Event:
+        running = self._running[connection]
+        try:
+            event: Event = connection.recv()
+        except EOFError:
+            running.process.join()
+            event = died(running.job, running.process.exitcode or 0)
+        if event.kind != "step":
+            del self._running[connection]
+            connection.close()
+            running.process.join()
+            self._free.append(running.slot)
+        return event
+
+    def stop(self, grace: float) -> None:
+        for running in self._running.values():
+            running.process.terminate()
+        end = time.monotonic() + grace
+        for running in self._running.values():
+            running.process.join(max(0.0, end - time.monotonic()))
+        for running in self._running.values():
+            running.process.kill()
+            running.process.join()
+        self._running.clear()
 
 
 def start_fork_server() -> None:
@@ -93,55 +95,49 @@ def start_fork_server() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
-def _start(
-    context: multiprocessing.context.ForkServerContext, cell: Cell, headers: Callable[[Cell], Record], store: Store
-) -> tuple[Connection, _Running]:
-    record = {**headers(cell), "started": now()}
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_enter, args=(cell, record, store, theirs), name=cell.title, daemon=True)
-    process.start()
-    theirs.close()
-    return ours, _Running(cell, record, process, time.perf_counter())
+def died(job: Job, code: int) -> Event:
+    """Return the event of a process that ended without a word: a crash of native code, or it was killed.
+
+    SIGKILL comes from an operator or from a system short of memory, and nobody can tell which: one more try.
+    """
+    if code >= 0:
+        return Event("lost", job.cell, message=f"its process ended with exit code {code}")
+    out_of_memory = code == -signal.SIGKILL
+    cause = f"signal {signal.Signals(-code).name}" + (" (out of memory?)" if out_of_memory else "")
+    message = f"its process ended with {cause}"
+    return Event("lost", job.cell, message=message, retries=1 if out_of_memory else RETRIES)
 
 
-def _enter(cell: Cell, record: Record, store: Store, connection: Connection) -> None:
+def device_slots(devices: Sequence[str], cells: int) -> list[Slot]:
+    """Return the slots of some GPUs, each for a number of cells.
+
+    :param devices: such as ``cuda:0``: numbers count the devices that this process sees.
+    :raises UsageError: for a device that it does not see, or sees under another name.
+    """
+    inherited = os.environ.get("CUDA_VISIBLE_DEVICES")
+    seen = None if inherited is None else [name for name in inherited.split(",") if name]
+    slots: list[Slot] = []
+    for device in devices:
+        kind, _, number = device.partition(":")
+        if kind != "cuda" or not (number.isascii() and number.isdigit()):
+            raise UsageError(f"--devices takes GPUs by number, such as cuda:0,cuda:1, not '{device}'")
+        if seen is not None and int(number) >= len(seen):
+            raise UsageError(f"{device} is not there: CUDA_VISIBLE_DEVICES={inherited} leaves {len(seen)}")
+        slots.append(str(int(number)) if seen is None else seen[int(number)])
+    return slots * cells
+
+
+def _enter(job: Job, slot: Slot, connection: Connection) -> None:
+    """Entry point of a cell's process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    if slot is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = slot  # before CUDA starts, which reads it once
     from mtlbench.execute.worker import run_cell
 
-    run_cell(cell, record, store, connection)
+    def tell(event: Event) -> None:
+        try:
+            connection.send(event)
+        except BrokenPipeError:  # the launcher is gone, and with it the reason to go on
+            os._exit(1)
 
-
-def _receive(connection: Connection, running: _Running, store: Store) -> Event:
-    try:
-        kind, *details = connection.recv()
-    except EOFError:
-        return _died(running, store)
-    if kind == "step":
-        return Event("step", running.cell, *details)
-    status, message = details
-    return Event(status, running.cell, message=message)
-
-
-def _died(running: _Running, store: Store) -> Event:
-    """Record the death of a cell's process."""
-    running.process.join()
-    code = running.process.exitcode or 0
-    cause = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-    message = f"its process ended with {cause}" + (" (out of memory?)" if code == -signal.SIGKILL else "")
-    error = {"type": "ProcessDied", "message": message, "step": None, "task": None}
-    try:
-        store.save({**running.record, "error": error, "seconds": round(time.perf_counter() - running.begun, 3)}, {})
-    except NotRecorded as lost:
-        message += f"; not recorded: {lost}"
-    return Event("failed", running.cell, message=message)
-
-
-@contextmanager
-def _stopped_at_the_end(running: dict[Connection, _Running]) -> Iterator[None]:
-    """Terminate what still runs when the block is left, by Ctrl-C or an error."""
-    try:
-        yield
-    finally:
-        for started in running.values():
-            started.process.terminate()
-        for started in running.values():
-            started.process.join()
+    tell(run_cell(job, lambda done, total: tell(Event("step", job.cell, done, total))))

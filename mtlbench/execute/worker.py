@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
-import signal
 import time
 import traceback
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -18,46 +18,72 @@ import torch
 import transformers.models.bert.modeling_bert  # noqa: F401  the same
 
 from mtlbench.errors import CellError, UsageError
+from mtlbench.execute.executor import Event, Job
+from mtlbench.leases import Heartbeat, Lease, LeaseLost
 from mtlbench.plan import Cell, Workload, make_cells
 from mtlbench.record import Record
 from mtlbench.registry import load_registry
 from mtlbench.store import NotRecorded, Store
-from mtlbench.train import Outcome, train
+from mtlbench.train import Listener, Outcome, train
 
 
-def run_cell(cell: Cell, record: Record, store: Store, connection: Connection) -> None:
-    """Train one cell and write its record, done or failed. Entry point of the process.
+def run_cell(job: Job, listener: Listener) -> Event:
+    """Train one cell, write its record, done or failed, and return how it ended: one try, in this process.
 
-    :param record: the header, see :func:`mtlbench.record.header`.
-    :param connection: gets ``("step", done, all)`` while training and ``("end", status, message)`` at the end.
-        When the other side is gone, so is the reason to go on: the write fails and the process ends.
+    :param listener: hears of every step.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     begun = time.perf_counter()
     outcome = Outcome()
     error: Exception | None = None
     try:
-        _train(cell, outcome, connection)
-    except BrokenPipeError:
-        os._exit(1)
+        with _held(job.lease) as check:
+
+            def heard(done: int, total: int) -> None:
+                check()
+                listener(done, total)
+
+            _train(job.cell, outcome, heard)
+            check()
+    except LeaseLost as taken:
+        return Event("taken", job.cell, message=str(taken))
     except Exception as caught:  # whatever a method or task does, its cell fails and the grid goes on
         error = caught
     try:
-        ended = save(record, outcome, store, time.perf_counter() - begun, error)
-        connection.send(("end", ended["status"], (ended["error"] or {}).get("message", "")))
+        ended = save(job.record, outcome, job.store, time.perf_counter() - begun, error)
     except NotRecorded as lost:
-        connection.send(("end", "failed", f"{f'{error}; ' if error else ''}not recorded: {lost}"))
-    connection.close()
+        return Event("failed", job.cell, message=f"{f'{error}; ' if error else ''}not recorded: {lost}")
+    finally:
+        job.lease.release()
+    return Event(ended["status"], job.cell, message=(ended["error"] or {}).get("message", ""))
 
 
-def _train(cell: Cell, outcome: Outcome, connection: Connection) -> None:
+@contextlib.contextmanager
+def _held(lease: Lease) -> Iterator[Callable[[], None]]:
+    """Hold a lease while the block runs; gives a function that raises once it was lost.
+
+    :raises LeaseLost: when another launcher has it.
+    :raises FolderRemoved: when it is not there.
+    """
+    losses: list[Exception] = []
+
+    def check() -> None:
+        if losses:
+            raise losses[0]
+
+    lease.enter()
+    with Heartbeat(losses.append) as heartbeat:
+        heartbeat.add(lease)
+        yield check
+
+
+def _train(cell: Cell, outcome: Outcome, listener: Listener) -> None:
     prepare_process(cell.recipe.threads)
     registry = load_registry(cell.plugin_files)
     workload = Workload.load(cell.suite, cell.recipe, registry, data_dir=cell.data_dir, plugin_files=cell.plugin_files)
     method = registry.method(cell.method)
     if make_cells(workload, [method], [cell.seed])[0].key != cell.key:
         raise CellError("the data, the model or the method's file changed since the grid was planned: run again")
-    train(workload, method, cell.seed, outcome, lambda done, total: connection.send(("step", done, total)))
+    train(workload, method, cell.seed, outcome, listener)
 
 
 def prepare_process(threads: int) -> None:

@@ -1,17 +1,15 @@
-"""``mtlbench list``, ``info`` and ``status``: what there is, what it does, and how far a folder has come."""
+"""``mtlbench list`` and ``info``: what there is, and what it does."""
 
 from __future__ import annotations
 
 import inspect
 import json
-from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
-from rich.table import Table
 
 from mtlbench.describe import facts
-from mtlbench.errors import UsageError, unknown
+from mtlbench.errors import unknown
 from mtlbench.method import Method, Wrapper
 from mtlbench.plugin import Plugin, describe_parameters
 from mtlbench.registry import Registry, load_registry
@@ -134,51 +132,6 @@ def _print_suite(entry: dict[str, Any]) -> None:
         if key not in ("name", "kind", "summary", "description") and value is not None:
             shown = ", ".join(str(item) for item in value) if isinstance(value, list) else value
             console.print(f"  {key:14} {escape(str(shown))}")
-
-
-def print_status(results: Path, *, as_json: bool) -> None:
-    """Print, for every suite and method of a results folder, which seeds are done, failed or missing.
-
-    :raises UsageError: when the folder does not exist.
-    """
-    from mtlbench.store import Store
-
-    if not results.is_dir():
-        raise UsageError(f"results folder {results} does not exist; run mtlbench run first, or give --results FOLDER")
-    found = Store(results).scan()
-    cells = [
-        {
-            "suite": r["suite"],
-            "group": r["group"],
-            "method": r["method"]["spec"],
-            "seed": r["seed"],
-            "status": r["status"],
-            "error": (r["error"] or {}).get("message"),
-        }
-        for r in found.records
-    ]
-    if as_json:
-        _print_json({"cells": cells, "damaged": [{"file": file, "reason": why} for file, why in found.damaged]})
-        return
-    console = _console()
-    for suite, group in sorted({(cell["suite"], cell["group"]) for cell in cells}):
-        _print_group(console, suite, [cell for cell in cells if cell["group"] == group and cell["suite"] == suite])
-    for file, why in found.damaged:
-        console.print(f"damaged: {escape(file)}: {escape(why)}")
-    done = sum(cell["status"] == "done" for cell in cells)
-    console.print(f"{done} done, {len(cells) - done} failed, {len(found.damaged)} damaged in {escape(str(results))}")
-
-
-def _print_group(console: Console, suite: str, cells: list[dict[str, Any]]) -> None:
-    seeds = sorted({cell["seed"] for cell in cells})
-    table = Table("method", *(f"seed {seed}" for seed in seeds), title=f"{suite} ({cells[0]['group'][:8]})", box=None)
-    for method in sorted({cell["method"] for cell in cells}):
-        states = {cell["seed"]: cell["status"] for cell in cells if cell["method"] == method}
-        table.add_row(escape(method), *(states.get(seed, "missing") for seed in seeds))
-    console.print(table)
-    for cell in cells:
-        if cell["error"]:
-            console.print(f"failed: {escape(cell['method'])} seed {cell['seed']}: {escape(cell['error'])}")
 
 
 def _console() -> Console:

@@ -27,6 +27,8 @@ from mtlbench.record_file import find_side_files, read_record, read_side_file, s
 from mtlbench.store_cache import RecordCache, Stamp
 
 STALE_SECONDS = 3600.0
+CHECKPOINTS = ".checkpoints"
+"""The folder of unfinished cells' checkpoints, ``.checkpoints/KEY/``."""
 DAMAGED = ".damaged"
 """Ends the names of damaged records that were set aside."""
 
@@ -109,6 +111,13 @@ class Store:
         self._write(path, source.read_bytes(), beside)
         return path
 
+    def remove(self, record: Record) -> None:
+        """Remove a record and its side files, the record first: a side file without one harms nobody."""
+        path = Path(record["path"])
+        path.unlink(missing_ok=True)
+        for entry in record["files"].values():
+            (path.parent / entry["name"]).unlink(missing_ok=True)
+
     def _write(self, path: Path, content: bytes, beside: dict[str, bytes]) -> None:
         """Write side files, then the record; then remove the side files of the record that was there.
 
@@ -173,13 +182,17 @@ class Store:
 
 
 def half_written(folder: Path) -> Iterator[Path]:
-    """Yield what killed processes left half written. A file younger than an hour may be another run's."""
-    for path in folder.rglob(f"{TEMPORARY}*"):
-        with contextlib.suppress(OSError):
-            found = path.lstat()
-            # a time to come is of a clock that was set back since
-            if stat.S_ISREG(found.st_mode) and abs(time.time() - found.st_mtime) > STALE_SECONDS:
-                yield path
+    """Yield the files that killed processes left half written."""
+    return (path for path in folder.rglob(f"{TEMPORARY}*") if is_stale(path))
+
+
+def is_stale(path: Path) -> bool:
+    """Whether a file is of no run that goes on: older than an hour, or of a time to come, as after a clock set back."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISREG(found.st_mode) and abs(time.time() - found.st_mtime) > STALE_SECONDS
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""``run`` and ``status``: the grid, and how far it is."""
+"""``run``: the grid."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mtlbench.cli.app import Json, Plugins, Results, app, complete_methods, complete_suites, complete_tasks
+from mtlbench.cli.app import Plugins, Results, app, complete_methods, complete_suites, complete_tasks
 
 
 def read_config_file(context: typer.Context, file: Path | None) -> Path | None:
@@ -127,11 +127,3 @@ def run(
         changes={name: value for name, value in changes.items() if value is not None},
     )
     raise typer.Exit(run_grid(request))
-
-
-@app.command()
-def status(results: Results = Path("results"), json: Json = False) -> None:
-    """Show which cells of a results folder are done, failed or damaged."""
-    from mtlbench.catalogue import print_status
-
-    print_status(results, as_json=json)

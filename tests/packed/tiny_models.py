@@ -20,6 +20,7 @@ from mtlbench.packed.layers import install, install_dropout
 from mtlbench.packed.layout import Layout
 from mtlbench.packed.pack import Pack, Sequences
 from mtlbench.packed.tape import Tape
+from mtlbench.processes import ALONE, Processes
 
 FAMILIES = ("bert", "roberta", "distilbert", "electra")
 WORDS, WIDTH, LONGEST = 60, 16, 40
@@ -183,13 +184,16 @@ WAYS = {
 }
 
 
-def make_engine(model: Model, way: str = "buffer", *, match_sum: bool = False, parts: int = 1) -> PackedEngine:
+def make_engine(
+    model: Model, way: str = "buffer", *, match_sum: bool = False, parts: int = 1, processes: Processes = ALONE
+) -> PackedEngine:
     """Install a model, and return an engine for it."""
     install(nn.ModuleList(model.shared_modules), model.tape)
     last = [parameter for parameter in model.last.parameters() if parameter.requires_grad]
     heads = [list(head.parameters()) for head in model.heads]
     layout = Layout(*shared_of(model), model.named_parameters())
-    return PackedEngine(layout, last, model.tape, heads, match_sum=match_sum, way=WAYS[way], parts=parts)
+    options: dict[str, Any] = {"match_sum": match_sum, "parts": parts, "processes": processes}
+    return PackedEngine(layout, last, model.tape, heads, way=WAYS[way], **options)
 
 
 @dataclass(frozen=True)

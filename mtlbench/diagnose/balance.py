@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
@@ -21,9 +22,33 @@ def check_balance(patient: Patient) -> Iterator[Finding]:
     """Look at gradient norms, shares of the update and epochs of every task."""
     if len(patient.tasks) > 1:
         if patient.done and patient.done[0].record["method"]["joint"]:
+            yield from _silent(patient)
             yield from _norms(patient)
             yield from _shares(patient)
         yield from _epochs(patient)
+
+
+def _silent(patient: Patient) -> Iterator[Finding]:
+    for task in patient.tasks:
+        found = patient.most(partial(_without, task=task))
+        if found:
+            yield patient.finding(
+                found,
+                task,
+                code="no-gradient",
+                severity="error",
+                what=f"{task} gives the shared parameters no gradient",
+                evidence=f"its gradient norm is 0 at {span(list(found.values()), '.0%')} of the measured steps",
+                cause="its loss does not depend on the encoder: detached features, a loss of 0, or a saturated head",
+                fix="look at the task's loss(): it must be made of the outputs that it is given",
+                sure="certain",
+            )
+
+
+def _without(run: Run, task: str) -> float | None:
+    norms = [row["norms"][task] for row in run.measured("norms")]
+    share = float(np.mean(np.array(norms) == 0.0)) if norms else 0.0
+    return share if share > 0.5 else None
 
 
 def _norms(patient: Patient) -> Iterator[Finding]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +28,10 @@ TIMEOUT = timedelta(minutes=10)
 """How long a process waits for the others in one exchange. All have the same work, so this is for one that hangs."""
 GRACE = 5.0
 """Seconds in which the system tells of a process that is gone."""
+
+
+PR_SET_PDEATHSIG = 1
+"""Of prctl(2): the signal that a process gets when its parent ends."""
 
 
 class Lost(RuntimeError):
@@ -127,8 +133,11 @@ def joined(store: Store, rank: int, count: int, device: str) -> Iterator[Process
     :raises CellError: the error of another process that failed.
     :raises Lost: when another process is gone without a word.
     """
+    backend = "gloo"
+    if device != "cpu":
+        backend = "cpu:gloo,cuda:nccl"  # numbers of the CPU, such as losses, are exchanged there
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", rank)))
     with _exchange():
-        backend = "gloo" if device == "cpu" else "cpu:gloo,cuda:nccl"
         dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=TIMEOUT)
     try:
         yield Processes(rank, count)
@@ -207,6 +216,8 @@ def _fork(work: Callable[[], None]) -> _Child:
         return _Child(pid)
     code = 1
     try:
+        if sys.platform == "linux":  # elsewhere its next exchange tells it
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         for ignored in (signal.SIGINT, signal.SIGTERM):  # process 0 hears of these; the others end with it
             signal.signal(ignored, signal.SIG_IGN)
         work()

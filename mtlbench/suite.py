@@ -79,6 +79,8 @@ class Recipe(BaseModel):
             raise ValueError(f"{given} does not divide batch_size={self.batch_size}")
         if self.parts > 1 and self.engine == "lean":
             raise ValueError(f"engine=lean keeps all rows until the weights are known: {given} needs engine=packed")
+        if self.processes > 1 and self.device.startswith("cuda:"):
+            raise ValueError(f"processes={self.processes} use one GPU each: give device=cuda, not {self.device}")
         return self
 
 

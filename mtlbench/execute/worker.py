@@ -18,9 +18,10 @@ import torch
 import transformers.models.bert.modeling_bert  # noqa: F401  the same
 
 from mtlbench.errors import CellError, UsageError
-from mtlbench.execute.executor import Event, Job
+from mtlbench.execute.executor import RETRIES, Event, Job
 from mtlbench.leases import Heartbeat, Lease, LeaseLost
 from mtlbench.plan import Cell, Workload, make_cells
+from mtlbench.processes import ProcessDied, Processes, spread
 from mtlbench.record import Record
 from mtlbench.registry import load_registry
 from mtlbench.store import NotRecorded, Store
@@ -30,22 +31,31 @@ from mtlbench.train import Listener, Outcome, train
 def run_cell(job: Job, listener: Listener) -> Event:
     """Train one cell, write its record, done or failed, and return how it ended: one try, in this process.
 
+    The cell's other processes, if it has several, are started here: before anything else, as they are forks.
+
     :param listener: hears of every step.
     """
     begun = time.perf_counter()
     outcome = Outcome()
     error: Exception | None = None
+    recipe = job.cell.recipe
+
+    def follow(processes: Processes) -> None:
+        _train(job.cell, Outcome(), lambda done, total: None, processes)
+
     try:
-        with _held(job.lease) as check:
+        with spread(recipe.processes, recipe.device, follow) as processes, _held(job.lease) as check:
 
             def heard(done: int, total: int) -> None:
                 check()
                 listener(done, total)
 
-            _train(job.cell, outcome, heard)
+            _train(job.cell, outcome, heard, processes)
             check()
     except LeaseLost as taken:
         return Event("taken", job.cell, message=str(taken))
+    except ProcessDied as died:
+        return Event("lost", job.cell, message=str(died), retries=RETRIES)
     except Exception as caught:  # whatever a method or task does, its cell fails and the grid goes on
         error = caught
     try:
@@ -76,14 +86,14 @@ def _held(lease: Lease) -> Iterator[Callable[[], None]]:
         yield check
 
 
-def _train(cell: Cell, outcome: Outcome, listener: Listener) -> None:
+def _train(cell: Cell, outcome: Outcome, listener: Listener, processes: Processes) -> None:
     prepare_process(cell.recipe.threads)
     registry = load_registry(cell.plugin_files)
     workload = Workload.load(cell.suite, cell.recipe, registry, data_dir=cell.data_dir, plugin_files=cell.plugin_files)
     method = registry.method(cell.method)
     if make_cells(workload, [method], [cell.seed])[0].key != cell.key:
         raise CellError("the data, the model or the method's file changed since the grid was planned: run again")
-    train(workload, method, cell.seed, outcome, listener)
+    train(workload, method, cell.seed, outcome, listener, processes)
 
 
 def prepare_process(threads: int) -> None:

@@ -40,7 +40,7 @@ class Group:
 
     def __init__(self, count: int, folder: Path) -> None:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["mtlbench.engines"])
+        context.set_forkserver_preload(["mtlbench.execute.worker"])
         self.connections, self.started = [], []
         for rank in range(count):
             ours, theirs = context.Pipe()

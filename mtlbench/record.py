@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from mtlbench.audit import audit
 from mtlbench.floors import floors
 from mtlbench.plan import Cell, Workload
 from mtlbench.registry import Registry, source_fingerprint
@@ -15,7 +16,7 @@ Record = dict[str, Any]
 
 
 def describe_tasks(workload: Workload) -> dict[str, Any]:
-    """Return each task's rows, source and trivial floors, by the task's key."""
+    """Return each task's rows, source, trivial floors and oddities, by the task's key."""
     return {
         task.key: {
             "spec": task.spec,
@@ -28,6 +29,7 @@ def describe_tasks(workload: Workload) -> dict[str, Any]:
             "corpus": task.corpus,
             "fingerprint": splits.fingerprint,
             "floors": floors(task, splits),
+            "audit": audit(task, splits),
         }
         for task, splits in zip(workload.tasks, workload.splits, strict=True)
     }

@@ -13,7 +13,7 @@ def audit(task: Task, splits: Splits) -> dict[str, int | None]:
     :returns: ``leaked``: development rows whose texts are those of a training row; ``shared``: those of which at least
         one text is in the training rows; ``repeated``: training rows that repeat an earlier one's texts, and
         ``contradicted``: those of them with another label than the first; ``distinct``: labels of the training rows;
-        ``whole``: how many of them are whole numbers; ``rarest``: for classes, the fewest training rows of a class
+        ``whole`` and ``whole_dev``: training and development rows whose label is a whole number; ``rarest``: for classes, the fewest training rows of a class
         that the development rows have.
     """
     train, dev = _plain(splits.train), _plain(splits.dev)
@@ -33,9 +33,14 @@ def audit(task: Task, splits: Splits) -> dict[str, int | None]:
         "repeated": len(again),
         "contradicted": sum(bool(labels[row] != labels[one]) for row, one in again),
         "distinct": len(np.unique(labels)),
-        "whole": int((labels == np.round(labels)).sum()),
+        "whole": _whole(splits.train),
+        "whole_dev": _whole(splits.dev),
         "rarest": rarest,
     }
+
+
+def _whole(rows: Rows) -> int:
+    return int((rows.labels == np.round(rows.labels)).sum())
 
 
 def _plain(rows: Rows) -> list[tuple[str, ...]]:

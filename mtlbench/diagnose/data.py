@@ -9,6 +9,8 @@ from mtlbench.diagnose.finding import Finding
 
 LEAKED = 0.01
 """Share of development rows that may stand in the training rows, texts and all."""
+SHARED = 0.1
+"""Share of development rows that may have one text in common with a training row without a word."""
 REPEATED = 0.05
 """Share of training rows that may repeat an earlier one."""
 CONTRADICTED = 0.01
@@ -51,16 +53,31 @@ def check_data(patient: Patient) -> Iterator[Finding]:
                 sure="certain",
             )
         if described["prediction"] == "regression" and audit["whole"] == described["train"]:
+            cut = audit["whole_dev"] < described["dev"]
             yield patient.finding(
                 seeds,
                 task,
                 code="whole-labels",
-                severity="warning",
-                what=f"all labels of {task} are whole numbers, though it is a regression",
-                evidence=f"{audit['distinct']} distinct labels, 100 % of them whole",
-                cause="labels were cut to integers when they were read",
-                fix="read them as real numbers",
-                sure="possible",
+                severity="error" if cut else "note",
+                what=f"all training labels of {task} are whole numbers, though it is a regression",
+                evidence=f"{audit['distinct']} distinct labels; of the development rows' "
+                f"{audit['whole_dev'] / max(1, described['dev']):.0%} are whole",
+                cause="labels were cut to integers when they were read" if cut else "the scale has whole steps",
+                fix="read them as real numbers" if cut else "nothing, if the file is so",
+                sure="likely" if cut else "possible",
+            )
+        shared = audit["shared"] / max(1, described["dev"])
+        if shared > SHARED and leaked <= LEAKED:
+            yield patient.finding(
+                seeds,
+                task,
+                code="shared-texts",
+                severity="note",
+                what=f"development rows of {task} have texts that training rows have, too",
+                evidence=f"{audit['shared']} of {described['dev']} ({shared:.0%}) share at least one text",
+                cause="pairs were drawn from one pool of texts before they were split",
+                fix="read the scores as those of known texts in new pairs",
+                sure="certain",
             )
         if audit["rarest"] == 0:
             yield patient.finding(

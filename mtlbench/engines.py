@@ -119,6 +119,10 @@ class Engine(Protocol):
     told: dict[str, str | None]
     """Its name, and why it is not the packed one."""
 
+    @property
+    def scale(self) -> LossScale | None:
+        """The loss scale, in float16: all that an engine takes from one step to the next."""
+
     def step(self, method: Method, step: int, *, measure: bool) -> Step:
         """Fill ``.grad`` of every trained parameter for one step; see the engines for what they raise."""
 
@@ -164,6 +168,8 @@ class _Scaled:
 
 
 class _Loop:
+    scale = None
+
     def __init__(self, model: MultiTaskModel, inputs: Inputs, recipe: Recipe) -> None:
         self.told: dict[str, str | None] = {"name": "loop", "reason": model.unpacked or "asked for"}
         self.engine = LoopEngine(
@@ -187,6 +193,8 @@ class _Loop:
 
 
 class _Packed:
+    scale = None
+
     def __init__(self, model: MultiTaskModel, inputs: Inputs, recipe: Recipe) -> None:
         install(nn.ModuleList([model.encoder, model.fine_tuning]), model.tape)
         layout = Layout(model.shared, model.tables, model.named_parameters())

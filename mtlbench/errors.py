@@ -23,6 +23,10 @@ class CellError(RuntimeError):
         self.step, self.task = step, task
 
 
+class OutOfMemory(CellError):
+    """A cell found no memory. That may be another program's doing, so the cell keeps its checkpoints."""
+
+
 class SolverError(ArithmeticError):
     """A solver did not reach its optimality conditions. The message holds the matrix."""
 

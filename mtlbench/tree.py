@@ -87,7 +87,7 @@ def _encoded(value: Any, place: str, tensors: Tensors) -> Any:
     if kind is dict:
         if not all(type(key) in (str, int) for key in value):
             raise NotStorable(f"{place} has a key that is neither text nor a whole number; a checkpoint cannot hold it")
-        return {"dict": [[key, _encoded(item, f"{place}[{ascii(key)}]", tensors)] for key, item in value.items()]}
+        return {"dict": [[key, _encoded(item, f"{place}[{key!a}]", tensors)] for key, item in value.items()]}
     return _encoded_tensor(value, place, tensors)
 
 
@@ -110,7 +110,9 @@ def _encoded_tensor(value: Any, place: str, tensors: Tensors) -> Any:
         node["complex"] = "yes"
         value = torch.view_as_real(value.resolve_conj())
     if value.dtype not in DTYPES or value.layout != torch.strided or value.is_meta:
-        raise NotStorable(f"{place} is a {value.layout} tensor of {value.dtype} on {value.device}, which a checkpoint cannot hold")
+        raise NotStorable(
+            f"{place} is a {value.layout} tensor of {value.dtype} on {value.device}, which a checkpoint cannot hold"
+        )
     tensors[place] = value.detach().resolve_neg().cpu().contiguous()
     return node
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mtlbench.errors import CellError
 
 FIRST = 2.0**16
@@ -20,6 +22,14 @@ class LossScale:
     def __init__(self, value: float = FIRST) -> None:
         self.value = value
         self._good = self._skipped = 0
+
+    def state_dict(self) -> dict[str, float | int]:
+        """Return the scale and how many steps in a row fitted and were skipped."""
+        return {"value": self.value, "good": self._good, "skipped": self._skipped}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state that :meth:`state_dict` returned."""
+        self.value, self._good, self._skipped = state["value"], state["good"], state["skipped"]
 
     def fitted(self) -> None:
         """Hear of a step whose gradients were finite."""

@@ -1,0 +1,234 @@
+"""The training of one model, step by step; it can be stopped after any step, and go on in another process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from mtlbench.cost import PeakMemory
+from mtlbench.data import TaskData
+from mtlbench.engines import Inputs, make_engine
+from mtlbench.errors import CellError, OutOfMemory, UsageError
+from mtlbench.gradients.step import NotFinite
+from mtlbench.history import step_row
+from mtlbench.method import Method
+from mtlbench.metrics import score
+from mtlbench.model import MultiTaskModel, state_fingerprint
+from mtlbench.outcome import Outcome, Scores
+from mtlbench.packed.pack import Pack
+from mtlbench.plan import Workload
+from mtlbench.processes import Processes
+
+WARM_UP = 0.1
+"""Share of the steps over which a linear schedule rises."""
+
+
+class ModelTraining:
+    """One model on some tasks: model, engine, optimizer and schedule, and how far they are.
+
+    Batches and dropout masks depend on seed and step alone, and what is frozen on the encoder's files, so neither is
+    part of the state.
+
+    :param outcome: gets the hashes that prove the pairing at once, and histories and outputs as they are made.
+    """
+
+    def __init__(
+        self,
+        workload: Workload,
+        method: Method,
+        seed: int,
+        data: Sequence[TaskData],
+        outcome: Outcome,
+        processes: Processes,
+    ) -> None:
+        recipe, device = workload.recipe, workload.recipe.device
+        self._recipe, self._steps, self._device = recipe, workload.steps, device
+        self._method, self._data, self._outcome, self._processes = method, data, outcome, processes
+        model = MultiTaskModel(workload.encoder, workload.files, [one.task for one in data], seed).to(device).train()
+        if workload.encoder.frozen:
+            for one in data:
+                one.freeze(model.pooled)
+        _fingerprint_pairing(model, data, seed, device, outcome)
+        self.model = model
+        self._inputs = Inputs(
+            model, data, seed, device, precision=recipe.precision, parts=recipe.parts, processes=processes
+        )
+        self._engine = make_engine(model, self._inputs, recipe)
+        outcome.engine = self._engine.told
+        self._optimizer, self._schedule = _optimizer(model, workload)
+        parts = range(1, recipe.evaluations + 1)
+        self._evaluate_after = {round(self._steps * part / recipe.evaluations) for part in parts} - {0}
+        self._memory = PeakMemory(device)
+        self._peak: int | None = None
+        self._done, self._elapsed, self._seconds = 0, 0.0, list[float]()
+        self._scores: Scores = {}
+
+    def run(self) -> Iterator[int]:
+        """Train to the end, yielding the steps done after each.
+
+        :raises CellError: when a loss or gradient stops being finite, or memory is short; it names step and task.
+        """
+        first = self._done
+        for step in range(first, self._steps):
+            self._step(step, warm=step > first)
+            if step + 1 in self._evaluate_after:
+                self._evaluate(step + 1)
+            self._done = step + 1
+            yield self._done
+        self._outcome.scores.update(self._scores)
+
+    @property
+    def cost(self) -> dict[str, Any]:
+        """Step times and peak memory, see :func:`mtlbench.cost.summarize_cost`."""
+        return {"seconds": self._seconds, "peak_memory_bytes": self._peak}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that the next step depends on but for the method; tensors are the model's and optimizer's own."""
+        scale = self._engine.scale
+        return {
+            "model": self._trained(),
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "scale": None if scale is None else scale.state_dict(),
+            "done": self._done,
+            "elapsed": self._elapsed,
+            "scores": self._scores,
+            **self.cost,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state that :meth:`state_dict` returned: the same bits as without a stop."""
+        for name, tensor in self._trained().items():
+            tensor.copy_(state["model"][name])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._schedule.load_state_dict(state["schedule"])
+        if self._engine.scale is not None:
+            self._engine.scale.load_state_dict(state["scale"])
+        self._done, self._elapsed, self._scores = state["done"], state["elapsed"], state["scores"]
+        self._seconds, self._peak = state["seconds"], state["peak_memory_bytes"]
+        self._memory = PeakMemory(self._device)  # reading the state took memory that training does not
+
+    def _trained(self) -> dict[str, torch.Tensor]:
+        """Return the trained parameters and all buffers, by name."""
+        trained = [(name, one.detach()) for name, one in self.model.named_parameters() if one.requires_grad]
+        return {**dict(trained), **dict(self.model.named_buffers())}
+
+    def _step(self, step: int, *, warm: bool) -> None:
+        """Take one step and write its row.
+
+        :param warm: whether its time counts: the first step of a process also pays for warming up.
+        """
+        measure = (step + 1) % self._recipe.measure_every == 0
+        if measure:
+            self._read_peak()  # before the first measurement, whose buffer a method may not need
+        begun = time.perf_counter()
+        try:
+            taken = self._engine.step(self._method, step, measure=measure)
+            if not taken.skipped:
+                self._optimizer.step()
+                self._schedule.step()
+                if self._method.reads_after:
+                    self._method.after_step(self._inputs.losses_after(step))
+            if measure or not warm:  # the first step of a process: also after a checkpoint was loaded
+                self._processes.agree([*self.model.parameters()], "the parameters")
+            if step + 1 < self._steps:
+                self._inputs.ahead(step + 1)
+        except NotFinite as error:
+            task = self._data[error.task].task.key
+            raise CellError(f"step {step + 1}: {error.about(task)}", step + 1, task) from None
+        except (CellError, UsageError) as error:
+            raise CellError(f"step {step + 1}: {error}", step + 1) from None
+        except (MemoryError, RuntimeError) as error:
+            raise _as_memory(error, f"step {step + 1}", step + 1) from None
+        if self._device != "cpu":
+            torch.cuda.synchronize(self._device)
+        spent = time.perf_counter() - begun
+        self._elapsed += spent
+        if warm and not measure:
+            self._seconds.append(spent)
+        self._outcome.history.append(step_row(step + 1, taken, [one.task.key for one in self._data], spent, measure))
+
+    def _evaluate(self, step: int) -> None:
+        """Score every task and write the row."""
+        self._read_peak()
+        try:
+            self._scores = _evaluate(self.model, self._data, step, self._device, self._outcome, self._processes)
+        except (MemoryError, RuntimeError) as error:
+            raise _as_memory(error, f"evaluation after step {step}", step) from None
+        self._outcome.history.append({"step": step, "scores": self._scores, "elapsed": self._elapsed})
+
+    def _read_peak(self) -> None:
+        if self._peak is None:
+            self._peak = self._memory.read()
+
+
+def _as_memory(error: MemoryError | RuntimeError, where: str, step: int) -> Exception:
+    """Return what to raise for an error: itself, or for a lack of memory one that says what helps."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "you tried to allocate" in str(error):
+        reason = str(error).strip().split("\n", 1)[0][:160] or type(error).__name__
+        advice = "try engine=lean, --accumulate, or a smaller --batch-size"
+        return OutOfMemory(f"{where}: out of memory ({reason}): {advice}", step)
+    return error
+
+
+def _fingerprint_pairing(
+    model: MultiTaskModel, data: Sequence[TaskData], seed: int, device: str, outcome: Outcome
+) -> None:
+    """Record hashes of what must be equal between methods: initial weights, schedules, and a dropout probe."""
+    outcome.pairing["shared"] = state_fingerprint([*model.encoder.parameters(), *model.last_shared_layer])
+    outcome.size = {
+        "parameters": sum(parameter.numel() for parameter in [*model.encoder.parameters(), *model.last_shared_layer]),
+        "trainable": sum(parameter.numel() for parameter in model.shared),
+    }
+    inputs = Inputs(model, data, seed, device)
+    for index, one in enumerate(data):
+        key = one.task.key
+        outcome.pairing["heads"][key] = state_fingerprint(model.heads[index].parameters())
+        outcome.pairing["schedule"][key] = one.schedule_fingerprint
+        with torch.no_grad():
+            outcome.pairing["dropout"][key] = state_fingerprint(inputs.forward(0, 0, [index])[0].representation)
+
+
+def _optimizer(model: MultiTaskModel, workload: Workload) -> tuple[torch.optim.Optimizer, Any]:
+    recipe, steps = workload.recipe, workload.steps
+    trained = [*model.shared, *model.heads.parameters()]
+    groups = [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=recipe.lr, fused=True)
+    rise = max(1.0, WARM_UP * steps)
+
+    def factor(step: int) -> float:
+        if recipe.lr_schedule == "constant":
+            return 1.0
+        return min((step + 1) / rise, (steps - step) / max(1.0, steps - rise))
+
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+
+def _evaluate(
+    model: MultiTaskModel, data: Sequence[TaskData], step: int, device: str, outcome: Outcome, processes: Processes
+) -> Scores:
+    """Score every task on its development rows; keep the raw outputs. Each process computes some packs' outputs."""
+    model.eval()
+    scores: Scores = {}
+    with torch.inference_mode():
+        for head, one in zip(model.heads, data, strict=True):
+            outputs = np.zeros((len(one.dev), one.task.outputs), dtype=np.float32)
+            for number, (chosen, tokens) in enumerate(one.dev_batches()):
+                if number % processes.count == processes.rank:
+                    outputs[chosen] = head(model.features(Pack.of([tokens], device))[0]).float().cpu().numpy()
+            processes.add(torch.from_numpy(outputs))
+            key = one.task.key
+            try:
+                scores[key] = score(one.task.prediction, outputs, one.dev.labels)
+            except CellError as error:
+                raise CellError(f"evaluation after step {step}, task {key}: {error}", step, key) from None
+            outcome.outputs[key], outcome.labels[key] = outputs, one.dev.labels
+    model.train()
+    return scores

@@ -13,8 +13,8 @@ def audit(task: Task, splits: Splits) -> dict[str, int | None]:
     :returns: ``leaked``: development rows whose texts are those of a training row; ``shared``: those of which at least
         one text is in the training rows; ``repeated``: training rows that repeat an earlier one's texts, and
         ``contradicted``: those of them with another label than the first; ``distinct``: labels of the training rows;
-        ``whole`` and ``whole_dev``: training and development rows whose label is a whole number; ``rarest``: for classes, the fewest training rows of a class
-        that the development rows have.
+        ``whole`` and ``whole_dev``: training and development rows whose label is a whole number; ``rarest``: for
+        classes, the fewest training rows of a class that the development rows have.
     """
     train, dev = _plain(splits.train), _plain(splits.dev)
     first: dict[tuple[str, ...], int] = {}

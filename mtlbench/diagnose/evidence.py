@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mtlbench.diagnose.finding import Finding
-from mtlbench.record_file import read_history
+from mtlbench.record_file import read_history, read_side_file
 from mtlbench.report.records import Cells, Record
 
 Numbers = NDArray[np.float64]
@@ -44,8 +44,6 @@ class Run:
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
         """The history; empty where there is none that can be read."""
-        if "history" not in (self.record.get("files") or {}):
-            return []
         try:
             return list(read_history(dict(self.record)))
         except (OSError, ValueError):  # a scan names damaged records; the doctor looks at what there is
@@ -72,11 +70,8 @@ class Run:
     @cached_property
     def outputs(self) -> Mapping[str, Outputs]:
         """The predictions by task; empty where there are none with labels."""
-        file = (self.record.get("files") or {}).get("predictions")
-        if file is None:
-            return {}
         try:
-            table = pd.read_parquet(Path(self.record["path"]).parent / file["name"])
+            table = pd.read_parquet(io.BytesIO(read_side_file(dict(self.record), "predictions")))
         except (OSError, ValueError):
             return {}
         if "label" not in table.columns:

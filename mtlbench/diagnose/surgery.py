@@ -34,7 +34,8 @@ class Conflict:
 
 def check_surgery(patient: Patient) -> Iterator[Finding]:
     """For methods that look at gradients: is there conflict, and does it reach the step?"""
-    if not patient.done or patient.done[0].record["method"]["reads"] not in ("gram", "gradients", "cross_gram"):
+    method = patient.done[0].record["method"] if patient.done else {}
+    if not method.get("joint") or method["reads"] not in ("gram", "gradients", "cross_gram"):
         return
     of = {run.seed: conflict for run in patient.done if (conflict := conflict_of(run)) is not None}
     if not of:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from mtlbench.execute.executor import Event
 from mtlbench.execute.loop import Loop
 from mtlbench.execute.placement import Placement
 from mtlbench.method import Method
-from mtlbench.plan import Cell, Workload, make_cells, parse_seeds
+from mtlbench.plan import CHECKPOINT_EVERY, Cell, Workload, make_cells, parse_seeds
 from mtlbench.plugin import split_specs
 from mtlbench.progress import Progress, console, duration
 from mtlbench.provenance import environment
@@ -41,6 +41,7 @@ class Request:
     results: Path
     plugin_files: tuple[str, ...] = ()
     placement: Placement = field(default_factory=Placement)
+    checkpoint_every: float = CHECKPOINT_EVERY
     force: bool = False
     fail_fast: bool = False
     dry_run: bool = False
@@ -56,7 +57,6 @@ def run_grid(request: Request) -> int:
     for broken in registry.broken:
         console.print(f"[yellow]plugin {escape(broken.origin)} is not available: {escape(broken.error)}[/]")
     workload, cells = _plan(request, registry)
-    request.placement.check(workload.recipe)
     store = Store(request.results)
     before, found = store.state(), store.scan()
     done = set() if request.force else {key for key, status in found.status().items() if status == "done"}
@@ -83,26 +83,14 @@ def _plan(request: Request, registry: Registry) -> tuple[Workload, list[Cell]]:
     if "tasks" in changes:
         changes["tasks"] = tuple(split_specs(changes["tasks"]))
     recipe = suite.recipe(changes)
-    _check_device(recipe.device)
+    request.placement.check(recipe)
     if request.data_dir is not None and not request.data_dir.is_dir():
         raise UsageError(f"data folder {request.data_dir} does not exist")
     data_dir = request.data_dir.resolve() if request.data_dir is not None else None
     plugin_files = tuple(str(Path(file).resolve()) for file in request.plugin_files)
     workload = Workload.load(suite.name, recipe, registry, data_dir=data_dir, plugin_files=plugin_files)
-    return workload, make_cells(workload, list(methods.values()), seeds)
-
-
-def _check_device(device: str) -> None:
-    if device == "cpu":
-        return
-    import torch
-
-    try:
-        index = torch.device(device).index or 0
-    except RuntimeError:
-        raise UsageError(f"device '{device}' is not known; give cpu, cuda or cuda:N") from None
-    if not device.startswith("cuda") or index >= torch.cuda.device_count():
-        raise UsageError(f"device {device} is not available here ({torch.cuda.device_count()} CUDA devices); give cpu")
+    cells = make_cells(workload, list(methods.values()), seeds)
+    return workload, [replace(cell, checkpoint_every=request.checkpoint_every) for cell in cells]
 
 
 def _introduce(workload: Workload, cells: Sequence[Cell], todo: Sequence[Cell], placement: Placement) -> None:
@@ -158,7 +146,8 @@ def _run(
     if not todo:
         console.print(f"nothing to do; see mtlbench report --results {escape(str(store.folder))}")
         return 0
-    tasks, where = describe_tasks(workload), environment(workload.recipe.device)
+    placement = request.placement
+    tasks, where = describe_tasks(workload), environment(placement.device_here(workload.recipe))
     begun = time.perf_counter()
     counts: Counter[str] = Counter()
     with Progress(len(todo)) as progress:
@@ -170,7 +159,7 @@ def _run(
         loop = Loop(
             lambda cell: header(cell, workload, registry, tasks, where),
             store,
-            request.placement.start(workload.recipe),
+            placement.start(workload.recipe),
             heard,
             before=before,
             fail_fast=request.fail_fast,

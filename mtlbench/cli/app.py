@@ -37,14 +37,6 @@ def _main(
         typer.echo(context.get_help())
 
 
-Results = Annotated[Path, typer.Option(envvar="MTLBENCH_RESULTS", help="Folder of the records.")]
-Plugins = Annotated[
-    list[Path],
-    typer.Option("--plugin", envvar="MTLBENCH_PLUGIN", help="Python file with methods or tasks; repeatable."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
 def complete_methods(incomplete: str) -> list[str]:
     from mtlbench.registry import load_registry
 
@@ -67,6 +59,36 @@ def _completions(incomplete: str, names: Any) -> list[str]:
     """Complete the last name of a comma-separated list."""
     before, comma, last = incomplete.rpartition(",")
     return [f"{before}{comma}{name}" for name in sorted(names) if name.startswith(last)]
+
+
+Methods = Annotated[
+    str | None,
+    typer.Option(
+        envvar="MTLBENCH_METHODS",
+        autocompletion=complete_methods,
+        help="Methods, by comma: sum,pcgrad,'cagrad[c=0.2/0.4]'; stl is the single-task baseline. Default: suite's.",
+    ),
+]
+Suite = Annotated[
+    str, typer.Option(envvar="MTLBENCH_SUITE", autocompletion=complete_suites, help="Suite name or .toml file.")
+]
+Tasks = Annotated[
+    str | None, typer.Option(envvar="MTLBENCH_TASKS", autocompletion=complete_tasks, help="Tasks, by comma.")
+]
+Model = Annotated[
+    str | None, typer.Option(envvar="MTLBENCH_MODEL", help="Encoder: minilm, a folder, a Hugging Face id.")
+]
+BatchSize = Annotated[int | None, typer.Option(envvar="MTLBENCH_BATCH_SIZE", help="Rows of each task a step.")]
+Threads = Annotated[int | None, typer.Option(envvar="MTLBENCH_THREADS", help="Threads a process; part of the recipe.")]
+DataDir = Annotated[
+    Path | None, typer.Option(envvar="MTLBENCH_DATA_DIR", help="Folder with data files, such as CS224N's.")
+]
+Results = Annotated[Path, typer.Option(envvar="MTLBENCH_RESULTS", help="Folder of the records.")]
+Plugins = Annotated[
+    list[Path],
+    typer.Option("--plugin", envvar="MTLBENCH_PLUGIN", help="Python file with methods or tasks; repeatable."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def deliver(text: str, output: Path | None) -> None:

@@ -8,34 +8,19 @@ from typing import Annotated
 
 import typer
 
-from mtlbench.cli.app import Json, Plugins, app, complete_methods, complete_suites, complete_tasks
+from mtlbench.cli.app import BatchSize, DataDir, Json, Methods, Model, Plugins, Suite, Tasks, Threads, app
 
 
 @app.command("bench")
 def bench(
-    methods: Annotated[
-        str | None,
-        typer.Option(
-            envvar="MTLBENCH_METHODS", autocompletion=complete_methods, help="Methods, by comma. Default: the suite's."
-        ),
-    ] = None,
-    suite: Annotated[
-        str, typer.Option(envvar="MTLBENCH_SUITE", autocompletion=complete_suites, help="Suite name or .toml file.")
-    ] = "quick",
-    tasks: Annotated[
-        str | None, typer.Option(envvar="MTLBENCH_TASKS", autocompletion=complete_tasks, help="Tasks, by comma.")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(envvar="MTLBENCH_MODEL", help="Encoder: minilm, a folder, a Hugging Face id.")
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(envvar="MTLBENCH_BATCH_SIZE", help="Rows of each task a step.")
-    ] = None,
+    methods: Methods = None,
+    suite: Suite = "quick",
+    tasks: Tasks = None,
+    model: Model = None,
+    batch_size: BatchSize = None,
     steps: Annotated[int, typer.Option(help="Timed optimizer steps; two more warm up.")] = 10,
-    threads: Annotated[int | None, typer.Option(envvar="MTLBENCH_THREADS", help="Threads.")] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option(envvar="MTLBENCH_DATA_DIR", help="Folder with data files, such as CS224N's.")
-    ] = None,
+    threads: Threads = None,
+    data_dir: DataDir = None,
     output: Annotated[Path, typer.Option(help="Folder for bench.json, bench.svg and bench.png.")] = Path("bench"),
     json: Json = False,
     plugin: Plugins = [],

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mtlbench.cli.app import Plugins, Results, app, complete_methods, complete_suites, complete_tasks
+from mtlbench.cli.app import BatchSize, DataDir, Methods, Model, Plugins, Results, Suite, Tasks, Threads, app
 
 
 def read_config_file(context: typer.Context, file: Path | None) -> Path | None:
@@ -22,30 +22,15 @@ def read_config_file(context: typer.Context, file: Path | None) -> Path | None:
 
 @app.command()
 def run(
-    methods: Annotated[
-        str | None,
-        typer.Option(
-            envvar="MTLBENCH_METHODS",
-            autocompletion=complete_methods,
-            help="Methods, by comma: sum,pcgrad,'cagrad[c=0.2/0.4]'; stl is the single-task baseline.",
-        ),
-    ] = None,
+    methods: Methods = None,
     seeds: Annotated[
         str | None, typer.Option(envvar="MTLBENCH_SEEDS", help="How many seeds (5 means 0 to 4), or a list: 0,3,7.")
     ] = None,
-    suite: Annotated[
-        str, typer.Option(envvar="MTLBENCH_SUITE", autocompletion=complete_suites, help="Suite name or .toml file.")
-    ] = "quick",
-    tasks: Annotated[
-        str | None, typer.Option(envvar="MTLBENCH_TASKS", autocompletion=complete_tasks, help="Tasks, by comma.")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(envvar="MTLBENCH_MODEL", help="Encoder: minilm, a folder, a Hugging Face id.")
-    ] = None,
+    suite: Suite = "quick",
+    tasks: Tasks = None,
+    model: Model = None,
     steps: Annotated[int | None, typer.Option(envvar="MTLBENCH_STEPS", help="Optimizer steps.")] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(envvar="MTLBENCH_BATCH_SIZE", help="Rows of each task a step.")
-    ] = None,
+    batch_size: BatchSize = None,
     lr: Annotated[float | None, typer.Option(envvar="MTLBENCH_LR", help="Learning rate.")] = None,
     update_norm: Annotated[
         str | None,
@@ -69,22 +54,37 @@ def run(
             help="Compute activations twice, for memory.",
         ),
     ] = None,
-    threads: Annotated[
-        int | None, typer.Option(envvar="MTLBENCH_THREADS", help="Threads a cell; part of the recipe.")
+    processes_per_cell: Annotated[
+        int | None,
+        typer.Option(
+            envvar="MTLBENCH_PROCESSES_PER_CELL", help="Processes that split each batch by rows; part of the recipe."
+        ),
     ] = None,
+    threads: Threads = None,
     device: Annotated[str | None, typer.Option(envvar="MTLBENCH_DEVICE", help="cpu, cuda or cuda:N.")] = None,
     jobs: Annotated[
         int | None, typer.Option(envvar="MTLBENCH_JOBS", help="Cells at a time. Default: cores / threads.")
     ] = None,
+    executor: Annotated[
+        str, typer.Option(envvar="MTLBENCH_EXECUTOR", help="Where cells run: local, ray or slurm.")
+    ] = "local",
     devices: Annotated[
-        str | None, typer.Option(envvar="MTLBENCH_DEVICES", help="GPUs to share out, by comma: cuda:0,cuda:1.")
+        str | None, typer.Option(envvar="MTLBENCH_DEVICES", help="local: GPUs to share out, by comma: cuda:0,cuda:1.")
     ] = None,
     jobs_per_device: Annotated[
-        int | None, typer.Option(envvar="MTLBENCH_JOBS_PER_DEVICE", help="Cells at a time on each of them. Default: 1.")
+        int | None, typer.Option(envvar="MTLBENCH_JOBS_PER_DEVICE", help="local: cells at a time on each of them.")
     ] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option(envvar="MTLBENCH_DATA_DIR", help="Folder with data files, such as CS224N's.")
+    address: Annotated[
+        str | None, typer.Option(envvar="MTLBENCH_ADDRESS", help="ray: the cluster's address. Default: this machine.")
     ] = None,
+    slurm_partition: Annotated[
+        str | None, typer.Option(envvar="MTLBENCH_SLURM_PARTITION", help="slurm: the partition.")
+    ] = None,
+    slurm_time: Annotated[
+        int | None,
+        typer.Option(envvar="MTLBENCH_SLURM_TIME", help="slurm: minutes, then a cell is queued again. Default: 60."),
+    ] = None,
+    data_dir: DataDir = None,
     results: Results = Path("results"),
     plugin: Plugins = [],
     config: Annotated[
@@ -110,6 +110,7 @@ def run(
         "accumulate": accumulate,
         "precision": precision,
         "checkpointing": checkpointing,
+        "processes": processes_per_cell,
         "threads": threads,
         "device": device,
     }
@@ -120,7 +121,15 @@ def run(
         data_dir=data_dir,
         results=results,
         plugin_files=tuple(str(file) for file in plugin),
-        placement=Placement(jobs=jobs, devices=devices, jobs_per_device=jobs_per_device),
+        placement=Placement(
+            executor=executor,
+            jobs=jobs,
+            devices=devices,
+            jobs_per_device=jobs_per_device,
+            address=address,
+            slurm_partition=slurm_partition,
+            slurm_time=slurm_time,
+        ),
         force=force,
         fail_fast=fail_fast,
         dry_run=dry_run,

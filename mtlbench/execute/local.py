@@ -13,7 +13,6 @@ from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 
-from mtlbench.errors import UsageError
 from mtlbench.execute.executor import RETRIES, Event, Job
 
 Slot = str | None
@@ -66,7 +65,7 @@ class Local:
         except EOFError:
             running.process.join()
             event = died(running.job, running.process.exitcode or 0)
-        if event.kind != "step":
+        if event.kind not in ("step", "note"):
             del self._running[connection]
             connection.close()
             running.process.join()
@@ -111,19 +110,14 @@ def died(job: Job, code: int) -> Event:
 def device_slots(devices: Sequence[str], cells: int) -> list[Slot]:
     """Return the slots of some GPUs, each for a number of cells.
 
-    :param devices: such as ``cuda:0``: numbers count the devices that this process sees.
-    :raises UsageError: for a device that it does not see, or sees under another name.
+    :param devices: such as ``cuda:0``. Numbers count the GPUs that this process sees, CUDA_VISIBLE_DEVICES those of
+        the machine: where it is set, a slot is one of its entries.
     """
     inherited = os.environ.get("CUDA_VISIBLE_DEVICES")
-    seen = None if inherited is None else [name for name in inherited.split(",") if name]
     slots: list[Slot] = []
     for device in devices:
-        kind, _, number = device.partition(":")
-        if kind != "cuda" or not (number.isascii() and number.isdigit()):
-            raise UsageError(f"--devices takes GPUs by number, such as cuda:0,cuda:1, not '{device}'")
-        if seen is not None and int(number) >= len(seen):
-            raise UsageError(f"{device} is not there: CUDA_VISIBLE_DEVICES={inherited} leaves {len(seen)}")
-        slots.append(str(int(number)) if seen is None else seen[int(number)])
+        number = int(device.partition(":")[2] or 0)
+        slots.append(str(number) if inherited is None else inherited.split(",")[number].strip())
     return slots * cells
 
 
@@ -138,6 +132,6 @@ def _enter(job: Job, slot: Slot, connection: Connection) -> None:
         try:
             connection.send(event)
         except BrokenPipeError:  # the launcher is gone, and with it the reason to go on
-            os._exit(1)
+            signal.raise_signal(signal.SIGTERM)
 
-    tell(run_cell(job, lambda done, total: tell(Event("step", job.cell, done, total))))
+    tell(run_cell(job, tell))

@@ -11,11 +11,15 @@ from mtlbench.provenance import usable_cores
 from mtlbench.suite import Recipe
 
 OPTIONS = {
-    "devices": ("local",),
-    "jobs_per_device": ("local",),
+    "devices": "local",
+    "jobs_per_device": "local",
+    "address": "ray",
+    "slurm_partition": "slurm",
+    "slurm_time": "slurm",
 }
-"""The options that not every executor has, with those that do."""
-EXECUTORS = ("local",)
+"""The options that one executor alone has."""
+EXECUTORS = ("local", "ray", "slurm")
+SLURM_TIME = 60
 
 
 @dataclass(frozen=True)
@@ -25,12 +29,17 @@ class Placement:
     :param jobs: cells at a time; by default as many as there is room for.
     :param devices: GPUs of this machine, such as ``cuda:0,cuda:1``.
     :param jobs_per_device: cells at a time on each of them.
+    :param address: of a Ray cluster.
+    :param slurm_time: minutes that a cell may take before it is queued again.
     """
 
     executor: str = "local"
     jobs: int | None = None
     devices: str | None = None
     jobs_per_device: int | None = None
+    address: str | None = None
+    slurm_partition: str | None = None
+    slurm_time: int | None = None
 
     def check(self, recipe: Recipe) -> None:
         """Look at the options, without starting anything.
@@ -39,22 +48,27 @@ class Placement:
         """
         if self.executor not in EXECUTORS:
             raise unknown("executor", self.executor, EXECUTORS)
-        for option, executors in OPTIONS.items():
-            if getattr(self, option) is not None and self.executor not in executors:
-                raise UsageError(f"--{option.replace('_', '-')} goes with --executor {' or '.join(executors)}")
-        if self.jobs is not None and self.jobs < 1:
-            raise UsageError("jobs must be at least 1")
-        if self.jobs_per_device is not None and self.jobs_per_device < 1:
-            raise UsageError("jobs-per-device must be at least 1")
-        if self.devices is None:
-            if self.jobs_per_device is not None:
-                raise UsageError("--jobs-per-device needs --devices, such as --devices cuda:0,cuda:1")
-        elif self.jobs is not None:
+        for option, executor in OPTIONS.items():
+            if getattr(self, option) is not None and self.executor != executor:
+                raise UsageError(f"--{option.replace('_', '-')} goes with --executor {executor}")
+        for option in ("jobs", "jobs_per_device", "slurm_time"):
+            value = getattr(self, option)
+            if value is not None and value < 1:
+                raise UsageError(f"{option.replace('_', '-')} must be at least 1")
+        if self.jobs_per_device is not None and self.devices is None:
+            raise UsageError("--jobs-per-device needs --devices, such as --devices cuda:0,cuda:1")
+        if self.jobs is not None and self.devices is not None:
             raise UsageError("give either --jobs, or --devices with --jobs-per-device")
-        elif recipe.device != "cuda":
-            raise UsageError(
-                f"--devices needs --device cuda: which GPU a cell gets is not the recipe's ({recipe.device})"
-            )
+        if (self.devices is not None or self.executor != "local") and recipe.device not in ("cpu", "cuda"):
+            raise UsageError(f"give --device cuda, not {recipe.device}: a cell gets one of several GPUs")
+        if self.devices is not None and recipe.device != "cuda":
+            raise UsageError("--devices needs --device cuda")
+        for device in self._devices if self.devices is not None else [recipe.device]:
+            check_device(device, here=self.executor == "local")
+
+    def device_here(self, recipe: Recipe) -> str:
+        """Return the device that cells use on this machine; where they run on others, these tell of theirs."""
+        return recipe.device if self.executor == "local" else "cpu"
 
     def room(self, recipe: Recipe) -> int | None:
         """Return how many cells run at a time; ``None`` where that is for a cluster to say."""
@@ -64,23 +78,53 @@ class Placement:
         """Return a sentence where fewer cells run at a time than were asked for."""
         if self.executor != "local" or self.jobs is None or self.jobs <= _most(recipe):
             return ""
-        return (
-            f"--jobs {self.jobs} lowered to {_most(recipe)}: {recipe.threads} threads a cell on {usable_cores()} cores"
-        )
+        threads = recipe.threads * recipe.processes
+        return f"--jobs {self.jobs} lowered to {_most(recipe)}: {threads} threads a cell on {usable_cores()} cores"
 
     def start(self, recipe: Recipe) -> Executor:
         """Start the executor.
 
         :raises UsageError: when it cannot be started here.
         """
+        # the libraries of a cluster are extras, and slow to import: only where they are asked for
+        if self.executor == "ray":
+            from mtlbench.execute.ray import Ray
+
+            return Ray(recipe, jobs=self.jobs, address=self.address)
+        if self.executor == "slurm":
+            from mtlbench.execute.slurm import Slurm
+
+            minutes = self.slurm_time or SLURM_TIME
+            return Slurm(recipe, jobs=self.jobs, partition=self.slurm_partition, minutes=minutes)
         return Local(self._slots(recipe))
+
+    @property
+    def _devices(self) -> list[str]:
+        return [name.strip() for name in (self.devices or "").split(",")]
 
     def _slots(self, recipe: Recipe) -> list[Slot]:
         if self.devices is not None:
-            return device_slots([name.strip() for name in self.devices.split(",")], self.jobs_per_device or 1)
+            return device_slots(self._devices, self.jobs_per_device or 1)
         return [None] * min(self.jobs or _most(recipe), _most(recipe))
 
 
 def _most(recipe: Recipe) -> int:
     """Return how many cells this machine has cores for."""
-    return max(1, usable_cores() // recipe.threads)
+    return max(1, usable_cores() // (recipe.threads * recipe.processes))
+
+
+def check_device(device: str, *, here: bool) -> None:
+    """Look at the name of a device.
+
+    :param here: whether it must be on this machine.
+    :raises UsageError: when it is none, or not there.
+    """
+    kind, colon, number = device.partition(":")
+    if kind not in ("cpu", "cuda") or (colon and (kind == "cpu" or not (number.isascii() and number.isdigit()))):
+        raise UsageError(f"device '{device}' is not known; give cpu, cuda or cuda:N")
+    if kind == "cpu" or not here:
+        return
+    import torch
+
+    if int(number or 0) >= torch.cuda.device_count():
+        raise UsageError(f"device {device} is not available here ({torch.cuda.device_count()} CUDA devices); give cpu")

@@ -1,0 +1,94 @@
+"""Runs cells on a Ray cluster, each as one task in a process of its own. The results folder must be on all machines."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+
+from mtlbench.errors import UsageError
+from mtlbench.execute.executor import RETRIES, Event, Job
+from mtlbench.execute.remote import run_remote
+from mtlbench.suite import Recipe
+
+try:
+    import ray
+except ImportError:
+    raise UsageError("--executor ray needs Ray: pip install 'mtlbench[ray]'") from None
+
+
+KILLED = 5.0
+"""Seconds that Ray has to tell that what it killed is gone."""
+
+
+class Ray:
+    """A Ray cluster. Ray gives every cell its cores, and a GPU where the recipe needs one.
+
+    :param address: of a running cluster; by default that of RAY_ADDRESS, or else one is started on this machine.
+    :param jobs: cells at a time; by default as many as the cluster may hold, and as many again in the queue, so that
+        a cluster that grows by demand sees some.
+    :raises UsageError: when there is no cluster at this address.
+    """
+
+    def __init__(self, recipe: Recipe, *, jobs: int | None, address: str | None) -> None:
+        self._ours = not ray.is_initialized()
+        if self._ours:
+            try:
+                ray.init(address=address, include_dashboard=None if address else False, log_to_driver=False)
+            except (ConnectionError, ValueError, RuntimeError) as error:
+                why = str(error).strip().partition("\n")[0]
+                raise UsageError(f"no Ray cluster at {address or os.environ.get('RAY_ADDRESS')}: {why}") from None
+        self._jobs = jobs
+        self._needs = {"CPU": float(recipe.threads * recipe.processes), "GPU": float(recipe.device != "cpu")}
+        cpus, gpus = self._needs["CPU"], self._needs["GPU"]
+        # a process for one task only, as on this machine; tries are counted by the loop
+        self._task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_calls=1, max_retries=0)(run_remote)
+        self._running: dict[ray.ObjectRef[Event], Job] = {}
+
+    @property
+    def capacity(self) -> int:
+        if self._jobs is not None:
+            return self._jobs
+        there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        return 2 * max(1, *(int(there.get(name, 0.0) // need) for name, need in self._needs.items() if need))
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            self._running[self._task.remote(job)] = job
+
+    def wait(self, seconds: float) -> Sequence[Event]:
+        if not self._running:
+            time.sleep(seconds)
+            return []
+        waiting = list(self._running)
+        ready, _ = ray.wait(waiting, num_returns=1, timeout=seconds)
+        if ready:
+            ready, _ = ray.wait(waiting, num_returns=len(waiting), timeout=0.0)  # those that ended at the same time
+        return [_ended(task, self._running.pop(task)) for task in ready]
+
+    def stop(self, grace: float) -> None:
+        for force, seconds in ((False, grace), (True, KILLED)):
+            waiting = list(self._running)
+            for task in waiting:
+                ray.cancel(task, force=force)
+            if waiting:
+                for task in ray.wait(waiting, num_returns=len(waiting), timeout=seconds)[0]:
+                    del self._running[task]
+        if self._ours:
+            ray.shutdown()
+
+
+def _ended(task: ray.ObjectRef[Event], job: Job) -> Event:
+    """Return what became of a task: a process or machine that went away is worth another try, too little memory not."""
+    try:
+        return ray.get(task)
+    except ray.exceptions.OutOfMemoryError as error:
+        return Event("lost", job.cell, message=_line(error), retries=0)
+    except (ray.exceptions.RayTaskError, ray.exceptions.RuntimeEnvSetupError) as error:
+        return Event("lost", job.cell, message=_line(error), retries=0)
+    except ray.exceptions.RayError as error:
+        return Event("lost", job.cell, message=f"its process or machine was lost: {_line(error)}", retries=RETRIES)
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

@@ -161,7 +161,7 @@ def _error_of_another(store: Store, rank: int, count: int) -> CellError | None:
 
 
 @contextmanager
-def spread(count: int, device: str, work: Callable[[Processes], None]) -> Iterator[Processes]:
+def spread(count: int, device: str, work: Callable[[Processes], object]) -> Iterator[Processes]:
     """Start the other processes of a cell, and be process 0 of them within the block; they end with it.
 
     They are forks of this process, which therefore must not have started threads, nor used a GPU.

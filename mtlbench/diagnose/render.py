@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from mtlbench.diagnose import ORDER, Finding
+from mtlbench.diagnose import Finding
 from mtlbench.report.layout import Block, Bullets, Heading, Paragraph
 from mtlbench.report.records import Cells, headings
 
@@ -15,15 +15,17 @@ def to_blocks(found: Sequence[tuple[Cells, Sequence[Finding]]]) -> list[Block]:
     """Lay out the findings of every group; a healthy one gets one sentence."""
     blocks: list[Block] = []
     for title, (cells, findings) in zip(headings([cells for cells, _ in found]), found, strict=True):
-        blocks.append(Heading(title))
-        done, failed = len(cells.done), len(cells.failed)
-        told = f"{done} finished and {failed} failed cells of {len(cells.methods)} methods examined"
-        grave = sum(finding.severity != "note" for finding in findings)
-        blocks.append(Paragraph(f"{told}: {f'{grave} findings' if grave else 'nothing is wrong with them'}."))
-        for severity in ORDER:
-            chosen = [finding for finding in findings if finding.severity == severity]
-            blocks += [Bullets(_title(finding), _lines(finding)) for finding in chosen]
+        blocks += [Heading(title), *examined(cells, findings)]
     return blocks
+
+
+def examined(cells: Cells, findings: Sequence[Finding]) -> list[Block]:
+    """Lay out the findings of one group."""
+    done, failed = len(cells.done), len(cells.failed)
+    grave = sum(finding.severity != "note" for finding in findings)
+    told = f"{done} finished and {failed} failed cells of {len(cells.methods)} methods examined"
+    blocks: list[Block] = [Paragraph(f"{told}: {f'{grave} findings' if grave else 'nothing is wrong with them'}.")]
+    return blocks + [Bullets(_title(finding), _lines(finding)) for finding in findings]
 
 
 def to_json(found: Sequence[tuple[Cells, Sequence[Finding]]]) -> str:

@@ -88,6 +88,7 @@ def _page(report: Report, records: Sequence[Record], drawn: Gallery | None) -> s
 
     if not records:
         return html.render(document(report), title="mtlbench report")
+    from mtlbench.report.examination import with_findings
     from mtlbench.report.records import collect
     from mtlbench.report.settings import runs, settings
 
@@ -98,4 +99,5 @@ def _page(report: Report, records: Sequence[Record], drawn: Gallery | None) -> s
         for group in report.groups
         for table in (settings(group, cells[group.group]), runs(cells[group.group]))
     ]
-    return html.render(document(report), "mtlbench report", found.figures, found.omitted, tables)
+    blocks = with_findings(document(report), {group.heading: cells[group.group] for group in report.groups})
+    return html.render(blocks, "mtlbench report", found.figures, found.omitted, tables)

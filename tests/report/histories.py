@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ def with_histories(records: list[dict[str, Any]], folder: Path) -> list[dict[str
         name = f"{number}.history.jsonl"
         text = "\n".join(json.dumps(row) for row in rows(record))
         (folder / name).write_text(text, encoding="utf-8")
-        files = {"history": {"name": name, "bytes": len(text), "sha256": ""}}
+        files = {"history": {"name": name, "bytes": len(text), "sha256": hashlib.sha256(text.encode()).hexdigest()}}
         found.append({**record, "path": str(folder / f"{number}.json"), "files": files})
     return found
 

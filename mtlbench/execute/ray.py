@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Sequence
 
@@ -33,6 +34,7 @@ class Ray:
     def __init__(self, recipe: Recipe, *, jobs: int | None, address: str | None) -> None:
         self._ours = not ray.is_initialized()
         if self._ours:
+            _reach(address)
             try:
                 ray.init(address=address, include_dashboard=None if address else False, log_to_driver=False)
             except (ConnectionError, ValueError, RuntimeError) as error:
@@ -76,6 +78,20 @@ class Ray:
                     del self._running[task]
         if self._ours:
             ray.shutdown()
+
+
+def _reach(address: str | None) -> None:
+    """Try an address by hand: Ray itself tries for minutes, and then ends this process.
+
+    :raises UsageError: when nobody listens there.
+    """
+    host, colon, port = (address or "").rpartition(":")
+    if not colon or "//" in host:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10.0).close()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"no Ray cluster at {address}: {error}") from None
 
 
 def _ended(task: ray.ObjectRef[Event], job: Job) -> Event:

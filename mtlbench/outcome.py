@@ -22,6 +22,7 @@ class Outcome:
     :param engine: the engine's name, and why it is not the packed one.
     :param cut: task → to how many tokens, and how many rows of each split were longer and were cut.
     :param resumed: the steps after which a process went on from another one's checkpoint.
+    :param seconds: that the cell took so far, without what was trained after a checkpoint and lost.
     """
 
     scores: Scores = field(default_factory=dict)
@@ -35,6 +36,7 @@ class Outcome:
     engine: dict[str, str | None] = field(default_factory=dict)
     cut: dict[str, dict[str, int]] = field(default_factory=dict)
     resumed: list[int] = field(default_factory=list)
+    seconds: float = 0.0
 
     def state_dict(self) -> dict[str, Any]:
         """Return all fields. The history, which grows, is one piece of bytes: a row's numbers are no tensors."""

@@ -23,6 +23,8 @@ PROTOCOL = 4
 SEEDS_END = 2**63
 """Seeds are below it."""
 MOST_SEEDS = 10_000
+CHECKPOINT_EVERY = 300.0
+"""Seconds between two checkpoints of a cell, unless the user gives others."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,10 @@ class Workload:
 
 @dataclass(frozen=True)
 class Cell:
-    """One training run: a method with its parameters and a seed, on a workload."""
+    """One training run: a method with its parameters and a seed, on a workload.
+
+    :param checkpoint_every: seconds between two checkpoints, 0 for none: no part of the key, as it changes no result.
+    """
 
     method: str
     seed: int
@@ -105,6 +110,7 @@ class Cell:
     key: str
     data_dir: Path | None = field(default=None, compare=False)
     plugin_files: tuple[str, ...] = field(default=(), compare=False)
+    checkpoint_every: float = field(default=CHECKPOINT_EVERY, compare=False)
 
     @property
     def title(self) -> str:

@@ -61,10 +61,14 @@ class Progress:
         title, message = escape(event.cell.title), escape(event.message)
         if event.kind == "again":
             console.print(f"[yellow]again[/] {title}: {message}; try {event.done}")
+        elif event.kind == "note":
+            console.print(f"{title}: {message}")
         elif event.kind == "waiting":
             console.print(
                 f"waiting for {event.total} cells that other runs on this folder have; Ctrl-C stops only this one"
             )
+        elif event.kind == "stopping":
+            console.print(f"stopping: {event.total} cells write their checkpoints; Ctrl-C again kills them")
         elif event.kind == "failed":
             console.print(f"[red]failed[/] {title}: {message}")
         elif event.kind == "done" and not console.is_terminal:

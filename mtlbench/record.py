@@ -74,6 +74,7 @@ def header(
         "started": now(),
         "tries": 1,
         "seconds": None,
+        "resumed": [],
         "error": None,
         "files": {},
     }

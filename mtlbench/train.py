@@ -58,8 +58,10 @@ class Training:
         self._groups = [data] if method.joint else [[one] for one in data]
         self._costs: list[dict[str, Any]] = []
         self._current: ModelTraining | None = None
+        self.done = 0
+        """Optimizer steps done, of all models."""
         self.total = len(self._groups) * workload.steps
-        """Optimizer steps in all, of all models."""
+        """Optimizer steps in all."""
 
     def run(self) -> Iterator[int]:
         """Train to the end, from where a loaded state is if one is; yields the steps done, of all models, after each.
@@ -70,7 +72,8 @@ class Training:
             before = len(self._costs) * self._workload.steps
             current = self._current or self._begun()
             for done in current.run():
-                yield before + done
+                self.done = before + done
+                yield self.done
             self._costs.append(current.cost)
             del current
             self._current = None  # its memory is for the next one
@@ -86,6 +89,7 @@ class Training:
         """Return, after a step, all that the next one and the outcome depend on; tensors are those in use."""
         assert self._current is not None
         return {
+            "done": self.done,
             "costs": self._costs,
             "current": self._current.state_dict(),
             "method": self._method.state_dict(),
@@ -94,7 +98,7 @@ class Training:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state that :meth:`state_dict` returned, with the same workload, method and seed."""
-        self._costs = state["costs"]
+        self.done, self._costs = state["done"], state["costs"]
         self._begun().load_state_dict(state["current"])
         self._method.load_state_dict(state["method"])
         self._outcome.load_state_dict(state["outcome"])

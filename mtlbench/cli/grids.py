@@ -84,6 +84,12 @@ def run(
         int | None,
         typer.Option(envvar="MTLBENCH_SLURM_TIME", help="slurm: minutes, then a cell is queued again. Default: 60."),
     ] = None,
+    checkpoint_every: Annotated[
+        float,
+        typer.Option(
+            envvar="MTLBENCH_CHECKPOINT_EVERY", min=0.0, help="Seconds between a cell's checkpoints; 0: none."
+        ),
+    ] = 300.0,
     data_dir: DataDir = None,
     results: Results = Path("results"),
     plugin: Plugins = [],
@@ -130,6 +136,7 @@ def run(
             slurm_partition=slurm_partition,
             slurm_time=slurm_time,
         ),
+        checkpoint_every=checkpoint_every,
         force=force,
         fail_fast=fail_fast,
         dry_run=dry_run,

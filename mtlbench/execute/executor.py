@@ -32,11 +32,12 @@ class Job:
 class Event:
     """Something happened to a cell.
 
-    :param kind: ``"started"``, ``"step"``; the record is written: ``"done"``, ``"failed"``; there is none:
+    :param kind: ``"started"``, ``"step"``, ``"note"``; the record is written: ``"done"``, ``"failed"``; there is none:
         ``"lost"`` (its process or machine went away), ``"taken"`` (another launcher runs it). The loop itself tells
-        ``"again"`` (the next try) and ``"waiting"`` (for ``total`` cells that other launchers run).
+        ``"again"`` (the next try), ``"waiting"`` (for ``total`` cells that other launchers run) and ``"stopping"``
+        (after Ctrl-C, those that run here).
     :param done: steps done, of ``total``.
-    :param message: why it failed, or was lost.
+    :param message: why it failed, or was lost; or what people should know of it.
     :param retries: how many further tries a lost cell deserves.
     """
 
@@ -61,7 +62,7 @@ class Executor(Protocol):
     def wait(self, seconds: float) -> Sequence[Event]:
         """Return what happened, as soon as something did, or nothing after some seconds.
 
-        Every job ends with exactly one event that is not ``"started"`` or ``"step"``.
+        Every job ends with exactly one event that is not ``"started"``, ``"step"`` or ``"note"``.
         """
 
     def stop(self, grace: float) -> None:

@@ -122,10 +122,13 @@ class Loop:
 
     def _hear(self, event: Event) -> None:
         cell = event.cell
-        if event.kind in ("started", "step"):
+        if event.kind in ("started", "step", "note"):
             self._listener(event)
             return
         job = self._running.pop(cell.key)
+        if event.kind == "lost" and (ended := self._ended_elsewhere(cell, job.record)) is not None:
+            job.lease.release()  # its process died after the record was written and before it could say so
+            event = ended
         if event.kind == "lost" and job.record["tries"] <= event.retries:
             self._again(job, event)
             return
@@ -167,6 +170,10 @@ class Loop:
         """Stop what still runs when the block is left by Ctrl-C or an error; a second Ctrl-C kills it at once."""
         try:
             yield
+        except KeyboardInterrupt:
+            for job in list(self._running.values())[:1]:
+                self._listener(Event("stopping", job.cell, total=len(self._running)))
+            raise
         finally:
             try:
                 self._executor.stop(GRACE)

@@ -6,9 +6,11 @@ import contextlib
 import io
 import json
 import os
+import signal
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,54 +19,104 @@ import sklearn.metrics  # noqa: F401  imported here so that the fork server has 
 import torch
 import transformers.models.bert.modeling_bert  # noqa: F401  the same
 
-from mtlbench.errors import CellError, UsageError
+from mtlbench.checkpoint import Checkpoints
+from mtlbench.errors import CellError, OutOfMemory, UsageError
 from mtlbench.execute.executor import RETRIES, Event, Job
+from mtlbench.execute.stop import Stop
 from mtlbench.leases import Heartbeat, Lease, LeaseLost
 from mtlbench.plan import Cell, Workload, make_cells
 from mtlbench.processes import ProcessDied, Processes, spread
 from mtlbench.record import Record
 from mtlbench.registry import load_registry
-from mtlbench.store import NotRecorded, Store
-from mtlbench.train import Listener, Outcome, train
+from mtlbench.store import CHECKPOINTS, NotRecorded, Store
+from mtlbench.train import Outcome, Training
+from mtlbench.tree import NotStorable
 
 
-def run_cell(job: Job, listener: Listener) -> Event:
+class Stopped(Exception):
+    """This process was asked to end. The cell goes on from its checkpoint in another one."""
+
+
+Tell = Callable[[Event], None]
+Meet = Callable[[int, str, Callable[[Processes], None]], contextlib.AbstractContextManager[Processes]]
+
+MAY_PASS = (OutOfMemory, MemoryError, OSError)
+"""Errors that another try may not meet: they come from the machine, not from the cell. Its checkpoints are kept. What
+fails for a reason of its own, such as a loss that is NaN, would fail the same way again, and begins anew."""
+
+
+def run_cell(job: Job, tell: Tell, signals: Sequence[int] = (signal.SIGTERM,), meet: Meet = spread) -> Event:
     """Train one cell, write its record, done or failed, and return how it ended: one try, in this process.
 
-    The cell's other processes, if it has several, are started here: before anything else, as they are forks.
+    It goes on from the cell's newest checkpoint, if there is one. The cell's other processes, if it has several, are
+    started here: before anything else, as they are forks.
 
-    :param listener: hears of every step.
+    :param tell: hears of every step, and gets notes for people.
+    :param signals: that ask this process to end: it writes a checkpoint after the step that it is in, and no record.
+    :param meet: brings the cell's processes together.
     """
-    begun = time.perf_counter()
+    begun, earlier = time.perf_counter(), 0.0
     outcome = Outcome()
     error: Exception | None = None
     recipe = job.cell.recipe
 
-    def follow(processes: Processes) -> None:
-        _train(job.cell, Outcome(), lambda done, total: None, processes)
+    def note(message: str) -> None:
+        tell(Event("note", job.cell, message=message))
 
+    ours = _checkpoints(job.cell, job.store, note)
     try:
-        with spread(recipe.processes, recipe.device, follow) as processes, _held(job.lease) as check:
-
-            def heard(done: int, total: int) -> None:
+        with (
+            meet(recipe.processes, recipe.device, partial(follow, job.cell, job.store)) as processes,
+            _held(job.lease) as check,
+            Stop().listening(signals) as stop,
+        ):
+            training = _training(job.cell, outcome, processes, ours)
+            earlier = outcome.seconds
+            if outcome.resumed:
+                note(f"goes on after step {training.done} of {training.total}")
+            for done in training.run():
+                outcome.seconds = earlier + time.perf_counter() - begun
                 check()
-                listener(done, total)
-
-            _train(job.cell, outcome, heard, processes)
+                tell(Event("step", job.cell, done, training.total))
+                if done < training.total:
+                    if ours.due(stopping=bool(stop.signal)):
+                        _keep(ours, training, note)
+                    if stop.signal:
+                        raise Stopped(f"its process was asked to end, by {stop.signal}, after step {done}")
             check()
     except LeaseLost as taken:
         return Event("taken", job.cell, message=str(taken))
-    except ProcessDied as died:
-        return Event("lost", job.cell, message=str(died), retries=RETRIES)
+    except (ProcessDied, Stopped) as ended:
+        return Event("lost", job.cell, message=str(ended), retries=RETRIES)
     except Exception as caught:  # whatever a method or task does, its cell fails and the grid goes on
         error = caught
     try:
-        ended = save(job.record, outcome, job.store, time.perf_counter() - begun, error)
+        record = save(job.record, outcome, job.store, earlier + time.perf_counter() - begun, error)
+        if not isinstance(error, MAY_PASS):
+            ours.clear()
     except NotRecorded as lost:
         return Event("failed", job.cell, message=f"{f'{error}; ' if error else ''}not recorded: {lost}")
     finally:
         job.lease.release()
-    return Event(ended["status"], job.cell, message=(ended["error"] or {}).get("message", ""))
+    return Event(record["status"], job.cell, message=(record["error"] or {}).get("message", ""))
+
+
+def follow(cell: Cell, store: Store, processes: Processes) -> None:
+    """Train a cell as one of its processes that are not number 0: nothing is written."""
+    for _ in _training(cell, Outcome(), processes, _checkpoints(cell, store, lambda message: None)).run():
+        pass
+
+
+def _checkpoints(cell: Cell, store: Store, tell: Callable[[str], None]) -> Checkpoints:
+    return Checkpoints(store.folder / CHECKPOINTS, cell.key, every=cell.checkpoint_every, tell=tell)
+
+
+def _keep(checkpoints: Checkpoints, training: Training, note: Callable[[str], None]) -> None:
+    """Write a checkpoint. Where that fails, as on a full disk, training goes on: its result needs none."""
+    try:
+        checkpoints.save(training.done, training.state_dict)
+    except (OSError, NotStorable) as error:
+        note(f"no checkpoint after step {training.done}: {error}")
 
 
 @contextlib.contextmanager
@@ -86,14 +138,21 @@ def _held(lease: Lease) -> Iterator[Callable[[], None]]:
         yield check
 
 
-def _train(cell: Cell, outcome: Outcome, listener: Listener, processes: Processes) -> None:
+def _training(cell: Cell, outcome: Outcome, processes: Processes, checkpoints: Checkpoints) -> Training:
+    """Make a cell ready to train, from the start or from its newest checkpoint: all its processes from the same."""
     prepare_process(cell.recipe.threads)
     registry = load_registry(cell.plugin_files)
     workload = Workload.load(cell.suite, cell.recipe, registry, data_dir=cell.data_dir, plugin_files=cell.plugin_files)
     method = registry.method(cell.method)
     if make_cells(workload, [method], [cell.seed])[0].key != cell.key:
         raise CellError("the data, the model or the method's file changed since the grid was planned: run again")
-    train(workload, method, cell.seed, outcome, listener, processes)
+    training = Training(workload, method, cell.seed, outcome, processes)
+    state = checkpoints.newest()
+    if state is not None:
+        training.load_state_dict(state)
+        outcome.resumed.append(training.done)
+    processes.agree([torch.tensor([training.done], dtype=torch.int32)], "the step to go on from")
+    return training
 
 
 def prepare_process(threads: int) -> None:
@@ -108,7 +167,7 @@ def prepare_process(threads: int) -> None:
 def save(record: Record, outcome: Outcome, store: Store, seconds: float, error: Exception | None) -> Record:
     """Complete a record with what its cell left behind, write it, and return it."""
     files = {"history": ("jsonl", "".join(json.dumps(row) + "\n" for row in outcome.history).encode())}
-    record = {**record, "seconds": round(seconds, 3)}
+    record = {**record, "seconds": round(seconds, 3), "resumed": outcome.resumed}
     if outcome.size:
         record["encoder"] = {**record["encoder"], **outcome.size}
         record["engine"], record["cut"] = outcome.engine, outcome.cut

@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple
 
 from mtlbench.disk import TEMPORARY
 from mtlbench.errors import UsageError
+from mtlbench.names import spreadsheet_cell
 from mtlbench.record import Record
 from mtlbench.record_file import read_history
 from mtlbench.report.records import collect
@@ -128,7 +129,7 @@ def _write_csv(histories: Iterable[tuple[Record, list[Value]]], folder: Path) ->
             writer.writerow(COLUMNS)
             for record, numbers in histories:
                 cell = (record["suite"], record["group"], record["method"]["spec"], record["seed"])
-                writer.writerows((*cell, *number) for number in numbers)
+                writer.writerows(map(spreadsheet_cell, (*cell, *number)) for number in numbers)
         temporary.replace(folder / CSV_NAME)
     finally:
         temporary.unlink(missing_ok=True)

@@ -161,14 +161,18 @@ def load_encoder(encoder: Encoder, files: EncoderFiles, seed: int) -> Any:
 
     logging.set_verbosity_error()  # it reports layers left out as if they were lost
     logging.disable_progress_bar()
-    config = AutoConfig.from_pretrained(files.folder)
+    # said outright, at every door: left unsaid, transformers asks on the terminal whether to run a model's own code
+    config = AutoConfig.from_pretrained(files.folder, trust_remote_code=False)
     if encoder.layers is not None:
         if encoder.layers > config.num_hidden_layers:
             raise UsageError(f"model {encoder.origin} has {config.num_hidden_layers} layers, not {encoder.layers}")
         config.num_hidden_layers = encoder.layers
     with torch.random.fork_rng(devices=[]):  # what is initialised here is replaced, or asked for by name
         torch.manual_seed(seeds.derive(seed, "encoder"))
-        model = AutoModel.from_config(config) if encoder.init == "random" else _pretrained(AutoModel, files, config)
+        if encoder.init == "random":
+            model = AutoModel.from_config(config, trust_remote_code=False)
+        else:
+            model = _pretrained(AutoModel, files, config)
     if getattr(model, "pooler", None) is not None:
         model.pooler = None  # its weights would be shared parameters that no task reaches
     return model
@@ -177,7 +181,7 @@ def load_encoder(encoder: Encoder, files: EncoderFiles, seed: int) -> Any:
 def _pretrained(auto_model: Any, files: EncoderFiles, config: Any) -> Any:
     """Load weights, and refuse a checkpoint that lacks any: transformers would make them up."""
     model, loading = auto_model.from_pretrained(
-        files.folder, config=config, dtype=torch.float32, output_loading_info=True
+        files.folder, config=config, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
     )
     missing = [name for name in loading["missing_keys"] if not name.startswith("pooler.")]
     if missing or loading["mismatched_keys"]:

@@ -42,3 +42,11 @@ def visible(text: str, keep: str = "") -> str:
     return "".join(
         one if one.isprintable() or one in keep else one.encode("unicode_escape").decode("ascii") for one in text
     )
+
+
+def spreadsheet_cell(value: object) -> object:
+    """Return a value for a CSV file so that a spreadsheet takes no text for a formula: an apostrophe is put before it.
+
+    No method, task or suite has a name that begins with these characters, so programs that read the file lose nothing.
+    """
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@")) else value

@@ -33,6 +33,7 @@ class _Method(_Part):
     spec: Name
     name: Name
     joint: bool
+    reads: Name
 
 
 class _Floor(_Part):
@@ -42,6 +43,9 @@ class _Floor(_Part):
 
 class _Task(_Part):
     spec: Name
+    prediction: Name
+    train: Annotated[int, Field(ge=0)]
+    dev: Annotated[int, Field(ge=0)]
     metrics: Annotated[list[Name], Field(min_length=1)]
     floors: dict[str, list[_Floor]]
     corpus: str | None = None
@@ -56,6 +60,7 @@ class _Encoder(_Part):
 
 class _Recipe(_Part):
     tasks: Annotated[list[Name], Field(min_length=1)]
+    steps: Annotated[int, Field(ge=1)]
 
 
 class _Pairing(_Part):
@@ -218,4 +223,5 @@ def read_history(record: Record) -> Iterator[dict[str, Any]]:
     :raises ValueError: as :func:`read_side_file`, and when a line is not JSON.
     """
     for line in read_side_file(record, "history").decode().splitlines():
-        yield json.loads(line)
+        row = json.loads(line)
+        yield _visible(row) if "\\" in line or not line.isascii() else row

@@ -127,7 +127,7 @@ class Tokenizer:
     def _tokenizer(self) -> Any:
         from transformers import AutoTokenizer
 
-        return AutoTokenizer.from_pretrained(self._files.folder)
+        return AutoTokenizer.from_pretrained(self._files.folder, trust_remote_code=False)
 
     def _key(self, texts: Texts) -> str:
         """SHA-256 of all that decides the tokens."""

@@ -16,6 +16,11 @@ from mtlbench.record_file import read_history, read_record
 from mtlbench.store import Store
 
 
+def task(name: str) -> dict[str, Any]:
+    """Return a task's description with what every reader relies on, and no more."""
+    return {"spec": name, "prediction": "classification", "train": 9, "dev": 9, "metrics": ["accuracy"], "floors": {}}
+
+
 def record(seed: int = 0, status: str = "done", key: str = "a" * 64, spec: str = "cagrad[c=0.4]") -> dict[str, Any]:
     """Return a record with what every reader relies on, and no more."""
     return {
@@ -25,9 +30,9 @@ def record(seed: int = 0, status: str = "done", key: str = "a" * 64, spec: str =
         "suite": "tiny",
         "seed": seed,
         "status": status,
-        "method": {"spec": spec, "name": spec.partition("[")[0], "joint": True},
-        "recipe": {"tasks": ["a"]},
-        "tasks": {"a": {"spec": "a", "metrics": ["accuracy"], "floors": {}}},
+        "method": {"spec": spec, "name": spec.partition("[")[0], "joint": True, "reads": "gram"},
+        "recipe": {"tasks": ["a"], "steps": 3},
+        "tasks": {"a": task("a")},
         "encoder": {},
         "pairing": None,
         "scores": {},

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
+from mtlbench.names import spreadsheet_cell
 from mtlbench.report.model import CONFIDENCE, Difference, Group, Report
 
 SCHEMA = 1
@@ -46,7 +47,7 @@ def to_csv(report: Report) -> str:
     names = list(dict.fromkeys(name for line in lines for name in line))
     writer = csv.DictWriter(buffer, names, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(lines)
+    writer.writerows({name: spreadsheet_cell(value) for name, value in line.items()} for line in lines)
     return buffer.getvalue()
 
 

@@ -58,6 +58,8 @@ def _rows(method: str, seed: int, record: Record) -> dict[str, list[tuple[Any, .
     evaluations: list[tuple[Any, ...]] = []
     for row in read_history(dict(record)):
         step = int(row["step"])
+        if not (row["scores"] if "scores" in row else row["losses"]).keys() <= record["tasks"].keys():
+            raise ValueError("it is of other tasks")
         if "scores" in row:
             seconds = _finite(row.get("elapsed"))
             for task, scores in row["scores"].items():

@@ -21,6 +21,7 @@ from mtlbench.model import MultiTaskModel, state_fingerprint
 from mtlbench.outcome import Outcome, Scores
 from mtlbench.packed.pack import Pack
 from mtlbench.plan import Workload
+from mtlbench.probe import Probe, is_probed
 from mtlbench.processes import Processes
 
 WARM_UP = 0.1
@@ -125,6 +126,9 @@ class ModelTraining:
         measure = (step + 1) % self._recipe.measure_every == 0
         if measure:
             self._read_peak()  # before the first measurement, whose buffer a method may not need
+        probe = None
+        if is_probed(step + 1, self._steps, self._recipe.measure_every) and self.model.shared:
+            probe = Probe(self.model.shared, [*self.model.shared, *self.model.heads.parameters()])
         begun = time.perf_counter()
         try:
             taken = self._engine.step(self._method, step, measure=measure)
@@ -150,7 +154,19 @@ class ModelTraining:
         self._elapsed += spent
         if warm and not measure:
             self._seconds.append(spent)
-        self._outcome.history.append(step_row(step + 1, taken, [one.task.key for one in self._data], spent, measure))
+        keys = [one.task.key for one in self._data]
+        row = step_row(step + 1, taken, keys, spent, measure)
+        if probe is not None and not taken.skipped:
+            row |= self._read(probe, keys, step)
+        self._outcome.history.append(row)
+
+    def _read(self, probe: Probe, keys: list[str], step: int) -> dict[str, Any]:
+        try:
+            return probe.read(lambda: self._inputs.losses_after(step), keys)
+        except NotFinite:  # the next step will name it, if it is more than this one's half-way
+            return {}
+        except (MemoryError, RuntimeError) as error:
+            raise _as_memory(error, f"step {step + 1}", step + 1) from None
 
     def _evaluate(self, step: int) -> None:
         """Score every task and write the row."""

@@ -40,7 +40,7 @@ def cell(folder: Path, change: Change = lambda made: None, method: str = "pcgrad
             row["norms"] = {"mood": 1.0, "same": 1.5, "like": 2.0}
             row["cosines"] = {"mood|same": -0.3, "mood|like": 0.2, "same|like": -0.2}
             after = {task: value * (0.99 if task == "mood" else 1.001) for task, value in row["losses"].items()}
-            row["probe"] = {"moved": 0.01, "size": 10.0, "after": after}
+            row |= {"moved": 0.01, "size": 10.0, "half": after, "after": after}
         made["steps"].append(row)
     for step, share in ((50, 0.98), (75, 1.0), (100, 1.0)):
         scores = {
@@ -171,8 +171,8 @@ FAULTS: dict[str, tuple[str, Change]] = {
     "cut labels": ("whole-labels", oddity("like", whole=2000)),
     "absent class": ("absent-class", oddity("mood", rarest=0)),
     "diverged": ("diverged", each(lambda row: row["losses"].update(mood=1.0 + row["step"] / 20))),
-    "rate low": ("learning-rate-low", measured("probe", {"moved": 1e-5})),
-    "rate high": ("learning-rate-high", measured("probe", {"after": dict.fromkeys(TASKS, 9.0)})),
+    "rate low": ("learning-rate-low", each(lambda row: row.update(moved=1e-5) if "moved" in row else None)),
+    "rate high": ("learning-rate-high", measured("after", dict.fromkeys(TASKS, 9.0))),
     "overfit": ("overfit", scored("same", "accuracy", 0.95, 0.9, 0.8)),
     "underfit": ("underfit", scored("same", "accuracy", 0.6, 0.65, 0.85)),
     "first loss": ("odd-first-loss", each(lambda row: row["losses"].update(mood=8 * row["losses"]["mood"]))),
@@ -230,7 +230,7 @@ def test_surgery_without_conflict_is_noted(tmp_path: Path) -> None:
 
 
 def test_conflict_that_the_step_does_not_see_is_noted(tmp_path: Path) -> None:
-    harmless = measured("probe", {"after": dict.fromkeys(TASKS, 0.0)})
+    harmless = measured("after", dict.fromkeys(TASKS, 0.0))
     assert codes([cell(tmp_path, harmless)], notes=True) == {"conflict-not-in-step"}
 
 

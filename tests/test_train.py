@@ -197,6 +197,21 @@ def test_the_first_losses_are_equal_between_methods(make_workload: Make, plain_s
     assert single.history[1]["losses"] != plain_sum.history[1]["losses"]
 
 
+def test_probed_steps_tell_of_the_path_and_change_nothing(make_workload: Make, plain_sum: Outcome) -> None:
+    unmeasured = Outcome()
+    train(make_workload(measure_every=5), load_registry().method("sum"), 0, unmeasured, lambda done, total: None)
+    probed = [row for row in plain_sum.history if "moved" in row]
+    assert [row["step"] for row in probed] == [2, 4]
+    for row in probed:
+        assert 0.0 < row["moved"] < row["size"]
+        assert set(row["half"]) == set(row["after"]) == {"mood", "same", "like"}
+        assert sum(row["after"].values()) < sum(row["half"].values()) < sum(row["losses"].values())
+    assert plain_sum.scores == unmeasured.scores
+    losses = [[row["losses"] for row in one.history if "losses" in row] for one in (plain_sum, unmeasured)]
+    assert losses[0] == losses[1]
+    assert not any("moved" in row for row in unmeasured.history)
+
+
 def test_history_has_every_step_and_evaluation(make_workload: Make, plain_sum: Outcome) -> None:
     steps = [row for row in plain_sum.history if "losses" in row]
     evaluations = [row for row in plain_sum.history if "scores" in row]
@@ -236,7 +251,7 @@ def test_random_weights_come_from_the_seed(make_workload: Make, tiny_bert: Path)
 
 
 def test_a_loss_that_is_nan_names_step_and_task(make_workload: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    workload = make_workload()
+    workload = make_workload(measure_every=5)  # no step is probed
     broken = copy.copy(workload.tasks[1])
     calls = []
 

@@ -64,7 +64,7 @@ class Run:
         return np.array([row["losses"][task] for row in self.steps if task in row["losses"]], dtype=np.float64)
 
     def measured(self, name: str) -> list[dict[str, Any]]:
-        """Return the steps at which something was measured, such as ``norms`` or ``probe``."""
+        """Return the steps at which something was measured, such as ``norms`` or ``after``."""
         return [row for row in self.steps if row.get(name)]
 
     @cached_property

@@ -85,7 +85,7 @@ def conflict_of(run: Run) -> Conflict | None:
     """Return every pair of tasks at every measured step; ``None`` where nothing was measured."""
     cosines, similarity, helped = [], [], []
     for row in run.measured("cosines"):
-        after = (row.get("probe") or {}).get("after")
+        after = row.get("after")
         for pair, value in row["cosines"].items():
             if value is None:
                 continue

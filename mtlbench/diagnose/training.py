@@ -114,18 +114,18 @@ def _rate(patient: Patient) -> Iterator[Finding]:
 
 
 def _path(run: Run) -> float | None:
-    probes = run.measured("probe")
+    probes = run.measured("moved")
     if not probes or run.record["encoder"].get("trainable") == 0:
         return None
-    path = float(np.mean([row["probe"]["moved"] / row["probe"]["size"] for row in probes])) * len(run.steps)
+    path = float(np.mean([row["moved"] / row["size"] for row in probes])) * len(run.steps)
     return path if path < PATH else None
 
 
 def _overshoot(run: Run) -> float | None:
-    probes = [row for row in run.measured("probe") if row["step"] > 0.1 * len(run.steps)]
+    probes = [row for row in run.measured("after") if row["step"] > 0.1 * len(run.steps)]
     if len(probes) < 5:
         return None
-    worse = [sum(row["probe"]["after"].values()) > sum(row["losses"].values()) for row in probes]
+    worse = [sum(row["after"].values()) > sum(row["losses"].values()) for row in probes]
     share = float(np.mean(worse))
     return share if share > OVERSHOOT else None
 

@@ -1,0 +1,60 @@
+"""What an optimizer step did: how far the parameters moved, and what became of the losses of its own batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from mtlbench.method import Vector
+
+MOST = 8
+"""Steps of a run that are probed at most: each costs two forward passes, outside of the step's time."""
+
+
+def is_probed(step: int, steps: int, measure_every: int) -> bool:
+    """Whether a step, counted from 1, is one of those probed: measured ones, evenly spaced."""
+    every = -(-(steps // measure_every) // MOST)
+    return every > 0 and step % (measure_every * every) == 0
+
+
+class Probe:
+    """Made before the optimizer's step, and read after it.
+
+    :param shared: the trained shared parameters, whose path is measured.
+    :param trained: all trained parameters, for the losses half-way.
+    """
+
+    def __init__(self, shared: Sequence[torch.Tensor], trained: Sequence[torch.Tensor]) -> None:
+        self._shared, self._trained = list(shared), list(trained)
+        self._before = {id(one): one.detach().clone() for one in self._trained}
+
+    @torch.no_grad()
+    def read(self, losses: Callable[[], Vector], keys: Sequence[str]) -> dict[str, Any]:
+        """Return the fields of a history's row; the parameters are left as they were found, to the last bit.
+
+        :param losses: gives the (K,) losses of the step's batches, with its dropout masks, at the present parameters.
+        :returns: ``moved`` and ``size``, the norms of the shared parameters' change and of themselves; ``half`` and
+            ``after``, losses by task half-way along the step and after it.
+        """
+        moved = sum(float(((one - self._before[id(one)]).double() ** 2).sum()) for one in self._shared) ** 0.5
+        size = sum(float((one.double() ** 2).sum()) for one in self._shared) ** 0.5
+        after = _losses(losses)
+        reached = [one.detach().clone() for one in self._trained]
+        for one in self._trained:
+            one.lerp_(self._before[id(one)], 0.5)
+        half = _losses(losses)
+        for one, value in zip(self._trained, reached, strict=True):
+            one.copy_(value)
+        return {
+            "moved": moved,
+            "size": size,
+            "half": dict(zip(keys, half.tolist(), strict=True)),
+            "after": dict(zip(keys, after.tolist(), strict=True)),
+        }
+
+
+def _losses(losses: Callable[[], Vector]) -> Vector:
+    with torch.enable_grad():  # as :meth:`mtlbench.engines.Inputs.losses_after` needs it
+        return losses()

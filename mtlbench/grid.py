@@ -14,7 +14,7 @@ from rich.markup import escape
 from mtlbench.errors import UsageError
 from mtlbench.execute.executor import Event
 from mtlbench.execute.loop import Loop
-from mtlbench.execute.placement import Placement
+from mtlbench.execute.placement import Placement, torchrun_place
 from mtlbench.method import Method
 from mtlbench.plan import CHECKPOINT_EVERY, Cell, Workload, make_cells, parse_seeds
 from mtlbench.plugin import split_specs
@@ -53,11 +53,19 @@ def run_grid(request: Request) -> int:
 
     :raises UsageError: for anything wrong with the request, before the first cell starts.
     """
+    rank, count = torchrun_place() or (0, 1)
+    if torchrun_place() is not None:
+        request = _spread(request, count)
+        console.quiet = rank > 0
     registry = load_registry(request.plugin_files)
     for broken in registry.broken:
         console.print(f"[yellow]plugin {escape(broken.origin)} is not available: {escape(broken.error)}[/]")
     workload, cells = _plan(request, registry)
     store = Store(request.results)
+    if rank > 0:
+        from mtlbench.execute.torchrun import follow_cells
+
+        return 0 if request.dry_run else follow_cells(cells, store)
     before, found = store.state(), store.scan()
     done = set() if request.force else {key for key, status in found.status().items() if status == "done"}
     todo = [cell for cell in cells if cell.key not in done]
@@ -70,6 +78,19 @@ def run_grid(request: Request) -> int:
         if (kept := store.set_aside(cell)) is not None:
             console.print(f"[yellow]damaged record set aside as {escape(str(kept))}[/]")
     return _run(request, registry, workload, todo, store, before)
+
+
+def _spread(request: Request, count: int) -> Request:
+    """Return a request for cells over the processes that torchrun has started.
+
+    :raises UsageError: for options that say otherwise.
+    """
+    if request.placement != Placement():
+        raise UsageError("under torchrun one cell runs at a time: leave --executor, --jobs and --devices away")
+    if request.changes.get("processes", count) != count:
+        raise UsageError(f"torchrun has started {count} processes: leave --processes-per-cell away")
+    changes = {**request.changes, "processes": count}
+    return replace(request, placement=Placement(executor="torchrun"), changes=changes)
 
 
 def _plan(request: Request, registry: Registry) -> tuple[Workload, list[Cell]]:
@@ -143,7 +164,7 @@ def _run(
     store: Store,
     before: Mapping[Path, Stamp],
 ) -> int:
-    if not todo:
+    if not todo and request.placement.executor != "torchrun":  # whose other processes wait to be told
         console.print(f"nothing to do; see mtlbench report --results {escape(str(store.folder))}")
         return 0
     placement = request.placement

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -238,3 +239,38 @@ def test_what_cannot_be_split_is_said_in_one_line(mtlbench: Call, suite_file: Pa
 def test_processes_of_one_leave_keys_as_they_were(make_workload: Make) -> None:
     assert make_workload(processes=1).identity() == make_workload().identity()
     assert make_workload(processes=2).identity() != make_workload().identity()
+
+
+def torchrun(count: int, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
+    given = [*command, "-m", "mtlbench", "run", *arguments]
+    return subprocess.run(given, capture_output=True, text=True, timeout=240.0, check=False)
+
+
+def test_torchrun_trains_every_cell_in_all_its_processes(suite_file: Path, data_dir: Path, tmp_path: Path) -> None:
+    plugin = tmp_path / "dies.py"
+    plugin.write_text(DIES.replace("os.kill(os.getpid(), 9)", 'raise RuntimeError("not here")'))
+    arguments = [
+        "--suite",
+        str(suite_file),
+        "--data-dir",
+        str(data_dir),
+        "--methods",
+        "pcgrad,dies,sum",
+        "--seeds",
+        "1",
+    ]
+    arguments += ["--plugin", str(plugin), "--results", str(tmp_path / "out")]
+    done = torchrun(2, *arguments)
+    records = {record["method"]["name"]: record for record in Store(tmp_path / "out").scan().records}
+    assert {name: record["status"] for name, record in records.items()} == {
+        "pcgrad": "done",
+        "dies": "failed",
+        "sum": "done",
+    }, done.stderr
+    assert records["pcgrad"]["recipe"]["processes"] == 2
+    assert records["dies"]["error"]["message"] == "RuntimeError: not here (process 1 of 2)"
+    assert done.stderr.count("2 done, 1 failed") == 1
+    again = torchrun(2, *arguments, "--methods", "pcgrad,sum")
+    assert again.returncode == 0, again.stderr
+    assert "2 done, 0 to run" in again.stderr

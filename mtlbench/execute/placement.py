@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from mtlbench.errors import UsageError, unknown
@@ -19,6 +20,7 @@ OPTIONS = {
 }
 """The options that one executor alone has."""
 EXECUTORS = ("local", "ray", "slurm")
+"""Those that ``--executor`` names; ``torchrun`` is the one of a process that torchrun has started."""
 SLURM_TIME = 60
 
 
@@ -46,7 +48,7 @@ class Placement:
 
         :raises UsageError: for an unknown executor, an option of another one, or a value that makes no sense.
         """
-        if self.executor not in EXECUTORS:
+        if self.executor not in EXECUTORS and not (self.executor == "torchrun" and torchrun_place()):
             raise unknown("executor", self.executor, EXECUTORS)
         for option, executor in OPTIONS.items():
             if getattr(self, option) is not None and self.executor != executor:
@@ -64,14 +66,16 @@ class Placement:
         if self.devices is not None and recipe.device != "cuda":
             raise UsageError("--devices needs --device cuda")
         for device in self._devices if self.devices is not None else [recipe.device]:
-            check_device(device, here=self.executor == "local")
+            check_device(device, here=self._here)
 
     def device_here(self, recipe: Recipe) -> str:
         """Return the device that cells use on this machine; where they run on others, these tell of theirs."""
-        return recipe.device if self.executor == "local" else "cpu"
+        return recipe.device if self._here else "cpu"
 
     def room(self, recipe: Recipe) -> int | None:
         """Return how many cells run at a time; ``None`` where that is for a cluster to say."""
+        if self.executor == "torchrun":
+            return 1
         return len(self._slots(recipe)) if self.executor == "local" else self.jobs
 
     def note(self, recipe: Recipe) -> str:
@@ -96,7 +100,15 @@ class Placement:
 
             minutes = self.slurm_time or SLURM_TIME
             return Slurm(recipe, jobs=self.jobs, partition=self.slurm_partition, minutes=minutes)
+        if self.executor == "torchrun":
+            from mtlbench.execute.torchrun import Torchrun
+
+            return Torchrun()
         return Local(self._slots(recipe))
+
+    @property
+    def _here(self) -> bool:
+        return self.executor in ("local", "torchrun")
 
     @property
     def _devices(self) -> list[str]:
@@ -106,6 +118,13 @@ class Placement:
         if self.devices is not None:
             return device_slots(self._devices, self.jobs_per_device or 1)
         return [None] * min(self.jobs or _most(recipe), _most(recipe))
+
+
+def torchrun_place() -> tuple[int, int] | None:
+    """Return this process's number and how many there are, where torchrun has started it."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return None
+    return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
 
 
 def _most(recipe: Recipe) -> int:

@@ -25,11 +25,14 @@ class Conflict:
     :param cosines: of the two gradients.
     :param similarity: of their norms, 2ab / (a² + b²), 1 where equal: Φ of Yu et al. (2020), equation 1.
     :param helped: for probed steps, whether both losses of a pair fell in the step; NaN elsewhere.
+    :param curvature: of probed steps: the quadratic term of the total loss along the step over the linear one, by a
+        parabola through its values before, half-way and after; from 0.5 on the step is past the parabola's minimum.
     """
 
     cosines: Numbers
     similarity: Numbers
     helped: Numbers
+    curvature: Numbers
 
 
 def check_surgery(patient: Patient) -> Iterator[Finding]:
@@ -48,6 +51,9 @@ def check_surgery(patient: Patient) -> Iterator[Finding]:
         f"(cos ≤ −Φ, Φ the similarity of norms) hold in "
         f"{span([float((one.cosines <= -one.similarity).mean()) for one in of.values()], '.1%')}"
     )
+    curved = [float(np.median(one.curvature)) for one in of.values() if len(one.curvature)]
+    if curved:
+        told += f"; curvature along the step (its third) {span(curved, '.2f')} of the slope, high from 0.5 on"
     if max(shares) < FEW:
         yield patient.finding(
             of,
@@ -83,9 +89,14 @@ def _probed(conflict: Conflict) -> bool:
 
 def conflict_of(run: Run) -> Conflict | None:
     """Return every pair of tasks at every measured step; ``None`` where nothing was measured."""
-    cosines, similarity, helped = [], [], []
+    cosines, similarity, helped, curvature = [], [], [], []
     for row in run.measured("cosines"):
         after = row.get("after")
+        if after:
+            begin, half, end = (sum(row[name].values()) for name in ("losses", "half", "after"))
+            quadratic, linear = 2 * (begin - 2 * half + end), -3 * begin + 4 * half - end
+            if linear:
+                curvature.append(quadratic / abs(linear))
         for pair, value in row["cosines"].items():
             if value is None:
                 continue
@@ -95,4 +106,4 @@ def conflict_of(run: Run) -> Conflict | None:
             similarity.append(2 * one * other / (one**2 + other**2))
             fell = [after[task] < row["losses"][task] for task in (first, second)] if after else []
             helped.append(float(all(fell)) if fell else np.nan)
-    return Conflict(np.array(cosines), np.array(similarity), np.array(helped)) if cosines else None
+    return Conflict(*(np.array(one) for one in (cosines, similarity, helped, curvature))) if cosines else None

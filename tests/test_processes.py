@@ -17,6 +17,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from mtlbench.checkpoint import Checkpoints
 from mtlbench.engines import Inputs
 from mtlbench.errors import CellError, UsageError
 from mtlbench.plan import Workload
@@ -25,7 +26,7 @@ from mtlbench.record import Record
 from mtlbench.registry import load_registry
 from mtlbench.store import Store
 from mtlbench.suite import load_suite
-from mtlbench.train import Outcome, train
+from mtlbench.train import Outcome, Training, train
 
 Make = Callable[..., Workload]
 Call = Callable[..., subprocess.CompletedProcess[str]]
@@ -115,6 +116,35 @@ def test_a_gradient_that_overflows_in_one_process_skips_the_step_in_all(
     monkeypatch.setattr(Inputs, "forward", forward)
     outcome = run_spread(make_workload(processes=2, precision="float16"), "pcgrad")
     assert [row.get("skipped", False) for row in outcome.history if "losses" in row] == [False, True, False, False]
+
+
+def resumed(workload: Workload, folder: Path, stop: int | None) -> Outcome:
+    """Go on from the newest checkpoint, if there is one, to a step, after which process 0 writes the next one."""
+
+    def work(processes: Processes) -> Outcome:
+        outcome = Outcome()
+        training = Training(workload, load_registry().method("pcgrad"), 0, outcome, processes)
+        kept = Checkpoints(folder, "k" * 64, every=1.0, tell=lambda line: None)
+        if (state := kept.newest()) is not None:
+            training.load_state_dict(state)
+        for done in training.run():
+            if done == stop:
+                if processes.rank == 0:
+                    kept.save(done, training.state_dict)
+                break
+        return outcome
+
+    with spread(workload.recipe.processes, "cpu", work) as processes:
+        return work(processes)
+
+
+def test_processes_go_on_from_a_checkpoint_with_the_same_bits(make_workload: Make, tmp_path: Path) -> None:
+    workload = make_workload(processes=2)
+    resumed(workload, tmp_path, 1)
+    resumed(workload, tmp_path, 3)
+    found, whole = resumed(workload, tmp_path, None), run_spread(workload, "pcgrad")
+    assert untimed(found) == untimed(whole)
+    assert all(found.outputs[task].tobytes() == outputs.tobytes() for task, outputs in whole.outputs.items())
 
 
 # What goes wrong in one process

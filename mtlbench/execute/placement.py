@@ -65,6 +65,8 @@ class Placement:
             raise UsageError(f"give --device cuda, not {recipe.device}: a cell gets one of several GPUs")
         if self.devices is not None and recipe.device != "cuda":
             raise UsageError("--devices needs --device cuda")
+        if self.devices is not None and recipe.processes > 1:
+            raise UsageError("--devices gives each cell one GPU: leave it away with --processes-per-cell")
         for device in self._devices if self.devices is not None else [recipe.device]:
             check_device(device, here=self._here)
 

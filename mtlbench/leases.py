@@ -12,20 +12,15 @@ import contextlib
 import json
 import os
 import platform
-import threading
 import time
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from mtlbench.record import now
 
-RENEWAL = 10.0
-"""Seconds between two signs of life."""
 PATIENCE = 60.0
 """Seconds without one after which a lease is dead."""
 SIZE = 1024
@@ -146,49 +141,6 @@ def holders(results: Path) -> list[Holder]:
                 host, cell, since = (str(fields.get(name, "")) for name in ("host", "cell", "since"))
                 found.append(Holder(path, path.stem, cell, host, fields["pid"], since, _process_is_gone(fields)))
     return found
-
-
-class Heartbeat:
-    """Renews leases from a thread.
-
-    :param lost: called once, from that thread, with the reason when a lease is lost; by default losses are ignored.
-    """
-
-    def __init__(self, lost: Callable[[Exception], None] | None = None, every: float = RENEWAL) -> None:
-        self._leases: dict[str, Lease] = {}
-        self._lost, self._every = lost, every
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
-
-    def add(self, lease: Lease) -> None:
-        """Renew this lease from now on."""
-        self._leases[lease.owner] = lease
-
-    def remove(self, lease: Lease) -> None:
-        """Renew it no more."""
-        self._leases.pop(lease.owner, None)
-
-    def __enter__(self) -> Heartbeat:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stopped.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stopped.wait(self._every):
-            for lease in list(self._leases.values()):
-                try:
-                    lease.renew()
-                except (LeaseLost, FolderRemoved) as reason:
-                    self.remove(lease)
-                    if self._lost is not None:
-                        self._lost(reason)
-                except OSError:  # a file system that is away for a moment; the next sign of life may arrive
-                    continue
 
 
 def _created(lease: Lease, title: str) -> bool:

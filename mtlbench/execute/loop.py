@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from mtlbench.execute.executor import Event, Executor, Job
-from mtlbench.leases import Heartbeat, Leases
+from mtlbench.heartbeat import Heartbeat
+from mtlbench.leases import Leases
 from mtlbench.plan import Cell
 from mtlbench.record import Record, now
 from mtlbench.record_file import read_record

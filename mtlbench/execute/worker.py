@@ -23,7 +23,8 @@ from mtlbench.checkpoint import Checkpoints
 from mtlbench.errors import CellError, OutOfMemory, UsageError
 from mtlbench.execute.executor import RETRIES, Event, Job
 from mtlbench.execute.stop import Stop
-from mtlbench.leases import Heartbeat, Lease, LeaseLost
+from mtlbench.heartbeat import Heartbeat
+from mtlbench.leases import Lease, LeaseLost
 from mtlbench.plan import Cell, Workload, make_cells
 from mtlbench.processes import ProcessDied, Processes, spread
 from mtlbench.record import Record

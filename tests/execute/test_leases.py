@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from mtlbench.leases import SIZE, FolderRemoved, Heartbeat, Lease, LeaseLost, Leases, holders
+from mtlbench.heartbeat import Heartbeat
+from mtlbench.leases import SIZE, FolderRemoved, Lease, LeaseLost, Leases, holders
 
 KEY = "a" * 64
 

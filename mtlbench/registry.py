@@ -131,10 +131,15 @@ def source_fingerprint(cls: type[Plugin]) -> str:
 
     The syntax tree of the file without documentation is taken, so comments, layout and docstrings do not count. Empty
     fields are left out, since Python versions differ in them. Packaged methods and tasks that the file imports count
-    with it, and a wrapped method is the code of both its parts.
+    with it, and a wrapped method is the code of both its parts. A class, once loaded, does not change: it is read once.
     """
+    return _source_fingerprint(cls)  # type: ignore[arg-type]  # a class can be hashed, whatever its objects can
+
+
+@cache
+def _source_fingerprint(cls: Any) -> str:
     if issubclass(cls, Wrapper) and cls.parts:
-        return hashlib.sha256("".join(source_fingerprint(part) for part in cls.parts).encode()).hexdigest()
+        return hashlib.sha256("".join(_source_fingerprint(part) for part in cls.parts).encode()).hexdigest()
     return _file_fingerprint(Path(inspect.getfile(cls)))
 
 

@@ -32,7 +32,7 @@ from typing import Any
 from benchmarks.tiny_grid import make_tiny_grid
 
 METHODS, SEEDS = "stl,sum,pcgrad", 5
-KILLS_A_LAUNCH, KILLS_A_ROUND = 25, 60
+KILLS_A_LAUNCH, KILLS_A_ROUND = 25, 50
 FILE_LIMIT = 2500
 """Bytes that a file may have while the disk is "full": a lease fits, a record does not."""
 YEARS = 3 * 365 * 86400.0
@@ -327,7 +327,41 @@ def main() -> None:
 
 
 def page(counts: Counter[str]) -> str:
-    return ""
+    """Return the Markdown page."""
+    kills = {name.removeprefix("kill: "): count for name, count in counts.items() if name.startswith("kill: ")}
+    files = {name.removeprefix("file: "): count for name, count in counts.items() if name.startswith("file: ")}
+    outcomes = [
+        ("rounds: a grid from nothing to the end", counts["rounds"]),
+        ("final tables identical to the undisturbed one", counts["final tables identical"]),
+        ("finished cells lost", counts["finished cells lost"]),
+        ("records with a wrong result", counts["wrong records"]),
+        ("finished cells trained again", counts["finished cells trained again"]),
+        ("damaged records that merge found, run again", counts["damaged records found and run again"]),
+        ("tracebacks in launchers' messages", counts["tracebacks of launchers"]),
+    ]
+    faults = [
+        ("SIGKILL", sum(kills.values())),
+        ("launches", counts["launches"]),
+        ("of these beside another launcher", counts["launches beside others"]),
+        ("of these with files that cannot grow", counts["launches on a full disk"]),
+        ("times of all files set years away", counts["clock jumps"]),
+        *sorted(files.items()),
+    ]
+    parts = [
+        "# Fault campaign\n",
+        "Made by `python -m benchmarks.faults`, whose first lines say what it does. "
+        f"{METHODS} × {SEEDS} seeds a round.\n",
+        _rows("what became of it", outcomes),
+        _rows("faults", faults),
+        _rows("killed process, and what it was doing", sorted(kills.items())),
+        "A process was writing if it left a file half written behind; moments just before and after count as between.",
+        "",
+    ]
+    return "\n".join(parts)
+
+
+def _rows(title: str, rows: list[tuple[str, int]]) -> str:
+    return "\n".join([f"| {title} | count |", "| --- | ---: |", *(f"| {what} | {count} |" for what, count in rows), ""])
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ TASKS = (
 )
 
 
-def make_tiny_grid(folder: Path, steps: int = 24) -> Path:
+def make_tiny_grid(folder: Path, steps: int = 40) -> Path:
     """Write model, tables and the suite ``tiny.toml`` to a folder, unless they are there, and return it."""
     if (folder / "tiny.toml").exists():
         return folder

@@ -1,0 +1,298 @@
+"""Broken input of every kind: a user gets one line and an exit code of 0, 1 or 2, never a traceback.
+
+By default a few seconds of examples, always the same; ``-m slow`` draws many more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import json
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from test_store import history, record, task
+
+from mtlbench import cli
+from mtlbench.errors import UsageError
+from mtlbench.execute.worker import _parquet
+from mtlbench.export import export
+from mtlbench.outcome import Outcome
+from mtlbench.plan import fingerprint, parse_seeds
+from mtlbench.plugin import split_specs
+from mtlbench.record_file import verified
+from mtlbench.registry import load_registry
+from mtlbench.report import FORMATS, render
+from mtlbench.report.build import build
+from mtlbench.report.figures.traces import read
+from mtlbench.report.predictions import right_answers
+from mtlbench.report.records import collect
+from mtlbench.store import Store
+from mtlbench.table import read_table
+
+EXAMPLES = pytest.mark.parametrize("examples", [40, pytest.param(2000, marks=pytest.mark.slow)])
+
+LEAVES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 5),
+    st.integers(-(10**400), 10**400),
+    st.floats(),
+    st.text(max_size=8),
+    st.sampled_from(["../x", "a\0b", "\x1b[2J", "<script>", "\ud800", "=1", "9" * 5000, "none", "a"]),
+)
+JSON = st.recursive(
+    LEAVES,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.one_of(st.text(max_size=5), st.just("a")), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+def search(examples: int, strategy: st.SearchStrategy[Any], check: Callable[[Any], None]) -> None:
+    """Try a check on many examples of a strategy."""
+    few = examples < 100
+    options = settings(
+        max_examples=examples, deadline=None, derandomize=few, database=None, suppress_health_check=list(HealthCheck)
+    )
+    options(given(strategy)(check))()
+
+
+def paths(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the way to every part of JSON data."""
+    if above:
+        yield above
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from paths(inner, (*above, key))
+
+
+def mutated(value: Any) -> st.SearchStrategy[Any]:
+    """Return data with one or two of its parts replaced or removed."""
+    change = st.tuples(st.sampled_from(list(paths(value))), st.one_of(st.just(...), JSON))
+
+    def apply(changes: list[tuple[tuple[Any, ...], Any]]) -> Any:
+        made = copy.deepcopy(value)
+        for way, new in changes:
+            inner = made
+            try:
+                for key in way[:-1]:
+                    inner = inner[key]
+                if new is ...:
+                    del inner[way[-1]]
+                else:
+                    inner[way[-1]] = new
+            except (KeyError, IndexError, TypeError):  # an earlier change took that part away
+                continue
+        return made
+
+    return st.lists(change, min_size=1, max_size=2).map(apply)
+
+
+def full(seed: int, spec: str = "sum") -> dict[str, Any]:
+    """Return a record with all that a real one has where mutations may hurt."""
+    one = record(seed, key=f"{seed}{spec[0]}" * 32, spec=spec)
+    one["tasks"] = {"a": {**task("a"), "floors": {"accuracy": [{"name": "random", "value": 0.3}]}, "corpus": "c"}}
+    one["encoder"] = {"spec": "m", "name": "m", "fingerprint": "f", "tuned_on": ["c"]}
+    one["pairing"] = {"shared": "s", "heads": {"a": "h"}, "schedule": {"a": "b"}, "dropout": {"a": "d"}}
+    one["conflict"] = {"share": 0.5, "mean_cosine": 0.1}
+    one["cost"] = {"seconds_per_step": 0.1, "peak_memory_bytes": 5}
+    one["environment"] = {"versions": {"torch": "2"}, "machine": {"processor": "p", "gpu": None}}
+    return {**one, "scores": {"a": {"accuracy": 0.5 + 0.01 * seed}}, "cut": {"a": {"tokens": 9, "train": 0, "dev": 0}}}
+
+
+def call(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr("sys.argv", ["mtlbench", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    return int(caught.value.code or 0)
+
+
+@EXAMPLES
+def test_a_record_that_is_read_can_be_reported(
+    examples: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(tmp_path / "results")
+    store.prepare()
+    for seed in range(3):
+        for spec in ("sum", "other[c=1]"):
+            store.save(full(seed, spec), history({"step": 1, "losses": {"a": 1.0}, "seconds": 0.1}))
+    victim = sorted(store.folder.rglob("*.json"))[0]
+    original = json.loads(victim.read_bytes())
+    numbers = iter(range(10**6))
+
+    def check(changed: Any) -> None:
+        try:
+            if isinstance(changed, dict):
+                changed["checksum"] = fingerprint({k: v for k, v in changed.items() if k != "checksum"})
+        except ValueError:  # not a number: no checksum fits
+            pass
+        victim.write_text(json.dumps(changed))
+        found = store.scan()
+        assert len(found.records) + len(found.damaged) == 6
+        form = list(FORMATS)[next(numbers) % len(FORMATS)]
+        for verb in (["report", "--format", form if form != "html" else "text"], ["status"], ["status", "--json"]):
+            assert call([*verb, "--results", str(store.folder)], monkeypatch) in (0, 1, 2)
+        capsys.readouterr()
+
+    search(examples, mutated(original), check)
+    assert {path.name for path in tmp_path.iterdir()} == {"results"}
+
+
+@EXAMPLES
+def test_any_bytes_are_no_record_or_one(examples: int) -> None:
+    told: list[str] = []
+    whole = json.dumps({**full(0), "checksum": fingerprint(full(0))}).encode()
+
+    def check(drawn: tuple[bytes, int, int]) -> None:
+        content, place, bit = drawn
+        flipped = bytearray(content)
+        if flipped:
+            flipped[place % len(flipped)] ^= 1 << bit
+        try:
+            assert verified(bytes(flipped)) == full(0) | {"checksum": fingerprint(full(0))}
+        except ValueError as error:
+            told.append(str(error))
+
+    torn = st.integers(0, len(whole)).map(lambda size: whole[:size])
+    content = st.one_of(st.binary(max_size=60), torn, st.just(whole), st.just(b"[" * 100_000), st.just(b"9" * 5000))
+    search(examples, st.tuples(content, st.integers(0, 10**6), st.integers(0, 7)), check)
+    assert told and not any("\n" in line for line in told)
+
+
+@EXAMPLES
+def test_any_history_is_read_or_told(examples: int, tmp_path: Path) -> None:
+    store = Store(tmp_path / "results")
+    store.prepare()
+    step = {"step": 1, "losses": {"a": 1.0}, "weights": {"a": 1.0}, "norms": {"a": 1.0}, "cosines": {}, "seconds": 0.1}
+    evaluation = {"step": 1, "scores": {"a": {"accuracy": 0.5}}, "elapsed": 0.1}
+
+    def check(rows: Any) -> None:
+        content = rows if isinstance(rows, bytes) else "".join(json.dumps(row) + "\n" for row in rows).encode()
+        store.save(full(0), {"history": ("jsonl", content)})
+        records = store.scan().records
+        read(collect(records)[0])
+        for to in ("csv",):
+            export(records, to, tmp_path / "out")
+
+    search(examples, st.one_of(st.binary(max_size=40), mutated([step, evaluation])), check)
+
+
+@EXAMPLES
+def test_any_predictions_are_read_or_left(examples: int, tmp_path: Path) -> None:
+    import numpy as np
+
+    whole = _parquet(Outcome(outputs={"a": np.eye(3, dtype=np.float32)}, labels={"a": np.arange(3)}))
+
+    def check(drawn: tuple[int, int, int]) -> None:
+        place, bit, size = drawn
+        content = bytearray(whole[: size % (len(whole) + 1)] if size % 3 == 0 else whole)
+        if content:
+            content[place % len(content)] ^= 1 << bit
+        (tmp_path / "p").write_bytes(content)
+        entry = {"name": "p", "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        right_answers({**full(0), "path": str(tmp_path / "r.json"), "files": {"predictions": entry}})
+
+    search(examples, st.tuples(*[st.integers(0, 10**6), st.integers(0, 7), st.integers(0, 10**6)]), check)
+
+
+@EXAMPLES
+def test_any_table_is_read_or_one_line(examples: int, tmp_path: Path) -> None:
+    told: list[str] = []
+    cells = st.one_of(st.text(max_size=6), st.sampled_from(["1", "nan", "", '"', "9" * 5000, "\0", "1e999"]))
+    lines = st.lists(st.lists(cells, max_size=4).map(",".join), max_size=5).map("\n".join)
+    text = st.one_of(lines, lines.map(lambda rest: f"text,label\n{rest}"))
+    rows = st.lists(JSON, max_size=4).map(lambda made: "\n".join(map(json.dumps, made)))
+    content = st.one_of(st.binary(max_size=60), st.one_of(text, rows).map(lambda t: t.encode(errors="surrogatepass")))
+
+    def check(drawn: tuple[bytes, str, bool]) -> None:
+        path = tmp_path / f"table{drawn[1]}"
+        path.write_bytes(drawn[0])
+        options: dict[str, Any] = {"classes": 3} if drawn[2] else {"label_range": (0.0, 1.0)}
+        try:
+            read_table(path, ["text"], "label", **options)
+        except UsageError as error:
+            told.append(str(error))
+
+    endings = st.sampled_from([".csv", ".tsv", ".jsonl", ".parquet", ".txt", ""])
+    search(examples, st.tuples(content, endings, st.booleans()), check)
+    assert told and not any("\n" in line for line in told)
+
+
+@EXAMPLES
+def test_any_spec_is_a_method_or_one_line(examples: int) -> None:
+    registry = load_registry()
+    names = st.sampled_from([*registry.methods, *registry.tasks, "log-sum", "log-log-sum", "cr-mogm-stl", "log-"])
+    values = st.one_of(st.text(max_size=5), st.sampled_from(["1", "nan", "inf", "1e999", "9" * 5000, "-1", "[", "/"]))
+    fields = st.sampled_from(["c", "main", "called", "train", "w", "classes", "range", "t"])
+    pairs = st.lists(st.tuples(fields, values), max_size=3)
+    made = st.tuples(names, pairs).map(lambda d: f"{d[0]}[{','.join(f'{k}={v}' for k, v in d[1])}]")
+
+    def check(text: str) -> None:
+        for read_spec in (registry.expand_methods, registry.task):
+            for spec in split_specs(text):
+                try:
+                    read_spec(spec)
+                except UsageError:
+                    continue
+        with contextlib.suppress(UsageError):
+            assert all(seed < 2**63 for seed in parse_seeds(text))
+
+    seeds = st.lists(st.integers(-5, 10**30), max_size=4).map(lambda s: ",".join(map(str, s)))
+    search(examples, st.one_of(st.text(max_size=30), made, seeds), check)
+
+
+def toml(value: Any) -> str:
+    """Write data as TOML, as far as TOML can hold it."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)} = {toml(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(toml, value))}]"
+    return '""' if value is None else json.dumps(value)
+
+
+@EXAMPLES
+def test_any_suite_and_config_are_one_line_or_a_plan(
+    examples: int,
+    tmp_path: Path,
+    suite_file: Path,
+    data_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    suite = tomllib.loads(suite_file.read_text())
+    config = {"suite": str(suite_file), "methods": "sum", "seeds": 1, "data-dir": str(data_dir), "plugin": []}
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+    def check(drawn: tuple[str, Any]) -> None:
+        kind, content = drawn
+        file = tmp_path / f"{kind}.toml"
+        if isinstance(content, bytes):
+            file.write_bytes(content)
+        elif isinstance(content, dict):
+            lines = (f"{json.dumps(key)} = {toml(value)}\n" for key, value in content.items())
+            file.write_text("".join(lines), encoding="utf-8", errors="surrogatepass")
+        rest = ["--config", str(file)] if kind == "config" else ["--suite", str(file), "--data-dir", str(data_dir)]
+        code = call(["run", *rest, "--dry-run", "--results", str(tmp_path / "results")], monkeypatch)
+        shown = capsys.readouterr()
+        assert code in (0, 2) and "Traceback" not in shown.err
+
+    suites = st.tuples(st.just("suite"), st.one_of(st.binary(max_size=40), mutated(suite)))
+    configs = st.tuples(st.just("config"), st.one_of(st.binary(max_size=40), mutated(config)))
+    search(examples, st.one_of(suites, configs), check)
+    assert {path.name for path in tmp_path.iterdir()} <= {"suite.toml", "config.toml"}
+
+
+def test_a_report_in_html_of_mutated_histories_draws_what_is_whole(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.save(full(0), history({"step": 1, "losses": {"other": 1.0}, "seconds": 0.1}))
+    store.save(full(1), history({"step": 1, "losses": {"a": 1.0}, "seconds": 0.1}))
+    found = store.scan()
+    assert "<html" in render(build(found.records), "html", records=found.records)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ import torch.distributed as dist
 from mtlbench.checkpoint import Checkpoints
 from mtlbench.engines import Inputs
 from mtlbench.errors import CellError, UsageError
+from mtlbench.execute.placement import Placement
+from mtlbench.grid import Request, _spread
 from mtlbench.plan import Workload
 from mtlbench.processes import ALONE, ProcessDied, Processes, spread
 from mtlbench.record import Record
@@ -187,6 +190,7 @@ def test_a_process_that_dies_is_named(make_workload: Make) -> None:
         failing(make_workload(processes=2), 1, dies)
 
 
+@pytest.mark.slow
 def test_a_process_that_does_not_answer_is_not_waited_for_for_ever(
     make_workload: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -277,6 +281,7 @@ def torchrun(count: int, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(given, capture_output=True, text=True, timeout=240.0, check=False)
 
 
+@pytest.mark.slow
 def test_torchrun_trains_every_cell_in_all_its_processes(suite_file: Path, data_dir: Path, tmp_path: Path) -> None:
     plugin = tmp_path / "dies.py"
     plugin.write_text(DIES.replace("os.kill(os.getpid(), 9)", 'raise RuntimeError("not here")'))
@@ -304,3 +309,12 @@ def test_torchrun_trains_every_cell_in_all_its_processes(suite_file: Path, data_
     again = torchrun(2, *arguments, "--methods", "pcgrad,sum")
     assert again.returncode == 0, again.stderr
     assert "2 done, 0 to run" in again.stderr
+
+
+def test_options_that_torchrun_leaves_no_room_for(tmp_path: Path) -> None:
+    request = Request("quick", "sum", "1", None, tmp_path)
+    assert _spread(request, 4).changes == {"processes": 4}
+    with pytest.raises(UsageError, match="torchrun has started 4 processes: leave --processes-per-cell away"):
+        _spread(replace(request, changes={"processes": 2}), 4)
+    with pytest.raises(UsageError, match="one cell runs at a time: leave --executor, --jobs and --devices away"):
+        _spread(replace(request, placement=Placement(jobs=2)), 4)

@@ -57,9 +57,9 @@ def measured(model: str, name: str, folder: Path) -> tuple[int, float, float]:
     workload = Workload.load("quick", recipe, registry)
     training = Training(workload, registry.method(name), 0, Outcome())
     next(training.run())
+    checkpoints = Checkpoints(folder, "k" * 64, every=CHECKPOINT_EVERY, tell=print)
     writes, reads = [], []
     for _ in range(TIMES):
-        checkpoints = Checkpoints(folder, "k" * 64, every=CHECKPOINT_EVERY, tell=print)
         begun = time.perf_counter()
         checkpoints.save(training.done, training.state_dict)
         writes.append(time.perf_counter() - begun)

@@ -113,6 +113,7 @@ def simulate(folder: Path, wanted: int, workers: int, seconds: tuple[float, floa
     begun, spent = time.perf_counter(), time.process_time()
     well = loop.run(cells)
     elapsed, spent = time.perf_counter() - begun, time.process_time() - spent
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # before the check reads all records
     found = store.scan()
     assert well and told["done"] == wanted and not holders(folder), told
     assert len(found.records) == wanted, found.damaged[:1]
@@ -123,7 +124,7 @@ def simulate(folder: Path, wanted: int, workers: int, seconds: tuple[float, floa
         "ideal": wanted * sum(seconds) / 2.0 / workers,
         "cpu": spent,
         "workers_cpu": executor.spent,
-        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "memory": memory,
     }
 
 

@@ -90,7 +90,7 @@ class Suite(Recipe):
     name: str
     description: str
     methods: tuple[str, ...]
-    seeds: Annotated[int, Field(ge=1)]
+    seeds: Annotated[int, Field(ge=1, le=10_000)]
 
     def recipe(self, changes: dict[str, Any]) -> Recipe:
         """Return the suite's recipe with some fields changed from the command line.

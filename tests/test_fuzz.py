@@ -262,7 +262,8 @@ def toml(value: Any) -> str:
     return '""' if value is None else json.dumps(value)
 
 
-@EXAMPLES
+@pytest.mark.slow
+@pytest.mark.parametrize("examples", [200])
 def test_any_suite_and_config_are_one_line_or_a_plan(
     examples: int,
     tmp_path: Path,

@@ -201,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for name in (list(CONFIGURATIONS)[:1] if given.quick else CONFIGURATIONS)
         }
         parts["growth"] = run.growth
-        parts["loop"] = lambda: inside.loop_share(5 if given.quick else 12, given.threads)
+        parts["loop"] = lambda: inside.loop_share(5 if given.quick else 60, given.threads)
         parts["memory"] = lambda: run.memory(folder)
         for name in sorted(parts, key=lambda name: "32" in name):  # large batches last: they say least for their time
             if given.only in (None, name):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 
 from mtlbench.method import Vector
 
-MOST = 8
+MOST = 5
 """Steps of a run that are probed at most: each costs two forward passes, outside of the step's time."""
 
 
@@ -38,12 +39,12 @@ class Probe:
         :returns: ``moved`` and ``size``, the norms of the shared parameters' change and of themselves; ``half`` and
             ``after``, losses by task half-way along the step and after it.
         """
-        moved = sum(float(((one - self._before[id(one)]).double() ** 2).sum()) for one in self._shared) ** 0.5
-        size = sum(float((one.double() ** 2).sum()) for one in self._shared) ** 0.5
+        changes = [self._before[id(one)].sub_(one) for one in self._trained]  # memory of its own would be fetched anew
+        moved, size = _norm([self._before[id(one)] for one in self._shared]), _norm(self._shared)
         after = _losses(losses)
         reached = [one.detach().clone() for one in self._trained]
-        for one in self._trained:
-            one.lerp_(self._before[id(one)], 0.5)
+        for one, back in zip(self._trained, changes, strict=True):
+            one.add_(back, alpha=0.5)
         half = _losses(losses)
         for one, value in zip(self._trained, reached, strict=True):
             one.copy_(value)
@@ -53,6 +54,10 @@ class Probe:
             "half": dict(zip(keys, half.tolist(), strict=True)),
             "after": dict(zip(keys, after.tolist(), strict=True)),
         }
+
+
+def _norm(tensors: Sequence[torch.Tensor]) -> float:
+    return math.hypot(*(float(torch.linalg.vector_norm(one)) for one in tensors))
 
 
 def _losses(losses: Callable[[], Vector]) -> Vector:

@@ -123,7 +123,7 @@ def _path(run: Run) -> float | None:
 
 def _overshoot(run: Run) -> float | None:
     probes = [row for row in run.measured("after") if row["step"] > 0.1 * len(run.steps)]
-    if len(probes) < 5:
+    if len(probes) < 3:
         return None
     worse = [sum(row["after"].values()) > sum(row["losses"].values()) for row in probes]
     share = float(np.mean(worse))

@@ -51,7 +51,7 @@ class Ray:
     def capacity(self) -> int:
         if self._jobs is not None:
             return self._jobs
-        there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        there: dict[str, float] = ray.cluster_resources()
         return 2 * max(1, *(int(there.get(name, 0.0) // need) for name, need in self._needs.items() if need))
 
     def submit(self, jobs: Sequence[Job]) -> None:

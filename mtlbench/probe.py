@@ -43,11 +43,13 @@ class Probe:
         moved, size = _norm([self._before[id(one)] for one in self._shared]), _norm(self._shared)
         after = _losses(losses)
         reached = [one.detach().clone() for one in self._trained]
-        for one, back in zip(self._trained, changes, strict=True):
-            one.add_(back, alpha=0.5)
-        half = _losses(losses)
-        for one, value in zip(self._trained, reached, strict=True):
-            one.copy_(value)
+        try:
+            for one, back in zip(self._trained, changes, strict=True):
+                one.add_(back, alpha=0.5)
+            half = _losses(losses)
+        finally:  # also when a loss half-way is not finite, or memory is short
+            for one, value in zip(self._trained, reached, strict=True):
+                one.copy_(value)
         return {
             "moved": moved,
             "size": size,

@@ -19,6 +19,7 @@ from mtlbench.errors import CellError
 from mtlbench.execute.worker import save
 from mtlbench.method import Method, Observation, Reads, Vector
 from mtlbench.plan import Workload, make_cells
+from mtlbench.probe import Probe
 from mtlbench.record import describe_tasks, header
 from mtlbench.registry import load_registry
 from mtlbench.store import Store
@@ -210,6 +211,25 @@ def test_probed_steps_tell_of_the_path_and_change_nothing(make_workload: Make, p
     losses = [[row["losses"] for row in one.history if "losses" in row] for one in (plain_sum, unmeasured)]
     assert losses[0] == losses[1]
     assert not any("moved" in row for row in unmeasured.history)
+
+
+def test_a_probe_that_fails_half_way_leaves_the_parameters_as_they_were() -> None:
+    parameter = torch.nn.Parameter(torch.tensor([1.0, 2.0, 3.0]))
+    probe = Probe([parameter], [parameter])
+    reached = torch.tensor([1.1, 1.9, 3.3])
+    parameter.data.copy_(reached)
+    calls = []
+
+    def losses() -> Any:
+        calls.append(parameter.detach().clone())
+        if len(calls) == 2:
+            raise RuntimeError("half-way")
+        return np.zeros(1)
+
+    with pytest.raises(RuntimeError, match="half-way"):
+        probe.read(losses, ["a"])
+    assert torch.allclose(calls[1], torch.tensor([1.05, 1.95, 3.15]))
+    assert torch.equal(parameter.detach(), reached)
 
 
 def test_history_has_every_step_and_evaluation(make_workload: Make, plain_sum: Outcome) -> None:

@@ -83,10 +83,9 @@ class Passes:
             self.processes.add(anywhere)
             chosen = anywhere.nonzero().squeeze(1)
             touched.mark(table, chosen)
-            views = self.layout.view(rows, table)
-            picked = torch.stack([view.index_select(0, chosen) for view in views])
+            picked = self.layout.picked(rows, table, chosen)
             self.processes.add(picked)
-            for view, summed in zip(views, picked, strict=True):
+            for view, summed in zip(self.layout.view(rows, table), picked, strict=True):
                 view.index_copy_(0, chosen, summed)
         self.processes.add_all([head.grad for group in self.heads.groups for head in group if head.grad is not None])
 

@@ -78,7 +78,7 @@ class Rows:
         for table in self.layout.tables:
             chosen = self.touched.rows(table)
             if chosen is not None:
-                total += products(self._picked(table, chosen).flatten(1))
+                total += products(self.layout.picked(self.buffer, table, chosen).flatten(1))
         return as_gram(total)
 
     def sums(self) -> Vector:
@@ -89,7 +89,7 @@ class Rows:
         for table in self.layout.tables:
             chosen = self.touched.rows(table)
             if chosen is not None:
-                total += self._picked(table, chosen).sum(dim=(1, 2))
+                total += self.layout.picked(self.buffer, table, chosen).sum(dim=(1, 2))
         result: Vector = total.double().cpu().numpy()
         return result
 
@@ -106,13 +106,9 @@ class Rows:
         for table in self.layout.tables:
             chosen = self.touched.rows(table)
             if chosen is not None:
-                combined = torch.tensordot(factors, self._picked(table, chosen), dims=1)
+                combined = torch.tensordot(factors, self.layout.picked(self.buffer, table, chosen), dims=1)
                 self.layout.view(update, table).index_copy_(0, chosen, combined)
         return update
-
-    def _picked(self, table: nn.Parameter, chosen: torch.Tensor) -> torch.Tensor:
-        """Return (K, n, width) rows of a table's gradients, picked task by task: one call for all is far slower."""
-        return torch.stack([rows.index_select(0, chosen) for rows in self.layout.view(self.buffer, table)])
 
     def _write(self, parameter: nn.Parameter | None, rows: torch.Tensor) -> None:
         """Write or add the tasks' sums of rows as the gradients of a vector."""

@@ -136,7 +136,7 @@ def _epochs(patient: Patient) -> Iterator[Finding]:
     most, least = max(seen, key=lambda task: seen[task]), min(seen, key=lambda task: seen[task])
     if seen[most] > EPOCHS and seen[least] < 1.0:
         yield patient.finding(
-            {run.seed: 0 for run in patient.done},
+            patient.seeds,
             most,
             least,
             code="uneven-epochs",

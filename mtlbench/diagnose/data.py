@@ -19,7 +19,7 @@ CONTRADICTED = 0.01
 
 def check_data(patient: Patient) -> Iterator[Finding]:
     """Look at leakage, duplicates and labels of every task."""
-    seeds = {run.seed: 0 for run in patient.done} or {run.seed: 0 for run in patient.failed}
+    seeds = patient.seeds or [run.seed for run in patient.failed]
     for task, described in patient.tasks.items():
         audit = described.get("audit")
         if not audit:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -100,6 +100,11 @@ class Patient:
         return self.cells.recipe
 
     @property
+    def seeds(self) -> list[int]:
+        """Of the finished cells."""
+        return [run.seed for run in self.done]
+
+    @property
     def tasks(self) -> Mapping[str, Mapping[str, Any]]:
         """What a record says of each task, by key, in the order of the recipe."""
         described = (self.done or self.failed)[0].record["tasks"]
@@ -110,6 +115,9 @@ class Patient:
         found = {run.seed: value for run in self.done if (value := test(run)) is not None}
         return found if 2 * len(found) > len(self.done) else {}
 
-    def finding(self, found: Mapping[int, Any], *tasks: str, **told: Any) -> Finding:
-        """Make a finding about this method's cells."""
+    def finding(self, found: Iterable[int], *tasks: str, **told: Any) -> Finding:
+        """Make a finding about this method's cells.
+
+        :param found: the seeds of those that show it.
+        """
         return Finding(**told, tasks=tasks, method=self.method, seeds=tuple(found), of=len(self.done))

@@ -233,7 +233,7 @@ def _cut(patient: Patient) -> Iterator[Finding]:
         share = (told["train"] + told["dev"]) / max(1, rows)
         if share > CUT:
             yield patient.finding(
-                {run.seed: share for run in patient.done},
+                patient.seeds,
                 task,
                 code="cut-texts",
                 severity="warning",

@@ -40,7 +40,7 @@ def check_transfer(patient: Patient) -> Iterator[Finding]:
             )
         elif apart:
             yield patient.finding(
-                {run.seed: 0 for run in patient.done},
+                patient.seeds,
                 task,
                 code="encoded-apart",
                 severity="warning",
@@ -67,7 +67,7 @@ def _negative(patient: Patient, task: str, metric: str) -> Iterator[Finding]:
         found = paired_comparison(np.array([own[seed] for seed in seeds]), np.array([alone[seed] for seed in seeds]))
         if found.ci_low is not None and found.ci_high is not None and found.ci_high < 0:
             yield patient.finding(
-                dict.fromkeys(seeds, 0),
+                seeds,
                 task,
                 code="negative-transfer",
                 severity="warning",

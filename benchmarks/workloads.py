@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mtlbench.data import TaskData
 from mtlbench.encoder import Encoder, EncoderFiles
 from mtlbench.registry import load_registry
-from mtlbench.task import Kind, Rows, Task
+from mtlbench.task import Kind, Task
 from mtlbench.tokens import Tokenizer, Tokens
 
 ROOT = Path(__file__).parents[1]
@@ -96,20 +96,17 @@ def make_tasks(corpora: list[Corpus], count: int, batch: int, steps: int) -> lis
 def _part(corpus: Corpus, number: int, schedule: NDArray[np.int64]) -> tuple[int, TaskData]:
     random = np.random.default_rng(number)
     targets = random.integers(0, corpus.outputs, ROWS) if corpus.outputs > 1 else random.normal(size=ROWS)
-    plan = _Schedule([schedule[0][:1], *schedule])
+    taken = [schedule[0][:1], *schedule]
     data = TaskData(
         Part(called=f"{corpus.name}-{number}", size=corpus.outputs),
-        [plan],  # type: ignore[list-item]  # a list of arrays serves as an array, and its first may be shorter
-        Rows([], np.zeros(0)),
-        corpus.tokens,
-        corpus.tokens,
-        torch.from_numpy(targets if corpus.outputs > 1 else targets.astype(np.float32)),
+        sizes=np.array([len(rows) for rows in taken]),
+        weights=np.ones(len(taken)),
+        schedules=[np.concatenate(taken)],
+        train_tokens=corpus.tokens,
+        targets=torch.from_numpy(targets if corpus.outputs > 1 else targets.astype(np.float32)),
+        evaluated={},
     )
     return number, data
-
-
-class _Schedule(list[NDArray[np.int64]]):
-    """Rows of each step, not as many in all of them."""
 
 
 def minilm() -> tuple[Encoder, EncoderFiles]:

@@ -16,7 +16,7 @@ def audit(task: Task, splits: Splits) -> dict[str, int | None]:
         ``whole`` and ``whole_dev``: training and development rows whose label is a whole number; ``rarest``: for
         classes, the fewest training rows of a class that the development rows have.
     """
-    train, dev = _plain(splits.train), _plain(splits.dev)
+    train, dev = plain(splits.train), plain(splits.dev)
     first: dict[tuple[str, ...], int] = {}
     for row, texts in enumerate(train):
         first.setdefault(texts, row)
@@ -43,5 +43,6 @@ def _whole(rows: Rows) -> int:
     return int((rows.labels == np.round(rows.labels)).sum())
 
 
-def _plain(rows: Rows) -> list[tuple[str, ...]]:
+def plain(rows: Rows) -> list[tuple[str, ...]]:
+    """Return every row's texts without case and outer or doubled spaces."""
     return [tuple(" ".join(text.lower().split()) for text in texts) for texts in rows.texts]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -19,8 +20,8 @@ EVALUATION_TOKENS = 4096
 """Tokens that are evaluated in one pack."""
 
 
-def batch_schedule(seed: int, task: str, rows: int, batch_size: int, steps: int, number: int = 0) -> NDArray[np.int64]:
-    """Return the (steps, batch_size) row numbers that a task trains on.
+def batch_schedule(seed: int, task: str, rows: int, total: int, number: int = 0) -> NDArray[np.int64]:
+    """Return the (total,) row numbers that a task trains on, in order.
 
     Epoch after epoch, each a fresh permutation; a batch may begin in one epoch and end in the next, so that every
     row is seen equally often.
@@ -28,10 +29,10 @@ def batch_schedule(seed: int, task: str, rows: int, batch_size: int, steps: int,
     :param number: 0 for the batches that the update is for, the same whatever the method; 1 and 2 for independent
         ones, which some methods estimate their weights from.
     """
-    epochs = -(-steps * batch_size // rows)
+    epochs = -(-total // rows)
     further = [number] if number else []
     order = [seeds.generator(seed, "schedule", task, epoch, *further).permutation(rows) for epoch in range(epochs)]
-    return np.concatenate(order)[: steps * batch_size].reshape(steps, batch_size)
+    return np.concatenate(order)[:total]
 
 
 @dataclass(frozen=True)
@@ -79,20 +80,42 @@ def in_packs(lengths: NDArray[np.int64], rows: NDArray[np.int64]) -> Iterator[ND
 
 
 @dataclass
+class Evaluated:
+    """Rows that a model is scored on.
+
+    :param vectors: what a frozen encoder makes of them.
+    """
+
+    rows: Rows
+    tokens: Tokens
+    vectors: Vectors | None = None
+
+    def batches(self) -> Iterator[tuple[NDArray[np.int64], Sequences]]:
+        """Yield row numbers and tokens, rows of like length together."""
+        for rows in in_packs(self.tokens.lengths(), np.arange(len(self.tokens))):
+            known = None if self.vectors is None else self.vectors.of(self.tokens.sequences(rows))
+            yield rows, self.tokens.take(rows, known)
+
+
+@dataclass
 class TaskData:
     """One task made ready to train on: schedules, tokens, targets.
 
-    :param schedules: for each of a step's batches, (steps, batch size) row numbers.
-    :param vectors: of training and development rows, where the encoder is frozen; see :meth:`freeze`.
+    :param sizes: (steps,) rows that each step takes.
+    :param weights: (steps,) factors of the task's loss.
+    :param schedules: for each of a step's batches, the row numbers of all steps, one step's after another's.
+    :param evaluated: the rows of the development split, and of the test split if there is one, by its name.
     """
 
     task: Task
+    sizes: NDArray[np.int64]
+    weights: NDArray[np.float64]
     schedules: list[NDArray[np.int64]]
-    dev: Rows
     train_tokens: Tokens
-    dev_tokens: Tokens
     targets: torch.Tensor
-    vectors: tuple[Vectors, Vectors] | None = None
+    evaluated: dict[str, Evaluated]
+    vectors: Vectors | None = None
+    """Of the training rows, where the encoder is frozen; see :meth:`freeze`."""
 
     @classmethod
     def prepare(
@@ -102,21 +125,31 @@ class TaskData:
         tokenizer: Tokenizer,
         *,
         seed: int,
-        batch_size: int,
-        steps: int,
+        sizes: NDArray[np.int64],
         batches: int,
         device: str,
+        weights: NDArray[np.float64] | None = None,
     ) -> TaskData:
-        """Tokenise both splits, and plan each of a step's batches."""
-        rows = len(splits.train)
+        """Tokenise all splits, and plan each of a step's batches.
+
+        :param weights: of the loss in each step; 1 by default.
+        """
+        rows, total = len(splits.train), int(sizes.sum())
+        evaluated = {"dev": splits.dev} | ({} if splits.test is None else {"test": splits.test})
         return cls(
             task,
-            [batch_schedule(seed, task.key, rows, batch_size, steps, number) for number in range(batches)],
-            splits.dev,
+            sizes,
+            np.ones(len(sizes)) if weights is None else weights,
+            [batch_schedule(seed, task.key, rows, total, number) for number in range(batches)],
             tokenizer.tokens(splits.train.texts),
-            tokenizer.tokens(splits.dev.texts),
             torch.from_numpy(task.targets(splits, splits.train.labels)).to(device),
+            {name: Evaluated(rows, tokenizer.tokens(rows.texts)) for name, rows in evaluated.items()},
         )
+
+    @cached_property
+    def _ends(self) -> NDArray[np.int64]:
+        """Where each step's rows end in a schedule."""
+        return np.cumsum(self.sizes)
 
     @property
     def schedule_fingerprint(self) -> str:
@@ -130,19 +163,13 @@ class TaskData:
         """
         device = str(self.targets.device)
         with torch.no_grad():  # not in inference mode: its tensors cannot be saved for a backward pass
-            self.vectors = (
-                Vectors.made(self.train_tokens, self.schedules, pooled, device),
-                Vectors.made(self.dev_tokens, [np.arange(len(self.dev_tokens))], pooled, device),
-            )
+            self.vectors = Vectors.made(self.train_tokens, self.schedules, pooled, device)
+            for one in self.evaluated.values():
+                one.vectors = Vectors.made(one.tokens, [np.arange(len(one.tokens))], pooled, device)
 
     def batch(self, step: int, number: int = 0, part: int = 0, parts: int = 1) -> tuple[Sequences, torch.Tensor]:
         """Return the tokens and targets of one of a step's batches, or of one of its equal parts."""
-        rows = self.schedules[number][step].reshape(parts, -1)[part]
-        known = None if self.vectors is None else self.vectors[0].of(self.train_tokens.sequences(rows))
+        end = self._ends[step]
+        rows = self.schedules[number][end - self.sizes[step] : end].reshape(parts, -1)[part]
+        known = None if self.vectors is None else self.vectors.of(self.train_tokens.sequences(rows))
         return self.train_tokens.take(rows, known), self.targets[moved(rows, self.targets.device)]
-
-    def dev_batches(self) -> Iterator[tuple[NDArray[np.int64], Sequences]]:
-        """Yield row numbers and tokens of the development rows, rows of like length together."""
-        for rows in in_packs(self.dev_tokens.lengths(), np.arange(len(self.dev_tokens))):
-            known = None if self.vectors is None else self.vectors[1].of(self.dev_tokens.sequences(rows))
-            yield rows, self.dev_tokens.take(rows, known)

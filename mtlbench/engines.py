@@ -68,9 +68,13 @@ class Inputs:
             features = self.model.features(pack)
             outputs = [self.model.heads[task](vectors) for task, vectors in zip(tasks, features, strict=True)]
         return [
-            Forward(self.data[task].task.loss(found.float(), targets), [vectors])
+            Forward(self._weighted(self.data[task].task.loss(found.float(), targets), step, task), [vectors])
             for task, found, vectors, targets in zip(tasks, outputs, features, goals, strict=True)
         ]
+
+    def _weighted(self, loss: torch.Tensor, step: int, task: int) -> torch.Tensor:
+        weight = float(self.data[task].weights[step])
+        return loss if weight == 1.0 else weight * loss
 
     def ahead(self, step: int) -> None:
         """Make the next step's packs, those of the kinds that this step asked for.
@@ -198,7 +202,7 @@ class _Packed:
     def __init__(self, model: MultiTaskModel, inputs: Inputs, recipe: Recipe) -> None:
         install(nn.ModuleList([model.encoder, model.fine_tuning]), model.tape)
         layout = Layout(model.shared, model.tables, model.named_parameters())
-        tokens = sum(recipe.batch_size * float(one.train_tokens.lengths().mean()) for one in inputs.data)
+        tokens = sum(one.sizes.mean() * float(one.train_tokens.lengths().mean()) for one in inputs.data)
         way = Way.choose(layout, len(model.heads), tokens, {"packed": False, "lean": True}.get(recipe.engine))
         self.engine = PackedEngine(
             layout,

@@ -11,11 +11,16 @@ from mtlbench.gradients.gram import cosines
 from mtlbench.gradients.step import Step
 
 
-def step_row(step: int, taken: Step, keys: Sequence[str], seconds: float, measure: bool) -> dict[str, Any]:
-    """Return the row of one step; weights, factor, norms, cosines, skipped only where true of it."""
+def step_row(
+    step: int, taken: Step, keys: Sequence[str], factors: Sequence[float], seconds: float, measure: bool
+) -> dict[str, Any]:
+    """Return the row of one step; weights, factor, norms, cosines, skipped only where true of it.
+
+    :param factors: (K,) of the losses in this step: the row has the losses without them.
+    """
     row: dict[str, Any] = {
         "step": step,
-        "losses": dict(zip(keys, taken.losses.tolist(), strict=True)),
+        "losses": dict(zip(keys, (taken.losses / factors).tolist(), strict=True)),
         "seconds": seconds,
     }
     if taken.weights is not None:

@@ -17,9 +17,10 @@ from mtlbench.gradients.step import NotFinite
 from mtlbench.history import step_row
 from mtlbench.method import Method
 from mtlbench.metrics import score
-from mtlbench.model import MultiTaskModel, state_fingerprint
+from mtlbench.model import MultiTaskModel
 from mtlbench.outcome import Outcome, Scores
 from mtlbench.packed.pack import Pack
+from mtlbench.pairing import fingerprint_pairing
 from mtlbench.plan import Workload
 from mtlbench.probe import Probe, is_probed
 from mtlbench.processes import Processes
@@ -53,7 +54,7 @@ class ModelTraining:
         if workload.encoder.frozen:
             for one in data:
                 one.freeze(model.pooled)
-        _fingerprint_pairing(model, data, seed, device, outcome)
+        fingerprint_pairing(model, data, seed, device, outcome)
         self.model = model
         self._inputs = Inputs(
             model, data, seed, device, precision=recipe.precision, parts=recipe.parts, processes=processes
@@ -66,7 +67,7 @@ class ModelTraining:
         self._memory = PeakMemory(device)
         self._peak: int | None = None
         self._done, self._elapsed, self._seconds = 0, 0.0, list[float]()
-        self._scores: Scores = {}
+        self._scores: dict[str, Scores] = {}
 
     def run(self) -> Iterator[int]:
         """Train to the end, yielding the steps done after each.
@@ -80,7 +81,8 @@ class ModelTraining:
                 self._evaluate(step + 1)
             self._done = step + 1
             yield self._done
-        self._outcome.scores.update(self._scores)
+        for split, scores in self._scores.items():
+            self._outcome.scores.setdefault(split, {}).update(scores)
 
     @property
     def cost(self) -> dict[str, Any]:
@@ -133,6 +135,9 @@ class ModelTraining:
         try:
             taken = self._engine.step(self._method, step, measure=measure)
             if not taken.skipped:
+                if step < self._recipe.head_steps:
+                    for shared in self.model.shared:
+                        shared.grad = None  # the optimizer passes over it, decay and averages included
                 self._optimizer.step()
                 self._schedule.step()
                 if self._method.reads_after:
@@ -155,27 +160,53 @@ class ModelTraining:
         if warm and not measure:
             self._seconds.append(spent)
         keys = [one.task.key for one in self._data]
-        row = step_row(step + 1, taken, keys, spent, measure)
+        factors = [float(one.weights[step]) for one in self._data]
+        row = step_row(step + 1, taken, keys, factors, spent, measure)
         if probe is not None and not taken.skipped:
-            row |= self._read(probe, keys, step)
+            row |= self._read(probe, keys, factors, step)
         self._outcome.history.append(row)
 
-    def _read(self, probe: Probe, keys: list[str], step: int) -> dict[str, Any]:
+    def _read(self, probe: Probe, keys: list[str], factors: list[float], step: int) -> dict[str, Any]:
         try:
-            return probe.read(lambda: self._inputs.losses_after(step), keys)
+            return probe.read(lambda: self._inputs.losses_after(step) / factors, keys)
         except NotFinite:  # the next step will name it, if it is more than this one's half-way
             return {}
         except (MemoryError, RuntimeError) as error:
             raise _as_memory(error, f"step {step + 1}", step + 1) from None
 
     def _evaluate(self, step: int) -> None:
-        """Score every task and write the row."""
+        """Score every task and write the row; the test split is scored after the last step alone."""
         self._read_peak()
+        splits = [split for split in self._data[0].evaluated if split == "dev" or step == self._steps]
         try:
-            self._scores = _evaluate(self.model, self._data, step, self._device, self._outcome, self._processes)
+            for split in splits:
+                self._scores[split] = self._scored(split, step)
         except (MemoryError, RuntimeError) as error:
             raise _as_memory(error, f"evaluation after step {step}", step) from None
-        self._outcome.history.append({"step": step, "scores": self._scores, "elapsed": self._elapsed})
+        self._outcome.history.append({"step": step, "scores": self._scores["dev"], "elapsed": self._elapsed})
+
+    def _scored(self, split: str, step: int) -> Scores:
+        """Score every task on its rows of a split; keep the raw outputs. Each process computes some packs' outputs."""
+        self.model.eval()
+        scores: Scores = {}
+        kept, labels = self._outcome.outputs.setdefault(split, {}), self._outcome.labels.setdefault(split, {})
+        with torch.inference_mode():
+            for head, one in zip(self.model.heads, self._data, strict=True):
+                rows = one.evaluated[split].rows
+                outputs = np.zeros((len(rows), one.task.outputs), dtype=np.float32)
+                for number, (chosen, tokens) in enumerate(one.evaluated[split].batches()):
+                    if number % self._processes.count == self._processes.rank:
+                        vectors = self.model.features(Pack.of([tokens], self._device))[0]
+                        outputs[chosen] = head(vectors).float().cpu().numpy()
+                self._processes.add(torch.from_numpy(outputs))
+                key = one.task.key
+                try:
+                    scores[key] = score(one.task.prediction, outputs, rows.labels)
+                except CellError as error:
+                    raise CellError(f"evaluation after step {step}, task {key}: {error}", step, key) from None
+                kept[key], labels[key] = outputs, rows.labels
+        self.model.train()
+        return scores
 
     def _read_peak(self) -> None:
         if self._peak is None:
@@ -189,24 +220,6 @@ def _as_memory(error: MemoryError | RuntimeError, where: str, step: int) -> Exce
         advice = "try engine=lean, --accumulate, or a smaller --batch-size"
         return OutOfMemory(f"{where}: out of memory ({reason}): {advice}", step)
     return error
-
-
-def _fingerprint_pairing(
-    model: MultiTaskModel, data: Sequence[TaskData], seed: int, device: str, outcome: Outcome
-) -> None:
-    """Record hashes of what must be equal between methods: initial weights, schedules, and a dropout probe."""
-    outcome.pairing["shared"] = state_fingerprint([*model.encoder.parameters(), *model.last_shared_layer])
-    outcome.size = {
-        "parameters": sum(parameter.numel() for parameter in [*model.encoder.parameters(), *model.last_shared_layer]),
-        "trainable": sum(parameter.numel() for parameter in model.shared),
-    }
-    inputs = Inputs(model, data, seed, device)
-    for index, one in enumerate(data):
-        key = one.task.key
-        outcome.pairing["heads"][key] = state_fingerprint(model.heads[index].parameters())
-        outcome.pairing["schedule"][key] = one.schedule_fingerprint
-        with torch.no_grad():
-            outcome.pairing["dropout"][key] = state_fingerprint(inputs.forward(0, 0, [index])[0].representation)
 
 
 def _optimizer(model: MultiTaskModel, workload: Workload) -> tuple[torch.optim.Optimizer, Any]:
@@ -225,26 +238,3 @@ def _optimizer(model: MultiTaskModel, workload: Workload) -> tuple[torch.optim.O
         return min((step + 1) / rise, (steps - step) / max(1.0, steps - rise))
 
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-
-
-def _evaluate(
-    model: MultiTaskModel, data: Sequence[TaskData], step: int, device: str, outcome: Outcome, processes: Processes
-) -> Scores:
-    """Score every task on its development rows; keep the raw outputs. Each process computes some packs' outputs."""
-    model.eval()
-    scores: Scores = {}
-    with torch.inference_mode():
-        for head, one in zip(model.heads, data, strict=True):
-            outputs = np.zeros((len(one.dev), one.task.outputs), dtype=np.float32)
-            for number, (chosen, tokens) in enumerate(one.dev_batches()):
-                if number % processes.count == processes.rank:
-                    outputs[chosen] = head(model.features(Pack.of([tokens], device))[0]).float().cpu().numpy()
-            processes.add(torch.from_numpy(outputs))
-            key = one.task.key
-            try:
-                scores[key] = score(one.task.prediction, outputs, one.dev.labels)
-            except CellError as error:
-                raise CellError(f"evaluation after step {step}, task {key}: {error}", step, key) from None
-            outcome.outputs[key], outcome.labels[key] = outputs, one.dev.labels
-    model.train()
-    return scores

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from mtlbench.carve import carve
 from mtlbench.encoder import Encoder, EncoderFiles
 from mtlbench.errors import UsageError
 from mtlbench.method import Method
@@ -61,7 +62,7 @@ class Workload:
                 raise UsageError(f"task {key} is named twice; each task of a suite needs a name of its own")
         encoder = Encoder.parse(recipe.model)
         files = encoder.locate()
-        splits = tuple(_limited(task.load(data_dir), recipe.dev_limit, task.key) for task in tasks)
+        splits = tuple(_prepared(task.load(data_dir), recipe, task.key) for task in tasks)
         # specs as they are written back, so that two spellings of one recipe are one recipe
         recipe = recipe.model_copy(update={"tasks": tuple(task.spec for task in tasks), "model": encoder.spec})
         if recipe.epochs is not None:
@@ -151,8 +152,11 @@ def _foreign_code(task: Task) -> dict[str, str]:
     return {} if type(task).__module__.startswith("mtlbench.") else {"source": source_fingerprint(type(task))}
 
 
-def _limited(splits: Splits, limit: int | None, task: str) -> Splits:
-    return replace(splits, dev=splits.dev.sample(limit, "development rows", task))
+def _prepared(splits: Splits, recipe: Recipe, task: str) -> Splits:
+    """Carve off the test rows that a recipe asks for, and limit the development rows."""
+    if recipe.test_rows is not None:
+        splits = carve(splits, recipe.test_rows, task)
+    return replace(splits, dev=splits.dev.sample(recipe.dev_limit, "development rows", task))
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ from mtlbench.audit import audit
 from mtlbench.floors import floors
 from mtlbench.plan import Cell, Workload
 from mtlbench.registry import Registry, source_fingerprint
+from mtlbench.task import Splits, Task
 
 SCHEMA = 1
 
@@ -30,9 +32,17 @@ def describe_tasks(workload: Workload) -> dict[str, Any]:
             "fingerprint": splits.fingerprint,
             "floors": floors(task, splits),
             "audit": audit(task, splits),
+            "test": _describe_test(task, splits),
         }
         for task, splits in zip(workload.tasks, workload.splits, strict=True)
     }
+
+
+def _describe_test(task: Task, splits: Splits) -> dict[str, Any] | None:
+    """Return the rows and floors of the test split, if there is one."""
+    if splits.test is None:
+        return None
+    return {"rows": len(splits.test), "floors": floors(task, replace(splits, dev=splits.test))}
 
 
 def header(
@@ -66,8 +76,10 @@ def header(
         },
         "engine": None,
         "cut": None,
+        "seen": None,
         "pairing": None,
         "scores": {},
+        "test_scores": None,
         "cost": {"seconds_per_step": None, "peak_memory_bytes": None},
         "conflict": None,
         "environment": environment,

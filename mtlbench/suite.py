@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mtlbench.errors import UsageError, unknown
+from mtlbench.sampling import Sampling
 
 
 class Recipe(BaseModel):
@@ -36,6 +37,15 @@ class Recipe(BaseModel):
     """Evaluations on the development rows, evenly spaced; the last, after the last step, is the score."""
     dev_limit: Annotated[int | None, Field(ge=2)] = None
     """Development rows a task at most: a fixed random choice, the same for every seed and method."""
+    test_rows: Annotated[int | None, Field(ge=2)] = None
+    """Training rows a task that are carved off before training and scored once, after the last step: a fixed random
+    choice of whole groups of rows that share a text."""
+    sampling: Sampling = "uniform"
+    """How a step's rows are shared among the tasks: equally, or by the sizes of their training sets. A task's loss is
+    the sum over its rows over ``batch_size``, so that a task with twice the rows weighs twice as much."""
+    head_steps: Annotated[int, Field(ge=0)] = 0
+    """First steps that move the heads alone: Kumar et al., Fine-Tuning can Distort Pretrained Features and Underperform
+    Out-of-Distribution, ICLR 2022 (LP-FT), where the first phase is trained to the end."""
     measure_every: Annotated[int, Field(ge=1)] = 10
     """Every how many steps gradient norms and cosines are recorded."""
     update_norm: Literal["native", "sum"] = "native"
@@ -69,6 +79,10 @@ class Recipe(BaseModel):
     def _one_length(self) -> Recipe:
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("give either steps or epochs")
+        if self.epochs is not None and self.sampling != "uniform":
+            raise ValueError(f"sampling={self.sampling} needs steps in place of epochs: passes differ between tasks")
+        if self.steps is not None and self.head_steps >= self.steps:
+            raise ValueError(f"head_steps={self.head_steps} leaves none of {self.steps} steps to the encoder")
         return self
 
     @model_validator(mode="after")

@@ -53,17 +53,21 @@ class Rows:
 
 @dataclass(frozen=True)
 class Splits:
-    """The training and development rows of a task, and where they came from, in words."""
+    """The training and development rows of a task, and where they came from, in words.
+
+    :param test: rows carved off the training rows, scored once at the end; see :mod:`mtlbench.carve`.
+    """
 
     train: Rows
     dev: Rows
     source: str
+    test: Rows | None = None
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of every text and label of both splits, in order."""
+        """SHA-256 of every text and label of all splits, in order."""
         digest = hashlib.sha256()
-        for rows in (self.train, self.dev):
+        for rows in (self.train, self.dev, *([] if self.test is None else [self.test])):
             for texts in rows.texts:
                 digest.update("\x1f".join(texts).encode("utf-8", "surrogatepass") + b"\x1e")
             digest.update(np.ascontiguousarray(rows.labels).tobytes() + b"\x1d")

@@ -15,6 +15,7 @@ from mtlbench.model_training import ModelTraining
 from mtlbench.outcome import Outcome
 from mtlbench.plan import Workload
 from mtlbench.processes import ALONE, Processes
+from mtlbench.sampling import batch_sizes
 from mtlbench.tokens import Tokenizer
 
 __all__ = ["Listener", "Outcome", "Training", "train"]
@@ -35,21 +36,27 @@ class Training:
     ) -> None:
         recipe = workload.recipe
         tokenizer = Tokenizer(workload.encoder, workload.files, recipe.max_length)
+        rows = [len(splits.train) for splits in workload.splits]
+        sizes = batch_sizes(
+            recipe.sampling, rows, batch_size=recipe.batch_size, steps=workload.steps, parts=recipe.parts
+        )
         data = [
             TaskData.prepare(
                 task,
                 splits,
                 tokenizer,
                 seed=seed,
-                batch_size=recipe.batch_size,
-                steps=workload.steps,
+                sizes=taken,
+                weights=taken / recipe.batch_size if method.joint else None,  # alone, a task has nothing to outweigh
                 batches=method.batches,
                 device=recipe.device,
             )
-            for task, splits in zip(workload.tasks, workload.splits, strict=True)
+            for task, splits, taken in zip(workload.tasks, workload.splits, sizes.T, strict=True)
         ]
+        outcome.seen = {one.task.key: int(one.sizes.sum()) for one in data}
         outcome.cut = {
-            one.task.key: {"tokens": tokenizer.max_length, "train": one.train_tokens.cut, "dev": one.dev_tokens.cut}
+            one.task.key: {"tokens": tokenizer.max_length, "train": one.train_tokens.cut}
+            | {name: some.tokens.cut for name, some in one.evaluated.items()}
             for one in data
         }
         method.reseed(seed)

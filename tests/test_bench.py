@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -186,7 +187,7 @@ def test_the_padded_model_computes_what_ours_does(
     workload = make_workload(model=f"{tiny_bert}[layers=1{settings}]", engine="packed")
     tokenizer = Tokenizer(workload.encoder, workload.files, 32)
     data = [
-        TaskData.prepare(task, replace(splits), tokenizer, seed=0, batch_size=4, steps=1, batches=1, device="cpu")
+        TaskData.prepare(task, replace(splits), tokenizer, seed=0, sizes=np.full(1, 4), batches=1, device="cpu")
         for task, splits in zip(workload.tasks, workload.splits, strict=True)
     ]
     given: Any = (workload.encoder, workload.files, workload.tasks, 0)

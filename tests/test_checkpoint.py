@@ -51,7 +51,7 @@ def left_behind(outcome: Outcome, weights: str) -> dict[str, Any]:
         name: {task: found.tobytes() for task, found in getattr(outcome, name).items()}
         for name in ("outputs", "labels")
     }
-    same = {name: getattr(outcome, name) for name in ("scores", "pairing", "conflict", "size", "engine", "cut")}
+    same = {name: getattr(outcome, name) for name in ("scores", "pairing", "conflict", "size", "engine", "cut", "seen")}
     return {"weights": weights, "history": rows, **arrays, **same}
 
 

@@ -143,9 +143,9 @@ def test_the_shared_parameters_end_with_the_last_shared_layer_and_the_tables(
 
 
 def test_every_row_is_seen_equally_often() -> None:
-    schedule = batch_schedule(seed=0, task="a", rows=10, batch_size=4, steps=5)
-    assert schedule.shape == (5, 4)
-    assert np.array_equal(np.bincount(schedule.ravel()), np.full(10, 2))
-    assert not np.array_equal(schedule, batch_schedule(seed=1, task="a", rows=10, batch_size=4, steps=5))
-    assert not np.array_equal(schedule, batch_schedule(seed=0, task="b", rows=10, batch_size=4, steps=5))
-    assert np.array_equal(schedule[:3], batch_schedule(seed=0, task="a", rows=10, batch_size=4, steps=3))
+    schedule = batch_schedule(seed=0, task="a", rows=10, total=20)
+    assert schedule.shape == (20,)
+    assert np.array_equal(np.bincount(schedule), np.full(10, 2))
+    assert not np.array_equal(schedule, batch_schedule(seed=1, task="a", rows=10, total=20))
+    assert not np.array_equal(schedule, batch_schedule(seed=0, task="b", rows=10, total=20))
+    assert np.array_equal(schedule[:12], batch_schedule(seed=0, task="a", rows=10, total=12))

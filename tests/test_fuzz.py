@@ -23,7 +23,6 @@ from mtlbench import cli
 from mtlbench.errors import UsageError
 from mtlbench.execute.worker import _parquet
 from mtlbench.export import export
-from mtlbench.outcome import Outcome
 from mtlbench.plan import fingerprint, parse_seeds
 from mtlbench.plugin import split_specs
 from mtlbench.record_file import verified
@@ -193,7 +192,7 @@ def test_any_history_is_read_or_told(examples: int, tmp_path: Path) -> None:
 def test_any_predictions_are_read_or_left(examples: int, tmp_path: Path) -> None:
     import numpy as np
 
-    whole = _parquet(Outcome(outputs={"a": np.eye(3, dtype=np.float32)}, labels={"a": np.arange(3)}))
+    whole = _parquet({"a": np.eye(3, dtype=np.float32)}, {"a": np.arange(3)})
 
     def check(drawn: tuple[int, int, int]) -> None:
         place, bit, size = drawn

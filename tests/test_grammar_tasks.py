@@ -188,7 +188,7 @@ def _gram(
         for name in NAMES:
             one = task(name, imbalance=imbalance, conflict=conflict)
             data = TaskData.prepare(
-                one, one.load(None), tokenizer, seed=seed, batch_size=batch, steps=1, batches=1, device="cpu"
+                one, one.load(None), tokenizer, seed=seed, sizes=np.full(1, batch), batches=1, device="cpu"
             )
             sequences, targets = data.batch(0)
             found.append((one, Pack.of([sequences], "cpu"), targets))

@@ -45,7 +45,7 @@ def one_step(workload: Workload, method: Method) -> tuple[Step, torch.Tensor, to
     """Take one step, with its dropout; return it with the gradients of shared parameters and of heads."""
     recipe = workload.recipe
     tokenizer = Tokenizer(workload.encoder, workload.files, recipe.max_length)
-    sizes: dict[str, Any] = {"batch_size": recipe.batch_size, "steps": 1, "batches": method.batches}
+    sizes: dict[str, Any] = {"sizes": np.full(1, recipe.batch_size), "batches": method.batches}
     data = [
         TaskData.prepare(task, splits, tokenizer, seed=0, device="cpu", **sizes)
         for task, splits in zip(workload.tasks, workload.splits, strict=True)

@@ -87,8 +87,8 @@ def test_training_gives_the_numbers_of_one_process_with_as_many_parts(
                 list(one[name].values()), wanted, rtol=2e-3 if options.get("precision") else 1e-4
             )
     assert found.pairing == alone.pairing
-    for task, outputs in alone.outputs.items():
-        np.testing.assert_allclose(found.outputs[task], outputs, atol=1e-3 if options.get("precision") else 1e-5)
+    for task, outputs in alone.outputs["dev"].items():
+        np.testing.assert_allclose(found.outputs["dev"][task], outputs, atol=1e-3 if options.get("precision") else 1e-5)
 
 
 def test_the_loop_engine_and_frozen_encoders(make_workload: Make) -> None:
@@ -96,8 +96,8 @@ def test_the_loop_engine_and_frozen_encoders(make_workload: Make) -> None:
         workload = make_workload(processes=2, **changes)
         packed = make_workload(processes=2, **{**changes, "engine": "packed"})
         alone, found = run(packed, "pcgrad"), run_spread(workload, "pcgrad")
-        for task, outputs in alone.outputs.items():
-            np.testing.assert_allclose(found.outputs[task], outputs, atol=1e-5)
+        for task, outputs in alone.outputs["dev"].items():
+            np.testing.assert_allclose(found.outputs["dev"][task], outputs, atol=1e-5)
 
 
 def test_the_loop_engine_takes_no_more_parts_than_processes(make_workload: Make) -> None:
@@ -147,7 +147,9 @@ def test_processes_go_on_from_a_checkpoint_with_the_same_bits(make_workload: Mak
     resumed(workload, tmp_path, 3)
     found, whole = resumed(workload, tmp_path, None), run_spread(workload, "pcgrad")
     assert untimed(found) == untimed(whole)
-    assert all(found.outputs[task].tobytes() == outputs.tobytes() for task, outputs in whole.outputs.items())
+    assert all(
+        found.outputs["dev"][task].tobytes() == outputs.tobytes() for task, outputs in whole.outputs["dev"].items()
+    )
 
 
 # What goes wrong in one process

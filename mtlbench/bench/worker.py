@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from multiprocessing.connection import Connection
 
+import numpy as np
 import torch
 import transformers.models.bert.modeling_bert  # noqa: F401  imported here so that the fork server has it ready
 
@@ -72,8 +73,7 @@ def _data(workload: Workload, batches: int) -> list[TaskData]:
             replace(splits, train=splits.train.sample(ROWS, "bench"), dev=splits.dev.sample(1, "bench")),
             tokenizer,
             seed=SEED,
-            batch_size=recipe.batch_size,
-            steps=WARM_UP + workload.steps,
+            sizes=np.full(WARM_UP + workload.steps, recipe.batch_size),
             batches=batches,
             device=recipe.device,
         )

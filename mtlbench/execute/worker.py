@@ -9,7 +9,7 @@ import os
 import signal
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ import pandas as pd
 import sklearn.metrics  # noqa: F401  imported here so that the fork server has it ready
 import torch
 import transformers.models.bert.modeling_bert  # noqa: F401  the same
+from numpy.typing import NDArray
 
 from mtlbench.checkpoint import Checkpoints
 from mtlbench.errors import CellError, OutOfMemory, UsageError
@@ -171,16 +172,19 @@ def save(record: Record, outcome: Outcome, store: Store, seconds: float, error: 
     record = {**record, "seconds": round(seconds, 3), "resumed": outcome.resumed}
     if outcome.size:
         record["encoder"] = {**record["encoder"], **outcome.size}
-        record["engine"], record["cut"] = outcome.engine, outcome.cut
+        record["engine"], record["cut"], record["seen"] = outcome.engine, outcome.cut, outcome.seen
         record["pairing"] = outcome.pairing
     if error is None:
         record |= {
             "status": "done",
-            "scores": outcome.scores,
+            "scores": outcome.scores["dev"],
+            "test_scores": outcome.scores.get("test"),
             "cost": outcome.cost,
             "conflict": outcome.conflict,
         }
-        files["predictions"] = ("parquet", _parquet(outcome))
+        for split, name in (("dev", "predictions"), ("test", "test_predictions")):
+            if split in outcome.outputs:
+                files[name] = ("parquet", _parquet(outcome.outputs[split], outcome.labels[split]))
     else:
         message = str(error) if isinstance(error, CellError | UsageError) else f"{type(error).__name__}: {error}"
         record["error"] = {
@@ -194,10 +198,10 @@ def save(record: Record, outcome: Outcome, store: Store, seconds: float, error: 
     return record
 
 
-def _parquet(outcome: Outcome) -> bytes:
-    """Return the raw outputs on the development rows: task, row number, output number, value, and the row's label."""
+def _parquet(by_task: Mapping[str, NDArray[np.float32]], labels: Mapping[str, NDArray[Any]]) -> bytes:
+    """Return a split's raw outputs: task, row number, output number, value, and the row's label."""
     frames: list[Any] = []
-    for task, outputs in outcome.outputs.items():
+    for task, outputs in by_task.items():
         rows, columns = np.indices(outputs.shape)
         frames.append(
             pd.DataFrame(
@@ -206,7 +210,7 @@ def _parquet(outcome: Outcome) -> bytes:
                     "row": rows.ravel().astype("int32"),
                     "output": columns.ravel().astype("int16"),
                     "value": outputs.ravel(),
-                    "label": np.asarray(outcome.labels[task], dtype=np.float64)[rows.ravel()],
+                    "label": np.asarray(labels[task], dtype=np.float64)[rows.ravel()],
                 }
             )
         )

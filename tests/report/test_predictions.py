@@ -28,7 +28,7 @@ def beside(folder: Path, content: bytes) -> dict[str, Any]:
 
 def record_with(folder: Path, outcome: Outcome, metrics: dict[str, str]) -> dict[str, Any]:
     return {
-        **beside(folder, _parquet(outcome)),
+        **beside(folder, _parquet(outcome.outputs["dev"], outcome.labels["dev"])),
         "tasks": {task: {"metrics": [metric]} for task, metric in metrics.items()},
     }
 
@@ -36,13 +36,14 @@ def record_with(folder: Path, outcome: Outcome, metrics: dict[str, str]) -> dict
 def test_right_answers_average_to_the_accuracy(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     outcome = Outcome()
-    outcome.outputs = {"mood": random.normal(size=(40, 3)).astype(np.float32), "like": np.ones((9, 1), np.float32)}
-    outcome.labels = {"mood": random.integers(0, 3, 40), "like": np.linspace(0, 1, 9)}
+    outputs = {"mood": random.normal(size=(40, 3)).astype(np.float32), "like": np.ones((9, 1), np.float32)}
+    labels = {"mood": random.integers(0, 3, 40), "like": np.linspace(0, 1, 9)}
+    outcome.outputs, outcome.labels = {"dev": outputs}, {"dev": labels}
     found = right_answers(record_with(tmp_path, outcome, {"mood": "accuracy", "like": "pearson"}))
     assert set(found) == {"mood"}
-    accuracy = score("classification", outcome.outputs["mood"], outcome.labels["mood"])["accuracy"]
+    accuracy = score("classification", outputs["mood"], labels["mood"])["accuracy"]
     assert found["mood"].mean() == pytest.approx(accuracy)
-    expected = outcome.outputs["mood"].argmax(axis=1) == outcome.labels["mood"]
+    expected = outputs["mood"].argmax(axis=1) == labels["mood"]
     assert found["mood"].tolist() == expected.astype(float).tolist()
 
 
@@ -58,11 +59,11 @@ def test_what_cannot_be_read_gives_nothing(tmp_path: Path) -> None:
 
 
 def test_predictions_that_changed_are_not_used(tmp_path: Path) -> None:
-    outcome = Outcome(outputs={"mood": np.eye(3, dtype=np.float32)}, labels={"mood": np.arange(3)})
+    outcome = Outcome(outputs={"dev": {"mood": np.eye(3, dtype=np.float32)}}, labels={"dev": {"mood": np.arange(3)}})
     record = record_with(tmp_path, outcome, {"mood": "accuracy"})
     assert right_answers(record)["mood"].tolist() == [1.0, 1.0, 1.0]
-    outcome.labels["mood"] = np.zeros(3)
-    (tmp_path / "made.parquet").write_bytes(_parquet(outcome))
+    outcome.labels["dev"]["mood"] = np.zeros(3)
+    (tmp_path / "made.parquet").write_bytes(_parquet(outcome.outputs["dev"], outcome.labels["dev"]))
     assert right_answers(record) == {}
 
 

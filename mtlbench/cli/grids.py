@@ -32,6 +32,16 @@ def run(
     steps: Annotated[int | None, typer.Option(envvar="MTLBENCH_STEPS", help="Optimizer steps.")] = None,
     batch_size: BatchSize = None,
     lr: Annotated[float | None, typer.Option(envvar="MTLBENCH_LR", help="Learning rate.")] = None,
+    sampling: Annotated[
+        str | None,
+        typer.Option(
+            envvar="MTLBENCH_SAMPLING", help="How tasks share a step's rows: uniform, proportional, sqrt or annealed."
+        ),
+    ] = None,
+    test_rows: Annotated[
+        int | None,
+        typer.Option(envvar="MTLBENCH_TEST_ROWS", help="Training rows a task to carve off as a test split, scored once."),
+    ] = None,
     update_norm: Annotated[
         str | None,
         typer.Option(envvar="MTLBENCH_UPDATE_NORM", help="native; or sum: every shared update gets the sum's norm."),
@@ -111,6 +121,8 @@ def run(
         "steps": steps,
         "batch_size": batch_size,
         "lr": lr,
+        "sampling": sampling,
+        "test_rows": test_rows,
         "update_norm": update_norm,
         "engine": engine,
         "accumulate": accumulate,

@@ -48,6 +48,9 @@ def report(
     examples: Annotated[
         bool, typer.Option("--examples", help="Also intervals over seeds and development rows at once (accuracy).")
     ] = False,
+    split: Annotated[
+        str, typer.Option(help="Rows that are reported: dev; or test, where the suite carved a test split (test_rows).")
+    ] = "dev",
     watch: Annotated[
         bool, typer.Option("--watch", help="Print again when records come or change, until Ctrl-C.")
     ] = False,
@@ -57,12 +60,14 @@ def report(
 
     if format not in FORMATS:
         raise unknown("format", format, FORMATS)
+    if split not in ("dev", "test"):
+        raise unknown("split", split, ("dev", "test"))
     source = context.get_parameter_source("results")
     if compare and source is not None and source.name == "COMMANDLINE":
         raise UsageError("--compare names both results folders; leave out --results")
 
     def show() -> None:
-        options = {"margin": margin, "examples": _by_row() if examples else None}
+        options = {"margin": margin, "split": split, "examples": _by_row() if examples else None}
         made, records = _read_pair(compare, baseline, options) if compare else _read(results, baseline, options)
         drawn = None if figures is None else _save_figures(made, records, figures)
         _show(made, records, drawn, format, output, clear=watch)

@@ -18,6 +18,7 @@ from mtlbench.report.model import Cost, Failed, Group, Missing, Report, Score, T
 from mtlbench.report.provenance import cautions, superseded
 from mtlbench.report.ranking import mean_ranks, ranking
 from mtlbench.report.records import Cells, Record, collect, headings
+from mtlbench.report.split import on_test
 
 
 def build(
@@ -26,6 +27,7 @@ def build(
     baseline: str = "sum",
     margin: float | None = None,
     examples: Examples | None = None,
+    split: str = "dev",
 ) -> Report:
     """Build the report.
 
@@ -35,10 +37,11 @@ def build(
         has it.
     :param margin: the difference, in the scores' unit, below which methods count as alike, declared before the scores
         are seen; without one the report never says that there is no difference.
+    :param split: ``test``: report on the test split, and leave out records without one.
     :param examples: gives a record's scores by development row, for intervals over seeds and rows at once.
     :raises UsageError: when there are no records; when no group has the baseline though there are methods that could
         be compared (a lone method needs none: the report then says that there is nothing to compare); when the margin
-        is not positive.
+        is not positive; when the test split is asked for and no record has one.
     """
     damaged = tuple((str(path), str(reason)) for path, reason in damaged)
     if not records:
@@ -46,7 +49,7 @@ def build(
         raise UsageError(f"no records to report on{unreadable}; make some first with: mtlbench run")
     if margin is not None and not 0 < margin < math.inf:
         raise UsageError(f"a margin of equivalence must be positive, not {margin}")
-    groups = collect(records)
+    groups = collect(on_test(records) if split == "test" else records)
     known = {method for cells in groups for method in cells.methods}
     if len(known) > 1 and all(cells.find(baseline) is None for cells in groups):
         raise unknown("baseline", baseline, known)
@@ -81,6 +84,7 @@ def _group(cells: Cells, heading: str, wanted: str, margin: float | None, exampl
         methods=tuple(methods),
         seeds=cells.seeds,
         baseline=baseline,
+        split=cells.split,
         scores=tuple(scores),
         costs=tuple(_cost(cells, method) for method in methods),
         delta_m=tuple(delta_m_summary(method, series) for method, series in deltas.items()),

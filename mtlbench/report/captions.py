@@ -8,7 +8,7 @@ from mtlbench import stats
 from mtlbench.report.model import ALPHA, FEWEST_SEEDS, Difference, Floor, Group, Ranking, Task
 from mtlbench.report.numbers import number, p_value
 
-SCORES = "Mean ± sample standard deviation over n seeds ({seeds}), on dev; higher is better."
+SCORES = "Mean ± sample standard deviation over n seeds ({seeds}), on {split}; higher is better."
 OVERALL = (
     "",
     "Δm: mean relative improvement of the tasks' primary metrics over single-task training, in percent.",

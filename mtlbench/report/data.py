@@ -108,6 +108,7 @@ def _described(group: Group) -> dict[str, Any]:
         "heading": group.heading,
         "encoder": group.encoder,
         "recipe": group.recipe,
+        "split": group.split,
         "methods": list(group.methods),
         "seeds": list(group.seeds),
         "baseline": group.baseline,

@@ -74,7 +74,7 @@ def _scores(group: Group, primary: bool) -> Table:
         )
         for method in group.methods
     ]
-    legend = [captions.SCORES.format(seeds=", ".join(map(str, group.seeds)))]
+    legend = [captions.SCORES.format(seeds=", ".join(map(str, group.seeds)), split=group.split)]
     below = [score for score in shown if score.below_floor]
     if below:
         floors = [(task, metric, task.floor(metric)) for task, metric in endpoints]

@@ -156,6 +156,8 @@ class Group:
     seeds: tuple[int, ...]
     baseline: str | None
     """``None`` when this group has no such method."""
+    split: str = "dev"
+    """The rows that the scores are of: ``dev``, or ``test``."""
     headline: tuple[str, ...] = ()
     scores: tuple[Score, ...] = ()
     costs: tuple[Cost, ...] = ()

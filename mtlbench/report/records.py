@@ -35,6 +35,11 @@ class Cells:
         return dict(self.records[0]["recipe"])
 
     @property
+    def split(self) -> str:
+        """The rows that the scores are of: ``dev``, or ``test``."""
+        return str(self.records[0].get("split", "dev"))
+
+    @property
     def encoder(self) -> Mapping[str, Any]:
         return self.records[0].get("encoder") or {}
 

@@ -40,7 +40,7 @@ def run(
     ] = None,
     test_rows: Annotated[
         int | None,
-        typer.Option(envvar="MTLBENCH_TEST_ROWS", help="Training rows a task to carve off as a test split, scored once."),
+        typer.Option(envvar="MTLBENCH_TEST_ROWS", help="Training rows a task to carve off as a test split."),
     ] = None,
     update_norm: Annotated[
         str | None,

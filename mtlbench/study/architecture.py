@@ -1,0 +1,126 @@
+"""The paper's Figure 3: the architecture as built, read off a model object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import matplotlib.figure
+from matplotlib.axes import Axes
+from matplotlib.patches import FancyBboxPatch
+from torch import nn
+
+from mtlbench.encoder import Encoder
+from mtlbench.model import MultiTaskModel
+from mtlbench.registry import load_registry
+from mtlbench.report.figures import style
+from mtlbench.report.figures.figure import Figure
+from mtlbench.study.parts import Part
+
+ROW, GAP = 0.5, 0.22
+"""Height of a box and of the space above it, in inches."""
+SPLIT = {"cross": "two texts stand in one sequence", "apart": "two texts are two sequences, and their vectors joined"}
+
+
+@dataclass(frozen=True)
+class Box:
+    """One part of the model: its name, its shape, and how many parameters it has, or none of its own."""
+
+    name: str
+    shape: str
+    parameters: int
+
+    @property
+    def text(self) -> str:
+        """What stands in the box."""
+        return f"{self.name}\n{self.shape}{f', {self.parameters:,}' if self.parameters else ''}"
+
+
+def build_model(part: Part) -> MultiTaskModel:
+    """Build the model that a suite's cells start from.
+
+    :raises UsageError: when its encoder or one of its tasks is not at hand.
+    """
+    registry, encoder = load_registry(), Encoder.parse(str(part.cells.encoder["spec"]))
+    tasks = [registry.task(spec) for spec in part.cells.recipe["tasks"]]
+    return MultiTaskModel(encoder, encoder.locate(), tasks, seed=0)
+
+
+def architecture(part: Part) -> Figure:
+    """Draw the model of a suite; errors as in :func:`build_model`."""
+    model = build_model(part)
+    shared, heads = shared_boxes(model), head_boxes(model, [task.name for task in part.cells.tasks])
+    total = sum(box.parameters for box in (*shared, *heads))
+    of_heads = sum(box.parameters for box in heads)
+    return Figure(
+        name="figure-3-architecture",
+        title="The architecture as built",
+        description=(
+            f"From the bottom: {'; '.join(f'{box.name} ({box.shape})' for box in shared)}; then a head per task: "
+            f"{', '.join(f'{box.name} ({box.shape})' for box in heads)}. {total:,} parameters, of which the heads have "
+            f"{of_heads:,}; {SPLIT[model.settings.pairs]}. Numbers after the shapes: parameters."
+        ),
+        draw=lambda: _draw(shared, heads),
+    )
+
+
+def shared_boxes(model: MultiTaskModel) -> list[Box]:
+    """Return what all tasks share, from the texts up."""
+    settings, config = model.settings, model.encoder.config
+    boxes = [Box("texts", {"cross": "[CLS] text ([SEP] text) [SEP]", "apart": "[CLS] text [SEP]"}[settings.pairs], 0)]
+    for name, child in model.encoder.named_children():
+        stack = next((module for module in child.modules() if isinstance(module, nn.ModuleList)), None)
+        if stack is None:
+            boxes.append(Box(name, f"{config.vocab_size:,} tokens × {config.hidden_size}", _count(child)))
+        else:
+            shape = f"width {config.hidden_size}, {config.num_attention_heads} attention heads"
+            boxes.append(Box(f"{len(stack)} Transformer layers", shape, _count(child)))
+    boxes.append(Box("pooling", {"cls": "the state of [CLS]", "mean": "the tokens' mean"}[settings.pooling], 0))
+    layer = model.fine_tuning
+    boxes.append(Box("fine-tuning layer", f"linear {layer.in_features} → {layer.out_features}, tanh", _count(layer)))
+    return boxes
+
+
+def head_boxes(model: MultiTaskModel, tasks: list[str]) -> list[Box]:
+    """Return the heads, in the order of the tasks."""
+    return [
+        Box(name, f"linear {head.in_features} → {head.out_features}", _count(head))
+        for name, head in zip(tasks, model.heads, strict=True)
+    ]
+
+
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _draw(shared: list[Box], heads: list[Box]) -> matplotlib.figure.Figure:
+    figure, (panel,) = style.sheet((len(shared) + 1) * (ROW + GAP) + 0.1)
+    panel.set_axis_off()
+    top = (len(shared) + 1) * (ROW + GAP) - GAP
+    panel.set(xlim=(0.0, style.WIDTH), ylim=(-0.05, top + 0.05))
+    left, width = 0.7, style.WIDTH - 1.4
+    for row, box in enumerate(shared):
+        _box(panel, box, left, row * (ROW + GAP), width, style.INK if box.parameters else style.QUIET)
+        if row:
+            _arrow(panel, style.WIDTH / 2, style.WIDTH / 2, row)
+    wide = style.WIDTH / len(heads)
+    for place, box in enumerate(heads):
+        _box(panel, box, place * wide + 0.05, len(shared) * (ROW + GAP), wide - 0.1, style.PALETTE[place % 6])
+        _arrow(panel, style.WIDTH / 2, (place + 0.5) * wide, len(shared))
+    return figure
+
+
+def _box(panel: Axes, box: Box, left: float, bottom: float, width: float, colour: str) -> None:
+    panel.add_patch(
+        FancyBboxPatch(
+            (left, bottom), width, ROW, boxstyle="round,pad=0,rounding_size=0.06", facecolor="none", edgecolor=colour,
+        )
+    )  # fmt: skip
+    panel.text(left + width / 2, bottom + ROW / 2, box.text, ha="center", va="center", fontsize=7.5, linespacing=1.4)
+
+
+def _arrow(panel: Axes, start: float, end: float, row: int) -> None:
+    """Draw an arrow up to a row from the one below."""
+    panel.annotate(
+        "", xy=(end, row * (ROW + GAP)), xytext=(start, row * (ROW + GAP) - GAP),
+        arrowprops={"arrowstyle": "-|>", "color": style.QUIET, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 0},
+    )  # fmt: skip

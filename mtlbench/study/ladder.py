@@ -1,0 +1,175 @@
+"""The ladder: from the paper's likely recipe to a good one, a change at a time, with what the doctor says of each."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+
+import matplotlib.figure
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from mtlbench import stats
+from mtlbench.diagnose import Finding, diagnose_group
+from mtlbench.report.blocks import Block, Row, Section, Table
+from mtlbench.report.figures import style
+from mtlbench.report.figures.figure import Figure, Unavailable
+from mtlbench.report.model import Task
+from mtlbench.report.numbers import ABSENT, interval, number, plus_minus, signed
+from mtlbench.study.paper import SCORES
+from mtlbench.study.parts import Rung
+
+METHODS = ("stl", "sum", "pcgrad")
+"""That the paper compared."""
+DIFFERENCES = (("pcgrad", "stl"), ("pcgrad", "sum"))
+ROW, PANEL = 0.3, 0.42
+RUN = "No ladder here: run mtlbench run --suite ladder-1-paper, and the other ladder suites (mtlbench list suites)"
+Series = Mapping[int, float]
+
+
+def tables(rungs: Sequence[Rung]) -> list[Block]:
+    """Lay out the scores and paired differences of every rung, and the doctor's findings.
+
+    :raises Unavailable: when there are no rungs.
+    """
+    if not rungs:
+        raise Unavailable(RUN)
+    columns = (
+        "task", *(f"{method} ↑" for method in METHODS), *(f"{a} - {b}" for a, b in DIFFERENCES), "sum - before", "n",
+    )  # fmt: skip
+    tuned = {f"{t.name} ({t.tuned_corpus})" for rung in rungs for t in rung.part.cells.tasks if t.tuned_corpus}
+    caption = [
+        "Mean ± sample standard deviation over seeds, on dev; primary metrics, higher is better.",
+        "Differences: mean over the seeds that both have, and 95 % interval (Student's t on the seeds' differences). "
+        "Each stands on its own: of so many, some intervals miss zero by chance.",
+        "Before: the sum's score, at the same seed, on the rung that the change was made to.",
+    ]
+    caption += [f"† the encoder was tuned on this task's corpus: {', '.join(sorted(tuned))}."] if tuned else []
+    sections = tuple(Section(_heading(rung), tuple(_row(rung, task) for task in _tasks(rung))) for rung in rungs)
+    return [Table("The ladder", columns, sections, tuple(caption)), _findings(rungs)]
+
+
+def _heading(rung: Rung) -> str:
+    told = rung.part.description or rung.part.suite
+    return f"{told} ({'; '.join(rung.changes) or 'same recipe'}, after {rung.before.name})" if rung.before else told
+
+
+def _tasks(rung: Rung) -> tuple[Task, ...]:
+    return rung.part.cells.tasks
+
+
+def _row(rung: Rung, task: Task) -> Row:
+    mark = "†" if task.tuned_corpus else ""
+    ours = {method: _series(rung, task, method) for method in METHODS}
+    before = _series(rung.before, task, "sum") if rung.before else {}
+    scores = [_mean(series) + mark if series else ABSENT for series in ours.values()]
+    differences = [_difference(ours[a], ours[b], mark) for a, b in DIFFERENCES]
+    count = "/".join(dict.fromkeys(str(len(series)) for series in ours.values()))
+    cells = (f"{task.name} {task.primary}", *scores, *differences, _difference(ours["sum"], before, mark), count)
+    return Row(cells)
+
+
+def _series(rung: Rung, task: Task, method: str) -> Series:
+    """Return a method's primary scores by seed, with the parameters it has by default."""
+    return rung.part.cells.series(method, task.name, task.primary)
+
+
+def _mean(series: Series) -> str:
+    values = list(series.values())
+    return plus_minus(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
+
+
+def _difference(ours: Series, theirs: Series, mark: str) -> str:
+    """Return the mean difference over common seeds, with its interval."""
+    seeds = sorted(ours.keys() & theirs.keys())
+    if not seeds:
+        return ABSENT
+    found = stats.paired_comparison(np.array([ours[s] for s in seeds]), np.array([theirs[s] for s in seeds]))
+    bounds = f" {interval(found.ci_low, found.ci_high)}" if found.ci_low is not None else ""
+    return f"{signed(found.mean_difference)}{mark}{bounds}"
+
+
+def _findings(rungs: Sequence[Rung]) -> Table:
+    """Lay out what the doctor says of every rung: the codes, and of which methods."""
+    rows = []
+    for rung in rungs:
+        found = diagnose_group(rung.part.cells)
+        grave, notes = ([f for f in found if (f.severity == "note") is note] for note in (False, True))
+        rows.append(Row((rung.name, _named(grave) or "nothing", _named(notes) or ABSENT)))
+    caption = (
+        "Findings of mtlbench diagnose, with the methods and tasks that show them; docs/diagnose.md says what each "
+        "means. Notes are good to know, and no fault.",
+    )
+    return Table(
+        "What the doctor says of each rung", ("rung", "findings", "notes"), (Section(None, tuple(rows)),), caption
+    )
+
+
+def _named(findings: Sequence[Finding]) -> str:
+    """Name findings by their codes, each once, with its methods and tasks."""
+    codes: dict[str, dict[str, None]] = {}
+    for finding in findings:
+        where = " ".join(part for part in (finding.method, "+".join(finding.tasks)) if part)
+        codes.setdefault(finding.code, {})[where] = None
+    return "; ".join(
+        f"{code} ({', '.join(filter(None, where))})" if any(where) else code for code, where in codes.items()
+    )
+
+
+def figure(rungs: Sequence[Rung]) -> Figure:
+    """Draw the rungs from the top to the bottom, a panel per task.
+
+    :raises Unavailable: when there are no rungs.
+    """
+    if not rungs:
+        raise Unavailable(RUN)
+    tasks = {task.name: task for rung in rungs for task in _tasks(rung)}
+    words = []
+    for task in tasks.values():
+        ends = [(rung, list(_series(rung, task, "sum").values())) for rung in (rungs[0], rungs[-1])]
+        told = [f"{number(statistics.fmean(values))} ({rung.name})" for rung, values in ends if values]
+        words.append(f"{task.name} {task.primary}, sum: {' to '.join(told)}." if told else "")
+    return Figure(
+        name="ladder",
+        title="The ladder, rung by rung",
+        description=(
+            "Large: means over seeds; small: seeds. Dotted: the highest trivial floor; vertical lines: the paper's "
+            f"single-task (dashed) and PCGrad (solid) scores. {' '.join(filter(None, words))}"
+        ),
+        draw=lambda: _draw(rungs, list(tasks.values())),
+    )
+
+
+def _draw(rungs: Sequence[Rung], tasks: Sequence[Task]) -> matplotlib.figure.Figure:
+    looks = style.looks(METHODS, "sum", ["stl"])
+    sheet, panels = style.sheet(len(tasks) * (PANEL + ROW * len(rungs)) + 0.45, len(tasks), sharey=True)
+    for panel, task in zip(panels, tasks, strict=True):
+        _panel(panel, rungs, task, looks)
+    entries = [
+        Line2D([], [], color=look.colour, marker=look.marker, linestyle="none", label=method)
+        for method, look in looks.items()
+    ]
+    style.legend(sheet, entries)
+    return sheet
+
+
+def _panel(panel: Axes, rungs: Sequence[Rung], task: Task, looks: Mapping[str, style.Look]) -> None:
+    style.grid(panel, "x")
+    for row, rung in enumerate(rungs):
+        for place, method in enumerate(METHODS):
+            values = list(_series(rung, task, method).values())
+            height, look = row + 0.22 * (place - 1), looks[method]
+            panel.plot(values, [height] * len(values), look.marker, color=look.colour, markersize=3, alpha=0.5)
+            if values:
+                panel.plot(statistics.fmean(values), height, look.marker, color=look.colour, markersize=6.5)
+    floor = task.floor(task.primary)
+    if floor is not None:
+        panel.axvline(floor.value, color=style.QUIET, linewidth=1.0, linestyle=":", zorder=1)
+    for method, line in {"stl": (0, (4, 2)), "pcgrad": "-"}.items():
+        if task.name in SCORES:
+            panel.axvline(SCORES[task.name][method], color=style.PALETTE[1], linewidth=0.9, linestyle=line, zorder=1)
+    panel.set_title(f"{style.short(task.name)} {task.primary}{' †' if task.tuned_corpus else ''} →")
+    panel.set_yticks(range(len(rungs)), [style.short(rung.name) for rung in rungs])
+    panel.set_ylim(len(rungs) - 0.5, -0.5)
+    panel.tick_params(axis="y", length=0)

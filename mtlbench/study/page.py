@@ -1,0 +1,118 @@
+"""The page: a template with a preamble, and what the records give for each of its places."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jinja2
+
+from mtlbench.errors import UsageError
+from mtlbench.report.blocks import Block
+from mtlbench.report.figures.figure import Figure, Unavailable
+from mtlbench.report.figures.save import save_figures
+from mtlbench.report.layout import document
+from mtlbench.report.markdown import escape
+from mtlbench.report.markdown import render as markdown
+from mtlbench.report.model import Report
+from mtlbench.study import ladder
+from mtlbench.study.architecture import architecture
+from mtlbench.study.curves import scores
+from mtlbench.study.front import front
+from mtlbench.study.paper import table_2
+from mtlbench.study.parts import Part, Study
+from mtlbench.study.projection import projection
+from mtlbench.study.trajectories import trajectories
+
+FIGURES = "figures"
+"""Folder of the figures, beside the page."""
+NO_SUITE = "No suite besides the ladder here: run mtlbench run --suite cs224n-small --methods stl,sum,pcgrad"
+NO_TEST = "No cell was scored on a test split: run a suite with test_rows = N, or mtlbench run --test-rows N"
+TOY = "figure-1-toy"
+
+
+@dataclass
+class Page:
+    """What fills the template's places; figures are saved as they are made."""
+
+    study: Study
+    folder: Path
+    written: list[Path] = field(default_factory=list)
+
+    def blocks(self, make: Callable[[], Sequence[Block]]) -> str:
+        """Return blocks as Markdown, or the reason why they cannot be made."""
+        try:
+            return markdown(make()).strip()
+        except Unavailable as reason:
+            return _left_out(reason)
+
+    def figure(self, make: Callable[[], Figure]) -> str:
+        """Save a figure and return it as Markdown, or the reason why it cannot be made."""
+        try:
+            made = make()
+        except (Unavailable, UsageError) as reason:
+            return _left_out(reason)
+        self.written += save_figures([made], self.folder / FIGURES, ["svg"])
+        return _shown(made.title, made.name, made.description)
+
+    def toy(self) -> str:
+        """Draw the trajectories, which are a figure of another kind."""
+        file = self.folder / FIGURES / f"{TOY}.svg"
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            told = trajectories(file)
+        except OSError as error:
+            raise UsageError(f"cannot write {file}: {error.strerror}") from None
+        self.written.append(file)
+        return _shown("Adam, and Adam with PCGrad, on the toy problem", TOY, told)
+
+
+def render(page: Page) -> str:
+    """Fill the template, ``README.md.j2`` beside this file."""
+    study = page.study
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("mtlbench.study", "."),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template(
+        "README.md.j2"
+    ).render(
+        table_2=page.blocks(lambda: table_2(study)),
+        ladder=page.blocks(lambda: ladder.tables(study.rungs)),
+        ladder_figure=page.figure(lambda: ladder.figure(study.rungs)),
+        suites=page.blocks(lambda: _reports(study.suites, NO_SUITE)),
+        tested=page.blocks(lambda: _reports(study.tested, NO_TEST)),
+        front=page.figure(lambda: front(_first(study.suites))),
+        toy=page.toy(),
+        projection=page.figure(projection),
+        architecture=page.figure(lambda: architecture(_first(study.parts))),
+        scores=[
+            page.figure(lambda part=part: scores(part, f"figure-4-{part.suite}"))  # type: ignore[misc]
+            for part in (*(rung.part for rung in study.rungs[:1]), *study.suites)
+        ],
+    )
+
+
+def _first(parts: Sequence[Part]) -> Part:
+    if not parts:
+        raise Unavailable(NO_SUITE)
+    return parts[0]
+
+
+def _reports(parts: Sequence[Part], absent: str) -> list[Block]:
+    """Lay out the suites as the report does."""
+    if not parts:
+        raise Unavailable(absent)
+    return document(Report(baseline="sum", groups=tuple(part.group for part in parts)))
+
+
+def _shown(title: str, name: str, description: str) -> str:
+    return f"![{escape(title)}]({FIGURES}/{name}.svg)\n\n{escape(description)}"
+
+
+def _left_out(reason: Exception) -> str:
+    return f"*Left out.* {escape(str(reason))}."

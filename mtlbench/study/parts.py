@@ -1,0 +1,114 @@
+"""The suites that a study is made of, and the order of those that are rungs of its ladder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mtlbench.report.build import build
+from mtlbench.report.model import Group
+from mtlbench.report.records import Cells, Record, collect
+from mtlbench.report.split import on_test
+from mtlbench.suite import Recipe, load_suite, packaged_suites
+
+LADDER = re.compile(r"ladder-(\d+)-(.+)")
+"""Names of the suites that are rungs; those of one number stand beside each other, ordered by their descriptions."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One suite: the newest of its groups of cells, and what the report makes of them."""
+
+    cells: Cells
+    group: Group
+
+    @property
+    def suite(self) -> str:
+        return self.cells.suite
+
+    @property
+    def description(self) -> str:
+        """The suite's own words; none where it is not packaged."""
+        return load_suite(self.suite).description if self.suite in packaged_suites() else ""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A suite of the ladder, the one before it, and what it changes.
+
+    :param changes: ``field old → new`` for every field of the recipe that differs; none for the first rung.
+    """
+
+    part: Part
+    number: int
+    name: str
+    before: Rung | None = None
+    changes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a results folder holds.
+
+    :param suites: those that are no rungs, the one with the most finished cells first.
+    :param rungs: in the order of the ladder.
+    :param tested: the suites whose cells were scored on a test split, by these scores.
+    """
+
+    suites: tuple[Part, ...]
+    rungs: tuple[Rung, ...]
+    tested: tuple[Part, ...]
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Every suite, rungs first."""
+        return (*(rung.part for rung in self.rungs), *self.suites)
+
+
+def study_of(records: Sequence[Record]) -> Study:
+    """Sort records by their suites.
+
+    Of several groups of one suite the newest counts: the others were made by another version, or with other options.
+
+    :raises UsageError: as :func:`mtlbench.report.build.build`.
+    """
+    parts = _parts(records)
+    suites = sorted((p for p in parts if not LADDER.fullmatch(p.suite)), key=lambda p: (-len(p.cells.done), p.suite))
+    scored = [record for part in suites for record in part.cells.records if record.get("test_scores")]
+    return Study(tuple(suites), tuple(_rungs(parts)), tuple(_parts(on_test(scored))) if scored else ())
+
+
+def _parts(records: Sequence[Record]) -> list[Part]:
+    newest = {cells.suite: cells for cells in collect(records)}  # oldest first: the last one of a name stays
+    report = build([record for cells in newest.values() for record in cells.records])
+    groups = {group.group: group for group in report.groups}
+    return [Part(cells, replace(groups[cells.group], heading=f"Suite {suite}")) for suite, cells in newest.items()]
+
+
+def _rungs(parts: Sequence[Part]) -> list[Rung]:
+    """Order the rungs. The one before is, of those of lower numbers, the one whose recipe is nearest."""
+    found = [(match, part) for part in parts if (match := LADDER.fullmatch(part.suite))]
+    rungs: list[Rung] = []
+    for match, part in sorted(found, key=lambda one: (int(one[0][1]), one[1].description, one[1].suite)):
+        rung = Rung(part, int(match[1]), f"{match[1]}-{match[2]}")
+        lower = [other for other in rungs if other.number < rung.number]
+        before = min(lower, key=lambda other: (len(_changes(other.part, part)), -other.number), default=None)
+        rungs.append(replace(rung, before=before, changes=_changes(before.part, part) if before else ()))
+    return rungs
+
+
+def _changes(before: Part, after: Part) -> tuple[str, ...]:
+    """Say which fields of the recipe differ, in the recipe's order."""
+    old, new = _settings(before.cells), _settings(after.cells)
+    return tuple(f"{name} {_said(old[name])} → {_said(new[name])}" for name in new if old[name] != new[name])
+
+
+def _settings(cells: Cells) -> dict[str, Any]:
+    """Return the recipe, with today's fields where a record is older: they had their default then."""
+    return {name: cells.recipe.get(name, field.get_default()) for name, field in Recipe.model_fields.items()}
+
+
+def _said(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -1,4 +1,4 @@
-"""A test split, carved off the training rows before anything is trained: no text of it is left among them."""
+"""Test and development splits, carved off the training rows: no text of theirs is left among them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,30 @@ def carve(splits: Splits, count: int, task: str) -> Splits:
     if not chosen:
         raise UsageError(f"task {task}: its rows share texts in groups of more than {count}: no test split can be made")
     tested = np.isin(group, chosen)
-    return replace(splits, train=_picked(train, ~tested), test=_picked(train, tested))
+    return replace(splits, train=train.picked(~tested), test=train.picked(tested))
+
+
+def split_off(rows: Rows, share: float, task: str) -> tuple[Rows, Rows]:
+    """Return training and development rows, where a task has one file of both: the latter about a share of all.
+
+    Rows that share a text stay together, as in :func:`carve`. Whether a group goes depends on its texts alone, by the
+    hash of the first in alphabetical order, so that tasks on the same texts are split alike: no text is trained on in
+    one task and scored in another.
+
+    :raises UsageError: when a side would be empty, or the development rows more than half.
+    """
+    group = groups(rows)
+    first: dict[int, str] = {}
+    for number, texts in zip(group.tolist(), plain(rows), strict=True):
+        first[number] = min(first.get(number, texts[0]), *texts)
+    goes = [seeds.derive("development rows", first[number]) < share * 2**63 for number in range(len(first))]
+    chosen = np.array(goes)[group]
+    if not 0 < chosen.sum() <= len(rows) / 2:
+        raise UsageError(
+            f"task {task}: a share of {share:g} makes {chosen.sum()} of {len(rows)} rows the development rows, since "
+            "rows that share a text stay together; give development rows of their own, or another share"
+        )
+    return rows.picked(~chosen), replace(rows.picked(chosen), skipped=0)  # counted once, with the training rows
 
 
 def groups(rows: Rows) -> NDArray[np.int64]:
@@ -53,7 +76,3 @@ def groups(rows: Rows) -> NDArray[np.int64]:
     graph = coo_array((np.ones(len(texts), dtype=np.int8), (owners, len(rows) + np.array(texts))), (nodes, nodes))
     found: NDArray[np.int64] = connected_components(graph, directed=False)[1][: len(rows)].astype(np.int64)
     return np.unique(found, return_inverse=True)[1]
-
-
-def _picked(rows: Rows, chosen: NDArray[np.bool_]) -> Rows:
-    return Rows([rows.texts[int(row)] for row in np.flatnonzero(chosen)], rows.labels[chosen], rows.skipped)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mtlbench.errors import UsageError
-from mtlbench.table import check_columns, read_table, to_rows
-from mtlbench.task import Rows, Splits
+from mtlbench.hub import hub_rows, load_hub
+from mtlbench.labels import Labels
+from mtlbench.table import read_table
+from mtlbench.task import Splits
 
 
 @dataclass(frozen=True)
@@ -19,16 +20,14 @@ class Corpus:
     :param file_columns: their columns: one or two texts, then the label.
     :param hub: the data set on the hub, and its configuration if it has several.
     :param hub_columns: its columns: one or two texts, then the label. The splits are ``train`` and ``validation``.
-    :param classes: labels are the classes 0 … ``classes - 1``.
-    :param label_range: labels are real numbers between these two.
+    :param labels: how labels are read.
     """
 
     files: tuple[str, str]
     file_columns: tuple[str, ...]
-    hub: tuple[str, ...]
+    hub: tuple[str, str | None]
     hub_columns: tuple[str, ...]
-    classes: int | None = None
-    label_range: tuple[float, float] | None = None
+    labels: Labels
 
     def load(self, data_dir: Path | None) -> Splits:
         """Read both splits, from a folder of CS224N files if one is given, else from the hub.
@@ -47,34 +46,16 @@ class Corpus:
                     "without it the data comes from the Hugging Face hub"
                 )
         *texts, label = self.file_columns
-        train, dev = (
-            read_table(folder / file, texts, label, classes=self.classes, label_range=self.label_range)
-            for file in self.files
-        )
+        train, dev = (read_table(folder / file, texts, [label], self.labels) for file in self.files)
         return Splits(train, dev, source=f"CS224N files {' and '.join(self.files)}")
 
     def _from_hub(self) -> Splits:
-        name = "/".join(self.hub)
-        try:
-            from datasets import load_dataset
-
-            found = load_dataset(*self.hub)
-            train, dev = found["train"], found["validation"]
-        except Exception as error:  # the hub fails in many ways, each with its own class; the ways out are the same
-            reason = " ".join(str(error).split())[:150] or type(error).__name__
-            raise UsageError(
-                f"cannot load {name} from the Hugging Face hub ({reason}); connect once or point HF_HOME to a cache "
-                "that holds it, or give a folder of CS224N files with --data-dir, or run the embedded tasks with "
-                "--suite quick"
-            ) from None
-        return Splits(
-            self._hub_rows(train, f"{name} train"),
-            self._hub_rows(dev, f"{name} validation"),
-            source=f"Hugging Face hub {name}",
+        names = ("train", "validation")
+        found = load_hub(*self.hub, names, instead="give a folder of CS224N files with --data-dir")
+        *texts, label = self.hub_columns
+        path = "/".join(filter(None, self.hub))
+        train, dev = (
+            hub_rows(split, f"{path} {name}", texts, [label], self.labels)
+            for split, name in zip(found, names, strict=True)
         )
-
-    def _hub_rows(self, split: Any, origin: str) -> Rows:
-        check_columns(origin, self.hub_columns, split.column_names)
-        cells = split.select_columns(list(self.hub_columns))[:]
-        records = enumerate(zip(*(cells[name] for name in self.hub_columns), strict=True), start=1)
-        return to_rows(records, origin, "row", classes=self.classes, label_range=self.label_range)
+        return Splits(train, dev, source=f"Hugging Face hub {path}")

@@ -9,8 +9,10 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from mtlbench.metrics import correlations, score_classes
+from mtlbench.metrics import metrics_of
 from mtlbench.task import Rows, Splits, Task
+
+Values = NDArray[Any]
 
 
 class Floor(TypedDict):
@@ -24,24 +26,67 @@ def floors(task: Task, splits: Splits) -> dict[str, list[Floor]]:
     """Return metric → floors, measured on the given development rows; what is fitted, is fitted on the training rows.
 
     - ``majority class``: always the most frequent class.
-    - ``all positive``: always class 1 (tasks of two classes).
+    - ``all positive``: always class 1 (tasks of two classes), or all labels (where a row may have several).
     - ``token overlap``: on pairs, the Jaccard index J of their lower-cased words: those in both / those in either. For
       two classes, class 1 where J ≥ t, with the threshold t that is best for the metric in question; for real
       labels, J itself.
     - ``constant``: the same number for every row (real labels); its correlation counts 0.
+    - ``majority labels``: always the most frequent set of labels.
+    - ``frequent labels``: always the k most frequent labels, with the k that is best for micro-F1.
 
-    A metric of a task's own has no floors.
+    A metric of a plugin's own gets those that need no threshold.
     """
-    if task.prediction == "classification":
-        found = _classification(task, splits)
-    else:
-        found = {"constant": {"pearson": 0.0, "spearman": 0.0}}
-        if _are_pairs(splits.dev):
-            found["token overlap"] = correlations(token_overlap(splits.dev.texts), splits.dev.labels)
+    metrics = metrics_of(task)
+    made = {"classification": _classes, "regression": _scores, "multilabel": _labels}[task.prediction]
+    answered = made(task, splits)
     return {
-        metric: [Floor(name=name, value=scores[metric]) for name, scores in found.items() if metric in scores]
-        for metric in task.metrics
+        name: [
+            Floor(name=floor, value=function(answers[name], splits.dev.labels, task.outputs))
+            for floor, answers in answered.items()
+            if name in answers
+        ]
+        for name, function in metrics.items()
     }
+
+
+def _same(task: Task, answers: Values) -> dict[str, Values]:
+    """Return what a predictor answers, for every metric of a task."""
+    return dict.fromkeys(task.metrics, answers)
+
+
+def _classes(task: Task, splits: Splits) -> dict[str, dict[str, Values]]:
+    train, dev = splits.train, splits.dev
+    majority = np.bincount(train.labels, minlength=task.outputs).argmax()
+    found = {"majority class": _same(task, np.full(len(dev), majority))}
+    if task.outputs == 2:
+        found["all positive"] = _same(task, np.ones(len(dev), dtype=np.int64))
+        if _are_pairs(dev):
+            overlap = token_overlap(dev.texts)
+            thresholds = best_thresholds(token_overlap(train.texts), train.labels)
+            found["token overlap"] = {metric: (overlap >= t).astype(np.int64) for metric, t in thresholds.items()}
+    return found
+
+
+def _scores(task: Task, splits: Splits) -> dict[str, dict[str, Values]]:
+    found = {"constant": _same(task, np.zeros(len(splits.dev)))}
+    if _are_pairs(splits.dev):
+        found["token overlap"] = _same(task, token_overlap(splits.dev.texts))
+    return found
+
+
+def _labels(task: Task, splits: Splits) -> dict[str, dict[str, Values]]:
+    labels, rows = splits.train.labels, len(splits.dev)
+    sets, counts = np.unique(labels, axis=0, return_counts=True)
+    frequency = labels.sum(axis=0)
+    order = np.argsort(-frequency, kind="stable")
+    hits, answered = np.cumsum(frequency[order]), len(labels) * np.arange(1, len(order) + 1)
+    best = 1 + int((2 * hits / (answered + frequency.sum())).argmax())
+    always = {
+        "majority labels": sets[counts.argmax()],
+        "frequent labels": np.isin(np.arange(len(order)), order[:best]).astype(np.int64),
+        "all positive": np.ones(len(order), dtype=np.int64),
+    }
+    return {name: _same(task, np.tile(one, (rows, 1))) for name, one in always.items()}
 
 
 def token_overlap(pairs: Iterable[Sequence[str]]) -> NDArray[np.float64]:
@@ -58,28 +103,8 @@ def token_overlap(pairs: Iterable[Sequence[str]]) -> NDArray[np.float64]:
     return np.array([jaccard(words(first), words(second)) for first, second in pairs])
 
 
-def _classification(task: Task, splits: Splits) -> dict[str, dict[str, float]]:
-    train, dev, classes = splits.train, splits.dev, task.outputs
-
-    def scores(predicted: NDArray[Any]) -> dict[str, float]:
-        return score_classes(predicted, dev.labels, classes)
-
-    majority = np.bincount(train.labels, minlength=classes).argmax()
-    found = {"majority class": scores(np.full(len(dev), majority))}
-    if classes == 2:
-        found["all positive"] = scores(np.ones(len(dev), dtype=np.int64))
-        if _are_pairs(dev):
-            overlap = token_overlap(dev.texts)
-            thresholds = best_thresholds(token_overlap(train.texts), train.labels)
-            found["token overlap"] = {
-                metric: scores((overlap >= threshold).astype(np.int64))[metric]
-                for metric, threshold in thresholds.items()
-            }
-    return found
-
-
 def best_thresholds(feature: NDArray[np.float64], labels: NDArray[Any]) -> dict[str, float]:
-    """Return, for accuracy and macro-F1, the t with which "class 1 where feature ≥ t" scores best.
+    """Return, for every metric of classes, the t with which "class 1 where feature ≥ t" scores best.
 
     All N + 1 thresholds in one pass: sorted by falling feature, the rows up to a threshold are the predicted positives.
 
@@ -88,14 +113,20 @@ def best_thresholds(feature: NDArray[np.float64], labels: NDArray[Any]) -> dict[
     """
     order = np.argsort(-feature, kind="stable")
     candidates = np.concatenate([[np.inf], feature[order]])  # inf: nothing is positive
-    hits = np.concatenate([[0], np.cumsum(labels[order])])
+    hits = np.concatenate([[0.0], np.cumsum(labels[order])])
     predicted, positive, rows = np.arange(len(hits)), hits[-1], len(labels)
-    correct_negatives = rows - positive - (predicted - hits)
+    right_negatives = rows - positive - (predicted - hits)
     f1_positive = 2 * hits / np.maximum(predicted + positive, 1)
-    f1_negative = 2 * correct_negatives / np.maximum(2 * rows - predicted - positive, 1)
-    curves = {"accuracy": (hits + correct_negatives) / rows, "macro_f1": (f1_positive + f1_negative) / 2}
+    f1_negative = 2 * right_negatives / np.maximum(2 * rows - predicted - positive, 1)
+    spread = predicted * (rows - predicted) * positive * (rows - positive)
+    curves = {
+        "accuracy": (hits + right_negatives) / rows,
+        "macro_f1": (f1_positive + f1_negative) / 2,
+        "f1": f1_positive,
+        "matthews": (rows * hits - predicted * positive) / np.sqrt(np.maximum(spread, 1)),
+    }
     distinct = np.append(candidates[1:] != candidates[:-1], True)  # a threshold takes all rows of equal feature
-    return {metric: float(candidates[np.where(distinct, curve, -1.0).argmax()]) for metric, curve in curves.items()}
+    return {metric: float(candidates[np.where(distinct, curve, -2.0).argmax()]) for metric, curve in curves.items()}
 
 
 def _are_pairs(rows: Rows) -> bool:

@@ -201,7 +201,7 @@ class ModelTraining:
                 self._processes.add(torch.from_numpy(outputs))
                 key = one.task.key
                 try:
-                    scores[key] = score(one.task.prediction, outputs, rows.labels)
+                    scores[key] = score(one.task, outputs, rows.labels)
                 except CellError as error:
                     raise CellError(f"evaluation after step {step}, task {key}: {error}", step, key) from None
                 kept[key], labels[key] = outputs, rows.labels

@@ -6,52 +6,49 @@ import csv
 import difflib
 import io
 import json
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from mtlbench.errors import UsageError
+from mtlbench.errors import UsageError, one_line, shown
+from mtlbench.labels import Labels
 from mtlbench.task import Rows
 
 MISSING_LIMIT = 0.05
 """The share of rows with missing fields above which a file is taken to be damaged."""
 
 Record = tuple[int, tuple[Any, ...]]
-"""The number of a line (or row), counted from 1, and its cells: one or two texts, then the label."""
+"""The number of a line (or row), counted from 1, and its cells: one or two texts, then the label's one or more."""
 
 
 def read_table(
     path: str | Path,
     text_columns: Sequence[str],
-    label_column: str,
+    label_columns: Sequence[str],
+    labels: Labels,
     *,
-    classes: int | None = None,
-    label_range: tuple[float, float] | None = None,
+    skip_unlabelled: bool = False,
     delimiter: str | None = None,
 ) -> Rows:
     """Read one split from a file with named columns.
 
     :param path: a ``.csv``, ``.tsv``, ``.txt``, ``.jsonl``, ``.ndjson`` or ``.parquet`` file, text in UTF-8.
     :param text_columns: the names of one or two columns of text. White space around a text is removed, nothing else.
-    :param label_column: the name of the column of labels.
-    :param classes: labels are the whole numbers 0 … ``classes - 1`` (``1.0`` is one of them).
-    :param label_range: labels are real numbers between these two, both included.
+    :param label_columns: the names of the columns of labels: one, or one a label.
+    :param labels: how labels are read.
+    :param skip_unlabelled: rows without a label are left out however many they are.
     :param delimiter: between the fields of a CSV file; by default a tab if the header line has one, else a comma.
     :return: the rows in the file's order. Rows in which a text or the label is empty are left out and counted;
         a label that reads ``nan`` is not empty but an error, since somebody computed it.
     :raises UsageError: one line, for a file that is missing, unreadable or without rows, a column that is not
-        there, a row that cannot be read, a label that is not a number, no class or out of range, and more than
-        5 % of rows with missing fields.
+        there, a row that cannot be read, a label that cannot be, and more than 5 % of rows with missing fields.
     """
     path = Path(path)
     if not path.exists():
         raise UsageError(f"data file {path} does not exist")
-    wanted = (*text_columns, label_column)
+    wanted = (*text_columns, *label_columns)
     unit = "line"
     match path.suffix.lower():
         case ".csv" | ".tsv" | ".txt":
@@ -62,16 +59,11 @@ def read_table(
             records, unit = _parquet(path, wanted), "row"
         case _:
             raise UsageError(f"data file {path} is of no known type; give .csv, .tsv, .jsonl or .parquet")
-    return to_rows(records, str(path), unit, classes=classes, label_range=label_range)
+    return to_rows(records, str(path), unit, labels, skip_unlabelled=skip_unlabelled)
 
 
 def to_rows(
-    records: Iterable[Record],
-    origin: str,
-    unit: str,
-    *,
-    classes: int | None = None,
-    label_range: tuple[float, float] | None = None,
+    records: Iterable[Record], origin: str, unit: str, labels: Labels, *, skip_unlabelled: bool = False
 ) -> Rows:
     """Check records and make rows of them.
 
@@ -79,29 +71,32 @@ def to_rows(
     :param unit: what errors call a record: ``"line"`` or ``"row"``.
     :raises UsageError: as :func:`read_table`, for everything that concerns a cell.
     """
-    low, high = (0.0, classes - 1.0) if classes is not None else label_range or (-math.inf, math.inf)
     texts: list[tuple[str, ...]] = []
-    labels: list[float] = []
+    read: list[Any] = []
     missing: list[int] = []
+    unlabelled = 0
     for number, cells in records:
-        if any(cell is None or (isinstance(cell, str) and not cell.strip()) for cell in cells):
+        text, label = cells[: -labels.columns], cells[-labels.columns :]
+        if skip_unlabelled and any(map(_is_missing, label)):
+            unlabelled += 1
+            continue
+        if any(map(_is_missing, cells)):
             missing.append(number)
             continue
         try:
-            labels.append(_label(cells[-1], low, high, whole=classes is not None))
-            texts.append(tuple([_text(cell) for cell in cells[:-1]]))
+            read.append(labels.read(label))
+            texts.append(tuple([_text(cell) for cell in text]))
         except ValueError as fault:
             raise UsageError(f"{origin}, {unit} {number}: {fault}") from None
     total = len(texts) + len(missing)
     if total == 0:
-        raise UsageError(f"{origin} is empty: it has no rows")
+        raise UsageError(f"{origin} has no row with a label" if unlabelled else f"{origin} is empty: it has no rows")
     if len(missing) > MISSING_LIMIT * total:
         raise UsageError(
             f"{origin}: {len(missing)} of {total} rows have an empty text or label, more than "
             f"{MISSING_LIMIT:.0%}; the first is {unit} {missing[0]}"
         )
-    dtype = np.int64 if classes is not None else np.float64
-    return Rows(texts, np.array(labels, dtype=dtype), skipped=len(missing))
+    return Rows(texts, labels.array(read), skipped=len(missing) + unlabelled)
 
 
 def check_columns(origin: str, wanted: Iterable[str], columns: Iterable[str]) -> None:
@@ -114,34 +109,24 @@ def check_columns(origin: str, wanted: Iterable[str], columns: Iterable[str]) ->
         if name not in columns:
             close = difflib.get_close_matches(name, columns, n=1, cutoff=0.55)
             hint = f"did you mean {close[0]}? " if close else ""
-            known = _one_line(", ".join(columns), 300) or "none"
+            known = one_line(", ".join(columns), 300) or "none"
             raise UsageError(f"{origin} has no column '{name}'; {hint}it has: {known}")
         if columns.count(name) > 1:
             raise UsageError(f"{origin} has more than one column '{name}'; rename all but one")
 
 
+def _is_missing(cell: Any) -> bool:
+    return cell is None or (isinstance(cell, str) and not cell.strip())
+
+
 def _text(cell: Any) -> str:
     if not isinstance(cell, str):
-        raise ValueError(f"{_shown(cell)} is not text")
+        raise ValueError(f"{shown(cell)} is not text")
     try:
         cell.encode()
     except UnicodeEncodeError:  # JSON can hold "\ud800", half a character, which no tokenizer takes
-        raise ValueError(f"text {_shown(cell)} holds half a surrogate pair") from None
+        raise ValueError(f"text {shown(cell)} holds half a surrogate pair") from None
     return cell.strip()
-
-
-def _label(cell: Any, low: float, high: float, whole: bool) -> float:
-    try:
-        value = float(cell)
-    except (TypeError, ValueError, OverflowError):
-        value = math.nan
-    if not math.isfinite(value):
-        raise ValueError(f"label {_shown(cell)} is not a number")
-    if not low <= value <= high:
-        raise ValueError(f"label {_shown(cell)} is out of range; {low:g} to {high:g} are allowed")
-    if whole and not value.is_integer():
-        raise ValueError(f"label {_shown(cell)} is not a class; the classes are the whole numbers {low:g} to {high:g}")
-    return value
 
 
 def _delimited(path: Path, wanted: Sequence[str], delimiter: str | None) -> Iterator[Record]:
@@ -186,9 +171,9 @@ def _json_object(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         fields = json.loads(line)
     except (ValueError, RecursionError) as fault:
-        raise UsageError(f"{path}, line {number}: {_shown(line)} is not JSON ({_one_line(str(fault), 80)})") from None
+        raise UsageError(f"{path}, line {number}: {shown(line)} is not JSON ({one_line(str(fault), 80)})") from None
     if not isinstance(fields, dict):
-        raise UsageError(f"{path}, line {number}: {_shown(line)} is not a JSON object with named fields")
+        raise UsageError(f"{path}, line {number}: {shown(line)} is not a JSON object with named fields")
     return fields
 
 
@@ -221,13 +206,4 @@ def _readable(path: Path, read: Callable[[], Any], faults: tuple[type[Exception]
         return read()
     except faults as fault:
         reason = getattr(fault, "strerror", None) or str(fault)
-        raise UsageError(f"data file {path} cannot be read: {_one_line(reason, 120)}") from None
-
-
-def _one_line(text: str, width: int) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= width else text[: width - 1] + "…"
-
-
-def _shown(value: Any) -> str:
-    return _one_line(repr(value), 60)
+        raise UsageError(f"data file {path} cannot be read: {one_line(reason, 120)}") from None

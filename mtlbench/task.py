@@ -19,12 +19,13 @@ from mtlbench.plugin import Plugin
 if TYPE_CHECKING:
     import torch
 
-Kind = Literal["classification", "regression"]
-METRICS: dict[Kind, tuple[str, ...]] = {
+Kind = Literal["classification", "regression", "multilabel"]
+DEFAULT_METRICS: dict[Kind, tuple[str, ...]] = {
     "classification": ("accuracy", "macro_f1"),
     "regression": ("pearson", "spearman"),
+    "multilabel": ("micro_f1", "macro_f1", "exact_match"),
 }
-"""The metrics of each kind of task, the primary one first. All of them: higher is better."""
+"""The metrics of each kind of task that names none, the primary one first; see :mod:`mtlbench.metrics`."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Rows:
     """One split of a task.
 
     :param texts: one or two texts a row.
-    :param labels: (N,) class numbers 0 … C − 1 (int64), or real scores (float64).
+    :param labels: (N,) class numbers 0 … C − 1 (int64), (N,) real scores (float64), or, where a row may have several
+        labels, (N, C) of 0 and 1 (int64).
     :param skipped: how many rows of the source had missing fields and were left out.
     """
 
@@ -47,8 +49,15 @@ class Rows:
         """Return ``limit`` rows in their order, the same ones for one purpose; all of them if there are no more."""
         if limit is None or limit >= len(self):
             return self
-        kept = np.sort(seeds.generator("sample", *purpose).permutation(len(self))[:limit])
-        return Rows([self.texts[index] for index in kept], self.labels[kept], self.skipped)
+        return self.picked(np.sort(seeds.generator("sample", *purpose).permutation(len(self))[:limit]))
+
+    def picked(self, chosen: NDArray[Any]) -> Rows:
+        """Return some rows.
+
+        :param chosen: their numbers, or (N,) of whether each is one of them.
+        """
+        numbers = np.arange(len(self))[chosen]
+        return Rows([self.texts[number] for number in numbers], self.labels[numbers], self.skipped)
 
 
 @dataclass(frozen=True)
@@ -79,10 +88,13 @@ class Task(Plugin):
     """Base of all tasks. A subclass is a dataclass: its fields are its parameters."""
 
     kind: ClassVar[str] = "task"
-    corpus: ClassVar[str] = ""
-    """The corpus the texts come from; the report warns when an encoder was tuned on it."""
     source: ClassVar[str] = ""
     """The paper or the maker of the data."""
+
+    @property
+    def corpus(self) -> str:
+        """The corpus the texts come from; the report warns when an encoder was tuned on it."""
+        return ""
 
     @property
     def key(self) -> str:
@@ -91,12 +103,12 @@ class Task(Plugin):
 
     @property
     def prediction(self) -> Kind:
-        """Whether the label is a class or a real number."""
+        """Whether the label is a class, a real number, or any number of C labels."""
         raise NotImplementedError
 
     @property
     def outputs(self) -> int:
-        """The size of the head: the number of classes, or 1."""
+        """The size of the head: the number of classes or of labels, or 1 for a real number."""
         raise NotImplementedError
 
     def load(self, data_dir: Path | None) -> Splits:
@@ -109,11 +121,11 @@ class Task(Plugin):
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Names of the metrics, the primary one first."""
-        return METRICS[self.prediction]
+        """Names of the metrics of :mod:`mtlbench.metrics` that the task is scored by, the primary one first."""
+        return DEFAULT_METRICS[self.prediction]
 
     def targets(self, splits: Splits, labels: NDArray[Any]) -> NDArray[Any]:
-        """Return what the loss is computed against: classes as they are, scores standardised.
+        """Return what the loss is computed against: classes and labels as they are, scores standardised.
 
         Scores are standardised by the training split's mean and standard deviation, so that the loss of a
         constant prediction is 1 whatever the label's unit.
@@ -121,19 +133,24 @@ class Task(Plugin):
         """
         if self.prediction == "classification":
             return labels.astype(np.int64)
+        if self.prediction == "multilabel":
+            return labels.astype(np.float32)
         spread = float(splits.train.labels.std())
         if spread == 0.0:
             raise UsageError(f"task {self.key}: all training labels are equal; there is nothing to learn")
         return ((labels - splits.train.labels.mean()) / spread).astype(np.float32)
 
     def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Return the mean loss of a batch, a scalar.
+        """Return the mean loss of a batch, a scalar: cross entropy of classes, squared error of real numbers, and of
+        labels the binary cross entropy, averaged over rows and labels.
 
         :param outputs: (B, :attr:`outputs`) the head's raw outputs.
-        :param targets: (B,) from :meth:`targets`.
+        :param targets: (B,) or (B, C) from :meth:`targets`.
         """
         from torch.nn import functional
 
         if self.prediction == "classification":
             return functional.cross_entropy(outputs, targets)
+        if self.prediction == "multilabel":
+            return functional.binary_cross_entropy_with_logits(outputs, targets)
         return functional.mse_loss(outputs.squeeze(-1), targets)

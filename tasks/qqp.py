@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mtlbench.corpora import Corpus
+from mtlbench.labels import Classes
 from mtlbench.task import Splits, Task
 
 QUORA = Corpus(
@@ -13,7 +14,7 @@ QUORA = Corpus(
     file_columns=("sentence1", "sentence2", "is_duplicate"),
     hub=("nyu-mll/glue", "qqp"),
     hub_columns=("question1", "question2", "label"),
-    classes=2,
+    labels=Classes(2),
 )
 
 

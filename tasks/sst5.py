@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mtlbench.corpora import Corpus
+from mtlbench.labels import Classes
 from mtlbench.task import Splits, Task
 
 SST = Corpus(
     files=("ids-sst-train.csv", "ids-sst-dev.csv"),
     file_columns=("sentence", "sentiment"),
-    hub=("SetFit/sst5",),
+    hub=("SetFit/sst5", None),
     hub_columns=("text", "label"),
-    classes=5,
+    labels=Classes(5),
 )
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from mtlbench.corpora import Corpus
+from mtlbench.labels import Scores
 from mtlbench.task import Splits, Task
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ STS = Corpus(
     file_columns=("sentence1", "sentence2", "similarity"),
     hub=("nyu-mll/glue", "stsb"),
     hub_columns=("sentence1", "sentence2", "label"),
-    label_range=(0.0, 5.0),
+    labels=Scores(0.0, 5.0),
 )
 
 

@@ -7,7 +7,7 @@ import pytest
 from real_data import REAL, needs_files
 
 from mtlbench.floors import Floor, best_thresholds, floors, token_overlap
-from mtlbench.metrics import score_classes
+from mtlbench.metrics import METRICS
 from mtlbench.registry import load_registry
 from mtlbench.task import Rows, Splits, Task
 
@@ -48,6 +48,27 @@ def test_regression() -> None:
     assert values(floors(task("range=0:5", pairs=False), single), "pearson") == {"constant": 0.0}
 
 
+def test_metrics_that_a_task_names_have_floors() -> None:
+    rows = Rows([("a", "b"), ("a", "a"), ("c", "d")], np.array([0, 1, 0]))
+    found = floors(task("classes=2,metric=f1/matthews", pairs=True), Splits(rows, rows, ""))
+    assert list(found) == ["f1", "matthews"]
+    assert values(found, "f1") == {"majority class": 0.0, "all positive": 0.5, "token overlap": 1.0}
+    assert values(found, "matthews") == {"majority class": 0.0, "all positive": 0.0, "token overlap": pytest.approx(1)}
+
+
+def test_labels() -> None:
+    train = Rows([("a",)] * 5, np.array([[1, 0, 0], [1, 1, 0], [1, 1, 0], [0, 0, 1], [0, 0, 0]]))
+    dev = Rows([("a",)] * 2, np.array([[1, 0, 0], [1, 1, 0]]))
+    found = floors(task("labels=3", pairs=False), Splits(train, dev, ""))
+    assert values(found, "exact_match") == {"majority labels": 0.5, "frequent labels": 0.5, "all positive": 0.0}
+    # micro-F1 on train of the 1, 2 and 3 most frequent: 6/11, 10/16, 12/21
+    assert values(found, "micro_f1") == {
+        "majority labels": pytest.approx(6 / 7),
+        "frequent labels": pytest.approx(6 / 7),
+        "all positive": pytest.approx(6 / 9),
+    }
+
+
 def test_token_overlap() -> None:
     pairs = [("The cat, the hat", "a CAT"), ("?!", "..."), ("same", "Same."), ("", "x"), ("naïve café", "Café")]
     assert token_overlap(pairs).tolist() == [0.25, 0.0, 1.0, 0.0, 0.5]
@@ -59,8 +80,8 @@ def test_thresholds_are_the_best_of_all(seed: int) -> None:
     feature = random.integers(0, 8, 40) / 7
     labels = (feature + random.normal(scale=0.6, size=40) > random.random()).astype(int)
     found = best_thresholds(feature, labels)
-    for metric in ("accuracy", "macro_f1"):
-        every = {t: score_classes((feature >= t).astype(int), labels, 2)[metric] for t in [*set(feature), np.inf]}
+    for metric, function in METRICS["classification"].items():
+        every = {t: function((feature >= t).astype(int), labels, 2) for t in [*set(feature), np.inf]}
         assert every[found[metric]] == pytest.approx(max(every.values()))
 
 

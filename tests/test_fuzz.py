@@ -23,6 +23,7 @@ from mtlbench import cli
 from mtlbench.errors import UsageError
 from mtlbench.execute.worker import _parquet
 from mtlbench.export import export
+from mtlbench.labels import Classes, Labels, LabelSets, Scores
 from mtlbench.plan import fingerprint, parse_seeds
 from mtlbench.plugin import split_specs
 from mtlbench.record_file import verified
@@ -215,17 +216,18 @@ def test_any_table_is_read_or_one_line(examples: int, tmp_path: Path) -> None:
     rows = st.lists(JSON, max_size=4).map(lambda made: "\n".join(map(json.dumps, made)))
     content = st.one_of(st.binary(max_size=60), st.one_of(text, rows).map(lambda t: t.encode(errors="surrogatepass")))
 
-    def check(drawn: tuple[bytes, str, bool]) -> None:
+    def check(drawn: tuple[bytes, str, Labels]) -> None:
         path = tmp_path / f"table{drawn[1]}"
         path.write_bytes(drawn[0])
-        options: dict[str, Any] = {"classes": 3} if drawn[2] else {"label_range": (0.0, 1.0)}
         try:
-            read_table(path, ["text"], "label", **options)
+            read_table(path, ["text"], ["label"], drawn[2])
         except UsageError as error:
             told.append(str(error))
 
     endings = st.sampled_from([".csv", ".tsv", ".jsonl", ".parquet", ".txt", ""])
-    search(examples, st.tuples(content, endings, st.booleans()), check)
+    named = ("a", "b")
+    rules = st.sampled_from([Classes(3), Classes(2, named), Scores(0.0, 1.0), LabelSets(3), LabelSets(2, named)])
+    search(examples, st.tuples(content, endings, rules), check)
     assert told and not any("\n" in line for line in told)
 
 

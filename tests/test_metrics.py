@@ -7,8 +7,31 @@ import warnings
 import numpy as np
 import pytest
 
-from mtlbench.errors import CellError
-from mtlbench.metrics import score
+from mtlbench.errors import CellError, UsageError
+from mtlbench.metrics import METRICS, metric
+from mtlbench.metrics import score as score_task
+from mtlbench.task import DEFAULT_METRICS, Kind, Task
+
+
+class Scored(Task):
+    """A task of which only the kind and the metrics matter."""
+
+    name = "scored"
+
+    def __init__(self, prediction: Kind, *metrics: str) -> None:
+        self.given = prediction, metrics or DEFAULT_METRICS[prediction]
+
+    @property
+    def prediction(self) -> Kind:
+        return self.given[0]
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return self.given[1]
+
+
+def score(prediction: Kind, outputs: np.ndarray, labels: np.ndarray, *metrics: str) -> dict[str, float]:
+    return score_task(Scored(prediction, *metrics), outputs, labels)
 
 
 def logits(classes: list[int], of: int) -> np.ndarray:
@@ -79,3 +102,44 @@ def test_not_finite(value: float) -> None:
         score("classification", outputs, np.zeros(5, dtype=int))
     with pytest.raises(CellError, match="not finite"):
         score("regression", outputs[:, 1:], np.arange(5.0))
+
+
+def test_metrics_of_glue_by_hand() -> None:
+    # class 1: 2 of 3 answers and 2 of 4 labels are hits; class 0: 2 of 4 answers, 2 of 3 labels
+    answered, labels = [1, 1, 1, 0, 0, 0, 0], np.array([1, 1, 0, 1, 1, 0, 0])
+    found = score("classification", logits(answered, 2), labels, "f1", "matthews")
+    assert found == pytest.approx({"f1": 4 / 7, "matthews": (2 * 2 - 1 * 2) / np.sqrt(3 * 4 * 3 * 4)})
+    assert list(found) == ["f1", "matthews"]  # the primary one first
+    assert score("classification", logits([1] * 7, 2), labels, "matthews") == {"matthews": 0.0}
+
+
+def test_labels_by_hand() -> None:
+    outputs = np.array([[2.0, -1.0, 0.5], [-1.0, -1.0, -1.0], [0.0, 1.0, -3.0]])  # 0 is no answer
+    labels = np.array([[1, 0, 0], [0, 0, 0], [1, 1, 0]])
+    # answered: {0, 2}, none, {1}; labels: {0}, none, {0, 1}: F1 of label 0 is 2/3, of 1 is 1, of 2 is 0
+    expected = {"micro_f1": 2 * 2 / (3 + 3), "macro_f1": (2 / 3 + 1 + 0) / 3, "exact_match": 1 / 3}
+    assert score("multilabel", outputs, labels) == pytest.approx(expected)
+
+
+def test_labels_that_are_never_answered_nor_true_score_zero_without_a_warning() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = score("multilabel", -np.ones((3, 2)), np.zeros((3, 2), dtype=int))
+    assert found == {"micro_f1": 0.0, "macro_f1": 0.0, "exact_match": 1.0}
+
+
+def test_a_metric_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METRICS, "regression", dict(METRICS["regression"]))
+
+    @metric("regression", "closeness")
+    def closeness(answered: np.ndarray, labels: np.ndarray, outputs: int) -> float:
+        return -float(np.square(answered - labels).mean())
+
+    assert score("regression", np.array([[1.0], [3.0]]), np.array([1.0, 1.0]), "closeness") == {"closeness": -2.0}
+    with pytest.raises(UsageError, match="there is a metric 'pearson' of regression tasks already"):
+        metric("regression", "pearson")(closeness)
+
+
+def test_a_metric_that_does_not_exist() -> None:
+    with pytest.raises(UsageError, match="unknown metric of regression task scored: 'pearsons'; did you mean pearson"):
+        score("regression", np.zeros((2, 1)), np.zeros(2), "pearsons")

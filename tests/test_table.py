@@ -11,6 +11,7 @@ import pandas
 import pytest
 
 from mtlbench.errors import UsageError
+from mtlbench.labels import Classes, Labels, Scores
 from mtlbench.table import read_table
 from mtlbench.task import Rows
 
@@ -37,10 +38,10 @@ def write(path: Path, rows: list[tuple[Any, ...]], columns: tuple[str, ...] = ("
     return path
 
 
-def fault(path: Path, *, texts: tuple[str, ...] = ("text",), label: str = "label", **rule: Any) -> str:
+def fault(path: Path, *, texts: tuple[str, ...] = ("text",), label: str = "label", rule: Labels = Classes(5)) -> str:
     """Return the error of reading a file, which must be one line that names the file."""
     with pytest.raises(UsageError) as caught:
-        read_table(path, texts, label, **(rule or {"classes": 5}))
+        read_table(path, texts, [label], rule)
     message = str(caught.value)
     assert "\n" not in message
     assert str(path) in message
@@ -62,27 +63,27 @@ def assert_same(rows: Rows, texts: list[tuple[str, ...]], labels: list[float], s
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".txt", ".jsonl", ".parquet"])
 class TestEveryFormat:
     def test_gives_the_same_rows(self, tmp_path: Path, suffix: str) -> None:
-        rows = read_table(write(tmp_path / f"d{suffix}", ROWS), ["first", "second"], "score", label_range=(0, 5))
+        rows = read_table(write(tmp_path / f"d{suffix}", ROWS), ["first", "second"], ["score"], Scores(0, 5))
         assert_same(rows, [row[:2] for row in ROWS], [row[2] for row in ROWS])
         assert rows.labels.dtype == np.float64
 
     def test_takes_the_columns_that_are_named(self, tmp_path: Path, suffix: str) -> None:
         path = write(tmp_path / f"d{suffix}", [("a", "x", 1), ("b", "y", 0)], ("other", "words", "class"))
-        rows = read_table(str(path), ["words"], "class", classes=2)
+        rows = read_table(str(path), ["words"], ["class"], Classes(2))
         assert_same(rows, [("x",), ("y",)], [1, 0])
         assert rows.labels.dtype == np.int64
 
     def test_takes_whole_floats_as_classes(self, tmp_path: Path, suffix: str) -> None:
         path = write(tmp_path / f"d{suffix}", [("a", "b", 1.0), ("c", "d", 0.0)])
-        assert read_table(path, ["first"], "score", classes=2).labels.tolist() == [1, 0]
+        assert read_table(path, ["first"], ["score"], Classes(2)).labels.tolist() == [1, 0]
 
     def test_strips_white_space_around_texts_and_changes_nothing_else(self, tmp_path: Path, suffix: str) -> None:
         path = write(tmp_path / f"d{suffix}", [("  Two  words ,\t", " (x) ", 1)])
-        assert read_table(path, ["first", "second"], "score", classes=2).texts[0] == ("Two  words ,", "(x)")
+        assert read_table(path, ["first", "second"], ["score"], Classes(2)).texts[0] == ("Two  words ,", "(x)")
 
     def test_skips_and_counts_rows_with_missing_fields(self, tmp_path: Path, suffix: str) -> None:
         rows = [("a", "b", 1.0)] * 60 + [(None, "b", 1.0), ("a", "  ", 1.0), ("a", "b", None)]
-        read = read_table(write(tmp_path / f"d{suffix}", rows), ["first", "second"], "score", classes=2)
+        read = read_table(write(tmp_path / f"d{suffix}", rows), ["first", "second"], ["score"], Classes(2))
         assert (len(read), len(read.labels), read.skipped) == (60, 60, 3)
 
     def test_too_many_missing_fields_are_an_error(self, tmp_path: Path, suffix: str) -> None:
@@ -121,11 +122,11 @@ class TestLabels:
         assert "line 2: label '2.5' is not a class; the classes are the whole numbers 0 to 4" in message
 
     def test_score_out_of_range(self, tmp_path: Path) -> None:
-        message = fault(csv_file(tmp_path, "a,0.5", "a,5.01"), label_range=(0.5, 5.0))
+        message = fault(csv_file(tmp_path, "a,0.5", "a,5.01"), rule=Scores(0.5, 5.0))
         assert "line 3: label '5.01' is out of range; 0.5 to 5 are allowed" in message
 
     def test_both_ends_of_the_range_are_in_it(self, tmp_path: Path) -> None:
-        rows = read_table(csv_file(tmp_path, "a,-1", "a,1"), ["text"], "label", label_range=(-1, 1))
+        rows = read_table(csv_file(tmp_path, "a,-1", "a,1"), ["text"], ["label"], Scores(-1, 1))
         assert rows.labels.tolist() == [-1.0, 1.0]
 
     @pytest.mark.parametrize("label", ["[1]", '{"a": 1}', "NaN", "1" + "0" * 400, '"one"'])
@@ -144,27 +145,27 @@ class TestDelimited:
     def test_windows_line_ends_and_byte_order_mark(self, tmp_path: Path) -> None:
         path = tmp_path / "d.csv"
         path.write_bytes("\ufefftext,label\r\nä,1\r\nb,2\r\n".encode())
-        assert_same(read_table(path, ["text"], "label", classes=5), [("ä",), ("b",)], [1, 2])
+        assert_same(read_table(path, ["text"], ["label"], Classes(5)), [("ä",), ("b",)], [1, 2])
 
     def test_other_delimiter(self, tmp_path: Path) -> None:
         path = tmp_path / "d.csv"
         path.write_text("text;label\na, b;1\n")
-        assert_same(read_table(path, ["text"], "label", classes=5, delimiter=";"), [("a, b",)], [1])
+        assert_same(read_table(path, ["text"], ["label"], Classes(5), delimiter=";"), [("a, b",)], [1])
 
     def test_commas_in_a_tab_separated_header_do_not_matter(self, tmp_path: Path) -> None:
         path = tmp_path / "d.csv"
         path.write_text("text\tlabel, 0 to 4\na, b\t1\n")
-        assert_same(read_table(path, ["text"], "label, 0 to 4", classes=5), [("a, b",)], [1])
+        assert_same(read_table(path, ["text"], ["label, 0 to 4"], Classes(5)), [("a, b",)], [1])
 
     def test_short_row_is_missing_fields(self, tmp_path: Path) -> None:
         path = csv_file(tmp_path, *["a,1"] * 30, "b")
-        assert read_table(path, ["text"], "label", classes=5).skipped == 1
+        assert read_table(path, ["text"], ["label"], Classes(5)).skipped == 1
 
     def test_long_row(self, tmp_path: Path) -> None:
         assert "line 3: 3 fields, but the header has 2" in fault(csv_file(tmp_path, "a,1", "well, this,1"))
 
     def test_empty_fields_at_the_end_of_a_row_are_no_fault(self, tmp_path: Path) -> None:
-        assert len(read_table(csv_file(tmp_path, "a,1,,"), ["text"], "label", classes=5)) == 1
+        assert len(read_table(csv_file(tmp_path, "a,1,,"), ["text"], ["label"], Classes(5))) == 1
 
     @pytest.mark.parametrize("text", ['"open,1\nb,1\nc,1', '"word" and more,1\nb,1', '"' + "x" * 200_000])
     def test_stray_quote_is_named_where_it_opens(self, tmp_path: Path, text: str) -> None:
@@ -198,7 +199,7 @@ class TestJsonLines:
     def test_a_field_left_out_is_missing(self, tmp_path: Path) -> None:
         path = tmp_path / "d.ndjson"
         path.write_text("\n".join(['{"label": 1}'] + [json.dumps({"text": "a\u2028b", "label": 1})] * 30))
-        rows = read_table(path, ["text"], "label", classes=2)
+        rows = read_table(path, ["text"], ["label"], Classes(2))
         assert (len(rows), rows.skipped, rows.texts[0]) == (30, 1, ("a\u2028b",))
 
 

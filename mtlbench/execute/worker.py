@@ -199,10 +199,14 @@ def save(record: Record, outcome: Outcome, store: Store, seconds: float, error: 
 
 
 def _parquet(by_task: Mapping[str, NDArray[np.float32]], labels: Mapping[str, NDArray[Any]]) -> bytes:
-    """Return a split's raw outputs: task, row number, output number, value, and the row's label."""
+    """Return a split's raw outputs: task, row number, output number, value, and the label.
+
+    The label is the row's, or, where a row may have several, whether it has the one that the output is for.
+    """
     frames: list[Any] = []
     for task, outputs in by_task.items():
         rows, columns = np.indices(outputs.shape)
+        given = np.asarray(labels[task], dtype=np.float64)
         frames.append(
             pd.DataFrame(
                 {
@@ -210,7 +214,7 @@ def _parquet(by_task: Mapping[str, NDArray[np.float32]], labels: Mapping[str, ND
                     "row": rows.ravel().astype("int32"),
                     "output": columns.ravel().astype("int16"),
                     "value": outputs.ravel(),
-                    "label": np.asarray(labels[task], dtype=np.float64)[rows.ravel()],
+                    "label": np.broadcast_to(given.reshape(len(given), -1), outputs.shape).ravel(),
                 }
             )
         )

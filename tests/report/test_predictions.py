@@ -13,7 +13,7 @@ import pytest
 from factory import grid
 
 from mtlbench.execute.worker import _parquet
-from mtlbench.metrics import score
+from mtlbench.metrics import METRICS, answers
 from mtlbench.report.build import build
 from mtlbench.report.predictions import right_answers
 from mtlbench.train import Outcome
@@ -41,7 +41,7 @@ def test_right_answers_average_to_the_accuracy(tmp_path: Path) -> None:
     outcome.outputs, outcome.labels = {"dev": outputs}, {"dev": labels}
     found = right_answers(record_with(tmp_path, outcome, {"mood": "accuracy", "like": "pearson"}))
     assert set(found) == {"mood"}
-    accuracy = score("classification", outputs["mood"], labels["mood"])["accuracy"]
+    accuracy = METRICS["classification"]["accuracy"](answers("classification", outputs["mood"]), labels["mood"], 3)
     assert found["mood"].mean() == pytest.approx(accuracy)
     expected = outputs["mood"].argmax(axis=1) == labels["mood"]
     assert found["mood"].tolist() == expected.astype(float).tolist()

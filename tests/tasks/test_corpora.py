@@ -90,9 +90,9 @@ HUB: dict[tuple[str, ...], dict[str, list[Any]]] = {
 def fake_hub(monkeypatch: pytest.MonkeyPatch, tables: dict[tuple[str, ...], dict[str, list[Any]]]) -> None:
     import datasets
 
-    def load_dataset(*name: str) -> datasets.DatasetDict:
+    def load_dataset(path: str, config: str | None, revision: None) -> datasets.DatasetDict:
         def split() -> datasets.Dataset:
-            return datasets.Dataset.from_dict(tables[name])
+            return datasets.Dataset.from_dict(tables[(path, config) if config else (path,)])
 
         return datasets.DatasetDict(train=split(), validation=split(), test=split())
 
@@ -133,13 +133,13 @@ class TestHub:
             }
         )
         split = datasets.Dataset.from_dict({"question1": ["a"], "question2": ["b"], "label": [1]}, features=features)
-        monkeypatch.setattr(datasets, "load_dataset", lambda *_: {"train": split, "validation": split})
+        monkeypatch.setattr(datasets, "load_dataset", lambda *_, revision: {"train": split, "validation": split})
         assert make("qqp").load(None).dev.labels.tolist() == [1]
 
     def test_no_network(self, monkeypatch: pytest.MonkeyPatch) -> None:
         import datasets
 
-        def offline(*_: str) -> None:
+        def offline(*_: str, revision: None) -> None:
             raise ConnectionError("Couldn't reach 'nyu-mll/glue' on the Hub\n(LocalEntryNotFoundError)")
 
         monkeypatch.setattr(datasets, "load_dataset", offline)
@@ -229,10 +229,24 @@ class TestTable:
     @pytest.mark.parametrize(
         ("change", "reason"),
         [
-            (("classes=5", "classes=1"), "classes=1 should be greater than or equal to 2"),
-            (("classes=5", "classes=five"), "classes=five should be"),
-            (("classes=5", "classes=5,range=0:5"), "give either classes=NUMBER or range=LOW:HIGH"),
-            ((",classes=5", ""), "give either classes=NUMBER or range=LOW:HIGH"),
+            (("classes=5", "classes=1"), "classes=1 should be 2 or more"),
+            (("classes=5", "classes=five"), "classes=five should be a number, or two or more names with / between"),
+            (("classes=5", "classes=a//b"), "classes=a//b should be a number, or two or more names with / between"),
+            (("classes=5", "classes=a/b/a"), "classes=a/b/a should be a number, or two or more names with / between"),
+            (("classes=5", "classes=5,range=0:5"), "give exactly one of classes=NUMBER, range=LOW:HIGH, labels="),
+            (("classes=5", "classes=5,labels=5"), "give exactly one of classes=NUMBER, range=LOW:HIGH, labels="),
+            ((",classes=5", ""), "give exactly one of classes=NUMBER, range=LOW:HIGH, labels="),
+            (("label=stars", "label=one/two"), "give exactly one of classes=NUMBER, range=LOW:HIGH, labels="),
+            (("classes=5", "classes=5,flags=true"), "flags=true is for lists of 0 and 1, with labels=..."),
+            (
+                ("classes=5", "classes=5,metric=accurac"),
+                "unknown metric of classification task reviews: 'accurac'; did",
+            ),
+            (
+                ("classes=5", "range=0:5,metric=accuracy"),
+                "unknown metric of regression task reviews: 'accuracy'; known",
+            ),
+            (("classes=5", "classes=5,missing=all"), "missing=all should be 'few' or 'skip'"),
             (("classes=5", "range=5:0"), "range=5:0 should be LOW:HIGH with LOW < HIGH"),
             (("classes=5", "range=0:inf"), "range=0:inf should be LOW:HIGH"),
             (("classes=5", "range=5"), "range=5 should be LOW:HIGH"),

@@ -1,0 +1,89 @@
+"""Reads labelled texts from data sets that Hugging Face's ``datasets`` loads: on the hub, or in a folder of files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mtlbench.errors import UsageError, one_line, unknown
+from mtlbench.labels import Labels
+from mtlbench.table import Record, check_columns, to_rows
+from mtlbench.task import Rows
+
+
+def load_hub(
+    path: str, config: str | None, splits: Sequence[str], *, revision: str | None = None, instead: str
+) -> list[Any]:
+    """Return splits of a data set, in order. No code of the data set's own is run: ``datasets`` has no way to.
+
+    :param path: an id on the hub (``owner/name``), or a folder with files of data.
+    :param revision: a commit, tag or branch on the hub.
+    :param instead: a way out where there is no network, beside a filled cache and the embedded tasks.
+    :raises UsageError: when the data set cannot be had or lacks a configuration or a split.
+    """
+    name = f"{path}/{config}" if config else path
+    try:
+        from datasets import load_dataset
+
+        found: Mapping[str, Any] = load_dataset(path, config, revision=revision)
+    except ValueError as error:  # of a configuration that does not exist, or of files that are not data
+        raise UsageError(f"{name}: {one_line(str(error), 300)}") from None
+    except Exception as error:  # the hub fails in many ways, each with its own class; the ways out are the same
+        reason = one_line(str(error), 150) or type(error).__name__
+        raise UsageError(
+            f"cannot load {name} from the Hugging Face hub ({reason}); connect once or point HF_HOME to a cache "
+            f"that holds it, or {instead}, or run the embedded tasks with --suite quick"
+        ) from None
+    for split in splits:
+        if split not in found:
+            raise unknown(f"split of {name}:", split, found)
+    return [found[split] for split in splits]
+
+
+def hub_rows(
+    split: Any,
+    origin: str,
+    text_columns: Sequence[str],
+    label_columns: Sequence[str],
+    labels: Labels,
+    *,
+    skip_unlabelled: bool = False,
+) -> Rows:
+    """Make rows of a split.
+
+    Where the data set names its classes, these names are what labels are read by, or their number must be the declared
+    one. A class of -1 is how ``datasets`` writes that a row has no label.
+
+    :param origin: what errors call the split.
+    :raises UsageError: for columns that are not there, and as :func:`mtlbench.table.to_rows`.
+    """
+    wanted = (*text_columns, *label_columns)
+    check_columns(origin, wanted, split.column_names)
+    cells = split.select_columns(list(wanted))[:]
+    for column in label_columns:
+        if names := _class_names(split.features[column]):
+            cells[column] = _named(cells[column], names, f"{origin}: column '{column}'", labels)
+    records: list[Record] = list(enumerate(zip(*(cells[name] for name in wanted), strict=True), start=1))
+    return to_rows(records, origin, "row", labels, skip_unlabelled=skip_unlabelled)
+
+
+def _class_names(feature: Any) -> list[str]:
+    """Return the names of a column's classes, or of those in its lists; none where it has numbers or text."""
+    return list(getattr(getattr(feature, "feature", feature), "names", None) or [])
+
+
+def _named(cells: list[Any], names: list[str], column: str, labels: Labels) -> list[Any]:
+    declared: Sequence[str] = getattr(labels, "names", ())
+    if not declared:
+        if labels.prediction != "regression" and len(names) != labels.outputs:
+            raise UsageError(
+                f"{column} has {len(names)} classes, not {labels.outputs}: {one_line('/'.join(names), 200)}"
+            )
+        return [None if cell == -1 else cell for cell in cells]
+
+    def name(cell: Any) -> Any:
+        if isinstance(cell, list):
+            return [name(one) for one in cell]
+        return None if cell is None or cell < 0 else names[cell]
+
+    return [name(cell) for cell in cells]

@@ -1,0 +1,108 @@
+"""GLUE: its nine tasks, with the metrics that it scores them by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import Field
+
+from mtlbench.errors import UsageError
+from mtlbench.hub import hub_rows, load_hub
+from mtlbench.labels import Classes, Labels, Scores
+from mtlbench.task import Kind, Splits, Task
+
+
+class Part(NamedTuple):
+    """One task of GLUE.
+
+    :param columns: of its one or two texts.
+    :param metrics: those of table 1 of the GLUE paper, the first of them the primary one.
+    :param corpus: what the texts come from, where encoders are known to have been tuned on it.
+    """
+
+    columns: tuple[str, ...]
+    labels: Labels
+    metrics: tuple[str, ...]
+    corpus: str = ""
+
+
+PARTS = {
+    "cola": Part(("sentence",), Classes(2), ("matthews",)),
+    "sst2": Part(("sentence",), Classes(2), ("accuracy",), "sst"),
+    "mrpc": Part(("sentence1", "sentence2"), Classes(2), ("accuracy", "f1")),
+    "stsb": Part(("sentence1", "sentence2"), Scores(0.0, 5.0), ("pearson", "spearman"), "stsb"),
+    "qqp": Part(("question1", "question2"), Classes(2), ("accuracy", "f1"), "quora"),
+    "mnli": Part(("premise", "hypothesis"), Classes(3), ("accuracy",)),
+    "qnli": Part(("question", "sentence"), Classes(2), ("accuracy",)),
+    "rte": Part(("sentence1", "sentence2"), Classes(2), ("accuracy",)),
+    "wnli": Part(("sentence1", "sentence2"), Classes(2), ("accuracy",)),
+}
+
+
+@dataclass
+class Glue(Task):
+    """A task of GLUE, such as ``glue[task=mrpc]``, from the Hugging Face hub.
+
+    Training rows are those of the split ``train``, development rows those of ``validation``; the test split, whose
+    labels are hidden, is not used. Metrics are GLUE's: Matthews correlation of CoLA, Pearson and Spearman correlation
+    of STS-B, accuracy of the others, and F1 of MRPC and QQP beside it.
+    """
+
+    name = "glue"
+    source = (
+        "Wang et al., GLUE: A Multi-Task Benchmark and Analysis Platform for Natural Language Understanding, ICLR 2019"
+    )
+
+    task: Annotated[
+        Literal["cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli"],
+        Field(description="which task"),
+    ]
+    mismatched: Annotated[
+        bool, Field(description="development rows of MNLI from other genres than its training rows")
+    ] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.mismatched and self.task != "mnli":
+            raise UsageError(f"task glue: mismatched=true is for task=mnli, not {self.task}")
+
+    @property
+    def part(self) -> Part:
+        """What is known of the task."""
+        return PARTS[self.task]
+
+    @property
+    def key(self) -> str:
+        return f"{self.task}-mm" if self.mismatched else self.task
+
+    @property
+    def corpus(self) -> str:
+        return self.part.corpus
+
+    @property
+    def prediction(self) -> Kind:
+        return self.part.labels.prediction
+
+    @property
+    def outputs(self) -> int:
+        return self.part.labels.outputs
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return self.part.metrics
+
+    def load(self, data_dir: Path | None) -> Splits:
+        dev = "validation"
+        if self.task == "mnli":
+            dev += "_mismatched" if self.mismatched else "_matched"
+        names = ("train", dev)
+        path = f"nyu-mll/glue/{self.task}"
+        instead = "read your own files with the task table"
+        found = load_hub("nyu-mll/glue", self.task, names, instead=instead)
+        train, dev_rows = (
+            hub_rows(split, f"{path} {name}", self.part.columns, ["label"], self.part.labels)
+            for split, name in zip(found, names, strict=True)
+        )
+        return Splits(train, dev_rows, source=f"Hugging Face hub {path}, train and {dev}")

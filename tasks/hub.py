@@ -1,0 +1,62 @@
+"""Hub: a task from any data set on the Hugging Face hub, without code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from mtlbench.declared import DeclaredTask
+from mtlbench.hub import hub_rows, load_hub
+from mtlbench.task import Rows
+
+
+@dataclass(kw_only=True)
+class Hub(DeclaredTask):
+    """A task from a data set that Hugging Face's ``datasets`` loads: on the hub, or in a folder.
+
+    For example ``hub[called=stars,path=SetFit/amazon_reviews_multi_en,text=text,label=label,classes=5]``. Columns and
+    labels are declared as for the task ``table``; names of classes are the data set's own. No code of the data set's
+    own is run: one that needs such code cannot be loaded. More in docs/tasks.md.
+    """
+
+    name = "hub"
+    source = "the Hugging Face hub"
+
+    path: Annotated[str, Field(description="owner/name on the hub, or a folder, relative to --data-dir if given")]
+    config: Annotated[str | None, Field(description="the data set's configuration, if it has several")] = None
+    revision: Annotated[str | None, Field(description="commit, tag or branch on the hub; default: its newest")] = None
+    train: Annotated[str, Field(description="split of the training rows")] = "train"
+    dev: Annotated[
+        str, Field(description="split of the development rows; or a share of the training rows, such as 0.1")
+    ] = "validation"
+
+    @property
+    def origin(self) -> str:
+        config = f"/{self.config}" if self.config else ""
+        revision = f" at {self.revision}" if self.revision else ""
+        return f"data set {self.path}{config}{revision}"
+
+    def read(self, splits: Sequence[str], data_dir: Path | None) -> list[Rows]:
+        folder = (data_dir or Path()) / self.path
+        found = load_hub(
+            str(folder) if folder.is_dir() else self.path,
+            self.config,
+            splits,
+            revision=self.revision,
+            instead="download its files and give their folder as path=FOLDER",
+        )
+        return [
+            hub_rows(
+                split,
+                f"{self.origin} {name}",
+                self.text_columns,
+                self.label_columns,
+                self.rule,
+                skip_unlabelled=self.missing == "skip",
+            )
+            for split, name in zip(found, splits, strict=True)
+        ]

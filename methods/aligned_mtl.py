@@ -31,6 +31,7 @@ class AlignedMTL(Method):
     name = "aligned-mtl"
     source = "Senushkin et al., Independent Component Alignment for Multi-Task Learning, CVPR 2023"
     properties = frozenset({"homogeneous"})
+    search = {"scale_mode": "min/median/rmse"}
 
     scale_mode: Annotated[
         Literal["min", "median", "rmse"], Field(description="σ²: the smallest, the median or the mean eigenvalue")

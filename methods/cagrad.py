@@ -44,6 +44,7 @@ class CAGrad(Method):
     name = "cagrad"
     source = "Liu et al., Conflict-Averse Gradient Descent for Multi-task Learning, NeurIPS 2021"
     properties = frozenset({"homogeneous"})
+    search = {"c": "0.05:0.95"}
 
     c: Annotated[float, Field(ge=0, lt=1, description="radius of the search around the mean gradient, relative")] = 0.4
     rescale: Annotated[Literal["none", "c2", "c"], Field(description="divide the update by 1, 1 + c² or 1 + c")] = (

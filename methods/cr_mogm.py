@@ -30,6 +30,7 @@ class CRMOGM(Wrapper):
         "Zhou et al., On the Convergence of Stochastic Multi-Objective Gradient Manipulation and Beyond, NeurIPS 2022"
     )
     example = "pcgrad"
+    search = {"smoothing": "0.5:0.99"}
 
     smoothing: Annotated[float, Field(ge=0, lt=1, description="how much of the average weights is kept at a step")] = (
         0.9

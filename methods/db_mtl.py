@@ -37,6 +37,7 @@ class DBMTL(Method):
     heads = "log"
     state = "K × P"
     properties = frozenset({"homogeneous", "loss-scale invariant"})
+    search = {"beta": "0.1:0.99"}
 
     beta: Annotated[float, Field(ge=0, lt=1, description="how much of the averaged gradients is kept at a step")] = 0.9
     beta_sigma: Annotated[float, Field(ge=0, description="exponent of beta's decay over the steps")] = 0.0

@@ -31,6 +31,7 @@ class DWA(Method):
     state = "K"
     properties = frozenset({"homogeneous", "linear under scaling"})
     source = "Liu, Johns and Davison, End-to-End Multi-Task Learning with Attention, CVPR 2019"
+    search = {"temperature": "0.5:8:log"}
 
     temperature: Annotated[float, Field(gt=0, description="τ: the higher, the more equal the weights")] = 2.0
     window: Annotated[int, Field(ge=1, description="steps whose mean loss is one L(t)")] = 25

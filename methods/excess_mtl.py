@@ -39,6 +39,7 @@ class ExcessMTL(Method):
     scale = "sum"
     state = "K × P"
     properties = frozenset({"homogeneous", "linear under scaling"})
+    search = {"step_size": "1e-3:1:log"}
 
     step_size: Annotated[float, Field(ge=0, description="step size η of the task weights")] = 0.01
 

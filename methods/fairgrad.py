@@ -35,6 +35,7 @@ class FairGrad(Method):
 
     name = "fairgrad"
     source = "Ban and Ji, Fair Resource Allocation in Multi-Task Learning, ICML 2024"
+    search = {"alpha": "1:10:log"}
 
     alpha: Annotated[float, Field(gt=0, description="fairness: 1 is Nash-MTL, larger favours the worst task")] = 2.0
     max_norm: Annotated[float, Field(ge=0, description="norm that the shared update is clipped to; 0: never")] = 1.0

@@ -45,6 +45,7 @@ class FAMO(Method):
     state = "K"
     properties = frozenset({"homogeneous", "linear under scaling"})
     source = "Liu et al., FAMO: Fast Adaptive Multitask Optimization, NeurIPS 2023"
+    search = {"lr": "0.0025:0.25:log", "gamma": "1e-5:0.1:log"}
 
     lr: Annotated[float, Field(gt=0, description="β: learning rate of the logits ξ")] = 0.025
     gamma: Annotated[float, Field(ge=0, description="γ: weight decay of the logits ξ")] = 0.001

@@ -38,6 +38,7 @@ class GradDrop(Method):
     returns = "update"
     scale = "sum"
     properties = frozenset({"homogeneous"})
+    search = {"leak": "0:0.9"}
 
     leak: Annotated[float, Field(ge=0, le=1, description="share ℓ of every gradient that is never dropped")] = 0.0
 

@@ -36,6 +36,7 @@ class GradNorm(Method):
     scale = "sum"
     state = "K"
     source = "Chen et al., GradNorm: Gradient Normalization for Adaptive Loss Balancing, ICML 2018"
+    search = {"alpha": "0:3"}
 
     alpha: Annotated[float, Field(ge=0, description="strength of the pull to equal training rates")] = 1.5
     lr: Annotated[float, Field(gt=0, description="learning rate of the task weights")] = 0.025

@@ -45,6 +45,7 @@ class GradVac(Method):
     symmetry = "in distribution"
     state = "K"
     properties = frozenset({"homogeneous", "linear under scaling"})
+    search = {"beta": "1e-3:0.5:log"}
 
     beta: Annotated[float, Field(ge=0, le=1, description="weight of the new cosine in the moving average")] = 1e-2
     average: Annotated[

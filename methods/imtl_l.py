@@ -33,6 +33,7 @@ class IMTLL(Method):
     state = "K"
     properties = frozenset({"homogeneous", "linear under scaling"})
     source = "Liu et al., Towards Impartial Multi-task Learning, ICLR 2021"
+    search = {"lr": "0.0025:0.25:log"}
 
     lr: Annotated[float, Field(gt=0, description="learning rate of the log-factors s")] = 0.025
 

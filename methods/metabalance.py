@@ -37,6 +37,7 @@ class MetaBalance(Method):
     symmetry = "main task"
     state = "K"
     properties = frozenset({"homogeneous"})
+    search = {"relax": "0.1:1"}
 
     main: Annotated[int, Field(ge=0, description="position of the main task, counted from 0")] = 0
     relax: Annotated[float, Field(ge=0, le=1, description="how near lengths are brought: 0 not at all, 1 equal")] = 0.7

@@ -43,6 +43,7 @@ class MoCo(Method):
     reads = "gradients"
     returns = "update"
     state = "K × P"
+    search = {"gamma": "0.01:10:log"}
 
     beta: Annotated[float, Field(gt=0, le=1, description="step size of the tracked gradients")] = 0.5
     beta_sigma: Annotated[float, Field(ge=0, description="exponent of that step size's decay")] = 0.5

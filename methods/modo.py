@@ -34,6 +34,7 @@ class MoDo(Method):
     reads = "cross_gram"
     scale = "mean"
     state = "K"
+    search = {"gamma": "1e-4:1:log"}
 
     gamma: Annotated[float, Field(gt=0, description="step size γ of the task weights")] = 1e-3
     rho: Annotated[float, Field(ge=0, description="pull ρ of the task weights to 1/K")] = 0.1

@@ -43,6 +43,7 @@ class PCD(Method):
     symmetry = "main task"
     state = "K"
     properties = frozenset({"homogeneous", "linear under scaling"})
+    search = {"tau": "2e-3:0.5:log"}
 
     main: Annotated[int, Field(ge=0, description="number of the main task, from 0")] = 0
     tau: Annotated[float, Field(ge=0, le=1, description="share of its own progress that every other task keeps")] = 0.02

@@ -41,6 +41,7 @@ class SDMGrad(Method):
     scale = "mean"
     state = "K"
     properties = frozenset({"homogeneous"})
+    search = {"lam": "0.05:10:log"}
 
     lam: Annotated[float, Field(ge=0, description="pull λ of the update to the mean gradient")] = 0.6
     lr: Annotated[float, Field(gt=0, description="step size of the task weights")] = 10.0

@@ -37,6 +37,7 @@ class STCH(Method):
     state = "K"
     properties = frozenset({"homogeneous", "linear under scaling", "loss-scale invariant"})
     source = "Lin et al., Smooth Tchebycheff Scalarization for Multi-Objective Optimization, ICML 2024"
+    search = {"mu": "0.1:10:log"}
 
     mu: Annotated[float, Field(gt=0, description="μ: the smaller, the closer to the maximum")] = 1.0
     warmup: Annotated[int, Field(ge=1, description="steps with the sum of log-losses; the last fifth give z")] = 25

@@ -40,6 +40,7 @@ class UncertaintyWeighting(Method):
         "Kendall, Gal and Cipolla, Multi-Task Learning Using Uncertainty to Weigh Losses for Scene Geometry and "
         "Semantics, CVPR 2018"
     )
+    search = {"lr": "0.0025:0.25:log"}
 
     form: Annotated[
         Literal["regression", "classification"], Field(description="factor of exp(−s) in the loss: ½ or 1")

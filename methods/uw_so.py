@@ -29,6 +29,7 @@ class SoftOptimalUncertainty(Method):
     scale = "mean"
     properties = frozenset({"homogeneous", "linear under scaling"})
     source = "Kirchdorfer et al., Analytical Uncertainty-Based Loss Weighting in Multi-Task Learning, GCPR 2024"
+    search = {"temperature": "0.1:10:log"}
 
     temperature: Annotated[float, Field(gt=0, description="T: the higher, the more equal the weights")] = 1.0
 

@@ -16,7 +16,7 @@ from mtlbench.gradients.gram import gram
 from mtlbench.gradients.loop import LoopEngine, TaskLoss
 from mtlbench.gradients.step import Forward, NotFinite, value_of
 from mtlbench.library import get_method
-from mtlbench.method import Matrix, Method, Vector
+from mtlbench.method import Matrix, Method, Vector, without_trainer
 
 _METHODS_OF: Any = WeakIdKeyDictionary()
 """Methods that :func:`backward` made from names, by the first shared parameter: weak, so they go with the model."""
@@ -54,7 +54,7 @@ def backward(
         raise UsageError("backward needs at least one loss and one shared parameter that requires a gradient")
     if not all(loss.requires_grad for batch in (losses, *further) for loss in batch):
         raise UsageError("backward needs losses with a graph: a loss does not depend on any parameter")
-    used = _method_of(parameters[0], method) if isinstance(method, str) else method
+    used = _method_of(parameters[0], method) if isinstance(method, str) else without_trainer(method)
     last = [] if last_shared_layer is None else _parameters(last_shared_layer)
     if used.gram_of == "last_shared_layer" and not last:
         raise UsageError(f"{used.name} reads the last shared layer: give last_shared_layer=, or parameters_of=shared")

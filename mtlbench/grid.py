@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from mtlbench.plan import CHECKPOINT_EVERY, Cell, Workload, make_cells, parse_se
 from mtlbench.plugin import split_specs
 from mtlbench.progress import Progress, console, duration
 from mtlbench.provenance import environment
-from mtlbench.record import describe_tasks, header
+from mtlbench.record import Record, describe_tasks, header
 from mtlbench.registry import Registry, load_registry
 from mtlbench.store import Scan, Store
 from mtlbench.store_cache import Stamp
@@ -31,6 +31,7 @@ from mtlbench.suite import load_suite
 class Request:
     """The options of ``mtlbench run``; ``None`` means the suite's own value.
 
+    :param methods: specs by comma; or ``@`` and a file that ``mtlbench tune`` wrote: the best of each method.
     :param changes: recipe fields that the command line sets.
     """
 
@@ -69,15 +70,18 @@ def run_grid(request: Request) -> int:
     before, found = store.state(), store.scan()
     done = set() if request.force else {key for key, status in found.status().items() if status == "done"}
     todo = [cell for cell in cells if cell.key not in done]
-    _introduce(workload, cells, todo, request.placement)
+    introduce(workload, cells, todo, request.placement)
     if request.dry_run:
         _print_plan(cells, todo, found, request.placement.room(workload.recipe) or len(todo))
         return 0
     store.prepare()
-    for cell in todo:
-        if (kept := store.set_aside(cell)) is not None:
-            console.print(f"[yellow]damaged record set aside as {escape(str(kept))}[/]")
-    return _run(request, registry, workload, todo, store, before)
+    report = f"see mtlbench report --results {escape(str(store.folder))}"
+    if not todo and request.placement.executor != "torchrun":  # whose other processes wait to be told
+        console.print(f"nothing to do; {report}")
+        return 0
+    well = train_cells(request, workload, make_headers(request, registry, workload), todo, store, before)
+    console.print(report)
+    return 0 if well else 1
 
 
 def _spread(request: Request, count: int) -> Request:
@@ -95,11 +99,38 @@ def _spread(request: Request, count: int) -> Request:
 
 def _plan(request: Request, registry: Registry) -> tuple[Workload, list[Cell]]:
     suite = load_suite(request.suite)
-    specs = split_specs(request.methods) if request.methods is not None else list(suite.methods)
-    methods: dict[str, Method] = {made.spec: made for spec in specs for made in registry.expand_methods(spec)}
+    seeds = parse_seeds(request.seeds) if request.seeds is not None else list(range(suite.seeds))
+    wanted = request.methods if request.methods is not None else ",".join(suite.methods)
+    if wanted.startswith("@"):
+        from mtlbench.tune.tuned import tuned_methods
+
+        methods, tuned_on = tuned_methods(Path(wanted[1:]), registry, seeds)
+    else:
+        methods, tuned_on = choose_methods(wanted, registry), None
+    workload = load_workload(request, registry)
+    cells = make_cells(workload, methods, seeds)
+    if tuned_on not in (None, cells[0].group):
+        console.print("[yellow]the methods were tuned on another recipe, model or data than they run on here[/]")
+    return workload, [replace(cell, checkpoint_every=request.checkpoint_every) for cell in cells]
+
+
+def choose_methods(wanted: str, registry: Registry) -> list[Method]:
+    """Return the methods that a list of specs names.
+
+    :raises UsageError: when there is none, or for an unknown name, parameter or value.
+    """
+    methods = {made.spec: made for spec in split_specs(wanted) for made in registry.expand_methods(spec)}
     if not methods:
         raise UsageError("give at least one method, such as --methods sum,pcgrad")
-    seeds = parse_seeds(request.seeds) if request.seeds is not None else list(range(suite.seeds))
+    return list(methods.values())
+
+
+def load_workload(request: Request, registry: Registry) -> Workload:
+    """Return what all cells share: the suite's recipe as the command line changes it, data, model.
+
+    :raises UsageError: for a value out of its range, an option that makes no sense, or files that are not there.
+    """
+    suite = load_suite(request.suite)
     changes = dict(request.changes)
     if "tasks" in changes:
         changes["tasks"] = tuple(split_specs(changes["tasks"]))
@@ -109,12 +140,11 @@ def _plan(request: Request, registry: Registry) -> tuple[Workload, list[Cell]]:
         raise UsageError(f"data folder {request.data_dir} does not exist")
     data_dir = request.data_dir.resolve() if request.data_dir is not None else None
     plugin_files = tuple(str(Path(file).resolve()) for file in request.plugin_files)
-    workload = Workload.load(suite.name, recipe, registry, data_dir=data_dir, plugin_files=plugin_files)
-    cells = make_cells(workload, list(methods.values()), seeds)
-    return workload, [replace(cell, checkpoint_every=request.checkpoint_every) for cell in cells]
+    return Workload.load(suite.name, recipe, registry, data_dir=data_dir, plugin_files=plugin_files)
 
 
-def _introduce(workload: Workload, cells: Sequence[Cell], todo: Sequence[Cell], placement: Placement) -> None:
+def introduce(workload: Workload, cells: Sequence[Cell], todo: Sequence[Cell], placement: Placement) -> None:
+    """Say what is about to run, and on what."""
     recipe = workload.recipe
     room, note = placement.room(recipe), placement.note(recipe)
     console.print(
@@ -156,19 +186,32 @@ def _print_plan(cells: Sequence[Cell], todo: Sequence[Cell], found: Scan, jobs: 
         console.print(f"estimated time: {duration(sum(past) / len(past) * len(todo) / min(jobs, len(todo)))}")
 
 
-def _run(
+def make_headers(request: Request, registry: Registry, workload: Workload) -> Callable[[Cell], Record]:
+    """Return what makes the header of a cell's record."""
+    tasks, where = describe_tasks(workload), environment(request.placement.device_here(workload.recipe))
+    return lambda cell: header(cell, workload, registry, tasks, where)
+
+
+def train_cells(
     request: Request,
-    registry: Registry,
     workload: Workload,
+    headers: Callable[[Cell], Record],
     todo: Sequence[Cell],
     store: Store,
     before: Mapping[Path, Stamp],
-) -> int:
-    if not todo and request.placement.executor != "torchrun":  # whose other processes wait to be told
-        console.print(f"nothing to do; see mtlbench report --results {escape(str(store.folder))}")
-        return 0
-    placement = request.placement
-    tasks, where = describe_tasks(workload), environment(placement.device_here(workload.recipe))
+    also: Callable[[Event], None] = lambda event: None,
+) -> bool:
+    """Train cells and say how it went; return whether all ended well.
+
+    :param headers: see :func:`make_headers`.
+    :param store: prepared.
+    :param before: its state when the cells were chosen.
+    :param also: hears every event after it was shown.
+    :raises UsageError: when the executor cannot be started here.
+    """
+    for cell in todo:
+        if (kept := store.set_aside(cell)) is not None:
+            console.print(f"[yellow]damaged record set aside as {escape(str(kept))}[/]")
     begun = time.perf_counter()
     counts: Counter[str] = Counter()
     with Progress(len(todo)) as progress:
@@ -176,20 +219,14 @@ def _run(
         def heard(event: Event) -> None:
             counts[event.kind] += 1
             progress.show(event)
+            also(event)
 
-        loop = Loop(
-            lambda cell: header(cell, workload, registry, tasks, where),
-            store,
-            placement.start(workload.recipe),
-            heard,
-            before=before,
-            fail_fast=request.fail_fast,
-        )
-        well = loop.run(todo)
+        executor = request.placement.start(workload.recipe)
+        well = Loop(headers, store, executor, heard, before=before, fail_fast=request.fail_fast).run(todo)
     left = len(todo) - counts["done"] - counts["failed"]
     console.print(
         f"{counts['done']} done, {counts['failed']} failed"
         + (f", {left} not started" if left else "")
-        + f" in {duration(time.perf_counter() - begun)}; see mtlbench report --results {escape(str(store.folder))}"
+        + f" in {duration(time.perf_counter() - begun)}"
     )
-    return 0 if well else 1
+    return well

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from mtlbench.answer import ask_update, ask_weights
 from mtlbench.errors import UsageError
-from mtlbench.method import Matrix, Method, Vector
+from mtlbench.method import Matrix, Method, Vector, without_trainer
 from mtlbench.observation import observe
 from mtlbench.registry import Registry, load_registry
 
@@ -35,7 +35,7 @@ def get_method(name: str, *, seed: int = 0, **parameters: Any) -> Method:
     if parameters:
         made = type(made).make({**made.parameters, **parameters})
     made.reseed(seed)
-    return made
+    return without_trainer(made)
 
 
 def weights(
@@ -111,4 +111,4 @@ def _made(name: str | Method, seed: int, parameters: dict[str, Any]) -> Method:
         return get_method(name, seed=seed, **parameters)
     if parameters:
         raise UsageError(f"{name.name} is made already: give its parameters to get_method, not here")
-    return name
+    return without_trainer(name)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 import numpy as np
+from pydantic import Field
 
 from mtlbench import seeds
 from mtlbench.errors import UsageError
 from mtlbench.observation import Matrix, Observation, Vector
-from mtlbench.plugin import Plugin
+from mtlbench.plugin import COMMON, Plugin
 
 if TYPE_CHECKING:
     import torch
@@ -58,7 +60,15 @@ class Method(Plugin):
     task, parameter ``main``; or for all, because tasks take turns."""
     state: ClassVar[Literal["none", "K", "K × P"]] = "none"
     """How much the method remembers between steps."""
+    search: ClassVar[Mapping[str, str]] = {}
+    """Parameter → the values among which ``mtlbench tune`` searches: ``"0.1:0.9"``, ``"1e-3:0.1:log"``, ``"none/l2"``;
+    ``:tasks`` for one number a task. No part of a cell's key: it changes no result."""
 
+    base_lr: Annotated[
+        float | None,
+        Field(gt=0, allow_inf_nan=False, description="learning rate of the model, in place of the recipe's"),
+    ] = dataclasses.field(default=None, kw_only=True, metadata=COMMON)
+    """Only ``mtlbench run`` heeds it; some methods have an ``lr`` of their own, of their task weights."""
     generator: np.random.Generator = dataclasses.field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -139,6 +149,16 @@ class Method(Plugin):
                 setattr(self, name, value)
 
 
+def without_trainer(method: Method) -> Method:
+    """Return a method that is used outside of ``mtlbench run``, where nobody heeds its learning rate.
+
+    :raises UsageError: when it has one.
+    """
+    if method.base_lr is not None:
+        raise UsageError(f"method {method.spec}: base_lr is for mtlbench run; here the learning rate is not a method's")
+    return method
+
+
 def _plain(value: Any) -> Any:
     return dataclasses.asdict(value) if dataclasses.is_dataclass(value) else copy.deepcopy(value)  # type: ignore[arg-type]
 
@@ -173,6 +193,7 @@ class Wrapper(Method):
             raise UsageError(f"method {cls.name}-{inner.name}: both parts have a field named {', '.join(sorted(both))}")
         members = {
             "name": f"{cls.name}-{inner.name}",
+            "search": {**inner.search, **cls.search},
             "parts": (cls, inner),
             "source": f"{cls.source}; around {inner.name}: {inner.source}",
             "__doc__": f"{cls.__doc__}\n\nAround {inner.name}: {inner.__doc__}",

@@ -36,8 +36,13 @@ class Plugin:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Every parameter with its value, defaults included: what decides the result."""
-        return {field.name: getattr(self, field.name) for field in parameter_fields(type(self))}
+        """Every parameter with its value, defaults included: what decides the result.
+
+        One that all plugins of a kind have counts only where it is given: cells from before it was there stay done.
+        """
+        values = {field.name: getattr(self, field.name) for field in parameter_fields(type(self))}
+        common = {field.name: field.default for field in parameter_fields(type(self)) if is_common(field)}
+        return {name: value for name, value in values.items() if name not in common or value != common[name]}
 
     @property
     def spec(self) -> str:
@@ -71,15 +76,26 @@ class Plugin:
         return (inspect.getdoc(cls) or "").split("\n", 1)[0] if "__doc__" in vars(cls) else ""
 
 
+COMMON = {"common": True}
+"""Metadata of a parameter that all plugins of a kind have: it is described once, not with every plugin."""
+
+
+def is_common(field: dataclasses.Field[Any]) -> bool:
+    """Whether all plugins of a kind have this parameter."""
+    return field.metadata.get("common", False)
+
+
 def parameter_fields(cls: type[Plugin]) -> list[dataclasses.Field[Any]]:
-    """Return the dataclass fields that are parameters (the others are state)."""
-    return [field for field in dataclasses.fields(cls) if field.init]
+    """Return the dataclass fields that are parameters (the others are state), a plugin's own first."""
+    return sorted((field for field in dataclasses.fields(cls) if field.init), key=is_common)
 
 
 def describe_parameters(cls: type[Plugin]) -> list[dict[str, Any]]:
-    """Return name, type, range, default and description of every parameter, as plain data."""
+    """Return name, type, range, default and description of every parameter of a plugin's own, as plain data."""
     described = []
     for field in parameter_fields(cls):
+        if is_common(field):
+            continue
         schema = _adapter(cls, field.name).json_schema()
         described.append(
             {

@@ -131,7 +131,8 @@ def source_fingerprint(cls: type[Plugin]) -> str:
 
     The syntax tree of the file without documentation is taken, so comments, layout and docstrings do not count. Empty
     fields are left out, since Python versions differ in them. Packaged methods and tasks that the file imports count
-    with it, and a wrapped method is the code of both its parts. A class, once loaded, does not change: it is read once.
+    with it, and a wrapped method is the code of both its parts. What a method declares to be searched is left out: it
+    changes no result. A class, once loaded, does not change: it is read once.
     """
     return _source_fingerprint(cls)  # type: ignore[arg-type]  # a class can be hashed, whatever its objects can
 
@@ -149,10 +150,12 @@ def _file_fingerprint(file: Path) -> str:
             fields = {name: canonical(value) for name, value in ast.iter_fields(node) if value not in (None, [])}
             return [type(node).__name__, fields]
         if isinstance(node, list):
-            return [canonical(item) for item in node if not _is_documentation(item)]
+            return [canonical(item) for item in node if not _is_documentation(item) and item not in searched]
         return repr(node)
 
     tree = ast.parse(file.read_text(encoding="utf-8"))
+    classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    searched = [statement for one in classes for statement in one.body if _is_search(statement)]
     modules = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
     code = [json.dumps(canonical(tree), sort_keys=True)]
     for module in modules:
@@ -163,6 +166,12 @@ def _file_fingerprint(file: Path) -> str:
 
 def _is_documentation(node: object) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _is_search(node: ast.stmt) -> bool:
+    """Whether a statement of a class says what is searched, see :attr:`mtlbench.method.Method.search`."""
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return any(isinstance(target, ast.Name) and target.id == "search" for target in targets)
 
 
 def load_registry(plugin_files: tuple[str, ...] = ()) -> Registry:

@@ -146,7 +146,7 @@ def test_a_wrapped_method_has_the_parameters_and_the_state_of_both(wrapped: Regi
     [
         ("w-smu", "unknown method 'smu'; did you mean sum"),
         ("w-stl", "method w-stl: it wraps joint methods only"),
-        ("w-cagrad[k=1]", "unknown parameter of method w-cagrad: 'k'; known: c, factor, reduction, rescale"),
+        ("w-cagrad[k=1]", "unknown parameter of method w-cagrad: 'k'; known: base_lr, c, factor, reduction, rescale"),
         ("w-w-sum", "method w-w-sum: both parts have a field named factor"),
         ("w-sum[factor=0]", "method w-sum: parameter factor=0 should be greater than 0"),
         ("w", "unknown method 'w'"),

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from mtlbench.bench.jobs import Job, run_alone
 from mtlbench.bench.outcome import PLAIN, Found, Outcome, as_data, as_text
 from mtlbench.errors import UsageError
-from mtlbench.method import Method
+from mtlbench.method import Method, without_trainer
 from mtlbench.plan import Workload
 from mtlbench.plugin import split_specs
 from mtlbench.progress import console
@@ -83,7 +83,7 @@ def engines_of(method: Method) -> list[str]:
 def _methods(registry: Registry, wanted: str | None, usual: Sequence[str]) -> list[Method]:
     """Return the methods by name, or the suite's usual ones that have a joint step."""
     specs = usual if wanted is None else split_specs(wanted)
-    made = {method.spec: method for spec in specs for method in registry.expand_methods(spec)}
+    made = {method.spec: without_trainer(method) for spec in specs for method in registry.expand_methods(spec)}
     for method in list(made.values()):
         if not method.joint:
             if wanted is not None:

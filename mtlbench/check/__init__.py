@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mtlbench.errors import UsageError
+from mtlbench.method import without_trainer
 from mtlbench.registry import Registry, load_registry
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def check_methods(
     if not specs:
         raise UsageError("nothing to check: give method names, a Python file, or --all")
     for spec in specs:
-        registry.method(spec)  # an unknown name stops everything before the first check
+        without_trainer(registry.method(spec))  # an unknown name stops everything before the first check
     work = partial(_certify, plugins=plugins, matrices=matrices)
     if jobs == 1 or len(specs) == 1:
         return [work(spec) for spec in specs]

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mtlbench.errors import UsageError, unknown
-from mtlbench.method import Method
+from mtlbench.method import Method, without_trainer
 from mtlbench.plugin import split_specs
 from mtlbench.progress import console
 from mtlbench.provenance import usable_cores
@@ -68,7 +68,7 @@ def _choose(registry: Registry, wanted: str | None) -> tuple[dict[str, Method], 
             skipped[spec] = str(error)  # nobody asked for it: it may need a parameter
             continue
         for method in made:
-            reason = refusal(method)
+            reason = refusal(without_trainer(method))
             if reason is None:
                 methods[method.spec] = method
             else:

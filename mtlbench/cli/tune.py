@@ -1,0 +1,75 @@
+"""``tune``: the same search for every method."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mtlbench.cli.app import BatchSize, DataDir, Methods, Model, Plugins, Results, Suite, Tasks, Threads, app
+from mtlbench.cli.grids import read_config_file
+
+
+@app.command()
+def tune(
+    methods: Methods = None,
+    trials: Annotated[
+        int, typer.Option(envvar="MTLBENCH_TRIALS", min=1, help="Of every method, the defaults included.")
+    ] = 8,
+    seeds: Annotated[int, typer.Option(help="Training runs a trial, with seeds from 1000000 on.")] = 1,
+    lr: Annotated[
+        str | None, typer.Option(help="Learning rates to search, LOW:HIGH. Default: the suite's / 10 to × 10.")
+    ] = None,
+    space: Annotated[
+        list[str], typer.Option(help="Other bounds for a method's own parameters: 'cagrad[c=0.1:0.5]'; repeatable.")
+    ] = [],
+    sampler: Annotated[str, typer.Option(help="sobol: quasi-random; or tpe, which looks at results.")] = "sobol",
+    tuning_seed: Annotated[int, typer.Option(help="Seed of the sampler.")] = 0,
+    suite: Suite = "quick",
+    tasks: Tasks = None,
+    model: Model = None,
+    steps: Annotated[int | None, typer.Option(envvar="MTLBENCH_STEPS", help="Optimizer steps.")] = None,
+    batch_size: BatchSize = None,
+    threads: Threads = None,
+    device: Annotated[str | None, typer.Option(envvar="MTLBENCH_DEVICE", help="cpu, cuda or cuda:N.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(envvar="MTLBENCH_JOBS", help="Cells at a time. Default: cores / threads.")
+    ] = None,
+    data_dir: DataDir = None,
+    results: Results = Path("results/tuning"),
+    plugin: Plugins = [],
+    config: Annotated[
+        Path | None,
+        typer.Option(callback=read_config_file, is_eager=True, help="TOML file whose keys are these options."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option(help="Print the trials and what is done; train nothing.")] = False,
+) -> None:
+    """Tune methods, each with the same number of trials; mtlbench run --methods @RESULTS/tuned.json takes the best."""
+    from mtlbench.execute.placement import Placement
+    from mtlbench.grid import Request as Grid
+    from mtlbench.tune.command import Request, run_tune
+
+    changes = {
+        "tasks": tasks,
+        "model": model,
+        "steps": steps,
+        "batch_size": batch_size,
+        "threads": threads,
+        "device": device,
+    }
+    grid = Grid(
+        suite=suite,
+        methods=methods,
+        seeds=None,
+        data_dir=data_dir,
+        results=results,
+        plugin_files=tuple(str(file) for file in plugin),
+        placement=Placement(jobs=jobs),
+        dry_run=dry_run,
+        changes={name: value for name, value in changes.items() if value is not None},
+    )
+    request = Request(grid, trials, seeds, sampler, lr, tuple(space), tuning_seed)
+    raise typer.Exit(run_tune(request, width=shutil.get_terminal_size().columns, color=sys.stdout.isatty()))

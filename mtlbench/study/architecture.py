@@ -32,7 +32,7 @@ class Box:
     @property
     def text(self) -> str:
         """What stands in the box."""
-        return f"{self.name}\n{self.shape}{f', {self.parameters:,}' if self.parameters else ''}"
+        return f"{self.name}\n{self.shape}{f', {self.parameters:,} parameters' if self.parameters else ''}"
 
 
 def build_model(part: Part) -> MultiTaskModel:
@@ -57,7 +57,7 @@ def architecture(part: Part) -> Figure:
         description=(
             f"From the bottom: {'; '.join(f'{box.name} ({box.shape})' for box in shared)}; then a head per task: "
             f"{', '.join(f'{box.name} ({box.shape})' for box in heads)}. {total:,} parameters, of which the heads have "
-            f"{of_heads:,}; {SPLIT[model.settings.pairs]}. Numbers after the shapes: parameters."
+            f"{of_heads:,}; {SPLIT[model.settings.pairs]}."
         ),
         draw=lambda: _draw(shared, heads),
     )

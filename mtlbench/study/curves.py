@@ -6,13 +6,16 @@ from dataclasses import replace
 
 import matplotlib.figure
 
-from mtlbench.report.figures import curves, style
+from mtlbench.report.figures import curves
 from mtlbench.report.figures.context import Context
 from mtlbench.report.figures.figure import Figure
 from mtlbench.report.figures.traces import read
 from mtlbench.report.numbers import number
-from mtlbench.study.paper import METHODS, SCORES
+from mtlbench.study.paper import METHODS, RED, SCORES
 from mtlbench.study.parts import Part
+
+ENDS = {"stl": (0.01, "left"), "pcgrad": (1.0, "right")}
+"""Where a line of the paper is named: the place along it, and the side that the text begins or ends at."""
 
 
 def scores(part: Part, name: str) -> Figure:
@@ -40,9 +43,10 @@ def _with_paper(drawn: matplotlib.figure.Figure, tasks: list[str]) -> matplotlib
     """Draw the paper's scores into the panels, which stand in the order of the tasks."""
     for panel, task in zip(drawn.axes, tasks, strict=True):
         for method, score in SCORES.get(task, {}).items():
-            panel.axhline(score, color=style.PALETTE[1], linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
+            panel.axhline(score, color=RED, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
+            place, side = ENDS[method]  # apart, as the two scores may be near each other
             panel.text(
-                1.0, score, f"paper, {METHODS[method]} {number(score)}", color=style.PALETTE[1], fontsize=7.0,
-                transform=panel.get_yaxis_transform(), ha="right", va="bottom",
+                place, score, f"paper, {METHODS[method]} {number(score)}", color=RED, fontsize=7.0,
+                transform=panel.get_yaxis_transform(), ha=side, va="bottom",
             )  # fmt: skip
     return drawn

@@ -12,12 +12,12 @@ from matplotlib.lines import Line2D
 
 from mtlbench import stats
 from mtlbench.diagnose import Finding, diagnose_group
-from mtlbench.report.blocks import Block, Row, Section, Table
+from mtlbench.report.blocks import Block, Bullets, Row, Section, Table
 from mtlbench.report.figures import style
 from mtlbench.report.figures.figure import Figure, Unavailable
 from mtlbench.report.model import Task
 from mtlbench.report.numbers import ABSENT, interval, number, plus_minus, signed
-from mtlbench.study.paper import SCORES
+from mtlbench.study.paper import RED, SCORES
 from mtlbench.study.parts import Rung
 
 METHODS = ("stl", "sum", "pcgrad")
@@ -46,13 +46,18 @@ def tables(rungs: Sequence[Rung]) -> list[Block]:
         "Before: the sum's score, at the same seed, on the rung that the change was made to.",
     ]
     caption += [f"† the encoder was tuned on this task's corpus: {', '.join(sorted(tuned))}."] if tuned else []
-    sections = tuple(Section(_heading(rung), tuple(_row(rung, task) for task in _tasks(rung))) for rung in rungs)
-    return [Table("The ladder", columns, sections, tuple(caption)), _findings(rungs)]
+    sections = tuple(Section(rung.name, tuple(_row(rung, task) for task in _tasks(rung))) for rung in rungs)
+    told = tuple(f"{rung.name}: {_told(rung)}" for rung in rungs)
+    table = Table("Scores and differences, rung by rung", columns, sections, tuple(caption))
+    return [Bullets("The rungs", told), table, _findings(rungs)]
 
 
-def _heading(rung: Rung) -> str:
-    told = rung.part.description or rung.part.suite
-    return f"{told} ({'; '.join(rung.changes) or 'same recipe'}, after {rung.before.name})" if rung.before else told
+def _told(rung: Rung) -> str:
+    """Say what a rung is, in the suite's words, and what it changes, by its recipe."""
+    told = rung.part.description or f"suite {rung.part.suite}"
+    if rung.before is None:
+        return told
+    return f"{told}; against {rung.before.name}: {', '.join(rung.changes) or 'the same recipe'}"
 
 
 def _tasks(rung: Rung) -> tuple[Task, ...]:
@@ -90,31 +95,28 @@ def _difference(ours: Series, theirs: Series, mark: str) -> str:
     return f"{signed(found.mean_difference)}{mark}{bounds}"
 
 
-def _findings(rungs: Sequence[Rung]) -> Table:
-    """Lay out what the doctor says of every rung: the codes, and of which methods."""
-    rows = []
+def _findings(rungs: Sequence[Rung]) -> Bullets:
+    """Tell what the doctor says of every rung; notes, which are no faults, in brackets."""
+    items = []
     for rung in rungs:
         found = diagnose_group(rung.part.cells)
         grave, notes = ([f for f in found if (f.severity == "note") is note] for note in (False, True))
-        rows.append(Row((rung.name, _named(grave) or "nothing", _named(notes) or ABSENT)))
-    caption = (
-        "Findings of mtlbench diagnose, with the methods and tasks that show them; docs/diagnose.md says what each "
-        "means. Notes are good to know, and no fault.",
-    )
-    return Table(
-        "What the doctor says of each rung", ("rung", "findings", "notes"), (Section(None, tuple(rows)),), caption
-    )
+        items.append(f"{rung.name}: {_named(grave) or 'nothing'}{f' [{_named(notes)}]' if notes else ''}")
+    return Bullets("What the doctor says of each rung (docs/diagnose.md lists what it looks for)", tuple(items))
 
 
 def _named(findings: Sequence[Finding]) -> str:
-    """Name findings by their codes, each once, with its methods and tasks."""
-    codes: dict[str, dict[str, None]] = {}
+    """Name findings by their codes, each once, with the tasks and methods that show them."""
+    codes: dict[str, dict[str, list[str]]] = {}
     for finding in findings:
-        where = " ".join(part for part in (finding.method, "+".join(finding.tasks)) if part)
-        codes.setdefault(finding.code, {})[where] = None
-    return "; ".join(
-        f"{code} ({', '.join(filter(None, where))})" if any(where) else code for code, where in codes.items()
-    )
+        codes.setdefault(finding.code, {}).setdefault(" and ".join(finding.tasks), []).append(finding.method)
+    return "; ".join(f"{code} ({_where(where)})" for code, where in codes.items())
+
+
+def _where(methods: Mapping[str, Sequence[str]]) -> str:
+    """Say on which tasks, and with which methods; a finding of the data has no method."""
+    told = {task: ", ".join(filter(None, names)) for task, names in methods.items()}
+    return " / ".join(f"{task}: {names}" if task and names else task or names for task, names in told.items())
 
 
 def figure(rungs: Sequence[Rung]) -> Figure:
@@ -134,7 +136,7 @@ def figure(rungs: Sequence[Rung]) -> Figure:
         name="ladder",
         title="The ladder, rung by rung",
         description=(
-            "Large: means over seeds; small: seeds. Dotted: the highest trivial floor; vertical lines: the paper's "
+            "Large: means over seeds; small: seeds. Dotted: the highest trivial floor; red: the paper's "
             f"single-task (dashed) and PCGrad (solid) scores. {' '.join(filter(None, words))}"
         ),
         draw=lambda: _draw(rungs, list(tasks.values())),
@@ -168,7 +170,7 @@ def _panel(panel: Axes, rungs: Sequence[Rung], task: Task, looks: Mapping[str, s
         panel.axvline(floor.value, color=style.QUIET, linewidth=1.0, linestyle=":", zorder=1)
     for method, line in {"stl": (0, (4, 2)), "pcgrad": "-"}.items():
         if task.name in SCORES:
-            panel.axvline(SCORES[task.name][method], color=style.PALETTE[1], linewidth=0.9, linestyle=line, zorder=1)
+            panel.axvline(SCORES[task.name][method], color=RED, linewidth=0.9, linestyle=line, zorder=1)
     panel.set_title(f"{style.short(task.name)} {task.primary}{' †' if task.tuned_corpus else ''} →")
     panel.set_yticks(range(len(rungs)), [style.short(rung.name) for rung in rungs])
     panel.set_ylim(len(rungs) - 0.5, -0.5)

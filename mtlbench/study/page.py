@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from mtlbench.study import ladder
 from mtlbench.study.architecture import architecture
 from mtlbench.study.curves import scores
 from mtlbench.study.front import front
+from mtlbench.study.limits import limits
 from mtlbench.study.paper import table_2
 from mtlbench.study.parts import Part, Study
 from mtlbench.study.projection import projection
@@ -83,9 +85,9 @@ def render(page: Page) -> str:
     ).render(
         table_2=page.blocks(lambda: table_2(study)),
         ladder=page.blocks(lambda: ladder.tables(study.rungs)),
-        ladder_figure=page.figure(lambda: ladder.figure(study.rungs)),
-        suites=page.blocks(lambda: _reports(study.suites, NO_SUITE)),
-        tested=page.blocks(lambda: _reports(study.tested, NO_TEST)),
+        ladder_figure=page.figure(lambda: ladder.figure(study.rungs)) if study.rungs else "",
+        suites=_lower(page.blocks(lambda: _reports(study.suites, NO_SUITE))),
+        tested=_lower(page.blocks(lambda: _reports(study.tested, NO_TEST))),
         front=page.figure(lambda: front(_first(study.suites))),
         toy=page.toy(),
         projection=page.figure(projection),
@@ -107,7 +109,15 @@ def _reports(parts: Sequence[Part], absent: str) -> list[Block]:
     """Lay out the suites as the report does."""
     if not parts:
         raise Unavailable(absent)
-    return document(Report(baseline="sum", groups=tuple(part.group for part in parts)))
+    found: list[Block] = []
+    for part in parts:
+        found += [*document(Report(baseline="sum", groups=(part.group,))), limits(part)]
+    return found
+
+
+def _lower(text: str) -> str:
+    """Put headings one level lower: a report's are the first of a page of its own."""
+    return re.sub("^#", "##", text, flags=re.MULTILINE)
 
 
 def _shown(title: str, name: str, description: str) -> str:

@@ -20,7 +20,7 @@ Pair = NDArray[np.float64]
 """(2 tasks, 2 coordinates)."""
 PAIRS = (np.array([[2.0, 0.4], [-0.9, 1.5]]), np.array([[2.0, 0.4], [0.5, 1.4]]))
 """A pair that conflicts, and one that does not."""
-HEIGHT = 2.5
+HEIGHT = 2.7
 SUM, PROJECTED, UPDATE = style.QUIET, style.PALETTE[1], style.PALETTE[0]
 
 
@@ -70,7 +70,7 @@ def _draw(found: list[Projection]) -> matplotlib.figure.Figure:
         panel.set_title(f"cosine {signed(one.cosine, 2)}", fontweight="normal")
         panel.set_aspect("equal")
         panel.set_axis_off()
-        points = np.vstack([g for each in found for g in (each.gradients, each.projected, each.gradients.sum(0)[None])])
+        points = np.vstack([g for each in found for g in (each.gradients, each.projected, each.update[None])])
         panel.set_xlim(points[:, 0].min() - 0.3, points[:, 0].max() + 0.4)
         panel.set_ylim(min(points[:, 1].min(), 0.0) - 0.25, points[:, 1].max() + 0.3)
         _arrow(panel, one.gradients.sum(axis=0), SUM, width=3.0)

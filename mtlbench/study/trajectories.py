@@ -23,8 +23,7 @@ def trajectories(file: Path) -> str:
     told = [f"{name} {_reached(ways)}" for name, ways in zip(METHODS, found, strict=True)]
     return (
         f"Computed by mtlbench toy: {constants.steps:,} steps at learning rate {constants.lr:g}, from each start (dot) "
-        f"to the end (star). The Pareto set (thick) is reached by {' and by '.join(told)}. A point that is stuck in a "
-        "valley of the upper half is one that the two losses pull apart there."
+        f"to the end (star). The Pareto set (thick) is reached by {' and by '.join(told)}."
     )
 
 

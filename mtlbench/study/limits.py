@@ -1,0 +1,58 @@
+"""What a suite's records cannot say, worked out from them: it stands under the tables."""
+
+from __future__ import annotations
+
+from mtlbench.report.blocks import Bullets
+from mtlbench.report.numbers import number
+from mtlbench.report.records import Record
+from mtlbench.study.paper import rows_of, sampling_error, score_of
+from mtlbench.study.parts import Part
+
+
+def limits(part: Part) -> Bullets:
+    """List what is not to be concluded from a suite."""
+    record = next(iter(part.cells.done.values()), part.cells.records[0])
+    told = [*_encoder(part), *_sampling(part), _training(part, record), _rates(part)]
+    return Bullets("What cannot be concluded from it", tuple(told))
+
+
+def _encoder(part: Part) -> list[str]:
+    """Name the encoder, and the tasks whose corpus it had seen."""
+    told = [f"How methods compare with another encoder than {part.group.encoder}."]
+    tuned = [task.name for task in part.cells.tasks if task.tuned_corpus]
+    if tuned:
+        told.append(f"How well {' and '.join(tuned)} was learned here: the encoder was tuned on its corpus before.")
+    return told
+
+
+def _sampling(part: Part) -> list[str]:
+    """Tell every task's sampling error, at the baseline's score."""
+    errors = []
+    for task in part.cells.tasks:
+        score, rows = score_of(part, task.name, part.group.baseline or ""), rows_of(part, task.name)
+        if score and score.mean is not None:
+            errors.append(f"{number(sampling_error(task, score.mean, rows))} on {task.name} ({rows:,} rows)")
+    if not errors:
+        return []
+    return [
+        f"Levels to less than the sampling error of the rows, which is {', '.join(errors)}, whatever the number of "
+        "seeds. Differences between methods share their rows and are surer."
+    ]
+
+
+def _training(part: Part, record: Record) -> str:
+    """Tell how long training was, in steps and in passes over the training rows."""
+    recipe, described = part.cells.recipe, record["tasks"]
+    taken = record.get("seen") or dict.fromkeys(described, recipe["steps"] * recipe["batch_size"])
+    passes = [f"{task.name} {taken[task.name] / described[task.name]['train']:.2g}" for task in part.cells.tasks]
+    return (
+        f"How methods compare after more than {recipe['steps']} steps, in which the training rows were passed over so "
+        f"many times: {', '.join(passes)}."
+    )
+
+
+def _rates(part: Part) -> str:
+    """Say whether methods had learning rates of their own."""
+    if any((record["method"].get("parameters") or {}).get("base_lr") is not None for record in part.cells.records):
+        return "How methods compare after more tuning than they had here."
+    return f"How each method does at its own best learning rate: all had {part.cells.recipe['lr']:g}."

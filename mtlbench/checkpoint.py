@@ -125,9 +125,7 @@ def _unpacked(path: Path, key: str) -> Any:
     :raises OSError: when it cannot be read.
     :raises ValueError: when it is not whole, or not one that this process can go on from.
     """
-    with path.open("rb") as handle:
-        if not path.stem.endswith(hashlib.file_digest(handle, "sha256").hexdigest()):
-            raise ValueError("torn, or changed since it was written")
+    _check_whole(path)
     try:
         with safe_open(path, "pt") as file:
             about = file.metadata()
@@ -140,6 +138,49 @@ def _unpacked(path: Path, key: str) -> Any:
     if reasons:
         raise ValueError(reasons[0])
     return unflatten(tree, tensors)
+
+
+def read_parts(path: Path, *names: str) -> list[Any]:
+    """Return some members of the state in a checkpoint, of whatever cell and versions: other tensors are not read.
+
+    :raises OSError: when it cannot be read.
+    :raises ValueError: when it is not whole, or has no such members.
+    """
+    _check_whole(path)
+    try:
+        with safe_open(path, "pt") as file:
+            members = dict(json.loads(file.metadata()["state"])["dict"])
+            return [unflatten(members[name], _Tensors(file)) for name in names]
+    except Exception as error:  # a file with the right hash that this program did not write
+        raise ValueError(f"not a checkpoint: {type(error).__name__}: {error}") from None
+
+
+class _Tensors(dict[str, torch.Tensor]):
+    """The tensors of an open file, each read when it is asked for."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def __missing__(self, name: str) -> torch.Tensor:
+        found: torch.Tensor = self._file.get_tensor(name)
+        return found
+
+
+def newest_files(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the key and the newest checkpoint of every cell that has any.
+
+    :param folder: ``RESULTS/.checkpoints``.
+    """
+    for cell in sorted(folder.iterdir()) if folder.is_dir() else []:
+        found = [path for path in cell.glob("*.safetensors") if NAME.fullmatch(path.name)]
+        if found:
+            yield cell.name, max(found)
+
+
+def _check_whole(path: Path) -> None:
+    with path.open("rb") as handle:
+        if not path.stem.endswith(hashlib.file_digest(handle, "sha256").hexdigest()):
+            raise ValueError("torn, or changed since it was written")
 
 
 def _misfits(identity: dict[str, Any], key: str) -> Iterator[str]:

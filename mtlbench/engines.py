@@ -103,7 +103,7 @@ class Inputs:
         return self._made[number, tasks, part]
 
     def losses_after(self, step: int) -> Vector:
-        """Return the losses of a step's own batches, with their dropout masks, at the parameters after the step."""
+        """Return the losses of a step's own batches, with their dropout masks, at the present parameters."""
         # with a graph, though none is needed: torch picks attention kernels by that, and they draw masks differently
         together = (
             [range(len(self.data))] if self.model.unpacked is None else [[task] for task in range(len(self.data))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from mtlbench.engines import Inputs, make_engine
 from mtlbench.errors import CellError, OutOfMemory, UsageError
 from mtlbench.gradients.step import NotFinite
 from mtlbench.history import step_row
-from mtlbench.method import Method
+from mtlbench.method import Method, Vector
 from mtlbench.metrics import score
 from mtlbench.model import MultiTaskModel
 from mtlbench.outcome import Outcome, Scores
@@ -61,7 +62,7 @@ class ModelTraining:
         )
         self._engine = make_engine(model, self._inputs, recipe)
         outcome.engine = self._engine.told
-        self._optimizer, self._schedule = _optimizer(model, workload)
+        self._optimizer, self._schedule = _optimizer(model, workload, method.base_lr or recipe.lr)
         parts = range(1, recipe.evaluations + 1)
         self._evaluate_after = {round(self._steps * part / recipe.evaluations) for part in parts} - {0}
         self._memory = PeakMemory(device)
@@ -160,15 +161,22 @@ class ModelTraining:
         if warm and not measure:
             self._seconds.append(spent)
         keys = [one.task.key for one in self._data]
-        factors = [float(one.weights[step]) for one in self._data]
-        row = step_row(step + 1, taken, keys, factors, spent, measure)
+        row = step_row(step + 1, taken, keys, self._factors(step), spent, measure)
         if probe is not None and not taken.skipped:
-            row |= self._read(probe, keys, factors, step)
+            row |= self._read(probe, keys, step)
         self._outcome.history.append(row)
 
-    def _read(self, probe: Probe, keys: list[str], factors: list[float], step: int) -> dict[str, Any]:
+    def _factors(self, step: int) -> list[float]:
+        """Return the factors of the tasks' losses in a step: histories have the losses without them."""
+        return [float(one.weights[step]) for one in self._data]
+
+    def _read(self, probe: Probe, keys: list[str], step: int) -> dict[str, Any]:
+        def losses(step: int) -> Vector:
+            return self._inputs.losses_after(step) / self._factors(step)
+
+        following = partial(losses, step + 1) if step + 1 < self._steps else None
         try:
-            return probe.read(lambda: self._inputs.losses_after(step) / factors, keys)
+            return probe.read(partial(losses, step), following, keys)
         except NotFinite:  # the next step will name it, if it is more than this one's half-way
             return {}
         except (MemoryError, RuntimeError) as error:
@@ -222,14 +230,14 @@ def _as_memory(error: MemoryError | RuntimeError, where: str, step: int) -> Exce
     return error
 
 
-def _optimizer(model: MultiTaskModel, workload: Workload) -> tuple[torch.optim.Optimizer, Any]:
+def _optimizer(model: MultiTaskModel, workload: Workload, lr: float) -> tuple[torch.optim.Optimizer, Any]:
     recipe, steps = workload.recipe, workload.steps
     trained = [*model.shared, *model.heads.parameters()]
     groups = [
         {"params": [p for p in trained if p.ndim >= 2], "weight_decay": recipe.weight_decay},
         {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
     ]
-    optimizer = torch.optim.AdamW(groups, lr=recipe.lr, fused=True)
+    optimizer = torch.optim.AdamW(groups, lr=lr, fused=True)
     rise = max(1.0, WARM_UP * steps)
 
     def factor(step: int) -> float:

@@ -11,7 +11,7 @@ import torch
 from mtlbench.method import Vector
 
 MOST = 5
-"""Steps of a run that are probed at most: each costs two forward passes, outside of the step's time."""
+"""Steps of a run that are probed at most: each costs three forward passes, outside of the step's time."""
 
 
 def is_probed(step: int, steps: int, measure_every: int) -> bool:
@@ -32,30 +32,37 @@ class Probe:
         self._before = {id(one): one.detach().clone() for one in self._trained}
 
     @torch.no_grad()
-    def read(self, losses: Callable[[], Vector], keys: Sequence[str]) -> dict[str, Any]:
+    def read(
+        self, losses: Callable[[], Vector], following: Callable[[], Vector] | None, keys: Sequence[str]
+    ) -> dict[str, Any]:
         """Return the fields of a history's row; the parameters are left as they were found, to the last bit.
 
         :param losses: gives the (K,) losses of the step's batches, with its dropout masks, at the present parameters.
+        :param following: gives those of the next step's batches, if there is one.
         :returns: ``moved`` and ``size``, the norms of the shared parameters' change and of themselves; ``half`` and
-            ``after``, losses by task half-way along the step and after it.
+            ``after``, losses by task half-way along the step and after it; ``next``, losses of the next step's
+            batches before this step. After it, they are the next row's own.
         """
         changes = [self._before[id(one)].sub_(one) for one in self._trained]  # memory of its own would be fetched anew
         moved, size = _norm([self._before[id(one)] for one in self._shared]), _norm(self._shared)
-        after = _losses(losses)
+        found = {"after": _losses(losses)}
         reached = [one.detach().clone() for one in self._trained]
         try:
-            for one, back in zip(self._trained, changes, strict=True):
-                one.add_(back, alpha=0.5)
-            half = _losses(losses)
+            self._back(changes)
+            found["half"] = _losses(losses)
+            if following is not None:
+                self._back(changes)
+                found["next"] = _losses(following)
         finally:  # also when a loss half-way is not finite, or memory is short
             for one, value in zip(self._trained, reached, strict=True):
                 one.copy_(value)
-        return {
-            "moved": moved,
-            "size": size,
-            "half": dict(zip(keys, half.tolist(), strict=True)),
-            "after": dict(zip(keys, after.tolist(), strict=True)),
-        }
+        by_task = {name: dict(zip(keys, values.tolist(), strict=True)) for name, values in found.items()}
+        return {"moved": moved, "size": size, **by_task}
+
+    def _back(self, changes: Sequence[torch.Tensor]) -> None:
+        """Go half the step back."""
+        for one, back in zip(self._trained, changes, strict=True):
+            one.add_(back, alpha=0.5)
 
 
 def _norm(tensors: Sequence[torch.Tensor]) -> float:

@@ -227,7 +227,7 @@ def test_a_probe_that_fails_half_way_leaves_the_parameters_as_they_were() -> Non
         return np.zeros(1)
 
     with pytest.raises(RuntimeError, match="half-way"):
-        probe.read(losses, ["a"])
+        probe.read(losses, None, ["a"])
     assert torch.allclose(calls[1], torch.tensor([1.05, 1.95, 3.15]))
     assert torch.equal(parameter.detach(), reached)
 

@@ -82,7 +82,7 @@ def run_cell(job: Job, tell: Tell, signals: Sequence[int] = (signal.SIGTERM,), m
                 tell(Event("step", job.cell, done, training.total))
                 if done < training.total:
                     if ours.due(stopping=bool(stop.signal)):
-                        _keep(ours, training, note)
+                        _keep(ours, training, lambda: _filled(job.record, outcome), note)
                     if stop.signal:
                         raise Stopped(f"its process was asked to end, by {stop.signal}, after step {done}")
             check()
@@ -113,10 +113,15 @@ def _checkpoints(cell: Cell, store: Store, tell: Callable[[str], None]) -> Check
     return Checkpoints(store.folder / CHECKPOINTS, cell.key, every=cell.checkpoint_every, tell=tell)
 
 
-def _keep(checkpoints: Checkpoints, training: Training, note: Callable[[str], None]) -> None:
-    """Write a checkpoint. Where that fails, as on a full disk, training goes on: its result needs none."""
+def _keep(
+    checkpoints: Checkpoints, training: Training, record: Callable[[], Record], note: Callable[[str], None]
+) -> None:
+    """Write a checkpoint. Where that fails, as on a full disk, training goes on: its result needs none.
+
+    The record is for readers of cells that are not done, such as ``mtlbench diagnose``: training needs none of it.
+    """
     try:
-        checkpoints.save(training.done, training.state_dict)
+        checkpoints.save(training.done, lambda: {**training.state_dict(), "record": record()})
     except (OSError, NotStorable) as error:
         note(f"no checkpoint after step {training.done}: {error}")
 
@@ -169,11 +174,7 @@ def prepare_process(threads: int) -> None:
 def save(record: Record, outcome: Outcome, store: Store, seconds: float, error: Exception | None) -> Record:
     """Complete a record with what its cell left behind, write it, and return it."""
     files = {"history": ("jsonl", "".join(json.dumps(row) + "\n" for row in outcome.history).encode())}
-    record = {**record, "seconds": round(seconds, 3), "resumed": outcome.resumed}
-    if outcome.size:
-        record["encoder"] = {**record["encoder"], **outcome.size}
-        record["engine"], record["cut"], record["seen"] = outcome.engine, outcome.cut, outcome.seen
-        record["pairing"] = outcome.pairing
+    record = {**_filled(record, outcome), "seconds": round(seconds, 3)}
     if error is None:
         record |= {
             "status": "done",
@@ -195,6 +196,16 @@ def save(record: Record, outcome: Outcome, store: Store, seconds: float, error: 
         }
         files["log"] = ("txt", "".join(traceback.format_exception(error)).encode())
     store.save(record, files)
+    return record
+
+
+def _filled(record: Record, outcome: Outcome) -> Record:
+    """Return a record with what is known of its cell once training has begun."""
+    record = {**record, "resumed": outcome.resumed}
+    if outcome.size:
+        record["encoder"] = {**record["encoder"], **outcome.size}
+        record["engine"], record["cut"], record["seen"] = outcome.engine, outcome.cut, outcome.seen
+        record["pairing"] = outcome.pairing
     return record
 
 

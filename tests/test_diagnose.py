@@ -173,6 +173,12 @@ FAULTS: dict[str, tuple[str, Change]] = {
     "diverged": ("diverged", each(lambda row: row["losses"].update(mood=1.0 + row["step"] / 20))),
     "rate low": ("learning-rate-low", each(lambda row: row.update(moved=1e-5) if "moved" in row else None)),
     "rate high": ("learning-rate-high", measured("after", dict.fromkeys(TASKS, 9.0))),
+    "flat": ("not-learned", each(lambda row: row["losses"].update(mood=float(np.log(3))))),
+    "frozen": ("frozen-encoder", lambda made: made["record"]["encoder"].update(spec="minilm[frozen=true]")),
+    "softmax over the batch": (
+        "odd-first-loss",
+        each(lambda row: row["losses"].update(same=3 * row["losses"]["same"])),
+    ),
     "overfit": ("overfit", scored("same", "accuracy", 0.95, 0.9, 0.8)),
     "underfit": ("underfit", scored("same", "accuracy", 0.6, 0.65, 0.85)),
     "first loss": ("odd-first-loss", each(lambda row: row["losses"].update(mood=8 * row["losses"]["mood"]))),
@@ -187,6 +193,10 @@ FAULTS: dict[str, tuple[str, Change]] = {
     "loss scale": ("loss-scale", measured("norms", {"like": 12.0, "mood": 1.0, "same": 6.0})),
     "dominated": ("dominated", each(lambda row: row["weights"].update(like=30.0))),
     "epochs": ("uneven-epochs", of_task("mood", train=100)),
+    "epochs by sampling": (
+        "uneven-epochs",
+        lambda made: made["record"].update(seen={"mood": 12_000, "same": 1900, "like": 2100}),
+    ),
 }
 
 
@@ -249,7 +259,7 @@ def test_json_holds_every_finding(tmp_path: Path) -> None:
     records = [cell(tmp_path, FAULTS["loss scale"][1])]
     content = json.loads(to_json(diagnose(records)))
     assert [finding["code"] for finding in content["findings"]] == ["loss-scale"]
-    assert content["groups"] == [{"suite": "made", "group": "a" * 64, "done": 1, "failed": 0}]
+    assert content["groups"] == [{"suite": "made", "group": "a" * 64, "done": 1, "failed": 0, "unfinished": []}]
     text = render(to_blocks(diagnose(records)), width=80)
     assert "loss-scale" in text and "evidence" in text and max(map(len, text.splitlines())) <= 80
 

@@ -12,16 +12,18 @@ from mtlbench.errors import UsageError
 
 @app.command()
 def diagnose(results: Results = Path("results"), json: Json = False) -> None:
-    """Name what is wrong with finished and failed cells, why, and what to do; exit with 1 where there is an error."""
+    """Name what is wrong with cells, finished, failed or running, why, and what to do; exit with 1 on an error."""
     from mtlbench.diagnose import diagnose
     from mtlbench.diagnose.render import to_blocks, to_json
+    from mtlbench.diagnose.unfinished import unfinished
     from mtlbench.report.text import render
     from mtlbench.store import Store
 
     found = Store(results).scan()
-    if not found.records and not found.damaged:
+    records = [*found.records, *unfinished(results, lambda line: typer.echo(line, err=True))]
+    if not records and not found.damaged:
         raise UsageError(f"no records in {results}; run mtlbench run first, or give --results FOLDER")
-    groups = diagnose(found.records)
+    groups = diagnose(records)
     text = to_json(groups) if json else render(to_blocks(groups))
     typer.echo(text.rstrip("\n"))
     for path, reason in found.damaged:

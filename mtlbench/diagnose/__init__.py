@@ -8,9 +8,11 @@ from mtlbench.diagnose.balance import check_balance
 from mtlbench.diagnose.data import check_data
 from mtlbench.diagnose.evidence import Patient
 from mtlbench.diagnose.finding import Finding, Severity, Sureness
+from mtlbench.diagnose.fit import check_fit
 from mtlbench.diagnose.heads import check_heads
+from mtlbench.diagnose.rate import check_rate
 from mtlbench.diagnose.surgery import check_surgery
-from mtlbench.diagnose.training import check_start, check_training
+from mtlbench.diagnose.training import check_training
 from mtlbench.diagnose.transfer import check_transfer
 from mtlbench.report.records import Cells, Record, collect
 
@@ -19,7 +21,8 @@ __all__ = ["Finding", "Severity", "Sureness", "diagnose", "diagnose_group"]
 CHECKS: tuple[Callable[[Patient], Iterator[Finding]], ...] = (
     check_data,
     check_training,
-    check_start,
+    check_rate,
+    check_fit,
     check_heads,
     check_transfer,
     check_balance,

@@ -21,7 +21,7 @@ EPOCHS = 5.0
 def check_balance(patient: Patient) -> Iterator[Finding]:
     """Look at gradient norms, shares of the update and epochs of every task."""
     if len(patient.tasks) > 1:
-        if patient.done and patient.done[0].record["method"]["joint"]:
+        if patient.runs and patient.runs[0].record["method"]["joint"]:
             yield from _silent(patient)
             yield from _norms(patient)
             yield from _shares(patient)
@@ -127,14 +127,12 @@ def _largest(run: Run) -> tuple[float, str] | None:
 
 
 def _epochs(patient: Patient) -> Iterator[Finding]:
-    if not patient.done:
+    if not patient.runs:
         return
-    seen = {
-        task: patient.recipe["steps"] * patient.recipe["batch_size"] / described["train"]
-        for task, described in patient.tasks.items()
-    }
+    seen = {task: patient.epochs(task) for task in patient.tasks}
     most, least = max(seen, key=lambda task: seen[task]), min(seen, key=lambda task: seen[task])
     if seen[most] > EPOCHS and seen[least] < 1.0:
+        sampling = patient.recipe.get("sampling", "uniform")
         yield patient.finding(
             patient.seeds,
             most,
@@ -143,8 +141,12 @@ def _epochs(patient: Patient) -> Iterator[Finding]:
             severity="warning",
             what=f"the rows of {most} are seen many times before those of {least} are seen once",
             evidence=f"epochs: {', '.join(f'{task} {count:.1f}' for task, count in seen.items())}; "
-            f"bounds {EPOCHS:g} and 1",
-            cause="every step takes as many rows of the small task as of the large one",
-            fix="sample tasks by size or by its root, or anneal; stop when the small task is best",
+            f"bounds {EPOCHS:g} and 1; sampling={sampling}",
+            cause="every step takes as many rows of the small task as of the large one"
+            if sampling == "uniform"
+            else "the tasks differ more in size than this sampling makes up for, or there are few steps",
+            fix="sampling=proportional, sqrt or annealed: shares of a step's rows that follow the tasks' sizes"
+            if sampling == "uniform"
+            else "sampling=proportional, or more steps",
             sure="certain",
         )

@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -31,8 +32,13 @@ class Outputs:
     labels: Numbers
 
 
+def standard_error(metric: str, rows: int) -> float:
+    """Return the largest standard error of a score on so many development rows: a share, or a correlation."""
+    return (1.0 if metric in ("pearson", "spearman") else 0.5) / sqrt(rows)
+
+
 class Run:
-    """One cell, finished or failed."""
+    """One cell: finished, failed, or not at its end (:mod:`mtlbench.diagnose.unfinished`)."""
 
     def __init__(self, record: Record) -> None:
         self.record = record
@@ -41,9 +47,16 @@ class Run:
     def seed(self) -> int:
         return int(self.record["seed"])
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether more steps are to come: what is true of the last ones means little."""
+        return "history" in self.record
+
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
         """The history; empty where there is none that can be read."""
+        if self.unfinished:
+            return list(self.record["history"])
         try:
             return list(read_history(dict(self.record)))
         except (OSError, ValueError):  # a scan names damaged records; the doctor looks at what there is
@@ -63,9 +76,14 @@ class Run:
         """Return a task's training loss at every step."""
         return np.array([row["losses"][task] for row in self.steps if task in row["losses"]], dtype=np.float64)
 
+    def scores(self, task: str, metric: str) -> list[float]:
+        """Return a task's scores at all evaluations, where they are defined."""
+        found = [row["scores"].get(task, {}).get(metric) for row in self.evaluations]
+        return [value for value in found if value is not None]
+
     def measured(self, name: str) -> list[dict[str, Any]]:
         """Return the steps at which something was measured, such as ``norms`` or ``after``."""
-        return [row for row in self.steps if row.get(name)]
+        return [row for row in self.steps if name in row]
 
     @cached_property
     def outputs(self) -> Mapping[str, Outputs]:
@@ -92,7 +110,8 @@ class Patient:
 
     def __init__(self, cells: Cells, method: str) -> None:
         self.cells, self.method = cells, method
-        self.done = [Run(record) for record in cells.done_of.get(method, {}).values()]
+        running = [record for (spec, _), record in sorted(cells.unfinished.items()) if spec == method]
+        self.runs = [Run(record) for record in (*cells.done_of.get(method, {}).values(), *running)]
         self.failed = [Run(record) for (spec, _), record in sorted(cells.failed.items()) if spec == method]
 
     @property
@@ -101,23 +120,29 @@ class Patient:
 
     @property
     def seeds(self) -> list[int]:
-        """Of the finished cells."""
-        return [run.seed for run in self.done]
+        """Of the cells that did not fail."""
+        return [run.seed for run in self.runs]
 
     @property
     def tasks(self) -> Mapping[str, Mapping[str, Any]]:
         """What a record says of each task, by key, in the order of the recipe."""
-        described = (self.done or self.failed)[0].record["tasks"]
+        described = (self.runs or self.failed)[0].record["tasks"]
         return {task.name: described[task.name] for task in self.cells.tasks if task.name in described}
 
+    def epochs(self, task: str) -> float:
+        """Return how often each training row of a task is seen by the end, on average."""
+        seen = self.runs[0].record.get("seen") or {}  # older records: no other sampling than the uniform one
+        rows = seen.get(task, self.recipe["steps"] * self.recipe["batch_size"])
+        return float(rows / max(1, self.tasks[task]["train"]))
+
     def most(self, test: Callable[[Run], Any]) -> dict[int, Any]:
-        """Return what a test finds, by seed, where it finds something in more than half of the finished cells."""
-        found = {run.seed: value for run in self.done if (value := test(run)) is not None}
-        return found if 2 * len(found) > len(self.done) else {}
+        """Return what a test finds, by seed, where it finds something in more than half of the cells."""
+        found = {run.seed: value for run in self.runs if (value := test(run)) is not None}
+        return found if 2 * len(found) > len(self.runs) else {}
 
     def finding(self, found: Iterable[int], *tasks: str, **told: Any) -> Finding:
         """Make a finding about this method's cells.
 
         :param found: the seeds of those that show it.
         """
-        return Finding(**told, tasks=tasks, method=self.method, seeds=tuple(found), of=len(self.done))
+        return Finding(**told, tasks=tasks, method=self.method, seeds=tuple(found), of=len(self.runs))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 from mtlbench.diagnose import Finding
 from mtlbench.report.layout import Block, Bullets, Heading, Paragraph
@@ -21,11 +22,34 @@ def to_blocks(found: Sequence[tuple[Cells, Sequence[Finding]]]) -> list[Block]:
 
 def examined(cells: Cells, findings: Sequence[Finding]) -> list[Block]:
     """Lay out the findings of one group."""
-    done, failed = len(cells.done), len(cells.failed)
+    counts = {"finished": len(cells.done), "failed": len(cells.failed), "unfinished": len(cells.unfinished)}
+    told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     grave = sum(finding.severity != "note" for finding in findings)
-    told = f"{done} finished and {failed} failed cells of {len(cells.methods)} methods examined"
-    blocks: list[Block] = [Paragraph(f"{told}: {f'{grave} findings' if grave else 'nothing is wrong with them'}.")]
+    found = f"{grave} finding{'s' * (grave > 1)}" if grave else "nothing is wrong with them"
+    blocks: list[Block] = [Paragraph(f"Cells of {len(cells.methods)} methods: {told}; {found}.")]
+    if cells.unfinished:
+        lines = [f"{one['method']} seed {one['seed']}: {_state(one)}" for one in unfinished(cells)]
+        blocks.append(Bullets("Not at their end: examined as far as their checkpoints go", tuple(lines)))
     return blocks + [Bullets(_title(finding), _lines(finding)) for finding in findings]
+
+
+def unfinished(cells: Cells) -> list[dict[str, Any]]:
+    """Return method, seed, state (running or stopped), steps done and steps in all of each cell not at its end."""
+    return [
+        {
+            "method": method,
+            "seed": seed,
+            "state": record["status"],
+            "step": max((row["step"] for row in record["history"]), default=0),
+            "steps": record["recipe"]["steps"],
+        }
+        for (method, seed), record in sorted(cells.unfinished.items())
+    ]
+
+
+def _state(one: dict[str, Any]) -> str:
+    after = "" if one["state"] == "running" else "; the next mtlbench run goes on from there"
+    return f"{one['state']}, after step {one['step']} of {one['steps']}{after}"
 
 
 def to_json(found: Sequence[tuple[Cells, Sequence[Finding]]]) -> str:
@@ -36,7 +60,13 @@ def to_json(found: Sequence[tuple[Cells, Sequence[Finding]]]) -> str:
         for finding in findings
     ]
     groups = [
-        {"suite": cells.suite, "group": cells.group, "done": len(cells.done), "failed": len(cells.failed)}
+        {
+            "suite": cells.suite,
+            "group": cells.group,
+            "done": len(cells.done),
+            "failed": len(cells.failed),
+            "unfinished": unfinished(cells),
+        }
         for cells, _ in found
     ]
     content = {"schema": 1, "groups": groups, "findings": rows}

@@ -37,10 +37,10 @@ class Conflict:
 
 def check_surgery(patient: Patient) -> Iterator[Finding]:
     """For methods that look at gradients: is there conflict, and does it reach the step?"""
-    method = patient.done[0].record["method"] if patient.done else {}
+    method = patient.runs[0].record["method"] if patient.runs else {}
     if not method.get("joint") or method["reads"] not in ("gram", "gradients", "cross_gram"):
         return
-    of = {run.seed: conflict for run in patient.done if (conflict := conflict_of(run)) is not None}
+    of = {run.seed: conflict for run in patient.runs if (conflict := conflict_of(run)) is not None}
     if not of:
         return
     shares = [float((one.cosines < OPPOSED).mean()) for one in of.values()]

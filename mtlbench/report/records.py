@@ -51,7 +51,12 @@ class Cells:
     @cached_property
     def failed(self) -> dict[tuple[str, int], Record]:
         """The failed cells by method and seed."""
-        return {(spec(r), int(r["seed"])): r for r in self.records if r["status"] != "done"}
+        return {(spec(r), int(r["seed"])): r for r in self.records if r["status"] == "failed"}
+
+    @cached_property
+    def unfinished(self) -> dict[tuple[str, int], Record]:
+        """The cells that are not at their end, by method and seed: no record of a file is one of them."""
+        return {(spec(r), int(r["seed"])): r for r in self.records if r["status"] in ("running", "stopped")}
 
     @cached_property
     def methods(self) -> tuple[str, ...]:

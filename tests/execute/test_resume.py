@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -13,6 +14,9 @@ from typing import Any
 import pytest
 import torch
 
+from mtlbench.diagnose import diagnose
+from mtlbench.diagnose.render import to_blocks, to_json
+from mtlbench.diagnose.unfinished import unfinished
 from mtlbench.errors import CellError
 from mtlbench.execute.executor import Event, Job
 from mtlbench.execute.worker import run_cell
@@ -22,6 +26,7 @@ from mtlbench.plan import Workload, make_cells
 from mtlbench.record import Record, describe_tasks, header
 from mtlbench.record_file import read_history
 from mtlbench.registry import load_registry
+from mtlbench.report.text import render
 from mtlbench.store import CHECKPOINTS, Store
 
 Make = Callable[..., Workload]
@@ -102,6 +107,42 @@ def undisturbed(make_workload: Make, tmp_path: Path) -> Record:
     (record,) = cells.records
     assert record["resumed"] == [] and not list((cells.folder / CHECKPOINTS).glob("*"))
     return record
+
+
+def test_cells_that_are_not_at_their_end_are_examined_as_far_as_they_went(make_workload: Make, tmp_path: Path) -> None:
+    cells = Cells(make_workload(), tmp_path, every=1e-9)
+    seen: list[Record] = []
+    steps: list[int] = []
+
+    def look() -> None:
+        steps.append(cells.checkpoints[-1])
+        seen.extend(unfinished(tmp_path, pytest.fail))
+        terminate()
+
+    cells.run(at(3, look))
+    seen.extend(unfinished(tmp_path, pytest.fail))
+    assert [(one["status"], one["seed"], one["method"]["spec"]) for one in seen] == [
+        ("running", 0, "gradnorm"),
+        ("stopped", 0, "gradnorm"),
+    ]
+    assert [max(row["step"] for row in one["history"]) for one in seen] == [*steps, 3]
+    assert set(seen[0]["seen"]) == {"mood", "same", "like"} and seen[0]["encoder"]["trainable"] > 0
+    ((group, findings),) = diagnose(seen)
+    assert not group.failed and not group.done
+    text = render(to_blocks([(group, findings)]))
+    assert "stopped, after step 3 of 4; the next mtlbench run goes on from there" in text
+    (told,) = json.loads(to_json([(group, findings)]))["groups"]
+    assert told["unfinished"] == [{"method": "gradnorm", "seed": 0, "state": "stopped", "step": 3, "steps": 4}]
+    assert cells.run().kind == "done" and unfinished(tmp_path, pytest.fail) == []
+
+
+def test_a_torn_checkpoint_is_left_out_of_an_examination(make_workload: Make, tmp_path: Path) -> None:
+    Cells(make_workload(), tmp_path).run(at(2, terminate))
+    (path,) = (tmp_path / CHECKPOINTS).glob("*/*")
+    path.write_bytes(path.read_bytes()[:-1])
+    told: list[str] = []
+    assert unfinished(tmp_path, told.append) == []
+    assert len(told) == 1 and "torn" in told[0]
 
 
 def test_a_process_that_is_asked_to_stop_leaves_a_checkpoint_and_no_record(make_workload: Make, tmp_path: Path) -> None:
@@ -199,6 +240,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
 # Cells' own processes, killed
 
 KILLER = '''
+import json
 import os
 import signal
 from dataclasses import dataclass

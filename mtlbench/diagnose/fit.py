@@ -1,0 +1,154 @@
+"""Training that went wrong, not far enough or too far for one task: told from its losses and scores along the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from math import sqrt
+
+from mtlbench.diagnose.evidence import Numbers, Patient, Run, standard_error
+from mtlbench.diagnose.finding import Finding, span
+
+WORSE = 1.05
+"""A training loss at the end that is this many times the one at the beginning has diverged."""
+FALL = 0.02
+"""Share of the first training loss by which it must fall, beyond noise, for a task to have been learned at all."""
+ERRORS = 3.0
+"""Standard errors by which a score must have moved before it is told of."""
+
+
+def check_fit(patient: Patient) -> Iterator[Finding]:
+    """Look at every task: did it diverge, was it learned at all, too little, too much?"""
+    for task in patient.tasks:
+        for look in (_diverged, _not_learned, _overfit, _underfit):
+            finding = look(patient, task)
+            if finding is not None:  # the first one that holds rules the others out
+                yield finding
+                break
+
+
+def _diverged(patient: Patient, task: str) -> Finding | None:
+    found = patient.most(partial(_grown, task=task))
+    if not found:
+        return None
+    return patient.finding(
+        found,
+        task,
+        code="diverged",
+        severity="error",
+        what=f"the training loss of {task} is higher at the end than at the beginning",
+        evidence=f"last tenth ÷ first tenth of the steps: {span(list(found.values()), '.2f')}; at most {WORSE:g}",
+        cause="the learning rate is too high, the task's gradient has the wrong sign, or the method works against it",
+        fix="divide the learning rate by 3; compare with methods=sum at the same rate; look at the task's loss()",
+        sure="likely",
+    )
+
+
+def _grown(run: Run, task: str) -> float | None:
+    first, last = _ends(run, task)
+    if len(first) < 3 or first.mean() <= 0.0:
+        return None
+    ratio = float(last.mean() / first.mean())
+    return ratio if ratio > WORSE + 2 * _noise(first, last) / float(first.mean()) else None
+
+
+def _not_learned(patient: Patient, task: str) -> Finding | None:
+    found = patient.most(partial(_flat, task=task))
+    if not found:
+        return None
+    return patient.finding(
+        found,
+        task,
+        code="not-learned",
+        severity="error",
+        what=f"{task} was not learned: its training loss did not fall",
+        evidence=(
+            f"from the first to the last tenth of the steps it fell by {span([fall for fall, _ in found.values()])}; "
+            f"at least {span([bound for _, bound in found.values()])} expected, two standard errors and {FALL:.0%}"
+        ),
+        cause="labels that do not belong to their texts (shuffled, or columns out of step), a gradient that is cut "
+        "off, too low a learning rate or weight, or too few steps",
+        fix="train this task alone on a few rows: if these cannot be learned by heart, look at loss() and labels",
+        sure="possible",
+    )
+
+
+def _flat(run: Run, task: str) -> tuple[float, float] | None:
+    first, last = _ends(run, task)
+    if run.unfinished or len(first) < 3:
+        return None
+    fall, bound = float(first.mean() - last.mean()), 2 * _noise(first, last) + FALL * abs(float(first.mean()))
+    return (fall, bound) if fall < bound else None
+
+
+def _ends(run: Run, task: str) -> tuple[Numbers, Numbers]:
+    """Return a task's training losses in the first and in the last tenth of the steps."""
+    losses = run.losses(task)
+    tenth = len(losses) // 10
+    return losses[:tenth], losses[len(losses) - tenth :]
+
+
+def _noise(first: Numbers, last: Numbers) -> float:
+    """Return the standard error of the difference of two means."""
+    return sqrt((float(first.var(ddof=1)) + float(last.var(ddof=1))) / len(first))
+
+
+def _overfit(patient: Patient, task: str) -> Finding | None:
+    metric = patient.tasks[task]["metrics"][0]
+    error = standard_error(metric, patient.tasks[task]["dev"])
+    found = patient.most(partial(_dropped, task=task, metric=metric, error=error))
+    if not found:
+        return None
+    return patient.finding(
+        found,
+        task,
+        code="overfit",
+        severity="warning",
+        what=f"{task} was better before: its {metric} fell while its training loss went on falling",
+        evidence=(
+            f"best minus last evaluation: {span(list(found.values()), '.3f')}, more than three standard errors of the "
+            f"development rows ({ERRORS * error:.3f}); training rows seen {patient.epochs(task):.1f} times"
+        ),
+        cause="the task's rows were seen too often for its size",
+        fix="fewer steps, sampling=sqrt or annealed where tasks differ in size, or a lower learning rate",
+        sure="likely",
+    )
+
+
+def _dropped(run: Run, task: str, metric: str, error: float) -> float | None:
+    scores, losses = run.scores(task, metric), run.losses(task)
+    if len(scores) < 3 or len(losses) < 20:
+        return None
+    quarter = len(losses) // 4
+    falls = losses[-quarter:].mean() < losses[quarter : 2 * quarter].mean()
+    drop = max(scores) - scores[-1]
+    return drop if drop > ERRORS * error and falls else None
+
+
+def _underfit(patient: Patient, task: str) -> Finding | None:
+    metric = patient.tasks[task]["metrics"][0]
+    error = standard_error(metric, patient.tasks[task]["dev"])
+    found = patient.most(partial(_rising, task=task, metric=metric, error=error))
+    if not found:
+        return None
+    return patient.finding(
+        found,
+        task,
+        code="underfit",
+        severity="warning",
+        what=f"{task} was still getting better when training ended",
+        evidence=(
+            f"its {metric} rose by {span(list(found.values()), '.3f')} from the last evaluation but one to the last, "
+            f"more than three standard errors ({ERRORS * error:.3f})"
+        ),
+        cause="too few steps",
+        fix="train longer; methods compared so early differ by how fast they start",
+        sure="likely",
+    )
+
+
+def _rising(run: Run, task: str, metric: str, error: float) -> float | None:
+    scores = run.scores(task, metric)
+    if run.unfinished or len(scores) < 2:
+        return None
+    return scores[-1] - scores[-2] if scores[-1] - scores[-2] > ERRORS * error else None

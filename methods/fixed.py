@@ -27,7 +27,7 @@ class Fixed(Method):
     scale = "sum"
     properties = frozenset({"homogeneous", "linear under scaling"})
     source = "Xin et al., Do Current Multi-Task Optimization Methods in Deep Learning Even Help?, NeurIPS 2022"
-    search = {"w": "0.1:10:log:tasks"}
+    search = {"w": "0.2:5:log:tasks"}
 
     w: Annotated[str, Field(description="positive weights, one or one for each task, separated by ':'")] = "1"
 

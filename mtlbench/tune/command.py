@@ -19,7 +19,7 @@ from mtlbench.progress import console
 from mtlbench.registry import Registry, load_registry
 from mtlbench.store import Store
 from mtlbench.suite import load_suite
-from mtlbench.tune.render import as_text
+from mtlbench.tune.render import as_plan, as_text
 from mtlbench.tune.sampler import Sampler, load_optuna
 from mtlbench.tune.space import read_space
 from mtlbench.tune.study import FIRST_SEED, Budget, Study, ended
@@ -63,9 +63,10 @@ def run_tune(request: Request, *, width: int, color: bool) -> int:
     workload = load_workload(request.grid, registry)
     studies = _studies(request, registry, workload)
     tuned = _tune(request.grid, registry, workload, budget, studies)
-    print(as_text(tuned, width=width, color=color))
     if request.grid.dry_run:
+        print(as_plan(tuned))
         return 0
+    print(as_text(tuned, width=width, color=color))
     if any(study.chosen for study in tuned.studies):
         from mtlbench.tune.figure import draw
 
@@ -135,10 +136,10 @@ def _study(method: Method, texts: Mapping[str, str], workload: Workload) -> Stud
     """
     spaces = {name: read_space(text, method, name, len(workload.tasks)) for name, text in texts.items()}
     study = Study(method, spaces)
+    values = study.values(method, workload)
     for name, space in spaces.items():
-        value = study.value(method, name, workload)
         try:
-            space.find(value)
+            space.find(values[name])
         except ValueError as error:
             raise UsageError(
                 f"method {method.spec}: space {name}={space.text} leaves out the first trial, which has the recipe's "

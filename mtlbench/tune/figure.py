@@ -7,11 +7,12 @@ from pathlib import Path
 import matplotlib.figure
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullLocator
 
 from mtlbench.report.figures import style
 from mtlbench.report.figures.figure import Figure
 from mtlbench.report.figures.save import save_figures
-from mtlbench.tune.tuned import StudyEntry, Tuned
+from mtlbench.tune.tuned import StudyEntry, TrialEntry, Tuned
 
 HEIGHT = 2.6
 
@@ -37,6 +38,9 @@ def _drawn(tuned: Tuned) -> matplotlib.figure.Figure:
     looks = style.looks(names, None, ())
     figure, (panel,) = style.sheet(HEIGHT + style.legend_height(names))
     panel.set_xscale("log")
+    panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+    panel.xaxis.set_major_formatter(lambda rate, _: f"{rate:g}")
+    panel.xaxis.set_minor_locator(NullLocator())
     panel.axvline(tuned.lr, color=style.QUIET, linewidth=0.8, linestyle=":")
     for study in tuned.studies:
         _draw_study(panel, study, looks[study.method])
@@ -52,7 +56,7 @@ def _drawn(tuned: Tuned) -> matplotlib.figure.Figure:
 
 
 def _draw_study(panel: Axes, study: StudyEntry, look: style.Look) -> None:
-    done = sorted((trial.base_lr, trial.score) for trial in study.trials if trial.score is not None)
+    done = sorted((_rate(trial), trial.score) for trial in study.trials if trial.score is not None)
     joined = look.style if set(study.space) == {"base_lr"} else "none"
     panel.plot(
         [rate for rate, _ in done],
@@ -66,6 +70,10 @@ def _draw_study(panel: Axes, study: StudyEntry, look: style.Look) -> None:
     if done:
         rate, score = max(done, key=lambda one: one[1])
         panel.plot(rate, score, color=look.colour, marker=look.marker, markersize=8.5)
-    lost = [trial.base_lr for trial in study.failed]
+    lost = [_rate(trial) for trial in study.failed]
     bottom = [0.02] * len(lost)
     panel.plot(lost, bottom, "x", color=look.colour, markersize=5.0, transform=panel.get_xaxis_transform())
+
+
+def _rate(trial: TrialEntry) -> float:
+    return float(trial.values["base_lr"])

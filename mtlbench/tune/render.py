@@ -10,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from mtlbench.terminal import printed
-from mtlbench.tune.tuned import StudyEntry, Tuned
+from mtlbench.tune.tuned import StudyEntry, TrialEntry, Tuned
 
 NAME_WIDTH = 20
-ENDS = {"low": "lower", "high": "upper"}
+ARROWS = {"low": "↓", "high": "↑"}
 
 
 def as_text(tuned: Tuned, *, width: int, color: bool) -> str:
@@ -29,49 +29,62 @@ def as_text(tuned: Tuned, *, width: int, color: bool) -> str:
     return printed(show, width=width, color=color)
 
 
+def as_plan(tuned: Tuned) -> str:
+    """Return a line for every trial that can be named: what it is, and what became of it."""
+    lines = []
+    for study in tuned.studies:
+        lines += [f"{study.method} trial {trial.number}: {trial.spec}: {trial.status}" for trial in study.trials]
+        if len(study.trials) < tuned.trials:
+            lines.append(f"{study.method}: {tuned.trials - len(study.trials)} more, which depend on these")
+    return "\n".join(lines)
+
+
 def _table(tuned: Tuned) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
     table.add_column("method", overflow="fold", max_width=NAME_WIDTH)
-    for name in ("trials", "failed", "first", "best"):
+    for name in ("trials", "failed", "defaults", "best"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("best is", overflow="fold")
-    table.add_column("on an edge", overflow="fold")
+    table.add_column("best with", overflow="fold")
     for study in tuned.studies:
         chosen = study.chosen
         table.add_row(
             Text(study.method),
             f"{study.ended}/{tuned.trials}",
             Text(str(len(study.failed)), style="bold red" if study.failed else ""),
-            _score(study.trials[0].score),
-            _score(None if chosen is None else chosen.score),
-            Text("-" if chosen is None else chosen.spec),
-            Text(", ".join(f"{name} {ENDS[side]}" for name, side in study.edges.items()) or "-"),
+            _score(study.trials[0]),
+            _score(chosen),
+            Text("-") if chosen is None else _values(study, chosen),
         )
     return table
 
 
-def _score(score: float | None) -> str:
-    return "-" if score is None else f"{score:.4f}"
+def _score(trial: TrialEntry | None) -> str:
+    return "-" if trial is None or trial.score is None else f"{trial.score:.4f}"
+
+
+def _values(study: StudyEntry, trial: TrialEntry) -> Text:
+    """Return a trial's values; those on an edge have an arrow."""
+    told = Text()
+    for name, value in trial.values.items():
+        edge = ARROWS.get(study.edges.get(name, ""), "")
+        text = value if isinstance(value, str) else f"{value:g}"
+        told.append(f"{name}={text}{edge}", style="bold yellow" if edge else "").append(" ")
+    return told
 
 
 def _notes(tuned: Tuned) -> Iterator[str]:
     """Yield what a reader of the numbers must know beside them."""
-    yield f"score: {tuned.selection} ({', '.join(map(str, tuned.seeds))}); the first trial has the defaults"
-    spaces = {study.space["base_lr"] for study in tuned.studies}
-    yield f"base_lr: the model's learning rate, in {' '.join(spaces)} for every method; the recipe's is {tuned.lr:g}"
+    yield f"score: {tuned.selection} ({', '.join(map(str, tuned.seeds))})"
+    rates = ", ".join({study.space["base_lr"] for study in tuned.studies})
+    yield f"base_lr, the model's learning rate: {rates} for every method; the recipe's is {tuned.lr:g}"
     for study in tuned.studies:
-        own = [f"{name} in {text}" for name, text in study.space.items() if name != "base_lr"]
+        own = [f"{name} {text}" for name, text in study.space.items() if name != "base_lr"]
         if own:
             yield f"{study.method}: {', '.join(own)}"
+    if any(study.edges for study in tuned.studies):
+        yield f"{' or '.join(ARROWS.values())}: on the edge of its space; a better one may lie beyond: --lr, --space"
     for study in tuned.studies:
-        yield from _warnings(study)
-    if tuned.complete and all(study.chosen for study in tuned.studies):
+        for trial in study.failed:
+            yield f"{trial.spec} failed: {trial.reason}"
+    if tuned.complete:
         yield "the best of several trials looks better than it is: report it on other seeds"
-
-
-def _warnings(study: StudyEntry) -> Iterator[str]:
-    for name, side in study.edges.items():
-        option = "--lr" if name == "base_lr" else "--space"
-        yield f"{study.method}: {name} is best at the {ENDS[side]} edge of its space: try a wider one ({option})"
-    for trial in study.failed:
-        yield f"{trial.spec} failed: {trial.reason}"

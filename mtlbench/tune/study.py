@@ -96,21 +96,22 @@ class Study:
         values = {name: space.at(place) for (name, space), place in zip(self.spaces.items(), places, strict=True)}
         return type(self.method).make({**self.method.parameters, **values})
 
-    def value(self, method: Method, parameter: str, workload: Workload) -> Any:
-        """Return a parameter of a trial's method; the learning rate is the recipe's where it has none of its own."""
-        value = getattr(method, parameter)
-        return workload.recipe.lr if parameter == "base_lr" and value is None else value
+    def values(self, method: Method, workload: Workload) -> dict[str, Any]:
+        """Return what is tuned of a trial's method; the learning rate is the recipe's where it has none of its own."""
+        values = {name: getattr(method, name) for name in self.spaces}
+        return {**values, "base_lr": method.base_lr or workload.recipe.lr}
 
     def edges(self, trial: Trial, workload: Workload) -> dict[str, Side]:
         """Return parameter → ``"low"`` or ``"high"``, for those that lie on an edge of their space."""
-        found = {name: space.edge(self.value(trial.method, name, workload)) for name, space in self.spaces.items()}
+        values = self.values(trial.method, workload)
+        found = {name: space.edge(values[name]) for name, space in self.spaces.items()}
         return {name: side for name, side in found.items() if side is not None}
 
     def _point(self, number: int, workload: Workload, budget: Budget, before: Sequence[Trial]) -> Point:
         spaces = list(self.spaces.values())
         if number == 0:
-            values = [self.value(self.method, name, workload) for name in self.spaces]
-            return tuple(place for space, value in zip(spaces, values, strict=True) for place in space.find(value))
+            values = self.values(self.method, workload)
+            return tuple(place for name, space in self.spaces.items() for place in space.find(values[name]))
         if number < budget.fixed:
             return sobol(number - 1, sum(space.size for space in spaces), budget.seed)
         told = [(trial.point, WORST if trial.score is None else trial.score) for trial in before]

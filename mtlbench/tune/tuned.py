@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -31,11 +31,11 @@ class _Part(BaseModel):
 
 
 class TrialEntry(_Part):
-    """One trial. ``keys``: of its cells' records, by seed."""
+    """One trial. ``values``: of what is tuned. ``keys``: of its cells' records, by seed."""
 
     number: int
     spec: str
-    base_lr: float
+    values: dict[str, bool | int | float | str]
     status: Literal["done", "failed", "open"]
     score: float | None
     scores: dict[str, float]
@@ -104,7 +104,7 @@ def summarize(workload: Workload, group: str, budget: Budget, found: Sequence[tu
                 space={name: space.text for name, space in study.spaces.items()},
                 best=None if chosen is None else chosen.number,
                 edges={} if chosen is None else study.edges(chosen, workload),
-                trials=[_entry(trial, study.value(trial.method, "base_lr", workload)) for trial in trials],
+                trials=[_entry(trial, study.values(trial.method, workload)) for trial in trials],
             )
         )
     return Tuned(
@@ -120,11 +120,11 @@ def summarize(workload: Workload, group: str, budget: Budget, found: Sequence[tu
     )
 
 
-def _entry(trial: Trial, lr: float) -> TrialEntry:
+def _entry(trial: Trial, values: dict[str, Any]) -> TrialEntry:
     return TrialEntry(
         number=trial.number,
         spec=trial.method.spec,
-        base_lr=lr,
+        values=values,
         status=trial.status,
         score=trial.score,
         scores=dict(trial.scores),

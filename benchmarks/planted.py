@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -101,7 +101,7 @@ def matrix(found: Sequence[tuple[Fault, Sequence[Finding]]]) -> list[str]:
     return [*lines, "", f"Columns: {legend}.", "", f"Marks: {marks}."]
 
 
-def _mark(code: str, fault: Fault, severity: dict[str, str]) -> str:
+def _mark(code: str, fault: Fault, severity: Mapping[str, str]) -> str:
     if code == fault.code:
         return "**X**" if code in severity else "○"
     if code not in severity:

@@ -155,7 +155,7 @@ def introduce(workload: Workload, cells: Sequence[Cell], todo: Sequence[Cell], p
     console.print(f"model {escape(workload.files.title)}, SHA-256 {workload.files.fingerprint[:12]}")
     for task, splits in zip(workload.tasks, workload.splits, strict=True):
         skipped = splits.train.skipped + splits.dev.skipped
-        told = f"; {skipped} rows with missing fields skipped" if skipped else ""
+        told = f"; {skipped} rows without text or label left out" if skipped else ""
         console.print(
             f"task {escape(task.spec)}: {len(splits.train)} train, {len(splits.dev)} dev, "
             f"{escape(splits.source)}{told}",

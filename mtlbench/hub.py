@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from mtlbench.errors import UsageError, one_line, unknown
@@ -26,10 +27,10 @@ def load_hub(
         from datasets import load_dataset
 
         found: Mapping[str, Any] = load_dataset(path, config, revision=revision)
-    except ValueError as error:  # of a configuration that does not exist, or of files that are not data
-        raise UsageError(f"{name}: {one_line(str(error), 300)}") from None
     except Exception as error:  # the hub fails in many ways, each with its own class; the ways out are the same
-        reason = one_line(str(error), 150) or type(error).__name__
+        reason = one_line(str(error), 200) or type(error).__name__
+        if isinstance(error, ValueError) or Path(path).is_dir():  # it was there, but not what was asked for
+            raise UsageError(f"cannot load {name}: {reason}") from None
         raise UsageError(
             f"cannot load {name} from the Hugging Face hub ({reason}); connect once or point HF_HOME to a cache "
             f"that holds it, or {instead}, or run the embedded tasks with --suite quick"

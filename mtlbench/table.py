@@ -94,7 +94,8 @@ def to_rows(
     if len(missing) > MISSING_LIMIT * total:
         raise UsageError(
             f"{origin}: {len(missing)} of {total} rows have an empty text or label, more than "
-            f"{MISSING_LIMIT:.0%}; the first is {unit} {missing[0]}"
+            f"{MISSING_LIMIT:.0%} (missing=skip, of a task of your own, allows empty labels); "
+            f"the first is {unit} {missing[0]}"
         )
     return Rows(texts, labels.array(read), skipped=len(missing) + unlabelled)
 

@@ -25,7 +25,7 @@ class Outputs:
     """A task's raw outputs and labels on the development rows after the last step.
 
     :param values: (N, outputs).
-    :param labels: (N,) class numbers, or real scores.
+    :param labels: (N,) class numbers or real scores, or (N, outputs) zeros and ones where a row may have several labels.
     """
 
     values: Numbers
@@ -97,8 +97,9 @@ class Run:
         found = {}
         for task, rows in table.groupby("task", observed=True):
             wide = rows.pivot(index="row", columns="output", values="value")
-            labels = rows.drop_duplicates("row").set_index("row")["label"].reindex(wide.index)
-            found[str(task)] = Outputs(wide.to_numpy(dtype=np.float64), labels.to_numpy(dtype=np.float64))
+            labels = rows.pivot(index="row", columns="output", values="label").to_numpy(dtype=np.float64)
+            several = self.record["tasks"][str(task)]["prediction"] == "multilabel"
+            found[str(task)] = Outputs(wide.to_numpy(dtype=np.float64), labels if several else labels[:, 0])
         return found
 
 

@@ -102,7 +102,8 @@ def _of(run: Run, task: str, look: Callable[[Outputs], T | None]) -> T | None:
 
 def _dead(outputs: Outputs) -> float | None:
     """Return the spread of scores (targets are standardised) or of logits (1 is a factor e of the odds), if small."""
-    values = outputs.values - (outputs.values.mean(axis=1, keepdims=True) if outputs.values.shape[1] > 1 else 0.0)
+    classes = outputs.values.shape[1] > 1 and outputs.labels.ndim == 1  # whose logits have no zero point of their own
+    values = outputs.values - (outputs.values.mean(axis=1, keepdims=True) if classes else 0.0)
     spread = float(values.std(axis=0).max())
     return spread if spread < DEAD else None
 

@@ -25,7 +25,7 @@ class Outputs:
     """A task's raw outputs and labels on the development rows after the last step.
 
     :param values: (N, outputs).
-    :param labels: (N,) class numbers or real scores, or (N, outputs) zeros and ones where a row may have several labels.
+    :param labels: (N,) class numbers or real scores; (N, outputs) zeros and ones where a row may have several labels.
     """
 
     values: Numbers

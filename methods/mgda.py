@@ -28,7 +28,7 @@ class MGDA(Method):
     source = "Sener and Koltun, Multi-Task Learning as Multi-Objective Optimization, NeurIPS 2018"
     scale = "mean"
     properties = frozenset({"non-conflicting", "homogeneous", "stationary"})
-    search = {"normalize": "none/l2/loss/loss+"}
+    search = {"normalize": "none/l2"}
 
     normalize: Annotated[
         Literal["none", "l2", "loss", "loss+"],

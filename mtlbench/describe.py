@@ -55,6 +55,8 @@ def facts(cls: type[Method]) -> dict[str, str]:
         "Cost of a step": _cost(method),
         "Source": cls.source,
     }
+    if cls.search:
+        told["Tuned"] = ", ".join(f"{name} in {space}" for name, space in cls.search.items())
     if method.clip_norm is not None:
         told["Clipping"] = f"the shared update is clipped to norm {method.clip_norm:g}"
     if method.min_tasks > 1:
@@ -87,7 +89,10 @@ def methods_page(registry: Registry) -> str:
         "# Methods",
         "",
         "Made by `mtlbench list methods --markdown`; one method on the terminal: `mtlbench info NAME`. Whether each",
-        "keeps what it claims: [certificate](certificate.md).",
+        "keeps what it claims: [certificate](certificate.md). What `mtlbench tune` searches: [tuning](tune.md).",
+        "",
+        "Every method also takes `base_lr`, the learning rate of the model in place of the recipe's, so that one grid can",
+        "compare methods each at its own: `sum[base_lr=3e-5]`. In your own loop the optimizer is yours, and it is refused.",
         "",
         "| method | what it is | reads | heads | scale | source |",
         "| --- | --- | --- | --- | --- | --- |",

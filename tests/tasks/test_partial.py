@@ -120,7 +120,7 @@ def test_the_whole_way(
     arguments = ("--tasks", ",".join(tasks), "--methods", "stl,sum,pcgrad", "--seeds", "2")
     done = mtlbench("run", *arguments, "--results", str(tmp_path))
     assert done.returncode == 0, done.stderr
-    assert "30 rows without text or label left out" in done.stderr.replace("\n", " ")
+    assert "60 rows without text or label left out" in done.stderr.replace("\n", " ")
     record = Store(tmp_path).scan().records[0]
     described = record["tasks"]["topics"]
     assert described["prediction"] == "multilabel" and described["metrics"][0] == "micro_f1"

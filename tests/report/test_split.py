@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from factory import failed, grid, record
+from factory import failed, record
 
 from mtlbench.errors import UsageError
 from mtlbench.report.build import build
@@ -12,7 +12,7 @@ from mtlbench.report.split import on_test
 TEST = {"rows": 50, "floors": {"accuracy": [{"name": "majority class", "value": 0.9}]}}
 
 
-def tested(**changes: object) -> dict[str, object]:
+def with_test(**changes: object) -> dict[str, object]:
     made = record(**changes)
     made["test_scores"] = {task: dict.fromkeys(scores, 0.5) for task, scores in made["scores"].items()}
     made["tasks"] = {name: {**task, "test": TEST} for name, task in made["tasks"].items()}
@@ -21,22 +21,22 @@ def tested(**changes: object) -> dict[str, object]:
 
 
 def test_scores_and_floors_are_the_test_splits() -> None:
-    report = build([tested(seed=seed) for seed in range(3)], split="test")
+    report = build([with_test(seed=seed) for seed in range(3)], split="test")
     (group,) = report.groups
     assert group.split == "test" and {score.mean for score in group.scores} == {0.5}
     assert {score.floor for score in group.scores if score.metric == "accuracy"} == {0.9}
-    (made,) = on_test([tested()])
+    (made,) = on_test([with_test()])
     assert made["files"] == {"predictions": {"name": "test"}} and made["tasks"]["sst5"]["dev"] == 50
 
 
 def test_records_without_one_are_left_out_and_none_at_all_is_an_error() -> None:
-    assert len(on_test([tested(), record(seed=1)])) == 1
+    assert len(on_test([with_test(), record(seed=1)])) == 1
     with pytest.raises(UsageError, match="no record has a test split"):
-        build(grid(), split="test")
-    assert build(grid()).groups[0].split == "dev"
+        build([record()], split="test")
+    assert build([record()]).groups[0].split == "dev"
 
 
 def test_a_failed_cell_is_still_told() -> None:
     lost = failed("sum", 1)
     lost["tasks"] = {name: {**task, "test": TEST} for name, task in record()["tasks"].items()}
-    assert len(build([tested(), lost], split="test").groups[0].failed) == 1
+    assert len(build([with_test(), lost], split="test").groups[0].failed) == 1

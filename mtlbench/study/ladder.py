@@ -101,21 +101,28 @@ def _findings(rungs: Sequence[Rung]) -> Bullets:
     for rung in rungs:
         found = diagnose_group(rung.part.cells)
         grave, notes = ([f for f in found if (f.severity == "note") is note] for note in (False, True))
-        items.append(f"{rung.name}: {_named(grave) or 'nothing'}{f' [{_named(notes)}]' if notes else ''}")
+        told = [_named(some, rung.part.cells.methods) for some in (grave, notes)]
+        items.append(f"{rung.name}: {told[0] or 'nothing'}{f' [{told[1]}]' if notes else ''}")
     return Bullets("What the doctor says of each rung (docs/diagnose.md lists what it looks for)", tuple(items))
 
 
-def _named(findings: Sequence[Finding]) -> str:
-    """Name findings by their codes, each once, with the tasks and methods that show them."""
+def _named(findings: Sequence[Finding], methods: Sequence[str]) -> str:
+    """Name findings by their codes, each once, with the tasks and methods that show them.
+
+    :param methods: all of the rung.
+    """
     codes: dict[str, dict[str, list[str]]] = {}
     for finding in findings:
         codes.setdefault(finding.code, {}).setdefault(" and ".join(finding.tasks), []).append(finding.method)
-    return "; ".join(f"{code} ({_where(where)})" for code, where in codes.items())
+    return "; ".join(f"{code} ({_where(where, methods)})" for code, where in codes.items())
 
 
-def _where(methods: Mapping[str, Sequence[str]]) -> str:
+def _where(found: Mapping[str, Sequence[str]], methods: Sequence[str]) -> str:
     """Say on which tasks, and with which methods; a finding of the data has no method."""
-    told = {task: ", ".join(filter(None, names)) for task, names in methods.items()}
+    told = {
+        task: "all methods" if {*names} == {*methods} else ", ".join(filter(None, names))
+        for task, names in found.items()
+    }
     return " / ".join(f"{task}: {names}" if task and names else task or names for task, names in told.items())
 
 

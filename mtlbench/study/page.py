@@ -125,4 +125,4 @@ def _shown(title: str, name: str, description: str) -> str:
 
 
 def _left_out(reason: Exception) -> str:
-    return f"*Left out.* {escape(str(reason))}."
+    return f"*Left out:* {escape(str(reason))}"

@@ -251,8 +251,8 @@ def test_what_was_not_run_is_left_out_and_said(tmp_path: Path, monkeypatch: pyte
     results = saved(tmp_path / "results", suite("main", {"sum": 0.0}, 1))
     assert run(monkeypatch, "--results", results, "--output", tmp_path / "page") == 0
     text = (tmp_path / "page" / "README.md").read_text()
-    assert "*Left out.* No ladder here" in text and "*Left out.* No cell was scored on a test split" in text
-    assert "*Left out.* No front of scalarizations" in text and not (tmp_path / "page/figures/ladder.svg").exists()
+    assert "*Left out:* No ladder here" in text and "*Left out:* No cell was scored on a test split" in text
+    assert "*Left out:* No front of scalarizations" in text and not (tmp_path / "page/figures/ladder.svg").exists()
 
 
 def test_no_records_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:

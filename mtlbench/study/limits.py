@@ -5,7 +5,7 @@ from __future__ import annotations
 from mtlbench.report.blocks import Bullets
 from mtlbench.report.numbers import number
 from mtlbench.report.records import Record
-from mtlbench.study.paper import rows_of, sampling_error, score_of
+from mtlbench.study.paper import SAMPLED, rows_of, sampling_error, score_of
 from mtlbench.study.parts import Part
 
 
@@ -30,8 +30,8 @@ def _sampling(part: Part) -> list[str]:
     errors = []
     for task in part.cells.tasks:
         score, rows = score_of(part, task.name, part.group.baseline or ""), rows_of(part, task.name)
-        if score and score.mean is not None:
-            errors.append(f"{number(sampling_error(task, score.mean, rows))} on {task.name} ({rows:,} rows)")
+        if score and score.mean is not None and task.primary in SAMPLED:
+            errors.append(f"{number(sampling_error(task.primary, score.mean, rows))} on {task.name} ({rows:,} rows)")
     if not errors:
         return []
     return [

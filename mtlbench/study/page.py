@@ -86,7 +86,7 @@ def render(page: Page) -> str:
         table_2=page.blocks(lambda: table_2(study)),
         ladder=page.blocks(lambda: ladder.tables(study.rungs)),
         ladder_figure=page.figure(lambda: ladder.figure(study.rungs)) if study.rungs else "",
-        suites=_lower(page.blocks(lambda: _reports(study.suites, NO_SUITE))),
+        suites=_lower(page.blocks(lambda: _reports(study.suites, NO_SUITE, limits))),
         tested=_lower(page.blocks(lambda: _reports(study.tested, NO_TEST))),
         front=page.figure(lambda: front(_first(study.suites))),
         toy=page.toy(),
@@ -105,14 +105,16 @@ def _first(parts: Sequence[Part]) -> Part:
     return parts[0]
 
 
-def _reports(parts: Sequence[Part], absent: str) -> list[Block]:
-    """Lay out the suites as the report does."""
+def _reports(parts: Sequence[Part], absent: str, *more: Callable[[Part], Block]) -> list[Block]:
+    """Lay out suites as the report does, and more under each.
+
+    :raises Unavailable: with the reason, when there are none.
+    """
     if not parts:
         raise Unavailable(absent)
-    found: list[Block] = []
-    for part in parts:
-        found += [*document(Report(baseline="sum", groups=(part.group,))), limits(part)]
-    return found
+    return [
+        block for part in parts for block in (*document(Report("sum", (part.group,))), *(make(part) for make in more))
+    ]
 
 
 def _lower(text: str) -> str:

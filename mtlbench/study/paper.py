@@ -26,6 +26,8 @@ RED = "#b3001b"
 """Of the paper's scores in figures: no method has it."""
 WITHIN = 2.0
 """A number of the paper fits one of ours where they differ by no more than so many standard errors."""
+SAMPLED = ("accuracy", "pearson", "spearman")
+"""The metrics whose sampling error has a closed form."""
 READINGS = {
     ("sst5", "stl"): (
         "explained",
@@ -88,10 +90,11 @@ def table_2(study: Study) -> list[Block]:
 
     :raises Unavailable: when no suite has a task of the paper's.
     """
-    shown = [rung.part for rung in study.rungs[:1]] + list(study.suites[:1])
-    tasks = {task.name: task for part in shown for task in part.cells.tasks if task.name in SCORES}
-    if not tasks:
+    parts = (*(rung.part for rung in study.rungs[:1]), *study.suites)
+    shown = [part for part in parts if any(task.name in SCORES for task in part.cells.tasks)][:2]
+    if not shown:
         raise Unavailable("No suite here has one of the paper's tasks: run mtlbench run --suite cs224n-small")
+    tasks = {task.name: task for part in shown for task in part.cells.tasks if task.name in SCORES}
     cells = [(task, method) for task in tasks.values() for method in METHODS]
     columns = ("", "paper", *(part.suite for part in shown), "fits", "reading")
     rows = tuple(Row(_row(study, shown, task, method)) for task, method in cells)
@@ -136,8 +139,8 @@ def _candidates(study: Study, task: Task, method: str) -> Iterator[Fit]:
     rules: dict[str, Fit] = {}
     for part in study.parts:
         rows = rows_of(part, task.name)
-        sampling = sampling_error(task, published, rows) if rows else math.inf
-        for floor in next((t.floors[t.primary] for t in part.cells.tasks if t.name == task.name), ()):
+        sampling = sampling_error(task.primary, published, rows) if rows else math.inf
+        for floor in next((t.floors.get(t.primary, ()) for t in part.cells.tasks if t.name == task.name), ()):
             rules.setdefault(floor.name, Fit(floor.name, floor.value, sampling, published))
         score = score_of(part, task.name, method)
         if rows and score and score.mean is not None:
@@ -145,14 +148,13 @@ def _candidates(study: Study, task: Task, method: str) -> Iterator[Fit]:
     yield from rules.values()
 
 
-def sampling_error(task: Task, score: float, rows: int) -> float:
+def sampling_error(metric: str, score: float, rows: int) -> float:
     """Return the standard error that the choice of N development rows gives a score.
 
+    :param metric: one of :data:`SAMPLED`.
     :param score: an accuracy p, of which it is √(p (1 − p) / N); or a correlation r, where it is (1 − r²) / √N.
     """
-    if task.primary == "accuracy":
-        return math.sqrt(score * (1.0 - score) / rows)
-    return (1.0 - score**2) / math.sqrt(rows)
+    return math.sqrt(score * (1.0 - score) / rows) if metric == "accuracy" else (1.0 - score**2) / math.sqrt(rows)
 
 
 def _passes(part: Part) -> list[Block]:

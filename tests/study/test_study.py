@@ -22,7 +22,7 @@ from mtlbench.plan import Workload
 from mtlbench.report.blocks import Bullets, Table
 from mtlbench.report.figures.figure import Unavailable
 from mtlbench.store import Store
-from mtlbench.study import architecture, curves, front, ladder, page, paper, projection
+from mtlbench.study import architecture, curves, front, ladder, limits, page, paper, projection
 from mtlbench.study.parts import Part, Study, study_of
 from mtlbench.suite import packaged_suites
 
@@ -115,9 +115,8 @@ def test_passes_are_counted_from_the_rows_of_the_records() -> None:
 
 
 def test_sampling_errors_are_the_textbooks() -> None:
-    task, other = (part.cells.tasks for part in study_of(suite("main")).suites for _ in range(2))
-    assert paper.sampling_error(task[0], 0.5, 100) == pytest.approx(0.05)
-    assert paper.sampling_error(other[2], 0.6, 100) == pytest.approx(0.064)
+    assert paper.sampling_error("accuracy", 0.5, 100) == pytest.approx(0.05)
+    assert paper.sampling_error("pearson", 0.6, 100) == pytest.approx(0.064)
 
 
 def test_other_tasks_have_no_table_of_the_paper() -> None:
@@ -127,6 +126,16 @@ def test_other_tasks_have_no_table_of_the_paper() -> None:
         record["scores"] = {"mine": record["scores"]["sst5"]}
     with pytest.raises(Unavailable, match="one of the paper's tasks"):
         paper.table_2(study_of(records))
+
+
+def test_what_cannot_be_concluded_is_worked_out() -> None:
+    (part,) = study_of(suite("main", seeds=2, steps=534)).suites
+    told = " ".join(limits.limits(part).items)
+    assert "another encoder than all-MiniLM-L6-v2" in told and "How well qqp was learned" in told
+    assert "534 steps" in told and "sst5 1," in told and "all had 5e-05" in told
+    score = paper.score_of(part, "sst5", "sum")
+    assert score is not None and score.mean is not None
+    assert f"{np.sqrt(score.mean * (1 - score.mean) / 1101):.3f} on sst5 (1,101 rows)" in told
 
 
 # --- the ladder

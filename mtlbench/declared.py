@@ -48,7 +48,7 @@ class DeclaredTask(Task):
     ] = None
     missing: Annotated[
         Literal["few", "skip"],
-        Field(description="rows without a label are left out: few, 5 % at most, or skip, however many they are"),
+        Field(description="rows without a label are left out: at most 5 % of all (few), or however many (skip)"),
     ] = "few"
 
     def __post_init__(self) -> None:

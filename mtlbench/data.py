@@ -167,9 +167,13 @@ class TaskData:
             for one in self.evaluated.values():
                 one.vectors = Vectors.made(one.tokens, [np.arange(len(one.tokens))], pooled, device)
 
+    def rows(self, step: int, number: int = 0) -> NDArray[np.int64]:
+        """Return the row numbers of one of a step's batches."""
+        end = self._ends[step]
+        return self.schedules[number][end - self.sizes[step] : end]
+
     def batch(self, step: int, number: int = 0, part: int = 0, parts: int = 1) -> tuple[Sequences, torch.Tensor]:
         """Return the tokens and targets of one of a step's batches, or of one of its equal parts."""
-        end = self._ends[step]
-        rows = self.schedules[number][end - self.sizes[step] : end].reshape(parts, -1)[part]
+        rows = self.rows(step, number).reshape(parts, -1)[part]
         known = None if self.vectors is None else self.vectors.of(self.train_tokens.sequences(rows))
         return self.train_tokens.take(rows, known), self.targets[moved(rows, self.targets.device)]

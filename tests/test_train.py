@@ -372,7 +372,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, int, int], list[in
     original = TaskData.batch
 
     def spy(self: TaskData, step: int, number: int = 0, *part: int) -> Any:
-        found[self.task.key, step, number] = self.schedules[number][step].tolist()
+        found[self.task.key, step, number] = self.rows(step, number).tolist()
         return original(self, step, number, *part)
 
     monkeypatch.setattr(TaskData, "batch", spy)

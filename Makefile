@@ -20,13 +20,15 @@ lint: $(VENV)/.installed-test
 
 install: $(VENV)/.installed
 
-# The committed reference results. DATA is a folder with the CS224N files; cells that are done are skipped.
+# The committed reference results, about a day of one core: cells that are done are skipped, so that it can be stopped
+# and goes on. DATA is a folder with the CS224N files.
+RUNGS := 1-paper 2-cross 3-scales 4-proportional 4-sqrt 4-annealed 5-rate 6-heads
+REFERENCE := --data-dir $(DATA) --results results/reference
+
 reference: $(VENV)/.installed
-	$(BIN)/mtlbench run --suite cs224n-small --methods stl,sum,pcgrad,gradnorm,mgda,cagrad --seeds 3 \
-	  --data-dir $(DATA) --results results/reference
-	$(BIN)/mtlbench report --results results/reference --format markdown --output results/reference/report.md
-	$(BIN)/mtlbench report --results results/reference --format html --output results/reference/report.html
-	$(BIN)/mtlbench report --results results/reference --format json --output results/reference/report.json
+	$(BIN)/mtlbench run --suite cs224n-small $(REFERENCE)
+	for rung in $(RUNGS); do $(BIN)/mtlbench run --suite ladder-$$rung $(REFERENCE) || exit; done
+	$(BIN)/mtlbench study --results results/reference --output results/reference
 
 # The committed pages about methods: what each is, and whether it keeps what it claims.
 pages: $(VENV)/.installed-test

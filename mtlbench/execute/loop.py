@@ -20,8 +20,9 @@ from mtlbench.record_file import read_record
 from mtlbench.store import NotRecorded, Store
 from mtlbench.store_cache import Stamp
 
-GRACE = 10.0
-"""Seconds that workers have after Ctrl-C to write a checkpoint and leave."""
+GRACE = 20.0
+"""Seconds that workers have after Ctrl-C to finish their step, write a checkpoint and leave: the largest one that was
+measured, 2.5 GB of BERT-base and a method that keeps K × P numbers, took 12 (benchmarks/checkpoints.md)."""
 TICK = 1.0
 """Seconds that the loop waits for an event at most."""
 POLL = 5.0

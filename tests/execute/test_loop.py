@@ -120,6 +120,23 @@ def test_a_lost_cell_is_tried_as_often_as_it_deserves(tmp_path: Path, grid: Any,
     assert list((tmp_path / ".leases").iterdir()) == []
 
 
+@pytest.mark.parametrize("ended", [done, failed])
+@pytest.mark.parametrize("retries", [0, 2])
+def test_a_worker_killed_between_its_record_and_its_word_lost_nothing(
+    tmp_path: Path, grid: Any, retries: int, ended: Callable[[Job], Event]
+) -> None:
+    def script(job: Job) -> Event:
+        ended(job)
+        return Event("lost", job.cell, message="killed", retries=retries)
+
+    launcher = Launcher(tmp_path, grid, script)
+    assert launcher.run() is (ended is done)
+    assert [number for _, number in launcher.executor.tried] == [1] * 6 and not launcher.told("again")
+    assert len(launcher.told("done" if ended is done else "failed")) == 6
+    assert {record["status"] for record in launcher.store.scan().records} == {"done" if ended is done else "failed"}
+    assert list((tmp_path / ".leases").iterdir()) == []
+
+
 def test_a_cell_that_failed_by_itself_is_not_tried_again(tmp_path: Path, grid: Any) -> None:
     launcher = Launcher(tmp_path, grid, failed)
     assert not launcher.run()

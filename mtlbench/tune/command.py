@@ -94,8 +94,9 @@ def _studies(request: Request, registry: Registry, workload: Workload) -> list[S
     wanted = request.grid.methods
     specs = split_specs(wanted) if wanted is not None else load_suite(request.grid.suite).methods
     spaces = _spaces(request.spaces)
-    lr = workload.recipe.lr
-    shared = f"{request.lr}:log" if request.lr is not None else f"{lr / AROUND:.3g}:{lr * AROUND:.3g}:log"
+    rates = request.lr or f"{workload.recipe.lr / AROUND:.3g}:{workload.recipe.lr * AROUND:.3g}"
+    if rates.count(":") != 1:
+        raise UsageError(f"--lr {rates}: write LOW:HIGH, the lowest and the highest learning rate to try")
     studies: dict[str, Study] = {}
     for name, given in (one for spec in specs for one in expand_spec(spec)):
         method = registry.method_class(name).make(dict(given))
@@ -107,7 +108,7 @@ def _studies(request: Request, registry: Registry, workload: Workload) -> list[S
         own = {**{one: text for one, text in method.search.items() if one not in given}, **own}
         if method.spec in studies:
             raise UsageError(f"method {method.spec} is named twice")
-        studies[method.spec] = _study(method, {"base_lr": shared, **own}, workload)
+        studies[method.spec] = _study(method, {"base_lr": f"{rates}:log", **own}, workload)
     for name in spaces.keys() - {study.method.name for study in studies.values()}:
         raise UsageError(f"--space tunes {name}, which is not one of --methods")
     if not studies:

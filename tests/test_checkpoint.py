@@ -48,8 +48,9 @@ def left_behind(outcome: Outcome, weights: str) -> dict[str, Any]:
     """Return everything that must be the same, bit for bit: all but times."""
     rows = [{k: v for k, v in row.items() if k not in ("seconds", "elapsed")} for row in outcome.history]
     arrays = {
-        name: {task: found.tobytes() for task, found in getattr(outcome, name).items()}
+        f"{name} {split}": {task: found.tobytes() for task, found in by_task.items()}
         for name in ("outputs", "labels")
+        for split, by_task in getattr(outcome, name).items()
     }
     same = {name: getattr(outcome, name) for name in ("scores", "pairing", "conflict", "size", "engine", "cut", "seen")}
     return {"weights": weights, "history": rows, **arrays, **same}

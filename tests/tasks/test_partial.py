@@ -117,7 +117,7 @@ def test_predictions_hold_a_label_for_every_output() -> None:
 def test_the_whole_way(
     mtlbench: Callable[..., subprocess.CompletedProcess[str]], tasks: tuple[str, ...], tmp_path: Path
 ) -> None:
-    arguments = ("--tasks", ",".join(tasks), "--methods", "stl,sum,pcgrad", "--seeds", "2")
+    arguments = ("--tasks", ",".join(tasks), "--methods", "stl,pcgrad", "--seeds", "1")
     done = mtlbench("run", *arguments, "--results", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert "60 rows without text or label left out" in done.stderr.replace("\n", " ")
@@ -136,7 +136,7 @@ def test_the_whole_way(
     assert float((answered == found.labels).all(axis=1).mean()) == pytest.approx(
         record["scores"]["topics"]["exact_match"]
     )
-    for kind in ("text", "markdown", "csv", "json", "latex", "html"):
+    for kind in ("text", "json", "html"):
         report = mtlbench("report", "--results", str(tmp_path), "--format", kind)
         assert report.returncode == 0 and "topics" in report.stdout, report.stderr
     diagnosed = mtlbench("diagnose", "--results", str(tmp_path))

@@ -30,7 +30,7 @@ def check_rate(patient: Patient) -> Iterator[Finding]:
             what="the shared weights hardly moved",
             evidence=(
                 f"update-to-weight ratio ‖Δθ‖ / ‖θ‖ of a step, times {patient.recipe['steps']} steps: "
-                f"{span(list(low.values()), '.1e')}; at least {PATH:g} expected; lr {patient.recipe['lr']:g}"
+                f"{span(list(low.values()), '.1e')}; at least {PATH:g} expected; lr {_rate_of(patient):g}"
             ),
             cause="the learning rate is too low for this many steps",
             fix="raise the learning rate tenfold, or train longer",
@@ -51,6 +51,12 @@ def check_rate(patient: Patient) -> Iterator[Finding]:
             fix="divide the learning rate by 3, or warm it up",
             sure="likely",
         )
+
+
+def _rate_of(patient: Patient) -> float:
+    """Return the learning rate of the model: the method's own, or the recipe's."""
+    own = (patient.runs[0].record["method"].get("parameters") or {}).get("base_lr")
+    return float(patient.recipe["lr"] if own is None else own)
 
 
 def _path(run: Run) -> float | None:

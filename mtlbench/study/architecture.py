@@ -50,14 +50,17 @@ def architecture(part: Part) -> Figure:
     model = build_model(part)
     shared, heads = shared_boxes(model), head_boxes(model, [task.name for task in part.cells.tasks])
     total = sum(box.parameters for box in (*shared, *heads))
-    of_heads = sum(box.parameters for box in heads)
+    of_heads, trained = (
+        sum(box.parameters for box in heads),
+        sum(p.numel() for p in model.parameters() if p.requires_grad),
+    )
     return Figure(
         name="figure-3-architecture",
         title="The architecture as built",
         description=(
             f"From the bottom: {'; '.join(f'{box.name} ({box.shape})' for box in shared)}; then a head per task: "
-            f"{', '.join(f'{box.name} ({box.shape})' for box in heads)}. {total:,} parameters, of which the heads have "
-            f"{of_heads:,}; {SPLIT[model.settings.pairs]}."
+            f"{', '.join(f'{box.name} ({box.shape})' for box in heads)}. {total:,} parameters, {trained:,} of "
+            f"them trained, {of_heads:,} in heads; {SPLIT[model.settings.pairs]}."
         ),
         draw=lambda: _draw(shared, heads),
     )

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from mtlbench import stats
 from mtlbench.diagnose import Finding, diagnose_group
-from mtlbench.report.blocks import Block, Bullets, Row, Section, Table
+from mtlbench.report.blocks import Block, Bullets, Paragraph, Row, Section, Table
 from mtlbench.report.figures import style
 from mtlbench.report.figures.figure import Figure, Unavailable
 from mtlbench.report.model import Task
@@ -49,7 +49,7 @@ def tables(rungs: Sequence[Rung]) -> list[Block]:
     sections = tuple(Section(rung.name, tuple(_row(rung, task) for task in _tasks(rung))) for rung in rungs)
     told = tuple(f"{rung.name}: {_told(rung)}" for rung in rungs)
     table = Table("Scores and differences, rung by rung", columns, sections, tuple(caption))
-    return [Bullets("The rungs", told), table, _findings(rungs)]
+    return [Bullets("The rungs", told), table, _weighed(rungs), _findings(rungs)]
 
 
 def _told(rung: Rung) -> str:
@@ -69,10 +69,10 @@ def _row(rung: Rung, task: Task) -> Row:
     ours = {method: _series(rung, task, method) for method in METHODS}
     before = _series(rung.before, task, "sum") if rung.before else {}
     scores = [_mean(series) + mark if series else ABSENT for series in ours.values()]
-    differences = [_difference(ours[a], ours[b], mark) for a, b in DIFFERENCES]
+    pairs = [*((ours[a], ours[b]) for a, b in DIFFERENCES), (ours["sum"], before)]
     count = "/".join(dict.fromkeys(str(len(series)) for series in ours.values()))
-    cells = (f"{task.name} {task.primary}", *scores, *differences, _difference(ours["sum"], before, mark), count)
-    return Row(cells)
+    differences = [_said(_compared(*pair), mark) for pair in pairs]
+    return Row((f"{task.name} {task.primary}", *scores, *differences, count))
 
 
 def _series(rung: Rung, task: Task, method: str) -> Series:
@@ -85,14 +85,42 @@ def _mean(series: Series) -> str:
     return plus_minus(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
 
 
-def _difference(ours: Series, theirs: Series, mark: str) -> str:
-    """Return the mean difference over common seeds, with its interval."""
+def _compared(ours: Series, theirs: Series) -> stats.Comparison | None:
+    """Compare on common seeds, if there are any."""
     seeds = sorted(ours.keys() & theirs.keys())
     if not seeds:
+        return None
+    return stats.paired_comparison(np.array([ours[s] for s in seeds]), np.array([theirs[s] for s in seeds]))
+
+
+def _said(found: stats.Comparison | None, mark: str = "") -> str:
+    """Return the mean difference with its interval."""
+    if found is None:
         return ABSENT
-    found = stats.paired_comparison(np.array([ours[s] for s in seeds]), np.array([theirs[s] for s in seeds]))
     bounds = f" {interval(found.ci_low, found.ci_high)}" if found.ci_low is not None else ""
     return f"{signed(found.mean_difference)}{mark}{bounds}"
+
+
+def _weighed(rungs: Sequence[Rung]) -> Paragraph:
+    """Say for each task which change moved the sum most, and the most that PCGrad changed in its place."""
+    told = []
+    for task in {task.name: task for rung in rungs for task in _tasks(rung)}.values():
+        series = {(rung.name, m): _series(rung, task, m) for rung in rungs for m in ("sum", "pcgrad")}
+        changes = {r.name: _compared(series[r.name, "sum"], series[r.before.name, "sum"]) for r in rungs if r.before}
+        swaps = {rung.name: _compared(series[rung.name, "pcgrad"], series[rung.name, "sum"]) for rung in rungs}
+        told.append(f"{task.name} {task.primary}, {_largest(changes)} and {_largest(swaps)}")
+    return Paragraph(
+        f"The largest change of the sum's score by one rung, and the largest by PCGrad in the sum's place on any rung: "
+        f"{'; '.join(told)}. Each is the largest of several, and looks larger than it is for that."
+    )
+
+
+def _largest(found: Mapping[str, stats.Comparison | None]) -> str:
+    known = {name: one for name, one in found.items() if one}
+    if not known:
+        return ABSENT
+    name = max(known, key=lambda name: abs(known[name].mean_difference))
+    return f"{_said(known[name])} ({name})"
 
 
 def _findings(rungs: Sequence[Rung]) -> Bullets:

@@ -66,7 +66,7 @@ Methods = Annotated[
     typer.Option(
         envvar="MTLBENCH_METHODS",
         autocompletion=complete_methods,
-        help="Methods, by comma: sum,pcgrad,'cagrad[c=0.2/0.4]'; stl is the single-task baseline. Default: suite's.",
+        help="Methods, by comma: sum,pcgrad,'cagrad[c=0.2/0.4]'; stl: single-task; run: @FILE of tune. Default: suite's.",
     ),
 ]
 Suite = Annotated[

@@ -24,8 +24,8 @@ def tune(
         str | None, typer.Option(help="Learning rates to search, LOW:HIGH. Default: the suite's / 10 to × 10.")
     ] = None,
     space: Annotated[
-        list[str], typer.Option(help="Other bounds for a method's own parameters: 'cagrad[c=0.1:0.5]'; repeatable.")
-    ] = [],
+        str | None, typer.Option(help="Other bounds for methods' own parameters, by comma: 'cagrad[c=0.1:0.5]'.")
+    ] = None,
     sampler: Annotated[str, typer.Option(help="sobol: quasi-random; or tpe, which looks at results.")] = "sobol",
     tuning_seed: Annotated[int, typer.Option(help="Seed of the sampler.")] = 0,
     suite: Suite = "quick",
@@ -71,5 +71,5 @@ def tune(
         dry_run=dry_run,
         changes={name: value for name, value in changes.items() if value is not None},
     )
-    request = Request(grid, trials, seeds, sampler, lr, tuple(space), tuning_seed)
+    request = Request(grid, trials, seeds, sampler, lr, space, tuning_seed)
     raise typer.Exit(run_tune(request, width=shutil.get_terminal_size().columns, color=sys.stdout.isatty()))

@@ -38,7 +38,7 @@ class Request:
     :param trials: of every method.
     :param seeds: training runs of every trial.
     :param lr: bounds of the learning rate, such as ``1e-6:1e-4``; ``None``: around the recipe's.
-    :param spaces: of further parameters, such as ``cagrad[c=0.1:0.5]``.
+    :param space: of parameters of the methods' own, such as ``cagrad[c=0.1:0.5]``, by comma.
     :param tuning_seed: seed of the sampler.
     """
 
@@ -47,7 +47,7 @@ class Request:
     seeds: int
     sampler: str
     lr: str | None
-    spaces: tuple[str, ...]
+    space: str | None
     tuning_seed: int
 
 
@@ -93,7 +93,7 @@ def _studies(request: Request, registry: Registry, workload: Workload) -> list[S
     """Return what is to be tuned: parameters that a spec names stay as they are."""
     wanted = request.grid.methods
     specs = split_specs(wanted) if wanted is not None else load_suite(request.grid.suite).methods
-    spaces = _spaces(request.spaces)
+    spaces = _spaces(request.space or "")
     rates = request.lr or f"{workload.recipe.lr / AROUND:.3g}:{workload.recipe.lr * AROUND:.3g}"
     if rates.count(":") != 1:
         raise UsageError(f"--lr {rates}: write LOW:HIGH, the lowest and the highest learning rate to try")
@@ -116,17 +116,18 @@ def _studies(request: Request, registry: Registry, workload: Workload) -> list[S
     return list(studies.values())
 
 
-def _spaces(texts: Sequence[str]) -> dict[str, dict[str, str]]:
+def _spaces(text: str) -> dict[str, dict[str, str]]:
     """Return method → parameter → space, as the user gave them."""
     found: dict[str, dict[str, str]] = {}
-    for text in texts:
-        for spec in split_specs(text):
-            name, parameters = parse_spec(spec)
-            if not parameters:
-                raise UsageError(f"--space {spec}: write METHOD[parameter=LOW:HIGH]")
-            if "base_lr" in parameters:
-                raise UsageError(f"--space {spec}: all methods share one space of learning rates: --lr LOW:HIGH")
-            found.setdefault(name, {}).update(parameters)
+    for spec in split_specs(text):
+        name, parameters = parse_spec(spec)
+        if not parameters:
+            raise UsageError(f"--space {spec}: write METHOD[parameter=LOW:HIGH]")
+        if "base_lr" in parameters:
+            raise UsageError(f"--space {spec}: all methods share one space of learning rates: --lr LOW:HIGH")
+        if name in found:
+            raise UsageError(f"--space names {name} twice: put all of its parameters into one pair of brackets")
+        found[name] = parameters
     return found
 
 

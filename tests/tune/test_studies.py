@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from mtlbench.errors import UsageError
 from mtlbench.plan import Workload
 from mtlbench.registry import load_registry
-from mtlbench.tune.sampler import Sampler
+from mtlbench.tune.sampler import Sampler, load_optuna
 from mtlbench.tune.space import read_space
 from mtlbench.tune.study import Budget, Study, Trial, best, ended
 from mtlbench.tune.tuned import read_tuned, summarize, tuned_methods, write_tuned
@@ -233,3 +234,9 @@ def test_a_file_that_is_something_else_is_one_line(tmp_path: Path, content: str)
         read_tuned(path)
     with pytest.raises(UsageError, match=r"cannot read"):
         read_tuned(tmp_path / "absent.json")
+
+
+def test_without_optuna_one_line_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(UsageError, match=r"needs Optuna: pip install 'mtlbench\[tune\]', or --sampler sobol"):
+        load_optuna()

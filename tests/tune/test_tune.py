@@ -200,6 +200,7 @@ def test_tpe_looks_at_results_and_ends_with_the_same_budget(tune: Call, tmp_path
         (("--methods", "sum,sum"), "method sum is named twice"),
         (("--methods", "sum", "--space", "cagrad[c=0.1:0.5]"), "--space tunes cagrad, which is not one of --methods"),
         (("--methods", "cagrad", "--space", "cagrad"), "write METHOD[parameter=LOW:HIGH]"),
+        (("--methods", "cagrad", "--space", "cagrad[c=0:1],cagrad[c=0:2]"), "--space names cagrad twice"),
         (("--methods", "cagrad", "--space", "cagrad[base_lr=1:2]"), "--lr LOW:HIGH"),
         (("--methods", "cagrad[c=0.2]", "--space", "cagrad[c=0.1:0.3]"), "fixes c, and --space tunes it"),
         (("--methods", "cagrad", "--space", "cagrad[c=0.5:0.6]"), "0.4 is not between 0.5 and 0.6"),

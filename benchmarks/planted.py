@@ -2,10 +2,10 @@
 
     python -m benchmarks.planted              # prints the page; --write puts it into benchmarks/doctor.md
 
-Every fault of ``benchmarks/plants.py`` is one change of one healthy recipe: three embedded tasks on three layers of the
-packaged MiniLM. A fault counts as named when the finding of its code is made; others may be made only where they are
-a consequence of the fault that a user would want to read, and each such is listed with its fault. Notes never count as
-false.
+Every fault of ``benchmarks/plants.py`` is one change of one healthy recipe: three embedded tasks on a BERT of two
+layers, 64 wide, trained from random weights. A fault counts as named when the finding of its code is made; others may
+be made only where they are a consequence of the fault that a user would want to read, and each such is listed with its
+fault. Notes never count as false.
 
 Runs are kept in a folder, and those that are done are not run again: it can be stopped and goes on.
 """
@@ -21,7 +21,10 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
+from transformers import BertConfig
+
 from benchmarks.plants import FAULTS, RECIPE, TASKS, Fault
+from mtlbench import grammar
 from mtlbench.diagnose import Finding, diagnose
 from mtlbench.execute.placement import Placement
 from mtlbench.grid import Request, run_grid
@@ -37,12 +40,35 @@ HEALTHY_SEEDS = 2
 """Of each method: twenty healthy runs."""
 
 
+def tiny_encoder(folder: Path) -> Path:
+    """Make the folder of a small BERT that knows the words of the embedded tasks, unless it is there."""
+    if not (folder / "config.json").is_file():
+        phrases = [*grammar.SUBJECTS, *grammar.SUBJECTS.values(), *grammar.OPINIONS, *grammar.PRAISES, "and"]
+        phrases += [word for by_valence in grammar.LEXICON.values() for words in by_valence.values() for word in words]
+        words = sorted({word for phrase in phrases for word in re.findall(r"[a-z]+", re.sub(r"{\w+}", "", phrase))})
+        folder.mkdir(parents=True, exist_ok=True)
+        vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ",", *words]
+        (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
+        (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer", "do_lower_case": true}')
+        BertConfig(
+            vocab_size=len(vocabulary),
+            hidden_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=128,
+            max_position_embeddings=64,
+        ).save_pretrained(folder)
+    return folder
+
+
 def train(folder: Path, fault: Fault | None, methods: Sequence[str], seeds: str) -> list[Record]:
     """Train a small grid, or what is missing of it, and return its records."""
     recipe = RECIPE | dict(fault.changes if fault else ())
     tasks = fault.tasks if fault else TASKS
+    encoder = tiny_encoder(folder.parent.resolve() / "encoder")
     head = f'description = "planted"\nmethods = ["sum"]\nseeds = 1\ntasks = {list(tasks)}\n'.replace("'", '"')
     files = {"suite.toml": head + "".join(f"{key} = {value}\n" for key, value in recipe.items())}
+    files["suite.toml"] = files["suite.toml"].replace("ENCODER", str(encoder))
     if fault and fault.plugin:
         files["faulty.py"] = fault.plugin
     if any(not (folder / name).is_file() or (folder / name).read_text() != text for name, text in files.items()):
@@ -167,6 +193,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path(".benchmarks-planted"), help="folder of the runs")
     options = parser.parse_args()
     chosen = [fault for fault in FAULTS if options.only is None or options.only in fault.name]
+    tiny_encoder(options.results.resolve() / "encoder")
     with ProcessPoolExecutor(options.jobs, get_context("spawn")) as pool:
         found = pool.map(partial(plant, options.results), chosen)
         methods = HEALTHY if options.only in (None, "healthy") else ()

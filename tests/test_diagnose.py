@@ -164,6 +164,11 @@ def shift(values: Any, labels: Any) -> Any:
     return values + np.array([[0.0, 1.8]])
 
 
+def not_learned(made: dict[str, Any]) -> None:
+    each(lambda row: row["losses"].update(mood=float(np.log(3))))(made)
+    scored("mood", "accuracy", 0.61, 0.62, 0.62)(made)
+
+
 FAULTS: dict[str, tuple[str, Change]] = {
     "leakage": ("leakage", oddity("same", leaked=20)),
     "duplicates": ("duplicates", oddity("same", repeated=300)),
@@ -173,7 +178,7 @@ FAULTS: dict[str, tuple[str, Change]] = {
     "diverged": ("diverged", each(lambda row: row["losses"].update(mood=1.0 + row["step"] / 20))),
     "rate low": ("learning-rate-low", each(lambda row: row.update(moved=1e-5) if "moved" in row else None)),
     "rate high": ("learning-rate-high", measured("after", dict.fromkeys(TASKS, 9.0))),
-    "flat": ("not-learned", each(lambda row: row["losses"].update(mood=float(np.log(3))))),
+    "not learned": ("not-learned", not_learned),
     "frozen": ("frozen-encoder", lambda made: made["record"]["encoder"].update(spec="minilm[frozen=true]")),
     "softmax over the batch": (
         "odd-first-loss",
@@ -244,6 +249,28 @@ def test_conflict_that_the_step_does_not_see_is_noted(tmp_path: Path) -> None:
     assert codes([cell(tmp_path, harmless)], notes=True) == {"conflict-not-in-step"}
 
 
+def test_the_conditions_of_the_pcgrad_paper_are_noted(tmp_path: Path) -> None:
+    def change(row: dict[str, Any]) -> None:
+        if "norms" in row:
+            row["norms"] = {"mood": 1.0, "same": 4.0, "like": 3.0}
+            row["cosines"]["mood|same"] = -0.5
+            row |= {"half": {task: 0.5 * loss for task, loss in row["losses"].items()}, "after": dict(row["losses"])}
+
+    assert codes([cell(tmp_path, each(change))], notes=True) == {"three-conditions"}
+
+
+def test_a_step_that_only_helps_its_own_rows_is_told_of(tmp_path: Path) -> None:
+    high = measured("after", dict.fromkeys(TASKS, 9.0))
+
+    def change(made: dict[str, Any]) -> None:
+        high(made)
+        each(lambda row: row.update(next=dict(row["losses"])) if "moved" in row else None)(made)
+
+    ((_, (finding,)),) = diagnose([cell(tmp_path, change)])
+    assert finding.code == "learning-rate-high"
+    assert "lowers the total loss of its own 8 rows a task by -25" in finding.evidence
+
+
 def test_failed_cells_are_looked_at(tmp_path: Path) -> None:
     record = cell(tmp_path)
     error = {"type": "CellError", "message": "step 7: loss of task mood is nan, not finite", "step": 7, "task": "mood"}
@@ -262,6 +289,21 @@ def test_json_holds_every_finding(tmp_path: Path) -> None:
     assert content["groups"] == [{"suite": "made", "group": "a" * 64, "done": 1, "failed": 0, "unfinished": []}]
     text = render(to_blocks(diagnose(records)), width=80)
     assert "loss-scale" in text and "evidence" in text and max(map(len, text.splitlines())) <= 80
+
+
+def test_what_is_wrong_with_several_methods_is_said_once(tmp_path: Path) -> None:
+    records = [cell(tmp_path, FAULTS["dead"][1], method=method) for method in ("pcgrad", "sum")]
+    text = render(to_blocks(diagnose(records)))
+    assert text.count("error dead-head: 2 methods: the head of like says the same of every row") == 1
+    assert "evidence: pcgrad: " in text and "evidence: sum: " in text and text.count("cause") == 1
+
+
+def test_a_little_leakage_is_a_warning_and_much_an_error(tmp_path: Path) -> None:
+    def severity(leaked: int) -> list[str]:
+        ((_, findings),) = diagnose([cell(tmp_path, oddity("same", leaked=leaked))])
+        return [one.severity for one in findings]
+
+    assert severity(3) == [] and severity(10) == ["warning"] and severity(30) == ["error"]
 
 
 class Pairs:

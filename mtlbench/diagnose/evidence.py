@@ -130,6 +130,13 @@ class Patient:
         described = (self.runs or self.failed)[0].record["tasks"]
         return {task.name: described[task.name] for task in self.cells.tasks if task.name in described}
 
+    def floor(self, task: str) -> tuple[str, float] | None:
+        """Return name and score of the best rule without a model, on the task's primary metric."""
+        described = self.tasks[task]
+        floors = described["floors"].get(described["metrics"][0]) or []
+        known = [(one["name"], float(one["value"])) for one in floors if one["value"] is not None]
+        return max(known, key=lambda one: one[1], default=None)
+
     def epochs(self, task: str) -> float:
         """Return how often each training row of a task is seen by the end, on average."""
         seen = self.runs[0].record.get("seen") or {}  # older records: no other sampling than the uniform one

@@ -13,6 +13,8 @@ WORSE = 1.05
 """A training loss at the end that is this many times the one at the beginning has diverged."""
 FALL = 0.02
 """Share of the first training loss by which it must fall, beyond noise, for a task to have been learned at all."""
+LEARNED = 2.0
+"""Standard errors by which a score must exceed that of a rule without a model to show that the task was learned."""
 ERRORS = 3.0
 """Standard errors by which a score must have moved before it is told of."""
 
@@ -53,18 +55,22 @@ def _grown(run: Run, task: str) -> float | None:
 
 
 def _not_learned(patient: Patient, task: str) -> Finding | None:
-    found = patient.most(partial(_flat, task=task))
+    metric, (rule, floor) = patient.tasks[task]["metrics"][0], patient.floor(task) or ("0", 0.0)
+    reached = floor + LEARNED * standard_error(metric, patient.tasks[task]["dev"])
+    found = patient.most(partial(_flat, task=task, metric=metric, reached=reached))
     if not found:
         return None
+    falls, bounds, scores = zip(*found.values(), strict=True)
     return patient.finding(
         found,
         task,
         code="not-learned",
         severity="error",
-        what=f"{task} was not learned: its training loss did not fall",
+        what=f"{task} was not learned: neither its training loss nor its score tells of it",
         evidence=(
-            f"from the first to the last tenth of the steps it fell by {span([fall for fall, _ in found.values()])}; "
-            f"at least {span([bound for _, bound in found.values()])} expected, two standard errors and {FALL:.0%}"
+            f"the training loss fell by {span(falls)} from the first to the last tenth of the steps, less than "
+            f"{span(bounds)} (two standard errors and {FALL:.0%}); {metric} {span(scores, '.3f')}, less than two "
+            f"standard errors above {rule} ({reached:.3f})"
         ),
         cause="labels that do not belong to their texts (shuffled, or columns out of step), a gradient that is cut "
         "off, too low a learning rate or weight, or too few steps",
@@ -73,12 +79,13 @@ def _not_learned(patient: Patient, task: str) -> Finding | None:
     )
 
 
-def _flat(run: Run, task: str) -> tuple[float, float] | None:
+def _flat(run: Run, task: str, metric: str, reached: float) -> tuple[float, float, float] | None:
+    score = (run.record["scores"].get(task) or {}).get(metric)
     first, last = _ends(run, task)
-    if run.unfinished or len(first) < 3:
+    if score is None or len(first) < 3:
         return None
     fall, bound = float(first.mean() - last.mean()), 2 * _noise(first, last) + FALL * abs(float(first.mean()))
-    return (fall, bound) if fall < bound else None
+    return (fall, bound, score) if fall < bound and score < reached else None
 
 
 def _ends(run: Run, task: str) -> tuple[Numbers, Numbers]:

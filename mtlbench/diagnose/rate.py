@@ -39,14 +39,14 @@ def check_rate(patient: Patient) -> Iterator[Finding]:
         return
     high = patient.most(_overshoot)
     if high:
-        gains = [gains for run in patient.runs if run.seed in high and (gains := gains_of(run)) is not None]
-        told = f"; {_told(gains, patient)}" if gains else ""
+        gains = told_gains(patient)
         yield patient.finding(
             high,
             code="learning-rate-high",
             severity="warning",
             what="steps overshoot: after them the loss of their own batch is higher than before",
-            evidence=f"share of probed steps: {span(list(high.values()), '.0%')}; at most {OVERSHOOT:.0%}{told}",
+            evidence=f"share of probed steps: {span(list(high.values()), '.0%')}; at most {OVERSHOOT:.0%}"
+            + (f"; {gains}" if gains else ""),
             cause="the learning rate is too high for the curvature along the update",
             fix="divide the learning rate by 3, or warm it up",
             sure="likely",
@@ -106,7 +106,11 @@ def gains_of(run: Run) -> Gains | None:
     return Gains(float(np.mean(own)), float(np.mean(other)))
 
 
-def _told(gains: list[Gains], patient: Patient) -> str:
+def told_gains(patient: Patient) -> str:
+    """Return in words what steps did to the losses of their own rows and of others; nothing where it was not taken."""
+    gains = [gains for run in patient.runs if (gains := gains_of(run)) is not None]
+    if not gains:
+        return ""
     own, other = [one.own for one in gains], [one.other for one in gains]
     return (
         f"a probed step lowers the total loss of its own {patient.recipe['batch_size']} rows a task by "

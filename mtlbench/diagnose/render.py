@@ -30,7 +30,7 @@ def examined(cells: Cells, findings: Sequence[Finding]) -> list[Block]:
     if cells.unfinished:
         lines = [f"{one['method']} seed {one['seed']}: {_state(one)}" for one in unfinished(cells)]
         blocks.append(Bullets("Not at their end: examined as far as their checkpoints go", tuple(lines)))
-    return blocks + [Bullets(_title(finding), _lines(finding)) for finding in findings]
+    return blocks + [Bullets(_title(alike), _lines(alike)) for alike in _alike(findings)]
 
 
 def unfinished(cells: Cells) -> list[dict[str, Any]]:
@@ -73,15 +73,31 @@ def to_json(found: Sequence[tuple[Cells, Sequence[Finding]]]) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _title(finding: Finding) -> str:
-    where = f"{finding.method}: " if finding.method else ""
-    return f"{finding.severity} {finding.code}: {where}{finding.what}"
+def _alike(findings: Sequence[Finding]) -> list[list[Finding]]:
+    """Put findings together that say the same of several methods, in the order of the first of each."""
+    found: dict[tuple[str, ...], list[Finding]] = {}
+    for one in findings:
+        found.setdefault((one.severity, one.code, one.what, one.cause, one.fix), []).append(one)
+    return list(found.values())
 
 
-def _lines(finding: Finding) -> tuple[str, ...]:
-    seeds = f"{len(finding.seeds)} of {finding.of} cells" if finding.of else "no cell"
+def _title(alike: Sequence[Finding]) -> str:
+    first, methods = alike[0], [one.method for one in alike]
+    where = methods[0] if len(methods) == 1 else f"{len(methods)} methods"
+    return f"{first.severity} {first.code}: {where}: {first.what}"
+
+
+def _lines(alike: Sequence[Finding]) -> tuple[str, ...]:
+    first = alike[0]
+    seen = [f"{one.evidence} ({_cells(one)})" for one in alike]
+    if len(alike) > 1:
+        seen = [f"{one.method}: {told}" for one, told in zip(alike, seen, strict=True)]
     return (
-        f"evidence: {finding.evidence} ({seeds})",
-        f"cause ({finding.sure}): {finding.cause}",
-        f"fix: {finding.fix}",
+        *(f"evidence: {told}" for told in seen),
+        f"cause ({first.sure}): {first.cause}",
+        f"fix: {first.fix}",
     )
+
+
+def _cells(finding: Finding) -> str:
+    return f"{len(finding.seeds)} of {finding.of} cells" if finding.of else "no cell"

@@ -9,11 +9,14 @@ import numpy as np
 
 from mtlbench.diagnose.evidence import Numbers, Patient, Run
 from mtlbench.diagnose.finding import Finding, span
+from mtlbench.diagnose.rate import told_gains
 
 OPPOSED = -0.1
 """A cosine below this changes an update by more than half a per cent when it is projected away (1 − √(1 − cos²))."""
 FEW = 0.05
 """Share of pairs and measured steps with such a cosine below which surgery has nothing to do."""
+CURVED = 0.5
+"""Curvature along the step, over its slope, from which the step is past the minimum of the parabola through it."""
 BOTH = 0.8
 """Share of conflicts in which both losses fall all the same, from which the conflict is not one of the step."""
 
@@ -26,7 +29,7 @@ class Conflict:
     :param similarity: of their norms, 2ab / (a² + b²), 1 where equal: Φ of Yu et al. (2020), equation 1.
     :param helped: for probed steps, whether both losses of a pair fell in the step; NaN elsewhere.
     :param curvature: of probed steps: the quadratic term of the total loss along the step over the linear one, by a
-        parabola through its values before, half-way and after; from 0.5 on the step is past the parabola's minimum.
+        parabola through its values before, half-way and after.
     """
 
     cosines: Numbers
@@ -44,16 +47,18 @@ def check_surgery(patient: Patient) -> Iterator[Finding]:
     if not of:
         return
     shares = [float((one.cosines < OPPOSED).mean()) for one in of.values()]
+    first_two = [float((one.cosines <= -one.similarity).mean()) for one in of.values()]
     told = (
         f"cosines below {OPPOSED:g}: {span(shares, '.1%')} of pairs at measured steps; all below 0: "
         f"{span([float((one.cosines < 0).mean()) for one in of.values()], '.0%')}; median cosine "
         f"{span([float(np.median(one.cosines)) for one in of.values()], '.3f')}; PCGrad's first two conditions "
-        f"(cos ≤ −Φ, Φ the similarity of norms) hold in "
-        f"{span([float((one.cosines <= -one.similarity).mean()) for one in of.values()], '.1%')}"
+        f"(cos ≤ −Φ, Φ the similarity of norms) hold in {span(first_two, '.1%')}"
     )
     curved = [float(np.median(one.curvature)) for one in of.values() if len(one.curvature)]
     if curved:
-        told += f"; curvature along the step (its third) {span(curved, '.2f')} of the slope, high from 0.5 on"
+        told += f"; curvature along the step (its third) {span(curved, '.2f')} of the slope, high from {CURVED:g} on"
+    gains = told_gains(patient)
+    told += f"; {gains}" if gains else ""
     if max(shares) < FEW:
         yield patient.finding(
             of,
@@ -67,6 +72,18 @@ def check_surgery(patient: Patient) -> Iterator[Finding]:
             sure="certain",
         )
         return
+    if curved and min(first_two) >= FEW and min(curved) >= CURVED:
+        yield patient.finding(
+            of,
+            code="three-conditions",
+            severity="note",
+            what="the three conditions hold under which the PCGrad paper proves that surgery helps",
+            evidence=f"{told}; bounds {FEW:.0%} of pairs and {CURVED:g}",
+            cause="tasks that want different things of the shared parameters, with gradients of unlike norm, at steps "
+            "that are long for the curvature",
+            fix="expect a difference to the plain sum, and measure it: at least 5 seeds, and a sum with a lower rate",
+            sure="possible",
+        )
     helped = [float(np.nanmean(one.helped[one.cosines < OPPOSED])) for one in of.values() if _probed(one)]
     if helped and min(helped) > BOTH:
         yield patient.finding(

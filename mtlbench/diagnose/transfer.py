@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from math import inf
 
 import numpy as np
 
@@ -19,26 +20,23 @@ def check_transfer(patient: Patient) -> Iterator[Finding]:
         metric = described["metrics"][0]
         floors = described["floors"].get(metric) or []
         apart = "pairs=apart" in encoder.get("spec", "") and any(one["name"] == "token overlap" for one in floors)
-        highest = max(floors, key=lambda one: one["value"], default=None)
-        floor = None if highest is None else highest["value"]
+        rule, floor = patient.floor(task) or ("", -inf)
         below = patient.most(partial(_below, task=task, metric=metric, floor=floor))
-        if below and highest is not None:
+        if below:
             yield patient.finding(
                 below,
                 task,
                 code="below-floor",
                 severity="error",
                 what=f"{task} does worse than a rule without a model",
-                evidence=f"{metric} {span(list(below.values()), '.3f')}; {highest['name']} reaches {floor:.3f}",
-                cause=(
-                    "the two texts are encoded apart, so no word of one sees a word of the other"
-                    if apart
-                    else "it was not learned: too few steps, a learning rate too low, or a head that is read wrongly"
-                ),
-                fix="encode pairs together: pairs=cross" if apart else "see this run's other findings",
+                evidence=f"{metric} {span(list(below.values()), '.3f')}; {rule} reaches {floor:.3f}",
+                cause="the two texts are encoded apart, so no word of one sees a word of the other"
+                if apart
+                else "it was not learned: too few steps, a learning rate too low, or a head that is read wrongly",
+                fix="see this run's other findings",
                 sure="likely" if apart else "possible",
             )
-        elif apart:
+        if apart:
             yield patient.finding(
                 patient.seeds,
                 task,
@@ -53,9 +51,9 @@ def check_transfer(patient: Patient) -> Iterator[Finding]:
         yield from _negative(patient, task, metric)
 
 
-def _below(run: Run, task: str, metric: str, floor: float | None) -> float | None:
+def _below(run: Run, task: str, metric: str, floor: float) -> float | None:
     value = (run.record["scores"].get(task) or {}).get(metric)
-    return value if floor is not None and value is not None and value < floor else None
+    return value if value is not None and value < floor else None
 
 
 def _negative(patient: Patient, task: str, metric: str) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""``study``: the page of a results folder."""
+"""``study``: a results folder as a page."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mtlbench.cli.app import Results, app
+from mtlbench.errors import UsageError
 
 
 @app.command()
@@ -15,8 +16,15 @@ def study(
     output: Annotated[Path, typer.Option(help="Folder for README.md and figures/, which are overwritten.")],
     results: Results = Path("results"),
 ) -> None:
-    """Write README.md and figures: the paper's study redone, its ladder, and what the records let one conclude."""
-    from mtlbench.study.command import write_study
+    """Write the results as a page: the paper's study redone, rung by rung, with what may be concluded, and figures."""
+    from mtlbench.store import Store
+    from mtlbench.study.page import write_page
+    from mtlbench.study.parts import study_of
 
-    for file in write_study(results, output):
+    found = Store(results).scan()
+    if not found.records:
+        raise UsageError(f"no records in {results}; run mtlbench run first, or give --results FOLDER")
+    for file in write_page(study_of(found.records), output):
         typer.echo(f"wrote {file}", err=True)
+    for path, reason in found.damaged:
+        typer.echo(f"left out: {path}: {reason}", err=True)

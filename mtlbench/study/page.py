@@ -27,11 +27,26 @@ from mtlbench.study.parts import Part, Study
 from mtlbench.study.projection import projection
 from mtlbench.study.trajectories import trajectories
 
+NAME = "README.md"
 FIGURES = "figures"
 """Folder of the figures, beside the page."""
 NO_SUITE = "No suite besides the ladder here: run mtlbench run --suite cs224n-small --methods stl,sum,pcgrad"
 NO_TEST = "No cell was scored on a test split: run a suite with test_rows = N, or mtlbench run --test-rows N"
 TOY = "figure-1-toy"
+
+
+def write_page(study: Study, folder: Path) -> list[Path]:
+    """Write the page and its figures, and return the files; the same records give the same bytes.
+
+    :raises UsageError: when the folder cannot be written to.
+    """
+    page, file = Page(study, folder), folder / NAME
+    text = _render(page)
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write {file}: {error.strerror}") from None
+    return [*page.written, file]
 
 
 @dataclass
@@ -70,7 +85,7 @@ class Page:
         return _shown("Adam, and Adam with PCGrad, on the toy problem", TOY, told)
 
 
-def render(page: Page) -> str:
+def _render(page: Page) -> str:
     """Fill the template, ``README.md.j2`` beside this file."""
     study = page.study
     environment = jinja2.Environment(
@@ -80,9 +95,8 @@ def render(page: Page) -> str:
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
-    return environment.get_template(
-        "README.md.j2"
-    ).render(
+    template = environment.get_template("README.md.j2")
+    return template.render(
         table_2=page.blocks(lambda: table_2(study)),
         ladder=page.blocks(lambda: ladder.tables(study.rungs)),
         ladder_figure=page.figure(lambda: ladder.figure(study.rungs)) if study.rungs else "",

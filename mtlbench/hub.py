@@ -15,7 +15,7 @@ from mtlbench.task import Rows
 def load_hub(
     path: str, config: str | None, splits: Sequence[str], *, revision: str | None = None, instead: str
 ) -> list[Any]:
-    """Return splits of a data set, in order. No code of the data set's own is run: ``datasets`` has no way to.
+    """Return splits of a data set, in order. No code of the data set's own is run: ``datasets`` runs none unasked.
 
     :param path: an id on the hub (``owner/name``), or a folder with files of data.
     :param revision: a commit, tag or branch on the hub.
@@ -75,8 +75,8 @@ def _class_names(feature: Any) -> list[str]:
 
 def _named(cells: list[Any], names: list[str], column: str, labels: Labels) -> list[Any]:
     declared: Sequence[str] = getattr(labels, "names", ())
-    if not declared:
-        if labels.prediction != "regression" and len(names) != labels.outputs:
+    if not declared or labels.columns > 1:  # columns of 0 and 1 are named by themselves, whatever the two are called
+        if labels.columns == 1 and labels.prediction != "regression" and len(names) != labels.outputs:
             raise UsageError(
                 f"{column} has {len(names)} classes, not {labels.outputs}: {one_line('/'.join(names), 200)}"
             )

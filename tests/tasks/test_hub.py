@@ -72,6 +72,15 @@ class TestFolder:
             splits = load(emotions, f"path=emotions,label=first,classes={classes},missing=skip")
             assert (splits.train.labels.tolist(), splits.train.skipped) == ([0, 0, 1], 1)
 
+    def test_columns_of_zeros_and_ones_whose_values_have_names(self, tmp_path: Path) -> None:
+        flag = datasets.ClassLabel(names=["no", "yes"])
+        features = datasets.Features({"text": datasets.Value("string"), "rude": flag, "spam": flag})
+        (tmp_path / "posts").mkdir()
+        for split in ("train", "validation"):
+            made = datasets.Dataset.from_dict({"text": ["a", "b"], "rude": [0, 1], "spam": [1, 1]}, features=features)
+            made.to_parquet(tmp_path / "posts" / f"{split}.parquet")
+        assert load(tmp_path, "path=posts,label=rude/spam").train.labels.tolist() == [[0, 1], [1, 1]]
+
     def test_csv_files_with_names_of_classes(self, tmp_path: Path) -> None:
         (tmp_path / "mood").mkdir()
         (tmp_path / "mood" / "train.csv").write_text("text,label\nx,pos\ny,neg\n")

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import WORDS
 
 from mtlbench.diagnose.evidence import Run
 from mtlbench.execute.worker import _parquet
@@ -24,6 +23,7 @@ from mtlbench.store import Store
 from mtlbench.train import Outcome, train
 
 Make = Callable[..., Workload]
+WORDS = ["the", "film", "dog", "cat", "good", "bad", "runs", "sleeps", "slowly", "red", "blue", "house"]
 TOPICS = ["plot", "music", "price", "cast"]
 ROWS = 60
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import WORDS
 
 from mtlbench.metrics import METRICS
 from mtlbench.plan import Workload
@@ -22,6 +21,7 @@ from mtlbench.train import Outcome, train
 
 datasets = pytest.importorskip("datasets")
 
+WORDS = ["the", "film", "dog", "cat", "good", "bad", "runs", "sleeps", "slowly", "red", "blue", "house"]
 PAGE = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text(encoding="utf-8")
 SUITES = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
 TEXT = datasets.Value("string")

@@ -2,8 +2,8 @@
 
     python -m benchmarks.planted              # prints the page; --write puts it into benchmarks/doctor.md
 
-Every fault of ``benchmarks/plants.py`` is one change of one healthy recipe: three embedded tasks on a BERT of two
-layers, 64 wide, trained from random weights. A fault counts as named when the finding of its code is made; others may
+Every fault of ``benchmarks/plants.py`` is one change of one healthy recipe: three embedded tasks on a BERT of one
+layer, 64 wide, trained from random weights. A fault counts as named when the finding of its code is made; others may
 be made only where they are a consequence of the fault that a user would want to read, and each such is listed with its
 fault. Notes never count as false.
 
@@ -26,12 +26,14 @@ from transformers import BertConfig
 from benchmarks.plants import FAULTS, RECIPE, TASKS, Fault
 from mtlbench import grammar
 from mtlbench.diagnose import Finding, diagnose
-from mtlbench.execute.placement import Placement
-from mtlbench.grid import Request, run_grid
-from mtlbench.plan import parse_seeds
-from mtlbench.progress import console
-from mtlbench.record import Record
+from mtlbench.execute.executor import Event, Job
+from mtlbench.execute.worker import run_cell
+from mtlbench.leases import Leases
+from mtlbench.plan import Workload, make_cells, parse_seeds
+from mtlbench.record import Record, describe_tasks, header
+from mtlbench.registry import load_registry
 from mtlbench.store import Store
+from mtlbench.suite import load_suite
 
 PAGE = Path(__file__).with_name("doctor.md")
 FINDINGS = Path(__file__).parents[1] / "docs" / "diagnose.md"
@@ -53,7 +55,7 @@ def tiny_encoder(folder: Path) -> Path:
         BertConfig(
             vocab_size=len(vocabulary),
             hidden_size=64,
-            num_hidden_layers=2,
+            num_hidden_layers=1,
             num_attention_heads=2,
             intermediate_size=128,
             max_position_embeddings=64,
@@ -76,20 +78,27 @@ def train(folder: Path, fault: Fault | None, methods: Sequence[str], seeds: str)
         folder.mkdir(parents=True)
         for name, text in files.items():
             (folder / name).write_text(text)
-    console.quiet = True
-    run_grid(
-        Request(
-            str(folder / "suite.toml"),
-            ",".join(methods),
-            seeds,
-            None,
-            folder / "results",
-            (str(folder / "faulty.py"),) if "faulty.py" in files else (),
-            Placement(jobs=1),
-        )
+    plugins = tuple(str(folder / name) for name in files if name.endswith(".py"))
+    registry = load_registry(plugins)
+    workload = Workload.load(
+        "planted", load_suite(str(folder / "suite.toml")).recipe({}), registry, plugin_files=plugins
     )
+    store = Store(folder / "results")
+    store.prepare()
+    done = store.scan().status()
     wanted = parse_seeds(seeds)
-    return [record for record in Store(folder / "results").scan().records if record["seed"] in wanted]
+    for cell in make_cells(workload, [registry.method(spec) for spec in methods], wanted):
+        if cell.key not in done:
+            lease = Leases(store.folder).claim(cell.key, cell.title)
+            if lease is None:
+                raise RuntimeError(f"{cell.title} of {folder} is run by another process")
+            record = header(cell, workload, registry, describe_tasks(workload), {})
+            run_cell(Job(cell, record, store, lease), _deaf)  # in this process: a new one would import all anew
+    return [record for record in store.scan().records if record["seed"] in wanted]
+
+
+def _deaf(event: Event) -> None:
+    """Hear nothing of how a cell goes."""
 
 
 def examine(records: Sequence[Record]) -> list[Finding]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 RECIPE = {
     "model": '"ENCODER[init=random]"',
-    "steps": "500",
-    "batch_size": "24",
+    "steps": "400",
+    "batch_size": "16",
     "lr": "3e-3",
     "lr_schedule": '"linear"',
     "max_length": "64",

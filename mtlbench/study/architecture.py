@@ -50,17 +50,16 @@ def architecture(part: Part) -> Figure:
     model = build_model(part)
     shared, heads = shared_boxes(model), head_boxes(model, [task.name for task in part.cells.tasks])
     total = sum(box.parameters for box in (*shared, *heads))
-    of_heads, trained = (
-        sum(box.parameters for box in heads),
-        sum(p.numel() for p in model.parameters() if p.requires_grad),
-    )
+    of_heads = sum(box.parameters for box in heads)
+    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     return Figure(
         name="figure-3-architecture",
-        title="The architecture as built",
+        title=f"The architecture as built, suite {part.suite}",
         description=(
             f"From the bottom: {'; '.join(f'{box.name} ({box.shape})' for box in shared)}; then a head per task: "
-            f"{', '.join(f'{box.name} ({box.shape})' for box in heads)}. {total:,} parameters, {trained:,} of "
-            f"them trained, {of_heads:,} in heads; {SPLIT[model.settings.pairs]}."
+            f"{', '.join(f'{box.name} ({box.shape})' for box in heads)}. {total:,} parameters, "
+            f"{of_heads:,} of them in heads, {'all' if trained == total else f'{trained:,}'} trained; "
+            f"{SPLIT[model.settings.pairs]}."
         ),
         draw=lambda: _draw(shared, heads),
     )
@@ -76,7 +75,7 @@ def shared_boxes(model: MultiTaskModel) -> list[Box]:
             boxes.append(Box(name, f"{config.vocab_size:,} tokens × {config.hidden_size}", _count(child)))
         else:
             shape = f"width {config.hidden_size}, {config.num_attention_heads} attention heads"
-            boxes.append(Box(f"{len(stack)} Transformer layers", shape, _count(child)))
+            boxes.append(Box(f"{len(stack)} Transformer layer{'s' * (len(stack) > 1)}", shape, _count(child)))
     boxes.append(Box("pooling", {"cls": "the state of [CLS]", "mean": "the tokens' mean"}[settings.pooling], 0))
     layer = model.fine_tuning
     boxes.append(Box("fine-tuning layer", f"linear {layer.in_features} → {layer.out_features}, tanh", _count(layer)))

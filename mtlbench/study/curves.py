@@ -29,7 +29,7 @@ def scores(part: Part, name: str) -> Figure:
     drawn = set(zip(traces.evaluations["task"], traces.evaluations["metric"], strict=True))
     tasks = [task.name for task in part.cells.tasks if (task.name, task.primary) in drawn]
     told = [f"{task} {' and '.join(map(number, SCORES[task].values()))}" for task in tasks if task in SCORES]
-    lines = f" Red: where the paper's single run ended, single-task and PCGrad: {'; '.join(told)}." if told else ""
+    lines = f" Red: where the paper's scores ended, single-task and PCGrad: {'; '.join(told)}." if told else ""
     return replace(
         figure,
         name=name,

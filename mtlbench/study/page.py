@@ -105,7 +105,7 @@ def _render(page: Page) -> str:
         front=page.figure(lambda: front(_first(study.suites))),
         toy=page.toy(),
         projection=page.figure(projection),
-        architecture=page.figure(lambda: architecture(_first(study.parts))),
+        architecture=page.figure(lambda: architecture(_first((*study.suites, *study.parts)))),
         scores=[
             page.figure(lambda part=part: scores(part, f"figure-4-{part.suite}"))  # type: ignore[misc]
             for part in (*(rung.part for rung in study.rungs[:1]), *study.suites)

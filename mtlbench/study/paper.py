@@ -111,9 +111,9 @@ def table_2(study: Study) -> list[Block]:
     rows = tuple(Row(_row(study, shown, task, method)) for task, method in cells)
     caption = [
         "The paper names no seeds; ours are means ± sample standard deviation over seeds.",
-        f"Fits: a trivial rule, or a suite's score of the same method, within {WITHIN:g} standard errors of the "
-        "paper's number (sampling of development rows, and spread over our seeds). Another encoder may fit by chance: "
-        "a fit is a candidate, not a proof.",
+        f"Fits: a trivial rule, or the same method's score on a rung of the ladder, within {WITHIN:g} standard errors "
+        "of the paper's number (sampling of development rows, and spread over our seeds). Our encoder is another one, "
+        "and may fit by chance: a fit is a candidate, not a proof.",
     ]
     tuned = [f"{task.name} ({task.tuned_corpus})" for task in tasks.values() if task.tuned_corpus]
     caption += [f"† our encoder was tuned on this task's corpus before: {', '.join(tuned)}."] if tuned else []
@@ -145,16 +145,17 @@ def _row(study: Study, shown: list[Part], task: Task, method: str) -> tuple[str,
 
 
 def _candidates(study: Study, task: Task, method: str) -> Iterator[Fit]:
-    """Yield what a number of the paper might be: a trivial rule, or what the method reaches in one of our suites."""
+    """Yield what a number of the paper might be: a trivial rule, or what the method reaches on a rung of the ladder."""
     published = SCORES[task.name][method]
     rules: dict[str, Fit] = {}
+    rungs = [rung.part for rung in study.rungs]
     for part in study.parts:
         rows = rows_of(part, task.name)
         sampling = sampling_error(task.primary, published, rows) if rows else math.inf
         for floor in next((t.floors.get(t.primary, ()) for t in part.cells.tasks if t.name == task.name), ()):
             rules.setdefault(floor.name, Fit(floor.name, floor.value, sampling, published))
         score = score_of(part, task.name, method)
-        if rows and score and score.mean is not None:
+        if part in rungs and score and score.mean is not None:
             yield Fit(part.suite, score.mean, math.hypot(sampling, score.std or 0.0), published)
     yield from rules.values()
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mtlbench.errors import UsageError
-from mtlbench.hub import hub_rows, load_hub
+from mtlbench.hub import read_hub
 from mtlbench.labels import Labels
 from mtlbench.table import read_table
 from mtlbench.task import Splits
@@ -50,12 +50,7 @@ class Corpus:
         return Splits(train, dev, source=f"CS224N files {' and '.join(self.files)}")
 
     def _from_hub(self) -> Splits:
-        names = ("train", "validation")
-        found = load_hub(*self.hub, names, instead="give a folder of CS224N files with --data-dir")
         *texts, label = self.hub_columns
-        path = "/".join(filter(None, self.hub))
-        train, dev = (
-            hub_rows(split, f"{path} {name}", texts, [label], self.labels)
-            for split, name in zip(found, names, strict=True)
-        )
-        return Splits(train, dev, source=f"Hugging Face hub {path}")
+        instead = "give a folder of CS224N files with --data-dir"
+        train, dev = read_hub(*self.hub, ("train", "validation"), texts, [label], self.labels, instead=instead)
+        return Splits(train, dev, source=f"Hugging Face hub {'/'.join(filter(None, self.hub))}")

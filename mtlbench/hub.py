@@ -12,15 +12,28 @@ from mtlbench.table import Record, check_columns, to_rows
 from mtlbench.task import Rows
 
 
-def load_hub(
-    path: str, config: str | None, splits: Sequence[str], *, revision: str | None = None, instead: str
-) -> list[Any]:
-    """Return splits of a data set, in order. No code of the data set's own is run: ``datasets`` runs none unasked.
+def read_hub(
+    path: str,
+    config: str | None,
+    splits: Sequence[str],
+    text_columns: Sequence[str],
+    label_columns: Sequence[str],
+    labels: Labels,
+    *,
+    instead: str,
+    revision: str | None = None,
+    skip_unlabelled: bool = False,
+) -> list[Rows]:
+    """Read splits of a data set, in order. No code of the data set's own is run: ``datasets`` runs none unasked.
+
+    Where the data set names its classes, these names are what labels are read by, or their number must be the declared
+    one. A class of -1 is how ``datasets`` writes that a row has no label.
 
     :param path: an id on the hub (``owner/name``), or a folder with files of data.
-    :param revision: a commit, tag or branch on the hub.
     :param instead: a way out where there is no network, beside a filled cache and the embedded tasks.
-    :raises UsageError: when the data set cannot be had or lacks a configuration or a split.
+    :param revision: a commit, tag or branch on the hub.
+    :raises UsageError: when the data set cannot be had, lacks a configuration, a split or a column, and as
+        :func:`mtlbench.table.to_rows`.
     """
     name = f"{path}/{config}" if config else path
     try:
@@ -35,37 +48,20 @@ def load_hub(
             f"cannot load {name} from the Hugging Face hub ({reason}); connect once or point HF_HOME to a cache "
             f"that holds it, or {instead}, or run the embedded tasks with --suite quick"
         ) from None
+    wanted = (*text_columns, *label_columns)
+    read = []
     for split in splits:
         if split not in found:
             raise unknown(f"split of {name}:", split, found)
-    return [found[split] for split in splits]
-
-
-def hub_rows(
-    split: Any,
-    origin: str,
-    text_columns: Sequence[str],
-    label_columns: Sequence[str],
-    labels: Labels,
-    *,
-    skip_unlabelled: bool = False,
-) -> Rows:
-    """Make rows of a split.
-
-    Where the data set names its classes, these names are what labels are read by, or their number must be the declared
-    one. A class of -1 is how ``datasets`` writes that a row has no label.
-
-    :param origin: what errors call the split.
-    :raises UsageError: for columns that are not there, and as :func:`mtlbench.table.to_rows`.
-    """
-    wanted = (*text_columns, *label_columns)
-    check_columns(origin, wanted, split.column_names)
-    cells = split.select_columns(list(wanted))[:]
-    for column in label_columns:
-        if names := _class_names(split.features[column]):
-            cells[column] = _named(cells[column], names, f"{origin}: column '{column}'", labels)
-    records: list[Record] = list(enumerate(zip(*(cells[name] for name in wanted), strict=True), start=1))
-    return to_rows(records, origin, "row", labels, skip_unlabelled=skip_unlabelled)
+        origin = f"{name} {split}"
+        check_columns(origin, wanted, found[split].column_names)
+        cells = found[split].select_columns(list(wanted))[:]
+        for column in label_columns:
+            if names := _class_names(found[split].features[column]):
+                cells[column] = _named(cells[column], names, f"{origin}: column '{column}'", labels)
+        records: list[Record] = list(enumerate(zip(*(cells[name] for name in wanted), strict=True), start=1))
+        read.append(to_rows(records, origin, "row", labels, skip_unlabelled=skip_unlabelled))
+    return read
 
 
 def _class_names(feature: Any) -> list[str]:

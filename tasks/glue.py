@@ -9,7 +9,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field
 
 from mtlbench.errors import UsageError
-from mtlbench.hub import hub_rows, load_hub
+from mtlbench.hub import read_hub
 from mtlbench.labels import Classes, Labels, Scores
 from mtlbench.task import Kind, Splits, Task
 
@@ -97,12 +97,13 @@ class Glue(Task):
         dev = "validation"
         if self.task == "mnli":
             dev += "_mismatched" if self.mismatched else "_matched"
-        names = ("train", dev)
-        path = f"nyu-mll/glue/{self.task}"
-        instead = "read your own files with the task table"
-        found = load_hub("nyu-mll/glue", self.task, names, instead=instead)
-        train, dev_rows = (
-            hub_rows(split, f"{path} {name}", self.part.columns, ["label"], self.part.labels)
-            for split, name in zip(found, names, strict=True)
+        train, dev_rows = read_hub(
+            "nyu-mll/glue",
+            self.task,
+            ("train", dev),
+            self.part.columns,
+            ["label"],
+            self.part.labels,
+            instead="read your own files with the task table",
         )
-        return Splits(train, dev_rows, source=f"Hugging Face hub {path}, train and {dev}")
+        return Splits(train, dev_rows, source=f"Hugging Face hub nyu-mll/glue/{self.task}, train and {dev}")

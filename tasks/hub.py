@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 from mtlbench.declared import DeclaredTask
-from mtlbench.hub import hub_rows, load_hub
+from mtlbench.hub import read_hub
 from mtlbench.task import Rows
 
 
@@ -42,21 +42,14 @@ class Hub(DeclaredTask):
 
     def read(self, splits: Sequence[str], data_dir: Path | None) -> list[Rows]:
         folder = (data_dir or Path()) / self.path
-        found = load_hub(
+        return read_hub(
             str(folder) if folder.is_dir() else self.path,
             self.config,
             splits,
-            revision=self.revision,
+            self.text_columns,
+            self.label_columns,
+            self.rule,
             instead="download its files and give their folder as path=FOLDER",
+            revision=self.revision,
+            skip_unlabelled=self.missing == "skip",
         )
-        return [
-            hub_rows(
-                split,
-                f"{self.origin} {name}",
-                self.text_columns,
-                self.label_columns,
-                self.rule,
-                skip_unlabelled=self.missing == "skip",
-            )
-            for split, name in zip(found, splits, strict=True)
-        ]

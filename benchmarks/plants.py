@@ -103,7 +103,7 @@ LOSSES = (
             "return functional.cross_entropy(outputs[:, 1] - outputs[:, 0], targets.float())",
         ),
         PARAPHRASE,
-        consequences=("one-sided-head", "shifted-threshold", "below-floor"),
+        consequences=("loss-scale", "dominated", "one-sided-head", "shifted-threshold", "below-floor"),
     ),
     Fault(
         "a class weight of 1 : 50",
@@ -118,7 +118,7 @@ LOSSES = (
     Fault(
         "trained with a bias that evaluation does not add",
         "shifted-threshold",
-        _loss("Paraphrase", "return functional.cross_entropy(outputs + torch.tensor([0.0, 1.5]), targets)"),
+        _loss("Paraphrase", "return functional.cross_entropy(outputs + torch.tensor([0.0, 3.0]), targets)"),
         PARAPHRASE,
         consequences=("below-floor",),
     ),

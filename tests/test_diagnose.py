@@ -249,6 +249,11 @@ def test_conflict_that_the_step_does_not_see_is_noted(tmp_path: Path) -> None:
     assert codes([cell(tmp_path, harmless)], notes=True) == {"conflict-not-in-step"}
 
 
+def test_a_task_whose_gradient_is_small_once_it_is_learned_is_no_matter_of_scale(tmp_path: Path) -> None:
+    learned = each(lambda row: row["norms"].update(mood=0.1) if "norms" in row and row["step"] > 30 else None)
+    assert codes([cell(tmp_path, learned)]) == set()
+
+
 def test_the_conditions_of_the_pcgrad_paper_are_noted(tmp_path: Path) -> None:
     def change(row: dict[str, Any]) -> None:
         if "norms" in row:
@@ -273,7 +278,7 @@ def test_a_step_that_only_helps_its_own_rows_is_told_of(tmp_path: Path) -> None:
 
 def test_failed_cells_are_looked_at(tmp_path: Path) -> None:
     record = cell(tmp_path)
-    error = {"type": "CellError", "message": "step 7: loss of task mood is nan, not finite", "step": 7, "task": "mood"}
+    error = {"type": "CellError", "message": "step 7: the loss of task mood is nan", "step": 7, "task": "mood"}
     assert codes([{**record, "status": "failed", "scores": {}, "error": error}]) == {"not-finite"}
 
 

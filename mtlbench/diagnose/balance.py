@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from math import ceil
+from typing import Any
 
 import numpy as np
 
 from mtlbench.diagnose.evidence import Patient, Run
 from mtlbench.diagnose.finding import Finding, span
 
-RATIO = 10.0
-"""Of the largest to the smallest task gradient, in the median over the measured steps."""
+RATIO, EARLY = 10.0, 0.25
+"""Of the largest to the smallest task gradient, in the median over the measured steps; and over this share of them, the
+first: the gradient of a task that was learned is small at last, whatever the scale of its loss."""
 SHARE = 0.9
 """Of the update that one task may have, in the median over the measured steps."""
 EPOCHS = 5.0
@@ -63,7 +66,7 @@ def _norms(patient: Patient) -> Iterator[Finding]:
             severity="warning",
             what=f"the gradient of {large} is far larger than that of {small}",
             evidence=f"median ratio of their norms {span([ratio for ratio, *_ in found.values()], '.1f')}; "
-            f"at most {RATIO:g}",
+            f"at most {RATIO:g}, in the first quarter, too",
             cause="losses of unlike scale: a sum in place of a mean, or errors on an unstandardised scale",
             fix="bring losses to one scale (standardised targets, means over the batch), or use a method that does",
             sure="likely",
@@ -74,12 +77,17 @@ def _ratio(run: Run) -> tuple[float, str, str] | None:
     measured = run.measured("norms")
     if not measured:
         return None
-    medians = {task: float(np.median([row["norms"][task] for row in measured])) for task in measured[0]["norms"]}
+    medians, early = _medians(measured), _medians(measured[: ceil(EARLY * len(measured))])
     large, small = max(medians, key=lambda task: medians[task]), min(medians, key=lambda task: medians[task])
-    if medians[small] <= 0.0:
+    if min(medians[small], early[small]) <= 0.0:
         return None
     ratio = medians[large] / medians[small]
-    return (ratio, large, small) if ratio > RATIO else None
+    return (ratio, large, small) if min(ratio, early[large] / early[small]) > RATIO else None
+
+
+def _medians(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Return every task's median gradient norm."""
+    return {task: float(np.median([row["norms"][task] for row in rows])) for task in rows[0]["norms"]}
 
 
 def _shares(patient: Patient) -> Iterator[Finding]:

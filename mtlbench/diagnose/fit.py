@@ -55,8 +55,7 @@ def _grown(run: Run, task: str) -> float | None:
 
 
 def _not_learned(patient: Patient, task: str) -> Finding | None:
-    metric, (rule, floor) = patient.tasks[task]["metrics"][0], patient.floor(task) or ("0", 0.0)
-    reached = floor + LEARNED * standard_error(metric, patient.tasks[task]["dev"])
+    metric, (rule, reached) = patient.tasks[task]["metrics"][0], _learned(patient, task)
     found = patient.most(partial(_flat, task=task, metric=metric, reached=reached))
     if not found:
         return None
@@ -77,6 +76,12 @@ def _not_learned(patient: Patient, task: str) -> Finding | None:
         fix="train this task alone on a few rows: if these cannot be learned by heart, look at loss() and labels",
         sure="possible",
     )
+
+
+def _learned(patient: Patient, task: str) -> tuple[str, float]:
+    """Return the best rule without a model, and the score from which a task has been learned: beyond noise above it."""
+    rule, floor = patient.floor(task) or ("0", 0.0)
+    return rule, floor + LEARNED * standard_error(patient.tasks[task]["metrics"][0], patient.tasks[task]["dev"])
 
 
 def _flat(run: Run, task: str, metric: str, reached: float) -> tuple[float, float, float] | None:
@@ -103,7 +108,8 @@ def _noise(first: Numbers, last: Numbers) -> float:
 def _overfit(patient: Patient, task: str) -> Finding | None:
     metric = patient.tasks[task]["metrics"][0]
     error = standard_error(metric, patient.tasks[task]["dev"])
-    found = patient.most(partial(_dropped, task=task, metric=metric, error=error))
+    _, reached = _learned(patient, task)
+    found = patient.most(partial(_dropped, task=task, metric=metric, error=error, reached=reached))
     if not found:
         return None
     return patient.finding(
@@ -122,9 +128,9 @@ def _overfit(patient: Patient, task: str) -> Finding | None:
     )
 
 
-def _dropped(run: Run, task: str, metric: str, error: float) -> float | None:
+def _dropped(run: Run, task: str, metric: str, error: float, reached: float) -> float | None:
     scores, losses = run.scores(task, metric), run.losses(task)
-    if len(scores) < 3 or len(losses) < 20:
+    if len(scores) < 3 or len(losses) < 20 or max(scores) < reached:  # what was never learned cannot be unlearned
         return None
     quarter = len(losses) // 4
     falls = losses[-quarter:].mean() < losses[quarter : 2 * quarter].mean()

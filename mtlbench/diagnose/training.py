@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import partial
 from math import log
@@ -9,6 +10,8 @@ from math import log
 from mtlbench.diagnose.evidence import Patient, Run
 from mtlbench.diagnose.finding import Finding, span
 
+NOT_FINITE = re.compile(r"\b(nan|inf|finite)\b")
+"""In the message of a cell that failed for a number that is not finite, such as "the loss of task sst5 is nan"."""
 CUT = 0.05
 """Share of rows that may be cut."""
 START = (0.7, 0.5)
@@ -25,7 +28,7 @@ def check_training(patient: Patient) -> Iterator[Finding]:
 
 
 def _not_finite(patient: Patient) -> Iterator[Finding]:
-    failed = [run for run in patient.failed if "finite" in str((run.record.get("error") or {}).get("message"))]
+    failed = [run for run in patient.failed if NOT_FINITE.search(str((run.record.get("error") or {}).get("message")))]
     if failed:
         errors = [run.record["error"] for run in failed]
         tasks = sorted({error["task"] for error in errors if error.get("task")})

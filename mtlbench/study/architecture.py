@@ -16,7 +16,7 @@ from mtlbench.report.figures import style
 from mtlbench.report.figures.figure import Figure
 from mtlbench.study.parts import Part
 
-ROW, GAP = 0.5, 0.22
+ROW, GAP = 0.56, 0.2
 """Height of a box and of the space above it, in inches."""
 SPLIT = {"cross": "two texts stand in one sequence", "apart": "two texts are two sequences, and their vectors joined"}
 
@@ -32,7 +32,7 @@ class Box:
     @property
     def text(self) -> str:
         """What stands in the box."""
-        return f"{self.name}\n{self.shape}{f', {self.parameters:,} parameters' if self.parameters else ''}"
+        return "\n".join([self.name, self.shape, *([f"{self.parameters:,} parameters"] if self.parameters else [])])
 
 
 def build_model(part: Part) -> MultiTaskModel:

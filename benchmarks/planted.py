@@ -42,6 +42,27 @@ HEALTHY_SEEDS = 2
 """Of each method: twenty healthy runs."""
 
 
+ADJUSTED = """
+## What was adjusted after a first look
+
+On runs of these plants, and on real runs of other recipes, the doctor was wrong before it was right:
+
+- `not-finite` did not know the message that a training loop gives; it knew that of its unit test.
+- `loss-scale` took the small gradient of a task that was learned for a matter of scale: it must show in the first
+  quarter of the measured steps, too.
+- `overfit` was said of a task that never had been learned, whose score is noise: it must have been above the trivial
+  rules.
+- `not-learned` is new. Tried with a bound of two standard errors of the losses, it named tasks of short real runs
+  that were learned slowly; tried with a bound on the score, it missed shuffled labels, where scores go up and down by
+  chance.
+- `odd-first-loss` allowed twice ln(classes) and 1 more; heads begin near zero, so it now allows 0.5 more.
+- `below-floor` hid `encoded-apart`, and `leakage` was an error from 1 % on: it is a warning below 5 %.
+
+Of the plants, two were not the fault that they said: a softmax over the batch whose loss was divided by the batch,
+and a bias too small to matter. Consequences were listed after a look at each.
+"""
+
+
 def tiny_encoder(folder: Path) -> Path:
     """Make the folder of a small BERT that knows the words of the embedded tasks, unless it is there."""
     if not (folder / "config.json").is_file():
@@ -94,7 +115,13 @@ def train(folder: Path, fault: Fault | None, methods: Sequence[str], seeds: str)
                 raise RuntimeError(f"{cell.title} of {folder} is run by another process")
             record = header(cell, workload, registry, describe_tasks(workload), {})
             run_cell(Job(cell, record, store, lease), _deaf)  # in this process: a new one would import all anew
-    return [record for record in store.scan().records if record["seed"] in wanted]
+    return kept(folder, seeds)
+
+
+def kept(folder: Path, seeds: str) -> list[Record]:
+    """Return the records of runs that are there."""
+    wanted = parse_seeds(seeds)
+    return [record for record in Store(folder / "results").scan().records if record["seed"] in wanted]
 
 
 def _deaf(event: Event) -> None:
@@ -106,15 +133,20 @@ def examine(records: Sequence[Record]) -> list[Finding]:
     return [finding for _, findings in diagnose(records) for finding in findings]
 
 
-def train_healthy(folder: Path, method: str, *, seeds: str) -> list[Record]:
-    """Train a method on the healthy recipe."""
-    return train(folder / method, None, [method], seeds)
+def train_healthy(folder: Path, run: bool, seeds: str, method: str) -> list[Record]:
+    """Train a method on the healthy recipe, if it is to be run."""
+    return train(folder / method, None, [method], seeds) if run else kept(folder / method, seeds)
 
 
-def plant(folder: Path, fault: Fault) -> list[Finding]:
-    """Plant a fault and return the findings."""
-    name = re.sub(r"\W+", "-", fault.name)
-    found = examine(train(folder / name, fault, fault.methods, str(fault.seeds)))
+def folder_of(fault: Fault) -> str:
+    """Return the name of a fault's folder."""
+    return re.sub(r"\W+", "-", fault.name)
+
+
+def plant(folder: Path, run: bool, fault: Fault) -> list[Finding]:
+    """Plant a fault, if it is to be run, and return the findings."""
+    place, seeds = folder / folder_of(fault), str(fault.seeds)
+    found = examine(train(place, fault, fault.methods, seeds) if run else kept(place, seeds))
     wrong = {one.code for one in found if one.severity != "note"} - {fault.code, *fault.consequences}
     named = "named" if any(one.code == fault.code for one in found) else "MISSED"
     codes = ", ".join(sorted({one.code for one in found}))
@@ -166,6 +198,7 @@ def healthy(records: Sequence[Record]) -> tuple[list[str], int]:
 
 def page(found: Sequence[tuple[Fault, Sequence[Finding]]], records: Sequence[Record]) -> str:
     """Return the page, in Markdown."""
+    left = ", ".join(fault.name for fault in FAULTS if fault not in [one for one, _ in found])
     named = sum(any(one.code == fault.code for one in findings) for fault, findings in found)
     false = sum(
         len({one.code for one in findings if one.severity != "note"} - {fault.code, *fault.consequences})
@@ -184,6 +217,8 @@ def page(found: Sequence[tuple[Fault, Sequence[Finding]]], records: Sequence[Rec
             "",
             *matrix(found),
             "",
+            *([f"Not run yet: {left}.", ""] if left else []),
+            ADJUSTED,
             "## Healthy runs",
             "",
             *runs,
@@ -198,15 +233,19 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help=f"write {PAGE.name}")
     parser.add_argument("--only", help="part of a fault's name, or 'healthy'")
     parser.add_argument("--seeds", default=str(HEALTHY_SEEDS), help="of the healthy runs, as for mtlbench run")
+    parser.add_argument("--examine", dest="run", action="store_false", help="run nothing: examine the runs kept")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
     parser.add_argument("--results", type=Path, default=Path(".benchmarks-planted"), help="folder of the runs")
     options = parser.parse_args()
     chosen = [fault for fault in FAULTS if options.only is None or options.only in fault.name]
+    if not options.run:
+        chosen = [fault for fault in chosen if kept(options.results / folder_of(fault), str(fault.seeds))]
     tiny_encoder(options.results.resolve() / "encoder")
     with ProcessPoolExecutor(options.jobs, get_context("spawn")) as pool:
-        found = pool.map(partial(plant, options.results), chosen)
+        mapped = pool.map if options.run else map
+        found = mapped(partial(plant, options.results, options.run), chosen)
         methods = HEALTHY if options.only in (None, "healthy") else ()
-        well = pool.map(partial(train_healthy, options.results, seeds=options.seeds), methods)
+        well = mapped(partial(train_healthy, options.results, options.run, options.seeds), methods)
         text = page(list(zip(chosen, found, strict=True)), [record for records in well for record in records])
     print(text)
     if options.write:

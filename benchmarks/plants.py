@@ -77,8 +77,8 @@ def _rows(base: str, body: str) -> str:
 SENTIMENT = ("faulty", "paraphrase", "similarity")
 PARAPHRASE = ("sentiment", "faulty", "similarity")
 SIMILARITY = ("sentiment", "paraphrase", "faulty")
-UNTRAINED = ("below-floor", "missing-classes", "one-sided-head", "dead-head", "not-learned")
-"""What is true of tasks that were not learned."""
+UNTRAINED = ("below-floor", "missing-classes", "one-sided-head", "shifted-threshold", "dead-head", "not-learned")
+"""What may be true of tasks that were not learned."""
 
 LOSSES = (
     Fault(
@@ -151,7 +151,7 @@ LOSSES = (
         "diverged",
         _loss("Paraphrase", "loss = super().loss(outputs, targets)\nreturn 2 * loss.detach() - loss"),
         PARAPHRASE,
-        consequences=("below-floor", "loss-scale", "dominated"),
+        consequences=("learning-rate-high", "loss-scale", "dominated", *UNTRAINED),
     ),
     Fault(
         "not a number from step 20 on",
@@ -177,7 +177,7 @@ ROWS = (
             "train = replace(train, labels=train.labels[order])",
         ),
         PARAPHRASE,
-        consequences=UNTRAINED,
+        consequences=("reversed-head", *UNTRAINED),
     ),
     Fault(
         "second texts shuffled among all rows",
@@ -194,9 +194,10 @@ ROWS = (
     ),
     Fault(
         "development labels that mean the opposite",
-        "below-floor",
+        "reversed-head",
         _rows("Paraphrase", "dev = replace(dev, labels=1 - dev.labels)"),
         PARAPHRASE,
+        consequences=("below-floor",),
     ),
     Fault(
         "development rows among the training rows",

@@ -164,11 +164,6 @@ def shift(values: Any, labels: Any) -> Any:
     return values + np.array([[0.0, 1.8]])
 
 
-def not_learned(made: dict[str, Any]) -> None:
-    each(lambda row: row["losses"].update(mood=float(np.log(3))))(made)
-    scored("mood", "accuracy", 0.61, 0.62, 0.62)(made)
-
-
 FAULTS: dict[str, tuple[str, Change]] = {
     "leakage": ("leakage", oddity("same", leaked=20)),
     "duplicates": ("duplicates", oddity("same", repeated=300)),
@@ -178,7 +173,7 @@ FAULTS: dict[str, tuple[str, Change]] = {
     "diverged": ("diverged", each(lambda row: row["losses"].update(mood=1.0 + row["step"] / 20))),
     "rate low": ("learning-rate-low", each(lambda row: row.update(moved=1e-5) if "moved" in row else None)),
     "rate high": ("learning-rate-high", measured("after", dict.fromkeys(TASKS, 9.0))),
-    "not learned": ("not-learned", not_learned),
+    "not learned": ("not-learned", each(lambda row: row["losses"].update(mood=float(np.log(3))))),
     "frozen": ("frozen-encoder", lambda made: made["record"]["encoder"].update(spec="minilm[frozen=true]")),
     "softmax over the batch": (
         "odd-first-loss",
@@ -190,6 +185,7 @@ FAULTS: dict[str, tuple[str, Change]] = {
     "cut texts": ("cut-texts", lambda made: made["record"]["cut"]["mood"].update(train=500)),
     "dead": ("dead-head", head("like", lambda values, labels: 0.0 * values)),
     "one-sided": ("one-sided-head", head("same", lambda values, labels: values + np.array([[0.0, 9.0]]))),
+    "turned": ("reversed-head", head("same", lambda values, labels: -values)),
     "shifted": ("shifted-threshold", head("same", shift)),
     "few classes": ("missing-classes", head("mood", lambda values, labels: values + np.array([[0.0, 0.0, 9.0]]))),
     "below floor": ("below-floor", scored("same", "accuracy", 0.5, 0.5, 0.5)),

@@ -16,6 +16,8 @@ SIDES = (0.1, 0.9)
 """Shares of positive answers of a two-class head between which nothing is said."""
 REFITTED = 0.05
 """Accuracy that another threshold may gain before it is told of; and four standard errors at least."""
+RANKS = 0.6
+"""Area under the ROC curve from which outputs rank the rows; below 1 minus it they do so the wrong way round."""
 DEAD = 0.05
 """Spread of standardised scores or of logits, below which a head says the same of every row."""
 FEWEST = 20
@@ -48,6 +50,21 @@ def check_heads(patient: Patient) -> Iterator[Finding]:
 
 
 def _two_classes(patient: Patient, task: str) -> Iterator[Finding]:
+    turned = patient.most(partial(_of, task=task, look=_reversed))
+    if turned:
+        yield patient.finding(
+            turned,
+            task,
+            code="reversed-head",
+            severity="error",
+            what=f"the head of {task} ranks the rows the wrong way round",
+            evidence=f"area under the ROC curve {span(list(turned.values()), '.3f')}; at least {1 - RANKS:g}",
+            cause="the labels of training and development rows mean opposite things, or training labels are not those "
+            "of their texts",
+            fix="look at the labels of both files",
+            sure="likely",
+        )
+        return
     sides = patient.most(partial(_of, task=task, look=_one_sided))
     shifted = patient.most(partial(_of, task=task, look=_threshold))
     if not sides and not shifted:
@@ -55,7 +72,7 @@ def _two_classes(patient: Patient, task: str) -> Iterator[Finding]:
     found = sides or shifted
     gains = [gain for _, _, gain, _ in found.values()]
     areas = [area for *_, area in found.values()]
-    learned = min(areas) > 0.6
+    learned = min(areas) > RANKS
     yield patient.finding(
         found,
         task,
@@ -139,7 +156,12 @@ def _one_sided(outputs: Outputs) -> tuple[float, float, float, float] | None:
 def _threshold(outputs: Outputs) -> tuple[float, float, float, float] | None:
     read = _read(outputs)
     error = 0.5 / np.sqrt(len(outputs.labels))
-    return read if read is not None and read[2] > max(REFITTED, 4 * error) else None
+    return read if read is not None and read[2] > max(REFITTED, 4 * error) and read[3] > RANKS else None
+
+
+def _reversed(outputs: Outputs) -> float | None:
+    read = _read(outputs)
+    return read[3] if read is not None and read[3] < 1 - RANKS else None
 
 
 def _missing(outputs: Outputs) -> tuple[int, int] | None:

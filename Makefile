@@ -22,7 +22,7 @@ install: $(VENV)/.installed
 
 # The committed reference results, about a day of one core: cells that are done are skipped, so that it can be stopped
 # and goes on. DATA is a folder with the CS224N files.
-RUNGS := 1-paper 2-cross 3-scales 4-proportional 4-sqrt 4-annealed 5-rate 6-heads
+RUNGS := 1-paper 2-rate 3-cross 4-scales 5-proportional 5-sqrt 5-annealed 6-warmup 7-heads
 REFERENCE := --data-dir $(DATA) --results results/reference
 
 reference: $(VENV)/.installed

@@ -66,7 +66,7 @@ Methods = Annotated[
     typer.Option(
         envvar="MTLBENCH_METHODS",
         autocompletion=complete_methods,
-        help="Methods, by comma: sum,pcgrad,'cagrad[c=0.2/0.4]'; stl: single-task; run: @FILE of tune. Default: suite's.",
+        help="Methods, by comma: sum,pcgrad,'cagrad[c=0.2/0.4]'; stl: single-task; @FILE of tune. Default: suite's.",
     ),
 ]
 Suite = Annotated[

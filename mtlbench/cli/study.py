@@ -24,7 +24,12 @@ def study(
     found = Store(results).scan()
     if not found.records:
         raise UsageError(f"no records in {results}; run mtlbench run first, or give --results FOLDER")
-    for file in write_page(study_of(found.records), output):
+    made = study_of(found.records)
+    for file in write_page(made, output):
         typer.echo(f"wrote {file}", err=True)
+    for suite, count in made.older.items():
+        typer.echo(
+            f"left out: {count} older group(s) of cells of suite {suite}, of another recipe or version", err=True
+        )
     for path, reason in found.damaged:
         typer.echo(f"left out: {path}: {reason}", err=True)

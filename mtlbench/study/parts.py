@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -55,11 +56,13 @@ class Study:
     :param suites: those that are no rungs, the one with the most finished cells first.
     :param rungs: in the order of the ladder.
     :param tested: the suites whose cells were scored on a test split, by these scores.
+    :param older: suite → how many groups of its cells are left out.
     """
 
     suites: tuple[Part, ...]
     rungs: tuple[Rung, ...]
     tested: tuple[Part, ...]
+    older: Mapping[str, int]
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -77,7 +80,9 @@ def study_of(records: Sequence[Record]) -> Study:
     parts = _parts(records)
     suites = sorted((p for p in parts if not LADDER.fullmatch(p.suite)), key=lambda p: (-len(p.cells.done), p.suite))
     scored = [record for part in suites for record in part.cells.records if record.get("test_scores")]
-    return Study(tuple(suites), tuple(_rungs(parts)), tuple(_parts(on_test(scored))) if scored else ())
+    counts = Counter(cells.suite for cells in collect(records))
+    older = {suite: count - 1 for suite, count in sorted(counts.items()) if count > 1}
+    return Study(tuple(suites), tuple(_rungs(parts)), tuple(_parts(on_test(scored))) if scored else (), older)
 
 
 def _parts(records: Sequence[Record]) -> list[Part]:

@@ -43,10 +43,10 @@ def climbed() -> list[dict[str, Any]]:
     """Return four rungs: the second is one of two beside each other."""
     return [
         *suite("ladder-1-paper", {m: gain - 0.1 for m, gain in GAINS.items()}, model="minilm[pairs=apart]"),
-        *suite("ladder-4-sqrt", model="minilm", sampling="sqrt"),
-        *suite("ladder-4-annealed", model="minilm", sampling="annealed"),
+        *suite("ladder-5-sqrt", model="minilm", sampling="sqrt"),
+        *suite("ladder-5-annealed", model="minilm", sampling="annealed"),
         *suite(
-            "ladder-5-rate", {m: gain + 0.15 for m, gain in GAINS.items()}, model="minilm", sampling="sqrt", lr=1e-4
+            "ladder-6-warmup", {m: gain + 0.15 for m, gain in GAINS.items()}, model="minilm", sampling="sqrt", lr=1e-4
         ),
     ]
 
@@ -68,8 +68,8 @@ def text_of(blocks: Any) -> str:
 
 def test_rungs_stand_in_order_and_change_what_their_recipes_say() -> None:
     rungs = study_of(climbed()).rungs
-    assert [rung.name for rung in rungs] == ["1-paper", "4-sqrt", "4-annealed", "5-rate"]
-    assert [rung.before and rung.before.name for rung in rungs] == [None, "1-paper", "1-paper", "4-sqrt"]
+    assert [rung.name for rung in rungs] == ["1-paper", "5-sqrt", "5-annealed", "6-warmup"]
+    assert [rung.before and rung.before.name for rung in rungs] == [None, "1-paper", "1-paper", "5-sqrt"]
     assert rungs[1].changes == ("model minilm[pairs=apart] → minilm", "sampling uniform → sqrt")
     assert rungs[3].changes == ("lr 5e-05 → 0.0001",)
 
@@ -151,8 +151,8 @@ def test_differences_are_paired_by_seed(whole: Study) -> None:
     assert row[5].startswith(f"{expected.mean_difference:+.3f} [{expected.ci_low:+.3f}")
     assert row[6].startswith(f"{(plain - earlier).mean():+.3f}")
     assert table.sections[0].rows[0].cells[6] == "-"
-    assert told.items[3].endswith("; against 4-sqrt: lr 5e-05 → 0.0001")
-    assert f"sst5 accuracy, {(plain - earlier).mean():+.3f}" in weighed.text and "(5-rate) and +0.0" in weighed.text
+    assert told.items[3].endswith("; against 5-sqrt: lr 5e-05 → 0.0001")
+    assert f"sst5 accuracy, {(plain - earlier).mean():+.3f}" in weighed.text and "(6-warmup) and +0.0" in weighed.text
 
 
 def test_the_doctor_is_heard_of_every_rung(whole: Study) -> None:

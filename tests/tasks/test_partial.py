@@ -15,11 +15,13 @@ import torch
 
 from mtlbench.diagnose.evidence import Run
 from mtlbench.execute.worker import _parquet
+from mtlbench.floors import floors
 from mtlbench.metrics import answers
 from mtlbench.plan import Workload
 from mtlbench.record_file import read_side_file
 from mtlbench.registry import load_registry
 from mtlbench.store import Store
+from mtlbench.task import Rows, Splits
 from mtlbench.train import Outcome, train
 
 Make = Callable[..., Workload]
@@ -102,8 +104,21 @@ def test_a_label_is_learned(make_workload: Make, tmp_path: Path) -> None:
     (tmp_path / "d.jsonl").write_text("\n".join(map(json.dumps, lines)))
     file = tmp_path / "d.jsonl"
     task = f"table[called=words,train={file},dev={file},text=text,label=labels,labels=2,flags=true]"
-    outcome = run(make_workload(tasks=(task,), steps=150, batch_size=16, lr=2e-3, evaluations=1), "sum")
-    assert outcome.scores["dev"]["words"]["micro_f1"] > 0.9
+    workload = make_workload(tasks=(task,), steps=150, batch_size=16, lr=2e-3, evaluations=1)
+    outcome = run(workload, "sum")
+    floor = max(one["value"] for one in floors(workload.tasks[0], workload.splits[0])["micro_f1"])
+    assert outcome.scores["dev"]["words"]["micro_f1"] > floor + 0.1
+    assert np.mean([row["losses"]["words"] for row in outcome.history[-11:-1]]) < 0.5  # ln 2, 0.69, before
+
+
+def test_the_loss_is_the_mean_binary_cross_entropy() -> None:
+    task = load_registry().task("table[called=t,train=a.csv,dev=b.csv,text=text,label=label,labels=2]")
+    outputs, labels = torch.tensor([[0.3, -1.2], [2.0, 0.0]]), np.array([[1, 0], [0, 1]])
+    rows = Rows([("a",), ("b",)], labels)
+    targets = torch.from_numpy(task.targets(Splits(rows, rows, ""), labels))
+    probability = torch.sigmoid(outputs).numpy()
+    expected = -np.mean(labels * np.log(probability) + (1 - labels) * np.log(1 - probability))
+    assert task.loss(outputs, targets).item() == pytest.approx(expected)
 
 
 def test_predictions_hold_a_label_for_every_output() -> None:
@@ -117,7 +132,7 @@ def test_predictions_hold_a_label_for_every_output() -> None:
 def test_the_whole_way(
     mtlbench: Callable[..., subprocess.CompletedProcess[str]], tasks: tuple[str, ...], tmp_path: Path
 ) -> None:
-    arguments = ("--tasks", ",".join(tasks), "--methods", "stl,pcgrad", "--seeds", "1")
+    arguments = ("--tasks", ",".join(tasks), "--methods", "stl,sum", "--seeds", "1")
     done = mtlbench("run", *arguments, "--results", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert "60 rows without text or label left out" in done.stderr.replace("\n", " ")

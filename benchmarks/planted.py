@@ -50,12 +50,13 @@ On runs of these plants, and on real runs of other recipes, the doctor was wrong
 - `not-finite` did not know the message that a training loop gives; it knew that of its unit test.
 - `loss-scale` took the small gradient of a task that was learned for a matter of scale: it must show in the first
   quarter of the measured steps, too.
-- `overfit` was said of a task that never had been learned, whose score is noise: it must have been above the trivial
-  rules.
+- `overfit` was said of a dead head, whose score is chance.
 - `not-learned` is new. Tried with a bound of two standard errors of the losses, it named tasks of short real runs
   that were learned slowly; tried with a bound on the score, it missed shuffled labels, where scores go up and down by
   chance.
 - `odd-first-loss` allowed twice ln(classes) and 1 more; heads begin near zero, so it now allows 0.5 more.
+- `shifted-threshold` was said of outputs that rank the rows the wrong way round, or hardly: the first is now
+  `reversed-head`, the second is no matter of a threshold.
 - `below-floor` hid `encoded-apart`, and `leakage` was an error from 1 % on: it is a warning below 5 %.
 
 Of the plants, two were not the fault that they said: a softmax over the batch whose loss was divided by the batch,

@@ -93,7 +93,7 @@ LOSSES = (
         "odd-first-loss",
         _loss("Sentiment", 'return functional.cross_entropy(outputs, targets, reduction="sum")'),
         SENTIMENT,
-        consequences=("loss-scale", "dominated", "underfit"),
+        consequences=("loss-scale", "dominated", *UNTRAINED),
     ),
     Fault(
         "softmax over the batch of one logit",
@@ -103,7 +103,7 @@ LOSSES = (
             "return functional.cross_entropy(outputs[:, 1] - outputs[:, 0], targets.float())",
         ),
         PARAPHRASE,
-        consequences=("loss-scale", "dominated", "one-sided-head", "shifted-threshold", "below-floor"),
+        consequences=("loss-scale", "dominated", *UNTRAINED),
     ),
     Fault(
         "a class weight of 1 : 50",
@@ -144,7 +144,7 @@ LOSSES = (
         "dead-head",
         _loss("Similarity", "return super().loss(outputs, 0 * targets)"),
         SIMILARITY,
-        consequences=("below-floor",),
+        consequences=("below-floor", "loss-scale"),
     ),
     Fault(
         "a gradient with the wrong sign",

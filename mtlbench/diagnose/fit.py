@@ -8,13 +8,12 @@ from math import sqrt
 
 from mtlbench.diagnose.evidence import Numbers, Patient, Run, standard_error
 from mtlbench.diagnose.finding import Finding, span
+from mtlbench.diagnose.heads import is_dead
 
 WORSE = 1.05
 """A training loss at the end that is this many times the one at the beginning has diverged."""
 FALL = 0.02
 """Share of the first training loss by which it must fall for a task to have been learned at all."""
-LEARNED = 2.0
-"""Standard errors by which a score must exceed that of a rule without a model to show that the task was learned."""
 ERRORS = 3.0
 """Standard errors by which a score must have moved before it is told of."""
 
@@ -98,9 +97,7 @@ def _noise(first: Numbers, last: Numbers) -> float:
 def _overfit(patient: Patient, task: str) -> Finding | None:
     metric = patient.tasks[task]["metrics"][0]
     error = standard_error(metric, patient.tasks[task]["dev"])
-    _, floor = patient.floor(task) or ("", 0.0)
-    reached = floor + LEARNED * error
-    found = patient.most(partial(_dropped, task=task, metric=metric, error=error, reached=reached))
+    found = patient.most(partial(_dropped, task=task, metric=metric, error=error))
     if not found:
         return None
     return patient.finding(
@@ -119,9 +116,9 @@ def _overfit(patient: Patient, task: str) -> Finding | None:
     )
 
 
-def _dropped(run: Run, task: str, metric: str, error: float, reached: float) -> float | None:
+def _dropped(run: Run, task: str, metric: str, error: float) -> float | None:
     scores, losses = run.scores(task, metric), run.losses(task)
-    if len(scores) < 3 or len(losses) < 20 or max(scores) < reached:  # what was never learned cannot be unlearned
+    if len(scores) < 3 or len(losses) < 20 or is_dead(run, task):  # the score of a dead head is chance
         return None
     quarter = len(losses) // 4
     falls = losses[-quarter:].mean() < losses[quarter : 2 * quarter].mean()

@@ -117,6 +117,11 @@ def _of(run: Run, task: str, look: Callable[[Outputs], T | None]) -> T | None:
     return None if outputs is None or len(outputs.labels) < FEWEST else look(outputs)
 
 
+def is_dead(run: Run, task: str) -> bool:
+    """Whether a task's head says the same of every row."""
+    return _of(run, task, _dead) is not None
+
+
 def _dead(outputs: Outputs) -> float | None:
     """Return the spread of scores (targets are standardised) or of logits (1 is a factor e of the odds), if small."""
     classes = outputs.values.shape[1] > 1 and outputs.labels.ndim == 1  # whose logits have no zero point of their own

@@ -11,7 +11,7 @@ run: $(VENV)/.installed
 	$(BIN)/mtlbench report
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

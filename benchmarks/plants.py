@@ -116,11 +116,11 @@ LOSSES = (
         consequences=("below-floor",),
     ),
     Fault(
-        "trained with a bias that evaluation does not add",
+        "trained with a scale and a bias that evaluation does not know",
         "shifted-threshold",
-        _loss("Paraphrase", "return functional.cross_entropy(outputs + torch.tensor([0.0, 3.0]), targets)"),
+        _loss("Paraphrase", "return functional.cross_entropy(20 * outputs + torch.tensor([0.0, 5.0]), targets)"),
         PARAPHRASE,
-        consequences=("below-floor",),
+        consequences=("odd-first-loss", "one-sided-head", "below-floor", "underfit"),
     ),
     Fault(
         "inner classes of five with weight 0.001",
@@ -197,7 +197,7 @@ ROWS = (
         "reversed-head",
         _rows("Paraphrase", "dev = replace(dev, labels=1 - dev.labels)"),
         PARAPHRASE,
-        consequences=("below-floor",),
+        consequences=("below-floor", "overfit"),
     ),
     Fault(
         "development rows among the training rows",
@@ -254,7 +254,7 @@ ROWS = (
         "absent-class",
         _rows("Sentiment", 'train = picked(train, np.argsort(train.labels, kind="stable")[: len(train) * 2 // 5])'),
         SENTIMENT,
-        consequences=("missing-classes", "below-floor"),
+        consequences=("missing-classes", "below-floor", "overfit"),
     ),
     Fault(
         "40 training rows",
@@ -303,7 +303,7 @@ RECIPES = (
         "texts cut to 8 tokens",
         "cut-texts",
         changes=(("max_length", "8"),),
-        consequences=("below-floor", "underfit", "missing-classes"),
+        consequences=("dominated", *UNTRAINED),
     ),
     Fault(
         "weights 200 : 1 : 1",

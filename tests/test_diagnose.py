@@ -164,6 +164,17 @@ def shift(values: Any, labels: Any) -> Any:
     return values + np.array([[0.0, 1.8]])
 
 
+def by_heart(made: dict[str, Any]) -> None:
+    of_task("mood", train=100)(made)
+    of_task("same", train=800)(made)
+    of_task("like", train=800)(made)
+    for row in made["steps"]:
+        row["losses"]["mood"] /= row["step"]
+        if "after" in row:
+            row["after"] = {task: 0.99 * loss for task, loss in row["losses"].items()}
+    head("mood", lambda values, labels: 5 * np.roll(values, 1, axis=0))(made)
+
+
 FAULTS: dict[str, tuple[str, Change]] = {
     "leakage": ("leakage", oddity("same", leaked=20)),
     "duplicates": ("duplicates", oddity("same", repeated=300)),
@@ -180,6 +191,7 @@ FAULTS: dict[str, tuple[str, Change]] = {
         each(lambda row: row["losses"].update(same=3 * row["losses"]["same"])),
     ),
     "overfit": ("overfit", scored("same", "accuracy", 0.95, 0.9, 0.8)),
+    "by heart": ("overfit", by_heart),
     "underfit": ("underfit", scored("same", "accuracy", 0.6, 0.65, 0.85)),
     "first loss": ("odd-first-loss", each(lambda row: row["losses"].update(mood=8 * row["losses"]["mood"]))),
     "cut texts": ("cut-texts", lambda made: made["record"]["cut"]["mood"].update(train=500)),

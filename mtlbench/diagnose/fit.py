@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from math import sqrt
+from math import log, sqrt
+
+import numpy as np
+from scipy.special import log_softmax
 
 from mtlbench.diagnose.evidence import Numbers, Patient, Run, standard_error
 from mtlbench.diagnose.finding import Finding, span
@@ -14,6 +17,9 @@ WORSE = 1.05
 """A training loss at the end that is this many times the one at the beginning has diverged."""
 FALL = 0.02
 """Share of the first training loss by which it must fall for a task to have been learned at all."""
+BY_HEART = 5.0
+"""How often rows must have been seen for a gap between training and development loss to mean that they were learned by
+heart: a loss with class weights has such a gap from the start."""
 ERRORS = 3.0
 """Standard errors by which a score must have moved before it is told of."""
 
@@ -95,6 +101,45 @@ def _noise(first: Numbers, last: Numbers) -> float:
 
 
 def _overfit(patient: Patient, task: str) -> Finding | None:
+    return _gap(patient, task) or _drop(patient, task)
+
+
+def _gap(patient: Patient, task: str) -> Finding | None:
+    if patient.tasks[task]["prediction"] != "classification":
+        return None
+    found = patient.most(partial(_apart, task=task))
+    if not found or patient.epochs(task) < BY_HEART:
+        return None
+    losses, errors, bounds = zip(*found.values(), strict=True)
+    return patient.finding(
+        found,
+        task,
+        code="overfit",
+        severity="warning",
+        what=f"{task} was learned by heart: its outputs on development rows are worse than a guess",
+        evidence=(
+            f"training loss {span(losses, '.3f')}, below half of ln(classes); cross entropy of the outputs on "
+            f"development rows {span(errors, '.3f')}, above ln(classes) = {span(bounds, '.3f')}; training rows seen "
+            f"{patient.epochs(task):.1f} times, at least {BY_HEART:g}"
+        ),
+        cause="the task's rows were seen too often for their number, or are unlike the development rows",
+        fix="fewer steps, sampling=sqrt or annealed where tasks differ in size; look at how the rows were split",
+        sure="likely",
+    )
+
+
+def _apart(run: Run, task: str) -> tuple[float, float, float] | None:
+    """Return training loss, cross entropy on development rows, and ln(classes), where they lie far apart."""
+    outputs, (_, last) = run.outputs.get(task), _ends(run, task)
+    if outputs is None or not len(last):
+        return None
+    classes = outputs.labels.astype(int)
+    error = float(-log_softmax(outputs.values, axis=1)[np.arange(len(classes)), classes].mean())
+    loss, guess = float(last.mean()), log(outputs.values.shape[1])
+    return (loss, error, guess) if loss < guess / 2 and error > guess else None
+
+
+def _drop(patient: Patient, task: str) -> Finding | None:
     metric = patient.tasks[task]["metrics"][0]
     error = standard_error(metric, patient.tasks[task]["dev"])
     found = patient.most(partial(_dropped, task=task, metric=metric, error=error))

@@ -26,7 +26,9 @@ def examined(cells: Cells, findings: Sequence[Finding]) -> list[Block]:
     told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     grave = sum(finding.severity != "note" for finding in findings)
     found = f"{grave} finding{'s' * (grave > 1)}" if grave else "nothing is wrong with them"
-    blocks: list[Block] = [Paragraph(f"Cells of {len(cells.methods)} methods: {told}; {found}.")]
+    blocks: list[Block] = [
+        Paragraph(f"Cells of {len(cells.methods)} method{'s' * (len(cells.methods) > 1)}: {told}; {found}.")
+    ]
     if cells.unfinished:
         lines = [f"{one['method']} seed {one['seed']}: {_state(one)}" for one in unfinished(cells)]
         blocks.append(Bullets("Not at their end: examined as far as their checkpoints go", tuple(lines)))

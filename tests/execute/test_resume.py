@@ -129,7 +129,7 @@ def test_cells_that_are_not_at_their_end_are_examined_as_far_as_they_went(make_w
     assert set(seen[0]["seen"]) == {"mood", "same", "like"} and seen[0]["encoder"]["trainable"] > 0
     ((group, findings),) = diagnose(seen)
     assert not group.failed and not group.done
-    text = render(to_blocks([(group, findings)]))
+    text = " ".join(render(to_blocks([(group, findings)])).split())
     assert "stopped, after step 3 of 4; the next mtlbench run goes on from there" in text
     (told,) = json.loads(to_json([(group, findings)]))["groups"]
     assert told["unfinished"] == [{"method": "gradnorm", "seed": 0, "state": "stopped", "step": 3, "steps": 4}]

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 RECIPE = {
     "model": '"ENCODER[init=random]"',
-    "steps": "400",
+    "steps": "800",
     "batch_size": "16",
     "lr": "3e-3",
     "lr_schedule": '"linear"',
     "max_length": "64",
     "evaluations": "5",
     "dev_limit": "300",
-    "measure_every": "20",
+    "measure_every": "40",
     "threads": "1",
 }
 """The healthy recipe, in TOML; ENCODER stands for the folder of the tiny BERT."""
@@ -315,7 +315,7 @@ RECIPES = (
         "weights 1 : 100 : 100, beside single-task training",
         "negative-transfer",
         methods=("stl", "fixed[w=1:100:100]"),
-        seeds=3,
+        seeds=4,
         consequences=("below-floor",),
     ),
     Fault(
@@ -323,7 +323,9 @@ RECIPES = (
         "no-conflict",
         _faulty("Sentiment", ""),
         ("sentiment[conflict=0]", "faulty[conflict=0]"),
+        changes=(("steps", "100"), ("batch_size", "128"), ("lr", "1e-3"), ("measure_every", "5")),
         methods=("pcgrad",),
+        consequences=("underfit", "not-learned", "below-floor", "missing-classes"),
     ),
 )
 """Recipes that are not what they should be."""

@@ -175,6 +175,11 @@ def by_heart(made: dict[str, Any]) -> None:
     head("mood", lambda values, labels: 5 * np.roll(values, 1, axis=0))(made)
 
 
+def blown_up(row: dict[str, Any]) -> None:
+    if STEPS / 5 < row["step"] <= STEPS / 2:
+        row["losses"].update({task: 4 * row["losses"][task] for task in ("mood", "same")})
+
+
 FAULTS: dict[str, tuple[str, Change]] = {
     "leakage": ("leakage", oddity("same", leaked=20)),
     "duplicates": ("duplicates", oddity("same", repeated=300)),
@@ -184,6 +189,7 @@ FAULTS: dict[str, tuple[str, Change]] = {
     "diverged": ("diverged", each(lambda row: row["losses"].update(mood=1.0 + row["step"] / 20))),
     "rate low": ("learning-rate-low", each(lambda row: row.update(moved=1e-5) if "moved" in row else None)),
     "rate high": ("learning-rate-high", measured("after", dict.fromkeys(TASKS, 9.0))),
+    "blown up": ("learning-rate-high", each(blown_up)),
     "not learned": ("not-learned", each(lambda row: row["losses"].update(mood=float(np.log(3))))),
     "frozen": ("frozen-encoder", lambda made: made["record"]["encoder"].update(spec="minilm[frozen=true]")),
     "softmax over the batch": (

@@ -15,6 +15,9 @@ PATH = 2e-3
 fine-tuned usefully moves by a per cent or more."""
 OVERSHOOT = 0.5
 """Share of probed steps after which the batch's own total loss is higher than before."""
+BLOWN = 1.2
+"""Times its loss before training that a task's loss may be, in the mean over any tenth of the steps; it is looked at
+for the median task, since a single one has other causes. Runs of real tasks stay below 1.01."""
 SETTLED = 0.1
 """Share of the steps at the start that are not looked at for overshooting: a rate is warmed up there."""
 
@@ -51,6 +54,19 @@ def check_rate(patient: Patient) -> Iterator[Finding]:
             fix="divide the learning rate by 3, or warm it up",
             sure="likely",
         )
+    blown = patient.most(_blown)
+    if blown and not high:
+        yield patient.finding(
+            blown,
+            code="learning-rate-high",
+            severity="error",
+            what="training made most losses higher than those of an untrained model",
+            evidence=f"highest mean of a tenth of the steps ÷ first loss, of the median task: "
+            f"{span(list(blown.values()), '.2f')}; at most {BLOWN:g}; lr {_rate_of(patient):g}",
+            cause="the learning rate is too high: early steps threw the weights far off",
+            fix="divide the learning rate by 10, or warm it up",
+            sure="likely",
+        )
 
 
 def _rate_of(patient: Patient) -> float:
@@ -75,6 +91,18 @@ def _overshoot(run: Run) -> float | None:
     worse = [sum(row["after"].values()) > sum(row["losses"].values()) for row in probes]
     share = float(np.mean(worse))
     return share if share > OVERSHOOT else None
+
+
+def _blown(run: Run) -> float | None:
+    by_task = [run.losses(task) for task in (run.steps[0]["losses"] if run.steps else {})]
+    tenth = min(map(len, by_task), default=0) // 10
+    if tenth < 3:
+        return None
+    ratios = [
+        losses[: 10 * tenth].reshape(10, tenth).mean(axis=1) / max(losses[:3].mean(), 1e-12) for losses in by_task
+    ]
+    highest = float(np.median(ratios, axis=0).max())
+    return highest if highest > BLOWN else None
 
 
 @dataclass(frozen=True)

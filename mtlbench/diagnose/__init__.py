@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from mtlbench.diagnose.balance import check_balance
 from mtlbench.diagnose.data import check_data
@@ -19,7 +20,6 @@ from mtlbench.report.records import Cells, Record, collect
 __all__ = ["Finding", "Severity", "Sureness", "diagnose", "diagnose_group"]
 
 CHECKS: tuple[Callable[[Patient], Iterator[Finding]], ...] = (
-    check_data,
     check_training,
     check_rate,
     check_fit,
@@ -42,11 +42,7 @@ def diagnose_group(cells: Cells) -> list[Finding]:
 
     What is wrong with the data is so for every method: it is said once.
     """
-    found: list[Finding] = []
-    for method in cells.methods:
-        patient = Patient(cells, method)
-        for check in CHECKS:
-            if check is check_data and method != cells.methods[0]:
-                continue
-            found += check(patient)
+    patients = [Patient(cells, method) for method in cells.methods]
+    found = [replace(finding, method="", seeds=(), of=0) for finding in check_data(patients[0])]
+    found += [finding for patient in patients for check in CHECKS for finding in check(patient)]
     return sorted(found, key=lambda finding: ORDER.index(finding.severity))

@@ -85,13 +85,13 @@ def _alike(findings: Sequence[Finding]) -> list[list[Finding]]:
 
 def _title(alike: Sequence[Finding]) -> str:
     first, methods = alike[0], [one.method for one in alike]
-    where = methods[0] if len(methods) == 1 else f"{len(methods)} methods"
-    return f"{first.severity} {first.code}: {where}: {first.what}"
+    where = f"{methods[0]}: " if len(methods) == 1 else f"{len(methods)} methods: "
+    return f"{first.severity} {first.code}: {where if first.method else ''}{first.what}"
 
 
 def _lines(alike: Sequence[Finding]) -> tuple[str, ...]:
     first = alike[0]
-    seen = [f"{one.evidence} ({_cells(one)})" for one in alike]
+    seen = [f"{one.evidence} ({_cells(one)})" if one.method else one.evidence for one in alike]
     if len(alike) > 1:
         seen = [f"{one.method}: {told}" for one, told in zip(alike, seen, strict=True)]
     return (

@@ -30,6 +30,7 @@ reference: $(VENV)/.installed
 	$(BIN)/mtlbench run --suite cs224n-longer $(REFERENCE)
 	for rung in $(RUNGS); do $(BIN)/mtlbench run --suite ladder-$$rung $(REFERENCE) || exit; done
 	$(BIN)/mtlbench study --results results/reference --output results/reference
+	$(BIN)/mtlbench report --results results/reference --format html --output results/reference/report.html
 
 # The committed pages about methods: what each is, and whether it keeps what it claims.
 pages: $(VENV)/.installed-test

@@ -113,7 +113,7 @@ LOSSES = (
             "weight = torch.tensor([0.02, 1.0])\nreturn functional.cross_entropy(outputs, targets, weight=weight)",
         ),
         PARAPHRASE,
-        consequences=("below-floor",),
+        consequences=("below-floor", "loss-scale", "dominated"),  # its loss is small as soon as it says yes
     ),
     Fault(
         "trained with a scale and a bias that evaluation does not know",
@@ -279,7 +279,7 @@ RECIPES = (
         "learning rate 100 times as high",
         "learning-rate-high",
         changes=(("lr", "0.3"),),
-        consequences=(*UNTRAINED, "diverged"),
+        consequences=(*UNTRAINED, "diverged", "no-gradient"),
     ),
     Fault(
         "200 steps, evaluated twice",
@@ -314,6 +314,7 @@ RECIPES = (
     Fault(
         "weights 1 : 100 : 100, beside single-task training",
         "negative-transfer",
+        changes=(("lr", "1e-3"),),  # at 3e-3 a model alone is now and then stuck
         methods=("stl", "fixed[w=1:100:100]"),
         seeds=4,
         consequences=("below-floor",),
@@ -323,7 +324,7 @@ RECIPES = (
         "no-conflict",
         _faulty("Sentiment", ""),
         ("sentiment[conflict=0]", "faulty[conflict=0]"),
-        changes=(("steps", "100"), ("batch_size", "128"), ("lr", "1e-3"), ("measure_every", "5")),
+        changes=(("steps", "70"), ("batch_size", "512"), ("lr", "1e-3"), ("measure_every", "10")),
         methods=("pcgrad",),
         consequences=("underfit", "not-learned", "below-floor", "missing-classes"),
     ),

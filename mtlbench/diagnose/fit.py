@@ -20,6 +20,9 @@ FALL = 0.02
 BY_HEART = 5.0
 """How often rows must have been seen for a gap between training and development loss to mean that they were learned by
 heart: a loss with class weights has such a gap from the start."""
+SKEW = 0.25
+"""Share of development rows that would have to be answered otherwise for classes to be answered as often as they occur,
+from which outputs are worse than a guess for that reason, and not because training rows were learned by heart."""
 ERRORS = 3.0
 """Standard errors by which a score must have moved before it is told of."""
 
@@ -136,7 +139,9 @@ def _apart(run: Run, task: str) -> tuple[float, float, float] | None:
     classes = outputs.labels.astype(int)
     error = float(-log_softmax(outputs.values, axis=1)[np.arange(len(classes)), classes].mean())
     loss, guess = float(last.mean()), log(outputs.values.shape[1])
-    return (loss, error, guess) if loss < guess / 2 and error > guess else None
+    answered, known = (np.bincount(of, minlength=outputs.values.shape[1]) for of in (outputs.values.argmax(1), classes))
+    skewed = np.abs(answered - known).sum() / 2 > SKEW * len(classes)
+    return (loss, error, guess) if loss < guess / 2 and error > guess and not skewed else None
 
 
 def _drop(patient: Patient, task: str) -> Finding | None:

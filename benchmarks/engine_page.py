@@ -85,6 +85,7 @@ def page(data: dict[str, Any]) -> str:
     if found:
         lines.append(f"{sum(one[-1] for one in found)} of {len(found)} figures meet their bar.")
         lines += _table(("figure", "where", "measured", "bar", "met"), [_bar(one) for one in found], right=(2,))
+        lines += _below_floor(data)
     for name, part in configurations(data).items():
         lines += _configuration(name, part)
     lines += _growth(data) + _memory_part(data) + _variants(data)
@@ -111,6 +112,26 @@ def _introduction(data: dict[str, Any]) -> list[str]:
 def _bar(one: Bar) -> list[str]:
     what, where, value, bar, met = one
     return [what, where, f"{value:.2f}", bar, "yes" if met else "**no**"]
+
+
+def _below_floor(data: dict[str, Any]) -> Iterator[str]:
+    """Say where a fifth of the published way's time is less than the matrix products of the step alone.
+
+    The floor was measured at a model's batch of 8; that of other batches is as many times as long as they have tokens.
+    """
+    parts = configurations(data)
+    for name, part in parts.items():
+        model = name.partition(",")[0]
+        known = [one for other, one in parts.items() if other.startswith(f"{model},") and "floor" in one]
+        published = median(part["seconds"].get("published", []))
+        if not known or published is None:
+            continue
+        tokens, before = (statistics.median(one["real"] for one in of["tokens"]) for of in (part, known[0]))
+        floor = (median(known[0]["floor"]["seconds"]) or 0.0) * tokens / before
+        if published / 5 < floor:
+            yield ""
+            yield f"A bar below the floor: a fifth of the published way on {name} is {1e3 * published / 5:.0f} ms,"
+            yield f"and the matrix products of a plain sum over its tokens alone take {1e3 * floor:.0f} ms here."
 
 
 def _configuration(name: str, part: dict[str, Any]) -> list[str]:

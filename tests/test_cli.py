@@ -30,7 +30,7 @@ def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *a
     ("arguments", "expected"),
     [
         (["run", "--methods", "pcgrd"], "unknown method 'pcgrd'; did you mean pcgrad"),
-        (["run", "--methods", "cagrad[k=1]"], "unknown parameter of method cagrad: 'k'; known: base_lr, c, reduction, rescale"),
+        (["run", "--methods", "cagrad[k=1]"], "method cagrad: 'k'; known: base_lr, c, reduction, rescale"),
         (["run", "--methods", "cagrad[c=-1]"], "method cagrad: parameter c=-1 should be greater than or equal to 0"),
         (["run", "--methods", "cagrad[c"], "cannot read 'cagrad[c'; write NAME or NAME[parameter=value,...]"),
         (["run", "--methods", ","], "give at least one method"),

@@ -110,6 +110,9 @@ class _Form(_Part):
     recipe: _Recipe
     tasks: Annotated[dict[Name, _Task], Field(min_length=1)]
     encoder: _Encoder
+    cut: dict[str, dict[str, Annotated[int, Field(ge=0)]]] | None = None
+    seen: dict[str, Annotated[int, Field(ge=0)]] | None = None
+    test_scores: dict[str, dict[str, float | None]] | None = None
     pairing: _Pairing | None
     scores: dict[str, dict[str, float | None]]
     cost: _Cost
@@ -124,7 +127,7 @@ class _Form(_Part):
     def _consistent(self) -> _Form:
         if not all(task.spec in self.recipe.tasks for task in self.tasks.values()):
             raise ValueError("a task is not one of the recipe's")
-        for task, scores in self.scores.items():
+        for task, scores in [*self.scores.items(), *(self.test_scores or {}).items()]:
             if task not in self.tasks or set(scores) != set(self.tasks[task].metrics):
                 raise ValueError(f"its scores of {task} are not those of the task's metrics")
         for file in self.files.values():

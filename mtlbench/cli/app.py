@@ -91,6 +91,11 @@ Plugins = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
+def given(**options: Any) -> dict[str, Any]:
+    """Return the options that the user gave: changes of a suite's recipe."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
 def deliver(text: str, output: Path | None) -> None:
     """Print a text, or write it to a file and say so.
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mtlbench.cli.app import BatchSize, DataDir, Json, Methods, Model, Plugins, Suite, Tasks, Threads, app
+from mtlbench.cli.app import BatchSize, DataDir, Json, Methods, Model, Plugins, Suite, Tasks, Threads, app, given
 
 
 @app.command("bench")
@@ -28,7 +28,6 @@ def bench(
     """Measure step time and peak memory of methods on every engine, beside a plain padded sum."""
     from mtlbench.bench.command import Request, run_bench
 
-    changes = {"tasks": tasks, "model": model, "steps": steps, "batch_size": batch_size, "threads": threads}
     request = Request(
         suite=suite,
         methods=methods,
@@ -36,6 +35,6 @@ def bench(
         plugin_files=tuple(str(file) for file in plugin),
         output=output,
         as_json=json,
-        changes={name: value for name, value in changes.items() if value is not None},
+        changes=given(tasks=tasks, model=model, steps=steps, batch_size=batch_size, threads=threads),
     )
     raise typer.Exit(run_bench(request, color=sys.stdout.isatty()))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mtlbench.cli.app import BatchSize, DataDir, Methods, Model, Plugins, Results, Suite, Tasks, Threads, app
+from mtlbench.cli.app import BatchSize, DataDir, Methods, Model, Plugins, Results, Suite, Tasks, Threads, app, given
 
 
 def read_config_file(context: typer.Context, file: Path | None) -> Path | None:
@@ -18,6 +18,12 @@ def read_config_file(context: typer.Context, file: Path | None) -> Path | None:
         names = {parameter.name for parameter in context.command.params if parameter.name} - {"config", "help"}
         context.default_map = {**(context.default_map or {}), **read_config(file, names)}
     return file
+
+
+Config = Annotated[
+    Path | None,
+    typer.Option(callback=read_config_file, is_eager=True, help="TOML file whose keys are these options."),
+]
 
 
 @app.command()
@@ -103,10 +109,7 @@ def run(
     data_dir: DataDir = None,
     results: Results = Path("results"),
     plugin: Plugins = [],
-    config: Annotated[
-        Path | None,
-        typer.Option(callback=read_config_file, is_eager=True, help="TOML file whose keys are these options."),
-    ] = None,
+    config: Config = None,
     dry_run: Annotated[bool, typer.Option(help="Print the cells and what is done; train nothing.")] = False,
     force: Annotated[bool, typer.Option(help="Run cells that are done again.")] = False,
     fail_fast: Annotated[bool, typer.Option(help="Start no more cells after a failure.")] = False,
@@ -115,23 +118,6 @@ def run(
     from mtlbench.execute.placement import Placement
     from mtlbench.grid import Request, run_grid
 
-    changes = {
-        "tasks": tasks,
-        "model": model,
-        "steps": steps,
-        "batch_size": batch_size,
-        "lr": lr,
-        "sampling": sampling,
-        "test_rows": test_rows,
-        "update_norm": update_norm,
-        "engine": engine,
-        "accumulate": accumulate,
-        "precision": precision,
-        "checkpointing": checkpointing,
-        "processes": processes_per_cell,
-        "threads": threads,
-        "device": device,
-    }
     request = Request(
         suite=suite,
         methods=methods,
@@ -152,6 +138,22 @@ def run(
         force=force,
         fail_fast=fail_fast,
         dry_run=dry_run,
-        changes={name: value for name, value in changes.items() if value is not None},
+        changes=given(
+            tasks=tasks,
+            model=model,
+            steps=steps,
+            batch_size=batch_size,
+            lr=lr,
+            sampling=sampling,
+            test_rows=test_rows,
+            update_norm=update_norm,
+            engine=engine,
+            accumulate=accumulate,
+            precision=precision,
+            checkpointing=checkpointing,
+            processes=processes_per_cell,
+            threads=threads,
+            device=device,
+        ),
     )
     raise typer.Exit(run_grid(request))

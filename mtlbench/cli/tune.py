@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from mtlbench.cli.app import BatchSize, DataDir, Methods, Model, Plugins, Results, Suite, Tasks, Threads, app
-from mtlbench.cli.grids import read_config_file
+from mtlbench.cli.app import BatchSize, DataDir, Methods, Model, Plugins, Results, Suite, Tasks, Threads, app, given
+from mtlbench.cli.grids import Config
 
 
 @app.command()
@@ -41,10 +41,7 @@ def tune(
     data_dir: DataDir = None,
     results: Results = Path("results/tuning"),
     plugin: Plugins = [],
-    config: Annotated[
-        Path | None,
-        typer.Option(callback=read_config_file, is_eager=True, help="TOML file whose keys are these options."),
-    ] = None,
+    config: Config = None,
     dry_run: Annotated[bool, typer.Option(help="Print the trials and what is done; train nothing.")] = False,
 ) -> None:
     """Tune methods, each with the same number of trials; mtlbench run --methods @RESULTS/tuned.json takes the best."""
@@ -52,14 +49,6 @@ def tune(
     from mtlbench.grid import Request as Grid
     from mtlbench.tune.command import Request, run_tune
 
-    changes = {
-        "tasks": tasks,
-        "model": model,
-        "steps": steps,
-        "batch_size": batch_size,
-        "threads": threads,
-        "device": device,
-    }
     grid = Grid(
         suite=suite,
         methods=methods,
@@ -69,7 +58,7 @@ def tune(
         plugin_files=tuple(str(file) for file in plugin),
         placement=Placement(jobs=jobs),
         dry_run=dry_run,
-        changes={name: value for name, value in changes.items() if value is not None},
+        changes=given(tasks=tasks, model=model, steps=steps, batch_size=batch_size, threads=threads, device=device),
     )
     request = Request(grid, trials, seeds, sampler, lr, space, tuning_seed)
     raise typer.Exit(run_tune(request, width=shutil.get_terminal_size().columns, color=sys.stdout.isatty()))

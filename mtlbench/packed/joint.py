@@ -44,9 +44,13 @@ class Joint:
     ) -> torch.Tensor:
         """Write the gradients of scale and shift; return the gradient of the inputs, without weights."""
         below, of_scale = norm_backward(layer, inputs, gradient, statistics)
-        self._add(layer.weight, lambda: self._weighted(of_scale).sum(dim=0))
-        self._add(layer.bias, lambda: self._weighted(gradient).sum(dim=0))
+        self.scale_and_shift(layer, of_scale, gradient)
         return below
+
+    def scale_and_shift(self, layer: nn.LayerNorm, of_scale: torch.Tensor, of_shift: torch.Tensor) -> None:
+        """Write the gradients of a norm's scale and shift, from what each row adds to them."""
+        self._add(layer.weight, lambda: self._weighted(of_scale).sum(dim=0))
+        self._add(layer.bias, lambda: self._weighted(of_shift).sum(dim=0))
 
     def embedding(self, layer: nn.Embedding, ids: torch.Tensor, gradient: torch.Tensor) -> None:
         """Add w ∘ dY to the rows of the tokens."""

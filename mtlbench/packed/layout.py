@@ -73,7 +73,11 @@ class Layout:
 
     def picked(self, flat: torch.Tensor, table: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
         """Return (K, n, width) rows of a table's part of (K, P), picked one by one: one call for all is far slower."""
-        return torch.stack([rows.index_select(0, chosen) for rows in self.view(flat, table)])
+        views = self.view(flat, table)
+        found = flat.new_empty(len(views), len(chosen), *table.shape[1:])
+        for rows, picked in zip(views, found, strict=True):
+            torch.index_select(rows, 0, chosen, out=picked)
+        return found
 
 
 class Touched:
@@ -99,4 +103,7 @@ class Touched:
         if id(table) not in self._rows:
             return None
         found = self._rows[id(table)]
-        return torch.arange(len(table), device=table.device) if found is None else torch.unique(found)
+        if found is None:
+            return torch.arange(len(table), device=table.device)
+        chosen = self._rows[id(table)] = torch.unique(found)
+        return chosen

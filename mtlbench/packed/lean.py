@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -52,6 +53,7 @@ class Lean:
         self._kept: list[Callable[[Joint], object]] = []
         self._seen: set[int] = set()
         self._scratch = torch.empty(0)
+        self._alike = Alike(torch.empty(0, 0), [], plus=0.0)
 
     def linear(self, layer: nn.Linear, inputs: torch.Tensor, gradient: torch.Tensor) -> None:
         """Add ⟨dYᵢᵀXᵢ, dYⱼᵀXⱼ⟩, the cheaper way: through products of rows, or through the gradients."""
@@ -64,12 +66,10 @@ class Lean:
         if weight and by_rows < by_gradients:
             together = bias and (id(layer.weight) in self._some) == (id(layer.bias) in self._some)
             given = inputs.to(layer.weight.dtype)  # products of rows of half precision would end at its bounds
-
-            def alike(own: slice, others: slice) -> torch.Tensor:
-                found = given[own] @ given[others].T
-                return found.add_(1.0) if together else found
-
-            self._add(_by_rows(alike, gradient.to(given.dtype), self.pack), layer.weight)
+            blocks, plus = self._blocks(rows), 1.0 if together else 0.0
+            if not self._alike.are_of(given, plus):  # queries, keys and values are made of the same rows
+                self._alike = Alike(given, blocks, plus)
+            self._add(_by_rows(self._alike.products, gradient.to(given.dtype), blocks, self.pack), layer.weight)
             bias = bias and not together
         elif weight:
             parts = self._parts(layer.weight)
@@ -83,8 +83,8 @@ class Lean:
         self, layer: nn.LayerNorm, inputs: torch.Tensor, gradient: torch.Tensor, statistics: list[torch.Tensor]
     ) -> torch.Tensor:
         """Add the products of the gradients of scale and shift; return the gradient of the inputs."""
-        self._defer(lambda joint: joint.norm(layer, inputs, gradient, statistics))
         below, of_scale = norm_backward(layer, inputs, gradient, statistics)
+        self._defer(lambda joint: joint.scale_and_shift(layer, of_scale, gradient))
         for parameter, rows in ((layer.weight, of_scale), (layer.bias, gradient)):
             if self._counts(parameter):
                 self._add(products(self.pack.sums(rows)), parameter)
@@ -96,11 +96,9 @@ class Lean:
         if not self._counts(layer.weight):
             return
         if len(ids) < GRAM_COST * self.pack.count**2:  # as a layer whose inputs are rows of one 1 each
-
-            def alike(own: slice, others: slice) -> torch.Tensor:
-                return ids[own, None] == ids[None, others]
-
-            self._add(_by_rows(alike, gradient, self.pack), layer.weight)
+            blocks = self._blocks(len(ids))
+            same = [ids[block.own, None] == ids[None, block.others] for block in blocks]
+            self._add(_by_rows(same, gradient, blocks, self.pack), layer.weight)
             return
         chosen, place = torch.unique(ids, return_inverse=True)
         count, width = self.pack.count, gradient.shape[1]
@@ -142,6 +140,18 @@ class Lean:
             self._scratch = weight.detach().new_empty(size)
         return self._scratch[:size].view(self.pack.count, *weight.shape)
 
+    def _blocks(self, rows: int) -> list[Block]:
+        """Return what is multiplied with what, some tasks at a time: each pair of tasks once."""
+        ranges = self.pack.ranges(rows)
+        return [
+            Block(
+                slice(tasks[0], tasks[-1] + 1),
+                slice(ranges[tasks[0]][0], ranges[tasks[-1]][1]),
+                slice(ranges[tasks[-1]][1]),
+            )
+            for tasks in portions(ranges, BLOCK)
+        ]
+
     def _counts(self, parameter: torch.Tensor | None) -> bool:
         """Whether a parameter's inner products are wanted."""
         if parameter is None or parameter not in self.layout:
@@ -158,19 +168,46 @@ class Lean:
             self._total_of_some += inner
 
 
-def _by_rows(alike: Callable[[slice, slice], torch.Tensor], gradient: torch.Tensor, pack: Pack) -> torch.Tensor:
+@dataclass(frozen=True)
+class Block:
+    """Rows of some tasks, one after another, and those that they are multiplied with: their own and earlier tasks'."""
+
+    tasks: slice
+    own: slice
+    others: slice
+
+
+class Alike:
+    """The inner products of a layer's input rows, for one layer after another that reads the same.
+
+    :param inputs: (n, in); held, so that nothing else can come to lie in its memory.
+    :param plus: added to each: 1 where the layer has a bias too, an input that is always 1.
+    """
+
+    def __init__(self, inputs: torch.Tensor, blocks: Sequence[Block], plus: float) -> None:
+        self._inputs, self._plus = inputs, plus
+        self.products = [inputs[block.own] @ inputs[block.others].T for block in blocks]
+        if plus:
+            for found in self.products:
+                found.add_(plus)
+
+    def are_of(self, inputs: torch.Tensor, plus: float) -> bool:
+        """Whether these are the inputs, and not only equal ones."""
+        same = inputs.data_ptr() == self._inputs.data_ptr() and inputs.shape == self._inputs.shape
+        return same and inputs.stride() == self._inputs.stride() and plus == self._plus
+
+
+def _by_rows(
+    alike: Sequence[torch.Tensor], gradient: torch.Tensor, blocks: Sequence[Block], pack: Pack
+) -> torch.Tensor:
     """Return Σ (XᵢXⱼᵀ) ∘ (dYᵢdYⱼᵀ) for all pairs of tasks: inner products of gradients that are never formed.
 
-    Rows are multiplied with those of their own and earlier tasks, some tasks at a time.
-
-    :param alike: gives the inner products of two ranges of inputs.
+    :param alike: for each block, the inner products of its inputs.
     """
     total = torch.zeros(pack.count, pack.count, dtype=torch.float64, device=gradient.device)
-    ranges = pack.ranges(len(gradient))
     members, exact = pack.members(len(gradient), gradient.dtype), pack.members(len(gradient), total.dtype)
-    for tasks in portions(ranges, BLOCK):
-        own, others = slice(ranges[tasks[0]][0], ranges[tasks[-1]][1]), slice(ranges[tasks[-1]][1])
-        found = (gradient[own] @ gradient[others].T).mul_(alike(own, others))
-        columns = (found @ members[:, others].T).double()
-        total[tasks[0] : tasks[-1] + 1] = exact[tasks[0] : tasks[-1] + 1, own] @ columns
+    for block, inner in zip(blocks, alike, strict=True):
+        found = (gradient[block.own] @ gradient[block.others].T).mul_(inner)
+        columns = (found @ members[:, block.others].T).double()
+        total[block.tasks] = exact[block.tasks, block.own] @ columns
     return total.tril() + total.tril(-1).T

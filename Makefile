@@ -37,7 +37,7 @@ pages: $(VENV)/.installed-test
 	$(BIN)/mtlbench list methods --markdown > docs/methods.md
 	OMP_NUM_THREADS=1 $(BIN)/mtlbench check --all --matrices 200 --jobs 2 --format markdown --output docs/certificate.md
 
-# Time whole steps of the engines beside their peers: a quarter of an hour, on an idle machine.
+# Time whole steps of the engines beside their peers: about 20 minutes, on an idle machine.
 bench: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks.engine --output .benchmarks-engine.json
 	$(BIN)/python benchmarks/engine_page.py .benchmarks-engine.json > benchmarks/engine.md

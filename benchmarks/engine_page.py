@@ -211,6 +211,7 @@ def _inside(name: str, part: dict[str, Any]) -> list[str]:
         "Ours compute the last layer for first tokens alone, which the floor does not count on.",
         f"Surgery of packed PCGrad: {shares['all']:.1f} % of the step: Gram matrix {shares['gram']:.1f},",
         f"weights {shares['ask_weights'] + shares['observe']:.1f}, combination {shares['combine']:.1f}.",
+        *_traffic(part),
         "One step of packed PCGrad under torch's profiler, by operator (own time):",
     ]
     rows = [
@@ -218,6 +219,18 @@ def _inside(name: str, part: dict[str, Any]) -> list[str]:
         for one in part["profile"]
     ]
     return lines + _table(("operator", "ms", "%", "calls"), rows, right=(1, 2, 3))
+
+
+def _traffic(part: dict[str, Any]) -> list[str]:
+    if "traffic" not in part:
+        return []
+    least, speed = part["traffic"]["seconds"], part["traffic"]["bytes_per_second"]
+    share = 100 * least / (median(part["seconds"][OURS]) or float("inf"))
+    return [
+        "Its least traffic with memory (every task's gradient read for the Gram matrix and again for the sum, the sum",
+        f"written) takes {1e3 * least:.0f} ms at {speed / 1e9:.0f} GB/s, the speed of adding two vectors here: that is",
+        f"{share:.1f} % of the step.",
+    ]
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:

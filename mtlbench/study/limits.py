@@ -12,7 +12,7 @@ from mtlbench.study.parts import Part
 def limits(part: Part) -> Bullets:
     """List what is not to be concluded from a suite."""
     record = next(iter(part.cells.done.values()), part.cells.records[0])
-    told = [*_encoder(part), *_sampling(part), _training(part, record), _rates(part)]
+    told = [*_encoder(part), *_sampling(part), _training(part, record), *_time(part), _rates(part)]
     return Bullets("What cannot be concluded from it", tuple(told))
 
 
@@ -49,6 +49,20 @@ def _training(part: Part, record: Record) -> str:
         f"How methods compare after more than {recipe['steps']} steps, in which the training rows were passed over so "
         f"many times: {', '.join(passes)}."
     )
+
+
+def _time(part: Part) -> list[str]:
+    """Tell how many steps the single-task models would take in the baseline's time."""
+    seconds = {cost.method: cost.seconds_per_step for cost in part.group.costs if cost.seconds_per_step}
+    alone = next((method for method in part.cells.single_task if method in seconds), None)
+    baseline = part.group.baseline
+    if alone is None or baseline not in seconds or baseline == alone:
+        return []
+    ratio, steps = seconds[alone] / seconds[baseline], part.cells.recipe["steps"]
+    return [
+        f"How single-task training compares at matched time: {alone} is matched in steps, and a step of all its models "
+        f"takes {number(ratio, 2)} times as long as one of {baseline}, whose time is that of {steps / ratio:.0f} steps."
+    ]
 
 
 def _rates(part: Part) -> str:

@@ -26,6 +26,8 @@ from mtlbench.study.paper import table_2
 from mtlbench.study.parts import Part, Study
 from mtlbench.study.projection import projection
 from mtlbench.study.trajectories import trajectories
+from mtlbench.study.tuning import tuning
+from mtlbench.tune.tuned import Tuned
 
 NAME = "README.md"
 FIGURES = "figures"
@@ -35,12 +37,13 @@ NO_TEST = "No cell was scored on a test split: run a suite with test_rows = N, o
 TOY = "figure-1-toy"
 
 
-def write_page(study: Study, folder: Path) -> list[Path]:
+def write_page(study: Study, folder: Path, tuned: Tuned | None = None) -> list[Path]:
     """Write the page and its figures, and return the files; the same records give the same bytes.
 
+    :param tuned: how the methods were tuned, if they were.
     :raises UsageError: when the folder cannot be written to.
     """
-    page, file = Page(study, folder), folder / NAME
+    page, file = Page(study, folder, tuned), folder / NAME
     text = _render(page)
     try:
         file.write_text(text, encoding="utf-8")
@@ -55,6 +58,7 @@ class Page:
 
     study: Study
     folder: Path
+    tuned: Tuned | None = None
     written: list[Path] = field(default_factory=list)
 
     def blocks(self, make: Callable[[], Sequence[Block]]) -> str:
@@ -102,6 +106,7 @@ def _render(page: Page) -> str:
         ladder_figure=page.figure(lambda: ladder.figure(study.rungs)) if study.rungs else "",
         suites=_lower(page.blocks(lambda: _reports(study.suites, NO_SUITE, limits))),
         tested=_lower(page.blocks(lambda: _reports(study.tested, NO_TEST))),
+        tuning=_lower(page.blocks(lambda: tuning(page.tuned))),
         front=page.figure(lambda: front(_first(study.suites))),
         toy=page.toy(),
         projection=page.figure(projection),

@@ -13,6 +13,7 @@ from mtlbench.terminal import printed
 from mtlbench.tune.tuned import StudyEntry, TrialEntry, Tuned
 
 NAME_WIDTH = 20
+COLUMNS = ("method", "trials", "failed", "defaults", "best", "best with")
 ARROWS = {"low": "↓", "high": "↑"}
 
 
@@ -23,7 +24,7 @@ def as_text(tuned: Tuned, *, width: int, color: bool) -> str:
         console.print(Text(f"Tuning on {tuned.suite}", style="bold"), "", sep="\n")
         console.print(_table(tuned))
         console.print()
-        for note in _notes(tuned):
+        for note in notes(tuned):
             console.print(Text(note))
 
     return printed(show, width=width, color=color)
@@ -39,22 +40,28 @@ def as_plan(tuned: Tuned) -> str:
     return "\n".join(lines)
 
 
+def row(tuned: Tuned, study: StudyEntry) -> tuple[Text, ...]:
+    """Return what the table says of a method, by :data:`COLUMNS`."""
+    chosen, failed = study.chosen, len(study.failed)
+    return (
+        Text(study.method),
+        Text(f"{study.ended}/{tuned.trials}"),
+        Text(str(failed), style="bold red" if failed else ""),
+        Text(_score(study.trials[0])),
+        Text(_score(chosen)),
+        Text("-") if chosen is None else _values(study, chosen),
+    )
+
+
 def _table(tuned: Tuned) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
-    table.add_column("method", overflow="fold", max_width=NAME_WIDTH)
-    for name in ("trials", "failed", "defaults", "best"):
+    first, *numbers, last = COLUMNS
+    table.add_column(first, overflow="fold", max_width=NAME_WIDTH)
+    for name in numbers:
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("best with", overflow="fold")
+    table.add_column(last, overflow="fold")
     for study in tuned.studies:
-        chosen = study.chosen
-        table.add_row(
-            Text(study.method),
-            f"{study.ended}/{tuned.trials}",
-            Text(str(len(study.failed)), style="bold red" if study.failed else ""),
-            _score(study.trials[0]),
-            _score(chosen),
-            Text("-") if chosen is None else _values(study, chosen),
-        )
+        table.add_row(*row(tuned, study))
     return table
 
 
@@ -68,11 +75,11 @@ def _values(study: StudyEntry, trial: TrialEntry) -> Text:
     for name, value in trial.values.items():
         edge = ARROWS.get(study.edges.get(name, ""), "")
         text = value if isinstance(value, str) else f"{value:g}"
-        told.append(f"{name}={text}{edge}", style="bold yellow" if edge else "").append(" ")
+        told.append(" " if told else "").append(f"{name}={text}{edge}", style="bold yellow" if edge else "")
     return told
 
 
-def _notes(tuned: Tuned) -> Iterator[str]:
+def notes(tuned: Tuned) -> Iterator[str]:
     """Yield what a reader of the numbers must know beside them."""
     yield f"score: {tuned.selection} ({', '.join(map(str, tuned.seeds))})"
     rates = ", ".join({study.space["base_lr"] for study in tuned.studies})

@@ -26,6 +26,7 @@ from mtlbench.store import Store
 from mtlbench.study import architecture, curves, front, ladder, limits, page, paper, projection
 from mtlbench.study.parts import Part, Study, study_of
 from mtlbench.suite import packaged_suites
+from mtlbench.tune.tuned import SELECTION, StudyEntry, TrialEntry, Tuned, write_tuned
 
 GAINS = {"stl": 0.02, "sum": 0.0, "pcgrad": 0.01}
 
@@ -128,6 +129,7 @@ def test_what_cannot_be_concluded_is_worked_out() -> None:
     (part,) = study_of(suite("main", seeds=2, steps=534)).suites
     told = " ".join(limits.limits(part).items)
     assert "another encoder than all-MiniLM-L6-v2" in told and "How well qqp was learned" in told
+    assert "at matched time: stl is matched in steps" in told
     assert "534 steps" in told and "sst5 1," in told and "all had 5e-05" in told
     score = paper.score_of(part, "sst5", "sum")
     assert score is not None and score.mean is not None
@@ -276,6 +278,31 @@ def test_what_was_not_run_is_left_out_and_said(tmp_path: Path, monkeypatch: pyte
     assert "*Left out:* No ladder here" in text and "*Left out:* No cell was scored on a test split" in text
     assert "*Left out:* model 'minilm' is not installed" in text
     assert "*Left out:* No front of scalarizations" in text and not (tmp_path / "page/figures/ladder.svg").exists()
+
+
+@pytest.mark.usefixtures("quick")
+def test_how_methods_were_tuned_is_on_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trials = [
+        TrialEntry(
+            number=number, spec=f"pcgrad[base_lr={lr}]", values={"base_lr": lr}, status="done", score=score,
+            scores={"a": score}, reason="", keys={1_000_000: f"k{number}"},
+        )
+        for number, (lr, score) in enumerate(((1e-4, 0.5), (2e-4, 0.625)))
+    ]  # fmt: skip
+    study = StudyEntry(
+        method="pcgrad", space={"base_lr": "1e-5:2e-4"}, best=1, edges={"base_lr": "high"}, trials=trials
+    )
+    tuned = Tuned(
+        suite="main", group="g", lr=1e-4, selection=SELECTION, sampler="sobol", tuning_seed=0, seeds=[1_000_000],
+        trials=2, studies=[study],
+    )  # fmt: skip
+    results = saved(tmp_path / "results", suite("main", seeds=2))
+    given = ("--results", results, "--output", tmp_path / "page")
+    assert run(monkeypatch, *given, "--tuned", write_tuned(tuned, tmp_path)) == 0
+    text = (tmp_path / "page" / "README.md").read_text()
+    assert "| pcgrad | 2/2 | 0 | 0.5000 | 0.6250 | base_lr=0.0002↑ |" in text and "on the edge of its space" in text
+    assert run(monkeypatch, *given) == 0
+    assert "*Left out:* No tuning was given" in (tmp_path / "page" / "README.md").read_text()
 
 
 def test_no_records_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:

@@ -28,6 +28,7 @@ REFERENCE := --data-dir $(DATA) --results results/reference
 reference: $(VENV)/.installed
 	$(BIN)/mtlbench run --suite cs224n-small $(REFERENCE)
 	$(BIN)/mtlbench run --suite cs224n-longer $(REFERENCE)
+	$(BIN)/mtlbench run --suite cs224n-alone $(REFERENCE)
 	for rung in $(RUNGS); do $(BIN)/mtlbench run --suite ladder-$$rung $(REFERENCE) || exit; done
 	$(BIN)/mtlbench study --results results/reference --output results/reference
 	$(BIN)/mtlbench report --results results/reference --format html --output results/reference/report.html

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from mtlbench.history_form import check_row
 from mtlbench.names import is_file_name, visible
 from mtlbench.plan import SEEDS_END, fingerprint
 from mtlbench.record import SCHEMA, Record
@@ -223,8 +224,13 @@ def read_history(record: Record) -> Iterator[dict[str, Any]]:
     """Yield a record's history, one object per step or evaluation.
 
     :raises OSError: when it cannot be read.
-    :raises ValueError: as :func:`read_side_file`, and when a line is not JSON.
+    :raises ValueError: as :func:`read_side_file`, and when a line is not JSON, or not of the form of a row.
     """
     for line in read_side_file(record, "history").decode().splitlines():
-        row = json.loads(line)
-        yield _visible(row) if "\\" in line or not line.isascii() else row
+        try:
+            row = json.loads(line)
+        except RecursionError:
+            raise ValueError("its history is nested too deeply") from None
+        row = _visible(row) if "\\" in line or not line.isascii() else row
+        check_row(row, record["tasks"])
+        yield row

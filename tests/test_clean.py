@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from test_store import history, record
 
+from benchmarks.sample_record import history, record
 from mtlbench.clean import leftovers
 from mtlbench.disk import TEMPORARY
 from mtlbench.errors import UsageError

@@ -18,31 +18,37 @@ from mtlbench.export import COLUMNS, CSV_NAME, DATABASE_NAME, export
 from mtlbench.store import Store
 
 HISTORY: list[dict[str, Any]] = [
-    {"step": 1, "losses": {"a": 1.5, "b": 0.5}, "weights": {"a": 1.0, "b": 0.25}, "seconds": 0.5, "skipped": True},
+    {
+        "step": 1,
+        "losses": {"sst5": 1.5, "qqp": 0.5},
+        "weights": {"sst5": 1.0, "qqp": 0.25},
+        "seconds": 0.5,
+        "skipped": True,
+    },
     {
         "step": 2,
-        "losses": {"a": 1.25, "b": 0.25},
+        "losses": {"sst5": 1.25, "qqp": 0.25},
         "seconds": 0.25,
         "factor": 0.5,
-        "norms": {"a": 2.0, "b": 0.0},
-        "cosines": {"a|b": None},
+        "norms": {"sst5": 2.0, "qqp": 0.0},
+        "cosines": {"sst5|qqp": None},
     },
-    {"step": 2, "scores": {"a": {"accuracy": 0.75, "macro_f1": None}}, "elapsed": 0.75},
+    {"step": 2, "scores": {"sst5": {"accuracy": 0.75, "macro_f1": None}}, "elapsed": 0.75},
 ]
 EXPECTED = {
-    (1, "a", "loss", 1.5, 0.5),
-    (1, "b", "loss", 0.5, 0.5),
-    (1, "a", "weight", 1.0, 0.5),
-    (1, "b", "weight", 0.25, 0.5),
+    (1, "sst5", "loss", 1.5, 0.5),
+    (1, "qqp", "loss", 0.5, 0.5),
+    (1, "sst5", "weight", 1.0, 0.5),
+    (1, "qqp", "weight", 0.25, 0.5),
     (1, "", "seconds", 0.5, 0.5),
     (1, "", "skipped", 1.0, 0.5),
-    (2, "a", "loss", 1.25, 0.75),
-    (2, "b", "loss", 0.25, 0.75),
-    (2, "a", "norm", 2.0, 0.75),
-    (2, "b", "norm", 0.0, 0.75),
+    (2, "sst5", "loss", 1.25, 0.75),
+    (2, "qqp", "loss", 0.25, 0.75),
+    (2, "sst5", "norm", 2.0, 0.75),
+    (2, "qqp", "norm", 0.0, 0.75),
     (2, "", "seconds", 0.25, 0.75),
     (2, "", "factor", 0.5, 0.75),
-    (2, "a", "accuracy", 0.75, 0.75),
+    (2, "sst5", "accuracy", 0.75, 0.75),
 }
 
 
@@ -71,7 +77,7 @@ def test_the_csv_holds_every_number_of_finished_cells_once(store: Store, tmp_pat
 
 def test_the_newest_record_of_a_cell_counts(store: Store, tmp_path: Path) -> None:
     newer = record("sum", 0, started="2026-02-01T00:00:00Z", key="another code")
-    store.save(newer, {"history": ("jsonl", b'{"step": 1, "losses": {"a": 9.0}, "seconds": 1.0}\n')})
+    store.save(newer, {"history": ("jsonl", b'{"step": 1, "losses": {"sst5": 9.0}, "seconds": 1.0}\n')})
     assert export(store.scan().records, "csv", tmp_path / "out").cells == 2
     frame = pd.read_csv(tmp_path / "out" / CSV_NAME)
     assert frame[(frame.method == "sum") & (frame.what == "loss")].value.tolist() == [9.0]
@@ -97,7 +103,7 @@ def test_event_files_hold_every_number_and_are_replaced(store: Store, tmp_path: 
             for event in events.Scalars(tag)
         }
         assert found == {expected[:4] for expected in EXPECTED}
-        times = {event.wall_time for event in events.Scalars("loss/a")}
+        times = {event.wall_time for event in events.Scalars("loss/sst5")}
         assert max(times) - min(times) == pytest.approx(0.25)
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from test_run import tiny_run
-from test_store import history, record
 
+from benchmarks.sample_record import history, record
 from mtlbench.disk import TEMPORARY
 from mtlbench.store import NotRecorded, Store
 

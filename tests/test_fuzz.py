@@ -1,24 +1,25 @@
 """Broken input of every kind: a user gets one line and an exit code of 0, 1 or 2, never a traceback.
 
-By default a few seconds of examples, always the same; ``-m slow`` draws many more.
+By default a few seconds of examples, always the same; ``-m slow`` draws many more. ``python -m benchmarks.fuzz_input``
+breaks the same files guided by coverage.
 """
 
 from __future__ import annotations
 
 import contextlib
-import copy
 import hashlib
 import json
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_store import history, record, task
 
+from benchmarks.broken_json import changed, ways
+from benchmarks.sample_record import EVALUATION, STEP, full, history
 from mtlbench import cli
 from mtlbench.errors import UsageError
 from mtlbench.execute.worker import _parquet
@@ -65,47 +66,10 @@ def search(examples: int, strategy: st.SearchStrategy[Any], check: Callable[[Any
     options(given(strategy)(check))()
 
 
-def paths(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Yield the way to every part of JSON data."""
-    if above:
-        yield above
-    if isinstance(value, dict | list):
-        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from paths(inner, (*above, key))
-
-
 def mutated(value: Any) -> st.SearchStrategy[Any]:
     """Return data with one or two of its parts replaced or removed."""
-    change = st.tuples(st.sampled_from(list(paths(value))), st.one_of(st.just(...), JSON))
-
-    def apply(changes: list[tuple[tuple[Any, ...], Any]]) -> Any:
-        made = copy.deepcopy(value)
-        for way, new in changes:
-            inner = made
-            try:
-                for key in way[:-1]:
-                    inner = inner[key]
-                if new is ...:
-                    del inner[way[-1]]
-                else:
-                    inner[way[-1]] = new
-            except (KeyError, IndexError, TypeError):  # an earlier change took that part away
-                continue
-        return made
-
-    return st.lists(change, min_size=1, max_size=2).map(apply)
-
-
-def full(seed: int, spec: str = "sum") -> dict[str, Any]:
-    """Return a record with all that a real one has where mutations may hurt."""
-    one = record(seed, key=f"{seed}{spec[0]}" * 32, spec=spec)
-    one["tasks"] = {"a": {**task("a"), "floors": {"accuracy": [{"name": "random", "value": 0.3}]}, "corpus": "c"}}
-    one["encoder"] = {"spec": "m", "name": "m", "fingerprint": "f", "tuned_on": ["c"]}
-    one["pairing"] = {"shared": "s", "heads": {"a": "h"}, "schedule": {"a": "b"}, "dropout": {"a": "d"}}
-    one["conflict"] = {"share": 0.5, "mean_cosine": 0.1}
-    one["cost"] = {"seconds_per_step": 0.1, "peak_memory_bytes": 5}
-    one["environment"] = {"versions": {"torch": "2"}, "machine": {"processor": "p", "gpu": None}}
-    return {**one, "scores": {"a": {"accuracy": 0.5 + 0.01 * seed}}, "cut": {"a": {"tokens": 9, "train": 0, "dev": 0}}}
+    change = st.tuples(st.sampled_from(list(ways(value))), st.one_of(st.just(...), JSON))
+    return st.lists(change, min_size=1, max_size=2).map(lambda changes: changed(value, changes))
 
 
 def call(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
@@ -175,8 +139,6 @@ def test_any_bytes_are_no_record_or_one(examples: int) -> None:
 def test_any_history_is_read_or_told(examples: int, tmp_path: Path) -> None:
     store = Store(tmp_path / "results")
     store.prepare()
-    step = {"step": 1, "losses": {"a": 1.0}, "weights": {"a": 1.0}, "norms": {"a": 1.0}, "cosines": {}, "seconds": 0.1}
-    evaluation = {"step": 1, "scores": {"a": {"accuracy": 0.5}}, "elapsed": 0.1}
 
     def check(rows: Any) -> None:
         content = rows if isinstance(rows, bytes) else "".join(json.dumps(row) + "\n" for row in rows).encode()
@@ -186,7 +148,7 @@ def test_any_history_is_read_or_told(examples: int, tmp_path: Path) -> None:
         for to in ("csv",):
             export(records, to, tmp_path / "out")
 
-    search(examples, st.one_of(st.binary(max_size=40), mutated([step, evaluation])), check)
+    search(examples, st.one_of(st.binary(max_size=40), mutated([STEP, EVALUATION])), check)
 
 
 @EXAMPLES

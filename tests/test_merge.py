@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_store import history, record
 
+from benchmarks.sample_record import history, record
 from mtlbench.errors import UsageError
 from mtlbench.merge import CONFLICTS, merge
 from mtlbench.store import Store

@@ -13,11 +13,15 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
-from test_store import history, record, task
+import torch
 
+from benchmarks.sample_record import STEP, full, history, record, task
 from mtlbench import cli
 from mtlbench.checkpoint import Checkpoints
+from mtlbench.diagnose.evidence import Run
+from mtlbench.diagnose.unfinished import unfinished
 from mtlbench.encoder import Encoder
 from mtlbench.model import load_encoder
 from mtlbench.names import folder_name, is_file_name, visible
@@ -25,8 +29,9 @@ from mtlbench.plan import fingerprint
 from mtlbench.report import render
 from mtlbench.report.build import build
 from mtlbench.report.predictions import right_answers
-from mtlbench.store import Store
+from mtlbench.store import CHECKPOINTS, Store
 from mtlbench.terminal import Console
+from mtlbench.tree import unflatten
 
 SOURCES = sorted(path for folder in ("mtlbench", "methods", "tasks") for path in Path(folder).rglob("*.py"))
 HOSTILE = "<script>alert(1)</script>\"' onload=x [red]\x1b[2J\r\n\u202e=cmd|/c"
@@ -80,6 +85,44 @@ def test_planted_pickles_are_not_opened(tmp_path: Path) -> None:
     assert not mark.exists()
     pickle.loads(bomb)  # it would have
     assert mark.exists()
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {},
+        {"record": [], "outcome": {}},
+        {"record": {"a": 1, 2: 3}, "outcome": {}},
+        {"record": full(0), "outcome": {}},
+        {"record": full(0), "outcome": []},
+        {"record": full(0), "outcome": {"history": b"1"}},
+        {"record": full(0), "outcome": {"history": b"[[]]"}},
+        {"record": full(0), "outcome": {"history": b"[" * 100_000}},
+    ],
+    ids=lambda state: str(state)[-40:],
+)
+def test_a_checkpoint_of_another_form_is_left_out(tmp_path: Path, state: dict[str, Any]) -> None:
+    """Found by fuzzing: a record that is none in a checkpoint whose hash is right ended the doctor with a traceback."""
+    checkpoints = Checkpoints(tmp_path / CHECKPOINTS, "k" * 64, every=1.0, tell=pytest.fail)
+    checkpoints.save(1, lambda: state)
+    told: list[str] = []
+    assert unfinished(tmp_path, told.append) == [] and "left out" in told[0] and len(told) == 1
+    checkpoints.save(2, lambda: {"record": full(0), "outcome": {"history": json.dumps([STEP]).encode()}})
+    assert [one["history"] for one in unfinished(tmp_path, pytest.fail)] == [[STEP]]
+
+
+@pytest.mark.parametrize("node", [{"tensor": "w", "device": "cuda:99"}, {"deque": [], "longest": 10**30}], ids=str)
+def test_a_state_that_this_machine_cannot_hold_is_one_line(node: dict[str, Any]) -> None:
+    """Found by fuzzing: some of what torch and Python raise here is neither a ValueError nor a RuntimeError."""
+    with pytest.raises(ValueError, match="not a state"):
+        unflatten(node, {"w": torch.eye(2)})
+
+
+def test_predictions_of_another_form_are_none_for_the_doctor(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    pd.DataFrame({"label": [1], "value": [0.5]}).to_parquet(buffer)
+    Store(tmp_path).save(full(0), {"predictions": ("parquet", buffer.getvalue())})
+    assert Run(Store(tmp_path).scan().records[0]).outputs == {}
 
 
 def test_a_model_that_brings_code_is_not_asked_about_and_not_run(tiny_bert: Path, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 import os
 import stat
 from pathlib import Path
@@ -10,60 +10,53 @@ from typing import Any
 
 import pytest
 
+from benchmarks.sample_record import EVALUATION, STEP, history, record
 from mtlbench.disk import TEMPORARY
 from mtlbench.errors import UsageError
 from mtlbench.record_file import read_history, read_record
 from mtlbench.store import Store
 
 
-def task(name: str) -> dict[str, Any]:
-    """Return a task's description with what every reader relies on, and no more."""
-    return {"spec": name, "prediction": "classification", "train": 9, "dev": 9, "metrics": ["accuracy"], "floors": {}}
-
-
-def record(seed: int = 0, status: str = "done", key: str = "a" * 64, spec: str = "cagrad[c=0.4]") -> dict[str, Any]:
-    """Return a record with what every reader relies on, and no more."""
-    return {
-        "schema": 1,
-        "key": key,
-        "group": "c" * 64,
-        "suite": "tiny",
-        "seed": seed,
-        "status": status,
-        "method": {"spec": spec, "name": spec.partition("[")[0], "joint": True, "reads": "gram"},
-        "recipe": {"tasks": ["a"], "steps": 3},
-        "tasks": {"a": task("a")},
-        "encoder": {},
-        "pairing": None,
-        "scores": {},
-        "cost": {"seconds_per_step": None, "peak_memory_bytes": None},
-        "conflict": None,
-        "environment": {},
-        "started": "2026-01-01T00:00:00.000Z",
-        "seconds": 1.0,
-        "error": None,
-        "files": {},
-    }
-
-
-def history(*rows: dict[str, Any]) -> dict[str, tuple[str, bytes]]:
-    return {"history": ("jsonl", "".join(json.dumps(row) + "\n" for row in rows).encode())}
-
-
 def test_a_record_comes_back_as_it_was_saved(tmp_path: Path) -> None:
-    path = Store(tmp_path).save(record(), history({"step": 1}))
+    path = Store(tmp_path).save(record(), history(STEP))
     assert path.relative_to(tmp_path).as_posix() == "tiny/cagrad_c=0.4/seed-0-aaaaaaaaaaaa.json"
     found = Store(tmp_path).scan()
     assert [entry["key"] for entry in found.records] == ["a" * 64] and not found.damaged
-    assert list(read_history(found.records[0])) == [{"step": 1}]
+    assert list(read_history(found.records[0])) == [STEP]
 
 
 def test_a_new_record_replaces_the_old_one_and_its_side_files(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.save(record(status="failed"), {"log": ("txt", b"trace")})
-    path = store.save(record(), history({"step": 1}))
+    path = store.save(record(), history(STEP))
     assert store.scan().status() == {"a" * 64: "done"}
     assert sorted(file.suffix for file in path.parent.iterdir()) == [".json", ".jsonl"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"step": "1"},
+        {"losses": {"a": 10**400}},
+        {"losses": None},
+        {"losses": {"b": 1.0}},
+        {"norms": {"b": 1.0}},
+        {"cosines": {"a|b": 0.5}},
+        {"scores": {}},
+        {"moved": [1.0]},
+    ],
+    ids=str,
+)
+def test_a_history_of_another_form_is_not_believed(tmp_path: Path, change: dict[str, Any]) -> None:
+    """Found by fuzzing: a loss of 400 digits, which no float holds, ended the report with a traceback."""
+    Store(tmp_path).save(record(), history(STEP, {**STEP, **change}))
+    with pytest.raises(ValueError, match="not the form of a history"):
+        list(read_history(Store(tmp_path).scan().records[0]))
+
+
+def test_a_history_may_hold_numbers_that_are_not_finite(tmp_path: Path) -> None:
+    Store(tmp_path).save(record(), history({**STEP, "losses": {"a": math.inf}, "norms": {"a": None}}))
+    assert [row["losses"] for row in read_history(Store(tmp_path).scan().records[0])] == [{"a": math.inf}]
 
 
 @pytest.mark.parametrize("keep", [0, 1, 0.5, 0.99])
@@ -87,7 +80,7 @@ def test_a_changed_score_is_damage(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fault", ["missing", "cut"])
 def test_a_side_file_that_is_not_whole_is_damage(tmp_path: Path, fault: str) -> None:
-    path = Store(tmp_path).save(record(), history({"step": 1}, {"step": 2}))
+    path = Store(tmp_path).save(record(), history(STEP, EVALUATION))
     beside = next(path.parent.glob("*.jsonl"))
     beside.unlink() if fault == "missing" else beside.write_bytes(beside.read_bytes()[:5])
     with pytest.raises(ValueError, match="history file"):
@@ -106,7 +99,7 @@ def test_a_writer_killed_at_any_moment_leaves_the_old_record_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     store = Store(tmp_path)
-    store.save({**record(), "scores": {"a": {"accuracy": 1.0}}}, history({"step": 1}))
+    store.save({**record(), "scores": {"a": {"accuracy": 1.0}}}, history(STEP))
     real, calls = Path.replace, []
 
     def killed(source: Path, target: Path) -> Path:
@@ -118,11 +111,11 @@ def test_a_writer_killed_at_any_moment_leaves_the_old_record_whole(
 
     monkeypatch.setattr(Path, "replace", killed)
     with pytest.raises(KeyboardInterrupt):
-        store.save({**record(), "scores": {"a": {"accuracy": 2.0}}}, history({"step": 1}, {"step": 2}))
+        store.save({**record(), "scores": {"a": {"accuracy": 2.0}}}, history(STEP, EVALUATION))
     monkeypatch.undo()
     found = store.scan()
     assert not found.damaged and found.records[0]["scores"] == {"a": {"accuracy": 1.0}}
-    assert list(read_history(found.records[0])) == [{"step": 1}]
+    assert list(read_history(found.records[0])) == [STEP]
 
 
 def test_folders_merge_by_copying(tmp_path: Path) -> None:
@@ -130,8 +123,8 @@ def test_folders_merge_by_copying(tmp_path: Path) -> None:
 
     for name in ("one", "two"):
         Store(tmp_path / name).prepare()
-    Store(tmp_path / "one").save(record(seed=0), history({"step": 1}))
-    Store(tmp_path / "two").save(record(seed=1, key="b" * 64), history({"step": 1}))
+    Store(tmp_path / "one").save(record(seed=0), history(STEP))
+    Store(tmp_path / "two").save(record(seed=1, key="b" * 64), history(STEP))
     shutil.copytree(tmp_path / "one", tmp_path / "two", dirs_exist_ok=True)
     found = Store(tmp_path / "two").scan()
     assert {entry["seed"] for entry in found.records} == {0, 1} and not found.damaged

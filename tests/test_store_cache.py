@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_store import history, record
 
+from benchmarks.sample_record import history, record
 from mtlbench import store_cache
 from mtlbench.plan import fingerprint
 from mtlbench.store import Store

@@ -90,17 +90,19 @@ class Run:
         """The predictions by task; empty where there are none with labels."""
         try:
             table = pd.read_parquet(io.BytesIO(read_side_file(dict(self.record), "predictions")))
-        except (OSError, ValueError):
+            return _outputs(table, self.record["tasks"]) if "label" in table.columns else {}
+        except (OSError, ValueError, KeyError, TypeError, NotImplementedError):  # as the report takes them
             return {}
-        if "label" not in table.columns:
-            return {}
-        found = {}
-        for task, rows in table.groupby("task", observed=True):
-            wide = rows.pivot(index="row", columns="output", values="value")
-            labels = rows.pivot(index="row", columns="output", values="label").to_numpy(dtype=np.float64)
-            several = self.record["tasks"][str(task)]["prediction"] == "multilabel"
-            found[str(task)] = Outputs(wide.to_numpy(dtype=np.float64), labels if several else labels[:, 0])
-        return found
+
+
+def _outputs(table: pd.DataFrame, tasks: Mapping[str, Any]) -> Mapping[str, Outputs]:
+    found = {}
+    for task, rows in table.groupby("task", observed=True):
+        wide = rows.pivot(index="row", columns="output", values="value")
+        labels = rows.pivot(index="row", columns="output", values="label").to_numpy(dtype=np.float64)
+        several = tasks[str(task)]["prediction"] == "multilabel"
+        found[str(task)] = Outputs(wide.to_numpy(dtype=np.float64), labels if several else labels[:, 0])
+    return found
 
 
 class Patient:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from mtlbench.checkpoint import newest_files, read_parts
 from mtlbench.history import merged
+from mtlbench.history_form import check_row
 from mtlbench.leases import holders
 from mtlbench.plan import fingerprint
 from mtlbench.record import Record
@@ -26,10 +28,7 @@ def unfinished(results: Path, tell: Callable[[str], None]) -> list[Record]:
     found = []
     for key, path in newest_files(results / CHECKPOINTS):
         try:
-            record, outcome = read_parts(path, "record", "outcome")
-            record = verified(json.dumps({**record, "checksum": fingerprint(record)}).encode())
-            rows = json.loads(outcome["history"])
-            history = rows if record["method"]["joint"] else merged(rows)
+            record, history = _read(path)
         except FileNotFoundError:  # the cell ended just now, or its next checkpoint replaced this one
             continue
         except (OSError, ValueError) as error:
@@ -37,3 +36,20 @@ def unfinished(results: Path, tell: Callable[[str], None]) -> list[Record]:
             continue
         found.append({**record, "status": "running" if key in held else "stopped", "history": history})
     return found
+
+
+def _read(path: Path) -> tuple[Record, list[dict[str, Any]]]:
+    """Return the record and the rows in a checkpoint, whose hash is right, whoever wrote it.
+
+    :raises OSError: when it cannot be read.
+    :raises ValueError: when it is not whole, or they are not of the form that readers rely on.
+    """
+    record, outcome = read_parts(path, "record", "outcome")
+    try:
+        record = verified(json.dumps({**record, "checksum": fingerprint(record)}).encode())
+        rows = list(json.loads(outcome["history"]))
+        for row in rows:
+            check_row(row, record["tasks"])
+    except (LookupError, TypeError, RecursionError) as error:  # of another form altogether
+        raise ValueError(f"not a checkpoint: {type(error).__name__}: {error}") from None
+    return record, rows if record["method"]["joint"] else merged(rows)

@@ -41,39 +41,8 @@ HEALTHY = ("sum", "mgda", "pcgrad", "cagrad", "gradnorm", "uw", "famo", "imtl-g"
 HEALTHY_SEEDS = 2
 """Of each method: twenty healthy runs."""
 
-
-ADJUSTED = """
-## What was adjusted after a first look
-
-On runs of these plants, and on real runs of other recipes, the doctor was wrong before it was right:
-
-- `not-finite` did not know the message that a training loop gives; it knew that of its unit test.
-- `loss-scale` took the small gradient of a task that was learned for a matter of scale: it must show in the first
-  quarter of the measured steps, too.
-- `overfit` was said of a dead head, whose score is chance, and not of 40 rows learned by heart, whose score never was
-  high: it now also compares losses on training and development rows.
-- `not-learned` is new. Tried with a bound of two standard errors of the losses, it named tasks of short real runs
-  that were learned slowly; tried with a bound on the score, it missed shuffled labels, where scores go up and down by
-  chance.
-- `odd-first-loss` allowed twice ln(classes) and 1 more; heads begin near zero, so it now allows 0.5 more.
-- `shifted-threshold` was said of outputs that rank the rows the wrong way round, or hardly: the first is now
-  `reversed-head`, the second is no matter of a threshold.
-- `below-floor` hid `encoded-apart`, and `leakage` was an error from 1 % on: it is a warning below 5 %.
-- `learning-rate-high` looked at single steps alone: at 100 times the rate, heads are dead before the first step is
-  probed. It now also looks for losses above those of an untrained model.
-- `overfit` by losses was said of heads that a class weight had turned to some of the classes: classes must now be
-  answered about as often as they occur.
-
-Of twenty healthy runs of 400 steps, four were found to `underfit`, and rightly: their scores still rose. The healthy
-recipe was made longer, 800 steps, and the finding left as it was. At two further seeds, looked at only afterwards, 2 of
-20 runs were found to `underfit`: from step 640 to 800 the accuracy of paraphrase still rose from .790 to .887 (PCGrad)
-and from .763 to .913 (UW). That is so, and no other finding was made. Two plants were changed because the fault was not
-in the run: a model alone was stuck in one of three seeds, so that three pairs showed no negative transfer beyond their
-noise; and two tasks that agree had cosines down to -0.5, from the noise of small batches.
-
-Of the plants, two were not the fault that they said: a softmax over the batch whose loss was divided by the batch,
-and a bias too small to matter. Consequences were listed after a look at each.
-"""
+ADJUSTED = Path(__file__).with_name("doctor_adjusted.md")
+"""What was changed after a look at the runs: a part of the page."""
 
 
 def tiny_encoder(folder: Path) -> Path:
@@ -231,7 +200,7 @@ def page(found: Sequence[tuple[Fault, Sequence[Finding]]], records: Sequence[Rec
             *matrix(found),
             "",
             *([f"Not run yet: {left}.", ""] if left else []),
-            ADJUSTED,
+            ADJUSTED.read_text(encoding="utf-8"),
             "## Healthy runs",
             "",
             *runs,

@@ -328,6 +328,24 @@ RECIPES = (
         methods=("pcgrad",),
         consequences=("underfit", "not-learned", "below-floor", "missing-classes"),
     ),
+    Fault(
+        "PCGrad on opposed tasks, at a tenth of the learning rate",
+        "conflict-not-in-step",
+        tasks=("sentiment[conflict=1]", "paraphrase[conflict=1]", "similarity[conflict=1]"),
+        changes=(("lr", "3e-4"), ("steps", "300"), ("measure_every", "10"), ("evaluations", "2")),
+        methods=("pcgrad",),
+        seeds=3,
+        consequences=("underfit", *UNTRAINED),
+    ),
+    Fault(
+        "PCGrad beside a loss 100 times as curved",
+        "three-conditions",
+        _loss("Similarity", "return 4 * super().loss(outputs, targets) + 100 * outputs.mean() ** 2"),
+        SIMILARITY,
+        changes=(("steps", "300"), ("measure_every", "10"), ("evaluations", "2")),
+        methods=("pcgrad",),
+        consequences=("learning-rate-high", "loss-scale", "dominated", "underfit", *UNTRAINED),
+    ),
 )
 """Recipes that are not what they should be."""
 

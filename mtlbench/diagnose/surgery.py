@@ -19,6 +19,8 @@ CURVED = 0.5
 """Curvature along the step, over its slope, from which the step is past the minimum of the parabola through it."""
 BOTH = 0.8
 """Share of conflicts in which both losses fall all the same, from which the conflict is not one of the step."""
+PROBED = 5
+"""Conflicts at probed steps, over all seeds, from which that share is told: a run has few probed steps."""
 
 
 @dataclass(frozen=True)
@@ -84,24 +86,20 @@ def check_surgery(patient: Patient) -> Iterator[Finding]:
             fix="expect a difference to the plain sum, and measure it: at least 5 seeds, and a sum with a lower rate",
             sure="possible",
         )
-    helped = [float(np.nanmean(one.helped[one.cosines < OPPOSED])) for one in of.values() if _probed(one)]
-    if helped and min(helped) > BOTH:
+    helped = np.concatenate([one.helped[(one.cosines < OPPOSED) & np.isfinite(one.helped)] for one in of.values()])
+    if len(helped) >= PROBED and helped.mean() > BOTH:
         yield patient.finding(
             of,
             code="conflict-not-in-step",
             severity="note",
             what="task gradients oppose one another, but the optimizer's step lowers both losses",
-            evidence=f"{told}; both losses of an opposed pair fell in {span(helped, '.0%')} of its probed steps, "
-            f"more than {BOTH:.0%}",
+            evidence=f"{told}; both losses of an opposed pair fell in {helped.mean():.0%} of the {len(helped)} "
+            f"times that one was met at a probed step, more than {BOTH:.0%}",
             cause="AdamW scales each coordinate, and its momentum averages over batches: opposition of single batches "
             "does not survive it",
             fix="look at losses after the step, not at cosines, to judge interference",
             sure="likely",
         )
-
-
-def _probed(conflict: Conflict) -> bool:
-    return bool((np.isfinite(conflict.helped) & (conflict.cosines < OPPOSED)).sum() >= 5)
 
 
 def conflict_of(run: Run) -> Conflict | None:

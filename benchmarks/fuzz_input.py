@@ -3,23 +3,25 @@
     pip install -c constraints.txt -e '.[fuzz]'
     python -m benchmarks.fuzz_input [--seconds 60] [--write] [TARGET ...]
 
-Each target of :mod:`benchmarks.fuzz_targets` runs in a process and an empty folder of its own, with mtlbench
-instrumented by Atheris, and from one whole input. An exception that is no refusal in one line is a fault, and so is a
-crash, a minute without an end, and any file that is written outside the places of the target. Faults are told with the
-input, in base 64, and exit with 1. ``tests/test_fuzz.py`` breaks the same files by their structure instead.
+Each target of :mod:`benchmarks.fuzz_targets` runs in a process and an empty folder of its own, from one whole input.
+mtlbench is instrumented by Atheris, and imported once: the processes are forks. An exception that is no refusal in one
+line is a fault, and so is a crash, a minute without an end, and any file that is written outside the places of the
+target. Faults are told with the input, in base 64, and exit with 1. ``tests/test_fuzz.py`` breaks the same files by
+their structure.
 """
 
 from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
 import importlib
+import io
 import json
 import os
 import pkgutil
 import platform
 import re
-import subprocess
 import sys
 import tempfile
 import traceback
@@ -34,7 +36,7 @@ PAGE = ROOT / "benchmarks" / "fuzz_input.md"
 SEED = 20240
 HANGS = 60
 """Seconds that one input may take."""
-OWN = ("cache", "corpus", "words", "faults", "read")
+OWN = ("corpus", "words", "faults", "read", "log")
 """What the fuzzer itself keeps in a target's folder."""
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "shutil.rmtree"}
@@ -73,8 +75,8 @@ class Watch:
         for path in paths:
             if isinstance(path, str | bytes | os.PathLike) and os.fspath(path) != os.devnull:
                 full = os.path.abspath(os.fsdecode(path))  # noqa: PTH100  a link's own place counts, not what it names
-                inside = full.startswith(f"{self._folder}/")
-                if not inside or full[len(self._folder) + 1 :].split("/")[0] not in self._places:
+                first = full.removeprefix(f"{self._folder}/").partition("/")[0]  # empty for a file elsewhere
+                if first not in self._places and not full.startswith(os.environ["MTLBENCH_CACHE"]):
                     self.elsewhere.append(f"{event} {full}")
 
 
@@ -88,12 +90,6 @@ def fuzz(name: str, seconds: int) -> None:
     """Fuzz one target in the current folder; never returns. Faults and what was read are written to files at once."""
     import atheris
 
-    with atheris.instrument_imports(include=["mtlbench"]):
-        import mtlbench
-
-        for module in pkgutil.walk_packages(mtlbench.__path__, "mtlbench."):
-            if module.name != "mtlbench.__main__":
-                importlib.import_module(module.name)
     from benchmarks.fuzz_results import BETWEEN
     from benchmarks.fuzz_targets import TARGETS
 
@@ -152,32 +148,53 @@ def run(name: str, seconds: int) -> Tally:
     """Fuzz one target in a process of its own, and count."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        env = {key: value for key, value in os.environ.items() if not key.startswith("MTLBENCH_")}
-        env |= {"HOME": f"{place}/cache", "HF_HOME": f"{place}/cache", "MTLBENCH_CACHE": f"{place}/cache"}
-        env |= {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", "benchmarks.fuzz_input", "--seconds", str(seconds), "--here", name]
-        done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, errors="replace")
-        ended = re.search(r"^Done (\d+) runs in (\d+) second", done.stderr, re.MULTILINE)
-        edges = [int(found) for found in re.findall(r"^#.* cov: (\d+)", done.stderr, re.MULTILINE)]
+        child = os.fork()
+        if child == 0:
+            os.chdir(folder)
+            log = os.open("log", os.O_CREAT | os.O_WRONLY)
+            os.dup2(log, 1)
+            os.dup2(log, 2)
+            try:
+                fuzz(name, seconds)
+            except BaseException:  # the fuzzer did not begin: the log says why
+                traceback.print_exc()
+            finally:
+                os._exit(1)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        log_text = (folder / "log").read_text(errors="replace")
+        ended = re.search(r"^Done (\d+) runs in (\d+) second", log_text, re.MULTILINE)
+        edges = [int(found) for found in re.findall(r"^#.* cov: (\d+)", log_text, re.MULTILINE)]
         if not edges:
-            raise SystemExit(f"{name}: the fuzzer did not begin\n{done.stderr[-2000:]}")
+            raise SystemExit(f"{name}: the fuzzer did not begin\n{log_text[-2000:]}")
         faults = [json.loads(line) for line in (folder / "faults").read_text().splitlines()]
         if ended is None:
             inputs = [path.read_bytes() for path in folder.glob("corpus/*-*")]
             shown = ", ".join(base64.b64encode(content).decode() for content in inputs)
-            faults.append(f"ended with {done.returncode}: {done.stderr[-500:]}; input {shown}")
+            faults.append(f"ended with {code}: {log_text[-500:]}; input {shown}")
         executions, lasted = (int(ended[1]), int(ended[2])) if ended else (0, 0)
         read = (folder / "read").stat().st_size
         return Tally(name, executions, read, lasted, edges[0], max(edges), faults)
 
 
-def page(tallies: list[Tally], seconds: int) -> str:
+def _import_instrumented() -> None:
+    import atheris
+
+    with atheris.instrument_imports(include=["mtlbench"]), contextlib.redirect_stderr(io.StringIO()):
+        import mtlbench
+
+        for module in pkgutil.walk_packages(mtlbench.__path__, "mtlbench."):
+            if module.name != "mtlbench.__main__":
+                importlib.import_module(module.name)
+
+
+def page(tallies: list[Tally], seconds: int, load: float) -> str:
     """Return the page in Markdown."""
     faults = sum(len(tally.faults) for tally in tallies)
     lines = [
         "# Broken input",
         "",
         f"Made by `python -m benchmarks.fuzz_input --seconds {seconds} --write`, Python {platform.python_version()}, "
+        f"{os.cpu_count()} cores, load {load:.1f} when it began, "
         f"libFuzzer seed {SEED}: {sum(tally.executions for tally in tallies):,} executions, {faults} faults. A fault "
         f"is a traceback, a refusal that is not one line, a crash, {HANGS} seconds without an end, or a file that is "
         "written elsewhere than in the target's own places.",
@@ -202,19 +219,21 @@ def main() -> int:
     parser.add_argument("targets", nargs="*", metavar="TARGET", help="targets; all if none is given")
     parser.add_argument("--seconds", type=int, default=60, help="for each target (60)")
     parser.add_argument("--write", action="store_true", help=f"write {PAGE.relative_to(ROOT)}")
-    parser.add_argument("--here", metavar="TARGET", help=argparse.SUPPRESS)  # how a target's process is started
-    arguments = parser.parse_args()
-    if arguments.here:
-        fuzz(arguments.here, arguments.seconds)
-    from benchmarks.fuzz_targets import TARGETS  # not above: a target's process imports it under instrumentation
+    arguments, load = parser.parse_args(), os.getloadavg()[0]
+    with tempfile.TemporaryDirectory() as cache:
+        for name in [name for name in os.environ if name.startswith("MTLBENCH_")]:
+            del os.environ[name]
+        os.environ |= {"MTLBENCH_CACHE": cache, "HF_HOME": cache, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+        _import_instrumented()
+        from benchmarks.fuzz_targets import TARGETS
 
-    tallies = []
-    for name in arguments.targets or TARGETS:
-        tallies.append(run(name, arguments.seconds))
-        print(f"{name}: {tallies[-1].executions} executions, {len(tallies[-1].faults)} faults", file=sys.stderr)
-        for fault in tallies[-1].faults:
-            print(f"  {fault}", file=sys.stderr)
-    text = page(tallies, arguments.seconds)
+        tallies = []
+        for name in arguments.targets or TARGETS:
+            tallies.append(run(name, arguments.seconds))
+            print(f"{name}: {tallies[-1].executions} executions, {len(tallies[-1].faults)} faults", file=sys.stderr)
+            for fault in tallies[-1].faults:
+                print(f"  {fault}", file=sys.stderr)
+    text = page(tallies, arguments.seconds, load)
     if arguments.write:
         PAGE.write_text(text, encoding="utf-8")
     else:

@@ -21,9 +21,8 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
-from transformers import BertConfig
-
 from benchmarks.plants import FAULTS, RECIPE, TASKS, Fault
+from benchmarks.tiny_bert import write_tiny_bert
 from mtlbench import grammar
 from mtlbench.diagnose import Finding, diagnose
 from mtlbench.execute.executor import Event, Job
@@ -51,18 +50,7 @@ def tiny_encoder(folder: Path) -> Path:
         phrases = [*grammar.SUBJECTS, *grammar.SUBJECTS.values(), *grammar.OPINIONS, *grammar.PRAISES, "and"]
         phrases += [word for by_valence in grammar.LEXICON.values() for words in by_valence.values() for word in words]
         words = sorted({word for phrase in phrases for word in re.findall(r"[a-z]+", re.sub(r"{\w+}", "", phrase))})
-        folder.mkdir(parents=True, exist_ok=True)
-        vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ",", *words]
-        (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
-        (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer", "do_lower_case": true}')
-        BertConfig(
-            vocab_size=len(vocabulary),
-            hidden_size=64,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            intermediate_size=128,
-            max_position_embeddings=64,
-        ).save_pretrained(folder)
+        write_tiny_bert(folder, [",", *words], layers=1, width=64, weights=False)
     return folder
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.calibration import BAND, Rate, attained
+from benchmarks.tiny_bert import write_tiny_bert
 from mtlbench import stats
 from mtlbench.record import Record
 from mtlbench.registry import load_registry
@@ -75,26 +76,10 @@ zero or have long tails: both make them reject less. Share of seeds in which the
 
 def write_model(folder: Path) -> None:
     """Write a BERT of one layer, width 32, that knows the words of the embedded tasks."""
-    import torch
-    from transformers import BertConfig, BertModel
-
     registry = load_registry()
     rows = [row for task in TASKS for row in registry.task(task).load(None).train.texts]
     words = sorted({word for row in rows for text in row for word in text.lower().replace(",", " ").split()})
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ",", *words]
-    folder.mkdir()
-    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
-    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer", "do_lower_case": true}')
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=64,
-    )
-    BertModel(config).save_pretrained(folder)
+    write_tiny_bert(folder, [",", *words], layers=1)
 
 
 def train(folder: Path) -> list[Record]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-import torch
-from transformers import BertConfig, BertModel
+from benchmarks.tiny_bert import write_tiny_bert
 
 WORDS = ["the", "a", "film", "dog", "cat", "good", "bad", "runs", "sleeps", "slowly", "very", "red", "blue", "house"]
 TASKS = (
@@ -20,21 +19,7 @@ def make_tiny_grid(folder: Path, steps: int = 40) -> Path:
     """Write model, tables and the suite ``tiny.toml`` to a folder, unless they are there, and return it."""
     if (folder / "tiny.toml").exists():
         return folder
-    folder.mkdir(parents=True, exist_ok=True)
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
-    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
-    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer", "do_lower_case": true}')
-    torch.manual_seed(0)
-    BertModel(
-        BertConfig(
-            vocab_size=len(vocabulary),
-            hidden_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            intermediate_size=64,
-            max_position_embeddings=64,
-        )
-    ).save_pretrained(folder)
+    write_tiny_bert(folder, WORDS)
     dice = random.Random(0)
 
     def sentence() -> str:

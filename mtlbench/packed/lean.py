@@ -61,15 +61,15 @@ class Lean:
         weight, bias = self._counts(layer.weight), self._counts(layer.bias)
         ranges = self.pack.ranges(len(inputs))
         rows, (outputs, width) = len(inputs), layer.weight.shape
-        by_rows = rows**2 * (outputs + width)  # each pair once
-        by_gradients = 2 * outputs * width * (rows + GRAM_COST * self.pack.count**2)
-        if weight and by_rows < by_gradients:
+        of_rows = rows**2 * (outputs + width)  # each pair once
+        of_gradients = 2 * outputs * width * (rows + GRAM_COST * self.pack.count**2)
+        if weight and of_rows < of_gradients:
             together = bias and (id(layer.weight) in self._some) == (id(layer.bias) in self._some)
             given = inputs.to(layer.weight.dtype)  # products of rows of half precision would end at its bounds
-            blocks, plus = self._blocks(rows), 1.0 if together else 0.0
+            blocks, plus = blocks_of(self.pack, rows), 1.0 if together else 0.0
             if not self._alike.are_of(given, plus):  # queries, keys and values are made of the same rows
                 self._alike = Alike(given, blocks, plus)
-            self._add(_by_rows(self._alike.products, gradient.to(given.dtype), blocks, self.pack), layer.weight)
+            self._add(by_rows(self._alike.products, gradient.to(given.dtype), blocks, self.pack), layer.weight)
             bias = bias and not together
         elif weight:
             parts = self._parts(layer.weight)
@@ -96,9 +96,9 @@ class Lean:
         if not self._counts(layer.weight):
             return
         if len(ids) < GRAM_COST * self.pack.count**2:  # as a layer whose inputs are rows of one 1 each
-            blocks = self._blocks(len(ids))
+            blocks = blocks_of(self.pack, len(ids))
             same = [ids[block.own, None] == ids[None, block.others] for block in blocks]
-            self._add(_by_rows(same, gradient, blocks, self.pack), layer.weight)
+            self._add(by_rows(same, gradient, blocks, self.pack), layer.weight)
             return
         chosen, place = torch.unique(ids, return_inverse=True)
         count, width = self.pack.count, gradient.shape[1]
@@ -140,18 +140,6 @@ class Lean:
             self._scratch = weight.detach().new_empty(size)
         return self._scratch[:size].view(self.pack.count, *weight.shape)
 
-    def _blocks(self, rows: int) -> list[Block]:
-        """Return what is multiplied with what, some tasks at a time: each pair of tasks once."""
-        ranges = self.pack.ranges(rows)
-        return [
-            Block(
-                slice(tasks[0], tasks[-1] + 1),
-                slice(ranges[tasks[0]][0], ranges[tasks[-1]][1]),
-                slice(ranges[tasks[-1]][1]),
-            )
-            for tasks in portions(ranges, BLOCK)
-        ]
-
     def _counts(self, parameter: torch.Tensor | None) -> bool:
         """Whether a parameter's inner products are wanted."""
         if parameter is None or parameter not in self.layout:
@@ -177,6 +165,19 @@ class Block:
     others: slice
 
 
+def blocks_of(pack: Pack, rows: int) -> list[Block]:
+    """Return what is multiplied with what, some tasks at a time: each pair of tasks once."""
+    ranges = pack.ranges(rows)
+    return [
+        Block(
+            slice(tasks[0], tasks[-1] + 1),
+            slice(ranges[tasks[0]][0], ranges[tasks[-1]][1]),
+            slice(ranges[tasks[-1]][1]),
+        )
+        for tasks in portions(ranges, BLOCK)
+    ]
+
+
 class Alike:
     """The inner products of a layer's input rows, for one layer after another that reads the same.
 
@@ -197,9 +198,7 @@ class Alike:
         return same and inputs.stride() == self._inputs.stride() and plus == self._plus
 
 
-def _by_rows(
-    alike: Sequence[torch.Tensor], gradient: torch.Tensor, blocks: Sequence[Block], pack: Pack
-) -> torch.Tensor:
+def by_rows(alike: Sequence[torch.Tensor], gradient: torch.Tensor, blocks: Sequence[Block], pack: Pack) -> torch.Tensor:
     """Return Σ (XᵢXⱼᵀ) ∘ (dYᵢdYⱼᵀ) for all pairs of tasks: inner products of gradients that are never formed.
 
     :param alike: for each block, the inner products of its inputs.

@@ -34,7 +34,7 @@ from mtlbench.method import Method, Vector
 from mtlbench.observation import observe
 from mtlbench.packed.engine import PackedEngine
 from mtlbench.packed.layout import Layout
-from mtlbench.packed.lean import Lean, _by_rows
+from mtlbench.packed.lean import Alike, Lean, blocks_of, by_rows
 from mtlbench.packed.pack import Pack, Sequences
 from mtlbench.packed.passes import JointForward
 from mtlbench.packed.rows import Rows
@@ -658,10 +658,18 @@ def test_products_by_rows_are_those_of_the_gradients(
         rows.append(flat([weight, gradient[first:last].sum(dim=0)] if with_bias else [weight]))
     wanted = torch.stack(rows) @ torch.stack(rows).T
 
-    def alike(own: slice, others: slice) -> torch.Tensor:
-        return inputs[own] @ inputs[others].T + with_bias
+    blocks = blocks_of(pack, 9)
+    alike = Alike(inputs, blocks, plus=float(with_bias))
+    found = by_rows(alike.products, gradient, blocks, pack)
+    torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
 
-    torch.testing.assert_close(_by_rows(alike, gradient, pack), wanted, rtol=1e-12, atol=1e-12)
+
+def test_products_of_inputs_are_shared_by_layers_that_read_the_same_memory_alone() -> None:
+    inputs, blocks = torch.ones(4, 3), blocks_of(Pack.of([sequences([4], 0)], "cpu"), 4)
+    alike = Alike(inputs, blocks, plus=1.0)
+    assert alike.are_of(inputs.detach().reshape(4, 3), 1.0)
+    for other, plus in ((inputs, 0.0), (inputs.clone(), 1.0), (inputs[:2], 1.0), (inputs.T, 1.0)):
+        assert not alike.are_of(other, plus)
 
 
 @pytest.mark.parametrize("shape", [(3, 2), (90, 80)], ids=["materialised", "by rows"])

@@ -207,7 +207,7 @@ def page(tallies: list[Tally], seconds: int, load: float) -> str:
             for tally in tallies
         ),
         "",
-        "- Read: taken as whole; all others were refused in one line.",
+        "- Read: taken as whole; all others were refused in one line, but for the faults.",
         "- Edges: of mtlbench's own code, counted by Atheris: those of the whole input, and of all inputs together.",
     ]
     return "\n".join(lines) + "\n"

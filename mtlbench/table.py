@@ -188,7 +188,8 @@ def _parquet(path: Path, wanted: Sequence[str]) -> Iterator[Record]:
             table = file.read(columns=list(wanted))
             return tuple(table.column(name).to_pylist() for name in wanted)
 
-    columns = _readable(path, read, (OSError, pyarrow.ArrowException))
+    # a text, or a column's name, need not be UTF-8: the format says so, and its readers do not check
+    columns = _readable(path, read, (OSError, pyarrow.ArrowException, UnicodeDecodeError))
     yield from enumerate(zip(*columns, strict=True), start=1)
 
 

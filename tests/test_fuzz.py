@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.broken_json import changed, ways
+from benchmarks.fuzz_targets import TARGETS
 from benchmarks.sample_record import EVALUATION, STEP, full, history
 from mtlbench import cli
 from mtlbench.errors import UsageError
@@ -260,6 +261,14 @@ def test_any_suite_and_config_are_one_line_or_a_plan(
     configs = st.tuples(st.just("config"), st.one_of(st.binary(max_size=40), mutated(config)))
     search(examples, st.one_of(suites, configs), check)
     assert {path.name for path in tmp_path.iterdir()} <= {"suite.toml", "config.toml"}
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_what_fuzzing_by_coverage_begins_from_is_read(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert TARGETS[name].feed(TARGETS[name].whole())
 
 
 def test_a_report_in_html_of_mutated_histories_draws_what_is_whole(tmp_path: Path) -> None:

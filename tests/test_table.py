@@ -233,3 +233,16 @@ class TestFile:
         path = tmp_path / "d.parquet"
         path.write_bytes(b"text,label\na,1\n" * 10)
         assert "cannot be read" in fault(path)
+
+
+@pytest.mark.parametrize("place", [b"film", b"label"])
+def test_a_parquet_file_whose_text_is_not_utf8_is_one_line(tmp_path: Path, place: bytes) -> None:
+    """Found by fuzzing: a traceback."""
+    from pyarrow import parquet, table
+
+    path = tmp_path / "broken.parquet"
+    options = {"compression": "none", "use_dictionary": False, "write_statistics": False, "store_schema": False}
+    parquet.write_table(table({"text": ["film"], "label": [1]}), path, **options)
+    path.write_bytes(path.read_bytes().replace(place, place[:-1] + b"\xed"))
+    with pytest.raises(UsageError, match="cannot be read: 'utf-8' codec"):
+        read_table(path, ["text"], ["label"], Classes(3))

@@ -679,9 +679,9 @@ def test_both_ways_to_inner_products_agree(monkeypatch: pytest.MonkeyPatch, shap
 
     def spy(*given: Any, **options: Any) -> torch.Tensor:
         calls.append(1)
-        return _by_rows(*given, **options)
+        return by_rows(*given, **options)
 
-    monkeypatch.setattr("mtlbench.packed.lean._by_rows", spy)
+    monkeypatch.setattr("mtlbench.packed.lean.by_rows", spy)
     layer, pack = nn.Linear(*shape, bias=bias).double(), Pack.of(batches(0), "cpu")
     inputs = torch.randn(len(pack.ids), shape[0], dtype=torch.float64)
     gradient = torch.randn(len(pack.ids), shape[1], dtype=torch.float64)

@@ -113,7 +113,7 @@ def test_a_checkpoint_of_another_form_is_left_out(tmp_path: Path, state: dict[st
 
 @pytest.mark.parametrize("node", [{"tensor": "w", "device": "cuda:99"}, {"deque": [], "longest": 10**30}], ids=str)
 def test_a_state_that_this_machine_cannot_hold_is_one_line(node: dict[str, Any]) -> None:
-    """Found by fuzzing: some of what torch and Python raise here is neither a ValueError nor a RuntimeError."""
+    """Some of what torch and Python raise here is neither a ValueError nor a RuntimeError."""
     with pytest.raises(ValueError, match="not a state"):
         unflatten(node, {"w": torch.eye(2)})
 

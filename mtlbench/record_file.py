@@ -24,6 +24,10 @@ from mtlbench.record import SCHEMA, Record
 Name = Annotated[str, Field(min_length=1)]
 
 
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+"""A number of things, which tables of 64 bits hold."""
+
+
 class _Part(BaseModel):
     """An object with at least these fields."""
 
@@ -45,8 +49,8 @@ class _Floor(_Part):
 class _Task(_Part):
     spec: Name
     prediction: Name
-    train: Annotated[int, Field(ge=0)]
-    dev: Annotated[int, Field(ge=0)]
+    train: Count
+    dev: Count
     metrics: Annotated[list[Name], Field(min_length=1)]
     floors: dict[str, list[_Floor]]
     corpus: str | None = None
@@ -61,7 +65,7 @@ class _Encoder(_Part):
 
 class _Recipe(_Part):
     tasks: Annotated[list[Name], Field(min_length=1)]
-    steps: Annotated[int, Field(ge=1)]
+    steps: Annotated[Count, Field(ge=1)]
 
 
 class _Pairing(_Part):
@@ -73,7 +77,7 @@ class _Pairing(_Part):
 
 class _Cost(_Part):
     seconds_per_step: float | None
-    peak_memory_bytes: int | None
+    peak_memory_bytes: Count | None
 
 
 class _Conflict(_Part):
@@ -89,13 +93,13 @@ class _Environment(_Part):
 class _Error(_Part):
     type: str
     message: str
-    step: int | None = None
+    step: Count | None = None
     task: str | None = None
 
 
 class _File(_Part):
     name: str
-    bytes: Annotated[int, Field(ge=0)]
+    bytes: Count
     sha256: str
 
 
@@ -111,8 +115,8 @@ class _Form(_Part):
     recipe: _Recipe
     tasks: Annotated[dict[Name, _Task], Field(min_length=1)]
     encoder: _Encoder
-    cut: dict[str, dict[str, Annotated[int, Field(ge=0)]]] | None = None
-    seen: dict[str, Annotated[int, Field(ge=0)]] | None = None
+    cut: dict[str, dict[str, Count]] | None = None
+    seen: dict[str, Count] | None = None
     test_scores: dict[str, dict[str, float | None]] | None = None
     pairing: _Pairing | None
     scores: dict[str, dict[str, float | None]]

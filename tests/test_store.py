@@ -54,6 +54,25 @@ def test_a_history_of_another_form_is_not_believed(tmp_path: Path, change: dict[
         list(read_history(Store(tmp_path).scan().records[0]))
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"cost": {"seconds_per_step": 0.1, "peak_memory_bytes": 10**400}},
+        {"cost": {"seconds_per_step": 10**400, "peak_memory_bytes": None}},
+        {"cut": {"a": [1]}},
+        {"seen": {"a": 2**63}},
+        {"test_scores": {"a": {"f1": 0.5}}},
+    ],
+    ids=str,
+)
+def test_a_record_of_another_form_is_not_believed(tmp_path: Path, change: dict[str, Any]) -> None:
+    """Found by fuzzing: a memory of 400 digits ended the report with a traceback, and so did a list in ``cut``."""
+    store = Store(tmp_path)
+    store.save({**record(), **change}, {})
+    found = store.scan()
+    assert not found.records and "not the form of a record" in found.damaged[0][1]
+
+
 def test_a_history_may_hold_numbers_that_are_not_finite(tmp_path: Path) -> None:
     Store(tmp_path).save(record(), history({**STEP, "losses": {"a": math.inf}, "norms": {"a": None}}))
     assert [row["losses"] for row in read_history(Store(tmp_path).scan().records[0])] == [{"a": math.inf}]

@@ -35,12 +35,25 @@ def _shown(group: Group) -> list[str]:
     if separable:
         found = "; ".join(_said(separable, method, verdict) for method, verdict in _kinds(separable))
         sentences.append(f"Against {group.baseline}, after Holm's correction over {len(primary)}: {found}.")
+    sentences += _over_all_tasks(group)
     sentences += _not_separable(primary, group.baseline or "")
     sentences += _within(primary)
     few = sorted({d.method for d in primary if d.n < FEWEST_SEEDS})
     if few:
         sentences.append(f"Of {_listed(few)} nothing is claimed: fewer than {FEWEST_SEEDS} seeds to compare.")
     return sentences
+
+
+def _over_all_tasks(group: Group) -> list[str]:
+    """Name the methods whose Δm is separable from the baseline's: a family of its own."""
+    found = [
+        f"{d.method} is {d.verdict} ({d.mean_difference:+.2f} %)" for d in group.delta_m_comparisons if d.separable
+    ]
+    if not found:
+        return []
+    tests = len(group.delta_m_comparisons)
+    corrected = f", after Holm's correction over {tests}" if tests > 1 else ""
+    return [f"Over all tasks, by Δm against {group.baseline}{corrected}: {_listed(found)}."]
 
 
 def _not_separable(primary: list[Difference], baseline: str) -> list[str]:

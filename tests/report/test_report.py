@@ -392,6 +392,14 @@ def test_the_headline_says_what_is_not_separable_and_what_would_have_been_missed
     assert "margin" not in text and "no difference" not in text.lower()
 
 
+def test_the_headline_names_methods_whose_delta_m_is_separable() -> None:
+    made = as_json(grid({"stl": 0.1, "sum": 0.0, "pcgrad": 0.0, "mgda": -0.2}, 5))
+    (told,) = [sentence for sentence in made["headline"] if sentence.startswith("Over all tasks")]
+    assert "by Δm against sum, after Holm's correction over 2: mgda is lower (-" in told and "pcgrad" not in told
+    without = as_json(grid({"sum": 0.0, "mgda": -0.2}, 5))["headline"]
+    assert not any(sentence.startswith("Over all tasks") for sentence in without)
+
+
 def test_the_test_changes_with_the_seeds_and_the_report_says_why() -> None:
     few, many = as_json(grid({"sum": 0.0, "pcgrad": 0.1}, 5)), as_json(grid({"sum": 0.0, "pcgrad": 0.1}, 10))
     assert {c["primary_test"] for c in few["comparisons"]} == {"paired t"}

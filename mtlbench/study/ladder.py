@@ -49,7 +49,7 @@ def tables(rungs: Sequence[Rung]) -> list[Block]:
     sections = tuple(Section(rung.name, tuple(_row(rung, task) for task in _tasks(rung))) for rung in rungs)
     told = tuple(f"{rung.name}: {_told(rung)}" for rung in rungs)
     table = Table("Scores and differences, rung by rung", columns, sections, tuple(caption))
-    return [Bullets("The rungs", told), table, _weighed(rungs), _findings(rungs)]
+    return [Bullets("The rungs", told), table, *_weighed(rungs), _findings(rungs)]
 
 
 def _told(rung: Rung) -> str:
@@ -101,18 +101,22 @@ def _said(found: stats.Comparison | None, mark: str = "") -> str:
     return f"{signed(found.mean_difference)}{mark}{bounds}"
 
 
-def _weighed(rungs: Sequence[Rung]) -> Paragraph:
-    """Say for each task which change moved the sum most, and the most that PCGrad changed in its place."""
+def _weighed(rungs: Sequence[Rung]) -> list[Paragraph]:
+    """Say for each task, of two rungs or more, which change moved the sum most, and PCGrad in its place."""
+    if len(rungs) < 2:
+        return []
     told = []
     for task in {task.name: task for rung in rungs for task in _tasks(rung)}.values():
         series = {(rung.name, m): _series(rung, task, m) for rung in rungs for m in ("sum", "pcgrad")}
         changes = {r.name: _compared(series[r.name, "sum"], series[r.before.name, "sum"]) for r in rungs if r.before}
         swaps = {rung.name: _compared(series[rung.name, "pcgrad"], series[rung.name, "sum"]) for rung in rungs}
         told.append(f"{task.name} {task.primary}, {_largest(changes)} and {_largest(swaps)}")
-    return Paragraph(
-        f"The largest change of the sum's score by one rung, and the largest by PCGrad in the sum's place on any rung: "
-        f"{'; '.join(told)}. Each is the largest of several, and looks larger than it is for that."
-    )
+    return [
+        Paragraph(
+            f"The largest change of the sum's score by one rung, and the largest by PCGrad in the sum's place on any "
+            f"rung: {'; '.join(told)}. Each is the largest of several, and looks larger than it is for that."
+        )
+    ]
 
 
 def _largest(found: Mapping[str, stats.Comparison | None]) -> str:

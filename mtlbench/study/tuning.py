@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mtlbench.report.blocks import Row, Section, Table
+from mtlbench.report.blocks import Paragraph, Row, Section, Table
 from mtlbench.report.figures.figure import Unavailable
 from mtlbench.tune.render import COLUMNS, notes, row
 from mtlbench.tune.tuned import Tuned
@@ -10,7 +10,13 @@ from mtlbench.tune.tuned import Tuned
 NONE = "No tuning was given: run mtlbench tune, then mtlbench study --tuned FILE with the tuned.json that it wrote"
 
 
-def tuning(tuned: Tuned | None) -> list[Table]:
+ABOUT = (
+    "Every method got the same number of trials, the same learning rates to try, and seeds that no table here reports. "
+    "In the tables above, a tuned method has the best trial's values in brackets."
+)
+
+
+def tuning(tuned: Tuned | None) -> list[Paragraph | Table]:
     """Lay out what a file of ``mtlbench tune`` holds.
 
     :raises Unavailable: without one.
@@ -18,4 +24,7 @@ def tuning(tuned: Tuned | None) -> list[Table]:
     if tuned is None:
         raise Unavailable(NONE)
     rows = [Row(tuple(cell.plain for cell in row(tuned, study))) for study in tuned.studies]
-    return [Table(f"Tuning on {tuned.suite}", COLUMNS, (Section(None, tuple(rows)),), tuple(notes(tuned)))]
+    return [
+        Paragraph(ABOUT),
+        Table(f"Tuning on {tuned.suite}", COLUMNS, (Section(None, tuple(rows)),), tuple(notes(tuned))),
+    ]

@@ -52,6 +52,12 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def table_tasks() -> tuple[str, ...]:
+    """Three tasks on the tables of :func:`data_dir`."""
+    return TASKS
+
+
+@pytest.fixture(scope="session")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the tables of :data:`TASKS`, 24 rows each."""
     folder = tmp_path_factory.mktemp("data")

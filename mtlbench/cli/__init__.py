@@ -8,12 +8,25 @@ from typing import Any
 
 import typer
 
-from mtlbench.cli import bench, diagnose, export, grids, methods, report, results, study, tune
+from mtlbench.cli import bench, diagnose, export, grids, methods, overfit, report, results, study, tune
 from mtlbench.cli.app import app
 from mtlbench.errors import UsageError
 from mtlbench.names import visible
 
-__all__ = ["app", "bench", "diagnose", "export", "grids", "main", "methods", "report", "results", "study", "tune"]
+__all__ = [
+    "app",
+    "bench",
+    "diagnose",
+    "export",
+    "grids",
+    "main",
+    "methods",
+    "overfit",
+    "report",
+    "results",
+    "study",
+    "tune",
+]
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells count it: 128 and SIGINT."""

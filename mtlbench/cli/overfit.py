@@ -1,0 +1,38 @@
+"""``overfit``: can each task's model learn one batch by heart?"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mtlbench.cli.app import BatchSize, DataDir, Json, Model, Plugins, Suite, Tasks, Threads, app, given
+
+
+@app.command()
+def overfit(
+    suite: Suite = "quick",
+    tasks: Tasks = None,
+    model: Model = None,
+    steps: Annotated[int, typer.Option(envvar="MTLBENCH_STEPS", min=1, help="Optimizer steps on the batch.")] = 100,
+    batch_size: BatchSize = None,
+    lr: Annotated[float | None, typer.Option(envvar="MTLBENCH_LR", help="Learning rate. Default: the suite's.")] = None,
+    threads: Threads = None,
+    device: Annotated[str | None, typer.Option(envvar="MTLBENCH_DEVICE", help="cpu, cuda or cuda:N.")] = None,
+    data_dir: DataDir = None,
+    plugin: Plugins = [],
+    json: Json = False,
+) -> None:
+    """Train each task on one batch until it knows it by heart; what cannot is broken. Exits with 1 then."""
+    from mtlbench.grid import Request
+    from mtlbench.overfit import run_overfit
+
+    changes = given(tasks=tasks, model=model, steps=steps, batch_size=batch_size, lr=lr, threads=threads, device=device)
+    files = tuple(str(file) for file in plugin)
+    request = Request(suite, None, None, data_dir, Path("results"), plugin_files=files, changes=changes)
+    color = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if color else None
+    raise typer.Exit(run_overfit(request, as_json=json, width=width, color=color))

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
+import torch
 from rich.markup import escape
 
 from mtlbench import seeds
@@ -87,6 +88,7 @@ def run_overfit(request: Request, *, as_json: bool, width: int | None, color: bo
     """
     registry = load_registry(request.plugin_files)
     workload = load_workload(replace(request, changes={**ALONE, **request.changes}), registry)
+    torch.set_num_threads(workload.recipe.threads)
     found = list(overfit(workload, registry))
     print(to_json(found) if as_json else to_text(workload, found, width, color), end="")
     return 0 if all(one.by_heart for one in found) else 1

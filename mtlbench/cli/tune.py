@@ -26,7 +26,7 @@ def tune(
     space: Annotated[
         str | None, typer.Option(help="Other bounds for methods' own parameters, by comma: 'cagrad[c=0.1:0.5]'.")
     ] = None,
-    sampler: Annotated[str, typer.Option(help="sobol: quasi-random; or tpe, which looks at results.")] = "sobol",
+    sampler: Annotated[str, typer.Option(help="halton: quasi-random; or tpe, which looks at results.")] = "halton",
     tuning_seed: Annotated[int, typer.Option(help="Seed of the sampler.")] = 0,
     suite: Suite = "quick",
     tasks: Tasks = None,

@@ -25,7 +25,7 @@ from mtlbench.tune.space import read_space
 from mtlbench.tune.study import FIRST_SEED, Budget, Study, ended
 from mtlbench.tune.tuned import Tuned, summarize, write_tuned
 
-SAMPLERS: dict[str, Sampler] = {"sobol": "sobol", "tpe": "tpe"}
+SAMPLERS: dict[str, Sampler] = {"halton": "halton", "tpe": "tpe"}
 AROUND = 10.0
 """The learning rate is searched from the recipe's divided by this to the recipe's times this."""
 

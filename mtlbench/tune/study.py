@@ -12,7 +12,7 @@ from mtlbench import seeds
 from mtlbench.method import Method
 from mtlbench.plan import Cell, Workload, make_cells
 from mtlbench.record import Record
-from mtlbench.tune.sampler import WORST, Sampler, sobol, tpe
+from mtlbench.tune.sampler import WORST, Sampler, halton, tpe
 from mtlbench.tune.space import Point, Side, Space, split
 
 FIRST_SEED = 1_000_000
@@ -27,7 +27,7 @@ class Budget:
 
     :param trials: how often each method is tried, its defaults included.
     :param seeds: that every trial is trained with; its score is their mean.
-    :param sampler: ``"sobol"``: all trials on quasi-random points; ``"tpe"``: half of them.
+    :param sampler: ``"halton"``: all trials on quasi-random points; ``"tpe"``: half of them.
     :param seed: of the sampler.
     """
 
@@ -39,7 +39,7 @@ class Budget:
     @property
     def fixed(self) -> int:
         """The first trials, which depend on no result."""
-        return self.trials if self.sampler == "sobol" else (self.trials + 1) // 2
+        return self.trials if self.sampler == "halton" else (self.trials + 1) // 2
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Study:
             values = self.values(self.method, workload)
             return tuple(place for name, space in self.spaces.items() for place in space.find(values[name]))
         if number < budget.fixed:
-            return sobol(number - 1, sum(space.size for space in spaces), budget.seed)
+            return halton(number - 1, sum(space.size for space in spaces), budget.seed)
         told = [(trial.point, WORST if trial.score is None else trial.score) for trial in before]
         return tpe(spaces, told, seeds.derive(budget.seed, "tune", self.method.spec, number))
 

@@ -34,7 +34,7 @@ def study(spec: str) -> Study:
     return Study(method, {name: read_space(text, method, name, 3) for name, text in texts.items()})
 
 
-def budget(trials: int = 6, sampler: Sampler = "sobol", seeds: int = 1, seed: int = 0) -> Budget:
+def budget(trials: int = 6, sampler: Sampler = "halton", seeds: int = 1, seed: int = 0) -> Budget:
     return Budget(trials, tuple(range(1_000_000, 1_000_000 + seeds)), sampler, seed)
 
 
@@ -238,5 +238,5 @@ def test_a_file_that_is_something_else_is_one_line(tmp_path: Path, content: str)
 
 def test_without_optuna_one_line_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(UsageError, match=r"needs Optuna: pip install 'mtlbench\[tune\]', or --sampler sobol"):
+    with pytest.raises(UsageError, match=r"needs Optuna: pip install 'mtlbench\[tune\]', or --sampler halton"):
         load_optuna()

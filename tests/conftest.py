@@ -10,11 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks.tiny_bert import write_tiny_bert
 from mtlbench.plan import Workload
 from mtlbench.registry import load_registry
 from mtlbench.suite import Recipe, load_suite
+
+torch.set_num_threads(1)  # two test processes with two threads each would wait for one another, seven times as long
 
 TASKS = (
     "table[called=mood,train=mood.csv,dev=mood.csv,text=text,label=label,classes=3]",

@@ -168,7 +168,7 @@ def test_kill_9_loses_no_finished_cell_and_leaves_no_half_record(
     command = tiny_run(suite_file, data_dir, *arguments)
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 120.0
-    while not list(tmp_path.glob("*/*/*.json")) and time.monotonic() < deadline:
+    while not list(tmp_path.glob("*/*/seed-*.json")) and time.monotonic() < deadline:
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -24,13 +24,18 @@ install: $(VENV)/.installed
 # and goes on. DATA is a folder with the CS224N files.
 RUNGS := 1-paper 2-rate 3-cross 4-scales 5-proportional 5-sqrt 5-annealed 6-warmup 7-heads
 REFERENCE := --data-dir $(DATA) --results results/reference
+TUNING := results/reference-tuning
 
 reference: $(VENV)/.installed
 	$(BIN)/mtlbench run --suite cs224n-small $(REFERENCE)
 	$(BIN)/mtlbench run --suite cs224n-longer $(REFERENCE)
 	$(BIN)/mtlbench run --suite cs224n-alone $(REFERENCE)
 	for rung in $(RUNGS); do $(BIN)/mtlbench run --suite ladder-$$rung $(REFERENCE) || exit; done
-	$(BIN)/mtlbench study --results results/reference --output results/reference
+	$(BIN)/mtlbench run --suite cs224n-small --methods fairgrad $(REFERENCE)
+	$(BIN)/mtlbench tune --suite cs224n-small --methods sum,fixed,pcgrad,cagrad --trials 6 --steps 100 --lr 5e-5:8e-4 \
+	  --data-dir $(DATA) --results $(TUNING)
+	$(BIN)/mtlbench run --suite cs224n-small --methods @$(TUNING)/tuned.json $(REFERENCE)
+	$(BIN)/mtlbench study --results results/reference --tuned $(TUNING)/tuned.json --output results/reference
 	$(BIN)/mtlbench report --results results/reference --format html --output results/reference/report.html
 
 # The committed pages about methods: what each is, and whether it keeps what it claims.

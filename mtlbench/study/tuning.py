@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mtlbench.report.blocks import Paragraph, Row, Section, Table
 from mtlbench.report.figures.figure import Unavailable
-from mtlbench.tune.render import COLUMNS, notes, row
+from mtlbench.tune.render import COLUMNS, notes, row, title
 from mtlbench.tune.tuned import Tuned
 
 NONE = "No tuning was given: run mtlbench tune, then mtlbench study --tuned FILE with the tuned.json that it wrote"
@@ -12,7 +12,8 @@ NONE = "No tuning was given: run mtlbench tune, then mtlbench study --tuned FILE
 
 ABOUT = (
     "Every method got the same number of trials, the same learning rates to try, and seeds that no table here reports. "
-    "In the tables above, a tuned method has the best trial's values in brackets."
+    "In the tables above, a tuned method has the best trial's values in brackets. The best learning rate of few steps is "
+    "not that of many: trials shorter than the runs above choose for a shorter run."
 )
 
 
@@ -26,5 +27,5 @@ def tuning(tuned: Tuned | None) -> list[Paragraph | Table]:
     rows = [Row(tuple(cell.plain for cell in row(tuned, study))) for study in tuned.studies]
     return [
         Paragraph(ABOUT),
-        Table(f"Tuning on {tuned.suite}", COLUMNS, (Section(None, tuple(rows)),), tuple(notes(tuned))),
+        Table(title(tuned), COLUMNS, (Section(None, tuple(rows)),), tuple(notes(tuned))),
     ]

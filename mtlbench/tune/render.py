@@ -21,13 +21,18 @@ def as_text(tuned: Tuned, *, width: int, color: bool) -> str:
     """Return the table and its notes; plain in a pipe, the same characters with colour on a terminal."""
 
     def show(console: Console) -> None:
-        console.print(Text(f"Tuning on {tuned.suite}", style="bold"), "", sep="\n")
+        console.print(Text(title(tuned), style="bold"), "", sep="\n")
         console.print(_table(tuned))
         console.print()
         for note in notes(tuned):
             console.print(Text(note))
 
     return printed(show, width=width, color=color)
+
+
+def title(tuned: Tuned) -> str:
+    """Return what the tables are called."""
+    return f"Tuning on {tuned.suite}, {tuned.steps} steps a trial"
 
 
 def as_plan(tuned: Tuned) -> str:

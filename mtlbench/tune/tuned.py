@@ -73,6 +73,7 @@ class Tuned(_Part):
 
     :param group: what all cells share, as in their records.
     :param lr: the recipe's learning rate, which the first trial of every method has.
+    :param steps: optimizer steps of a trial's cells: the best learning rate of few steps is not that of many.
     :param seeds: that the trials were trained with.
     :param trials: of every method.
     """
@@ -80,6 +81,7 @@ class Tuned(_Part):
     suite: str
     group: str
     lr: float
+    steps: int
     selection: str
     sampler: str
     tuning_seed: int
@@ -111,6 +113,7 @@ def summarize(workload: Workload, group: str, budget: Budget, found: Sequence[tu
         suite=workload.suite,
         group=group,
         lr=workload.recipe.lr,
+        steps=workload.steps,
         selection=SELECTION,
         sampler=budget.sampler,
         tuning_seed=budget.seed,

@@ -293,8 +293,8 @@ def test_how_methods_were_tuned_is_on_the_page(tmp_path: Path, monkeypatch: pyte
         method="pcgrad", space={"base_lr": "1e-5:2e-4"}, best=1, edges={"base_lr": "high"}, trials=trials
     )
     tuned = Tuned(
-        suite="main", group="g", lr=1e-4, selection=SELECTION, sampler="halton", tuning_seed=0, seeds=[1_000_000],
-        trials=2, studies=[study],
+        suite="main", group="g", lr=1e-4, steps=9, selection=SELECTION, sampler="halton", tuning_seed=0,
+        seeds=[1_000_000], trials=2, studies=[study],
     )  # fmt: skip
     results = saved(tmp_path / "results", suite("main", seeds=2))
     given = ("--results", results, "--output", tmp_path / "page")

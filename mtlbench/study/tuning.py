@@ -12,8 +12,8 @@ NONE = "No tuning was given: run mtlbench tune, then mtlbench study --tuned FILE
 
 ABOUT = (
     "Every method got the same number of trials, the same learning rates to try, and seeds that no table here reports. "
-    "In the tables above, a tuned method has the best trial's values in brackets. The best learning rate of few steps is "
-    "not that of many: trials shorter than the runs above choose for a shorter run."
+    "In the tables above, a tuned method has the best trial's values in brackets. The best learning rate of few steps "
+    "is not that of many: trials shorter than the runs above choose for a shorter run."
 )
 
 

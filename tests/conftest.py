@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 import torch
 
 from benchmarks.tiny_bert import write_tiny_bert
+from mtlbench.cli import main
 from mtlbench.plan import Workload
 from mtlbench.registry import load_registry
 from mtlbench.suite import Recipe, load_suite
@@ -103,16 +106,24 @@ def make_workload(data_dir: Path, suite_file: Path) -> Callable[..., Workload]:
 
 @pytest.fixture(scope="session")
 def mtlbench(data_dir: Path, suite_file: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the command line in a process of its own, ``run`` on the tiny suite."""
+    """Run the command line, ``run`` on the tiny suite, in this process, as its fork server has torch imported by then.
 
-    def call(*arguments: str, timeout: float = 240.0) -> subprocess.CompletedProcess[str]:
-        given = list(arguments)
-        if given[0] == "run" and "--suite" not in given:
+    Cells have processes of their own all the same. What is told of processes that die or are asked to stop is tested
+    with real launchers.
+    """
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        given = ["mtlbench", *arguments]
+        if arguments[0] == "run" and "--suite" not in given:
             given += ["--suite", str(suite_file)]
-        if given[0] == "run" and "--data-dir" not in given:
+        if arguments[0] == "run" and "--data-dir" not in given:
             given += ["--data-dir", str(data_dir)]
-        return subprocess.run(
-            [sys.executable, "-m", "mtlbench", *given], capture_output=True, text=True, timeout=timeout, check=False
-        )
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            patch.setattr(sys, "argv", given)
+            with pytest.raises(SystemExit) as ended:
+                main()
+        assert isinstance(ended.value.code, int)
+        return subprocess.CompletedProcess(given, ended.value.code, out.getvalue(), err.getvalue())
 
     return call

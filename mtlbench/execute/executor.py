@@ -39,6 +39,7 @@ class Event:
     :param done: steps done, of ``total``.
     :param message: why it failed, or was lost; or what people should know of it.
     :param retries: how many further tries a lost cell deserves.
+    :param notes: what the worker would have told before, where it is on another machine.
     """
 
     kind: str
@@ -47,6 +48,7 @@ class Event:
     total: int = 0
     message: str = ""
     retries: int = 0
+    notes: tuple[str, ...] = ()
 
 
 class Executor(Protocol):

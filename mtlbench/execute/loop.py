@@ -124,6 +124,8 @@ class Loop:
 
     def _hear(self, event: Event) -> None:
         cell = event.cell
+        for note in event.notes:
+            self._listener(Event("note", cell, message=note))
         if event.kind in ("started", "step", "note"):
             self._listener(event)
             return

@@ -13,8 +13,18 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def run_remote(job: Job) -> Event:
-    """Run a cell here, and return how it ended. Its record is told of this machine, in place of the launcher's."""
+    """Run a cell here, and return how it ended, with its notes, which nobody could hear before.
+
+    Its record is told of this machine, in place of the launcher's.
+    """
     from mtlbench.execute.worker import run_cell
 
+    notes: list[str] = []
+
+    def keep(event: Event) -> None:
+        if event.kind == "note":
+            notes.append(event.message)
+
     record = {**job.record, "environment": environment(job.cell.recipe.device)}
-    return run_cell(replace(job, record=record), lambda event: None, SIGNALS)
+    ended = run_cell(replace(job, record=record), keep, SIGNALS)
+    return replace(ended, notes=tuple(notes))

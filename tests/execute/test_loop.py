@@ -102,6 +102,13 @@ def test_all_cells_end_within_capacity_and_no_lease_is_left(tmp_path: Path, grid
     assert launcher.executor.stops  # and nothing of the executor is left either
 
 
+def test_what_workers_kept_for_the_end_is_told_before_it(tmp_path: Path, grid: Any) -> None:
+    launcher = Launcher(tmp_path, grid, lambda job: replace(done(job), notes=("goes on after step 2 of 4",)))
+    assert launcher.run()
+    assert [event.kind for event in launcher.events] == ["started", "note", "done"] * 6
+    assert {event.message for event in launcher.events if event.kind == "note"} == {"goes on after step 2 of 4"}
+
+
 @pytest.mark.parametrize(("retries", "tries"), [(0, 1), (1, 2), (2, 3)])
 def test_a_lost_cell_is_tried_as_often_as_it_deserves(tmp_path: Path, grid: Any, retries: int, tries: int) -> None:
     def script(job: Job) -> Event:

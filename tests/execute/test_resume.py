@@ -19,6 +19,7 @@ from mtlbench.diagnose.render import to_blocks, to_json
 from mtlbench.diagnose.unfinished import unfinished
 from mtlbench.errors import CellError
 from mtlbench.execute.executor import Event, Job
+from mtlbench.execute.remote import run_remote
 from mtlbench.execute.worker import run_cell
 from mtlbench.leases import Leases
 from mtlbench.method import Method, Observation, Vector
@@ -52,6 +53,17 @@ class Cells:
     events: list[Event] = field(default_factory=list)
 
     def run(self, heard: Callable[[Event], None] = lambda event: None) -> Event:
+        def tell(event: Event) -> None:
+            self.events.append(event)
+            heard(event)
+
+        job = self.job()
+        ended = run_cell(job, tell)
+        job.lease.release()
+        return ended
+
+    def job(self) -> Job:
+        """Return the next try."""
         registry = load_registry(self.workload.plugin_files)
         (cell,) = make_cells(self.workload, [registry.method(self.method)], [0])
         store = Store(self.folder)
@@ -59,14 +71,7 @@ class Cells:
         lease = Leases(self.folder).claim(cell.key, cell.title)
         assert lease is not None
         record = header(cell, self.workload, registry, describe_tasks(self.workload), {})
-
-        def tell(event: Event) -> None:
-            self.events.append(event)
-            heard(event)
-
-        ended = run_cell(Job(replace(cell, checkpoint_every=self.every), record, store, lease), tell)
-        lease.release()
-        return ended
+        return Job(replace(cell, checkpoint_every=self.every), record, store, lease)
 
     @property
     def notes(self) -> list[str]:
@@ -107,6 +112,14 @@ def undisturbed(make_workload: Make, tmp_path: Path) -> Record:
     (record,) = cells.records
     assert record["resumed"] == [] and not list((cells.folder / CHECKPOINTS).glob("*"))
     return record
+
+
+def test_on_another_machine_notes_are_kept_until_the_end(make_workload: Make, tmp_path: Path) -> None:
+    cells = Cells(make_workload(), tmp_path)
+    cells.run(at(1, terminate))
+    ended = run_remote(cells.job())
+    assert ended.kind == "done" and ended.notes == ("goes on after step 1 of 4",)
+    assert cells.records[0]["environment"]["machine"]["cores"] >= 1
 
 
 def test_cells_that_are_not_at_their_end_are_examined_as_far_as_they_went(make_workload: Make, tmp_path: Path) -> None:

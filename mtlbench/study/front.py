@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import combinations
 
 import matplotlib.figure
@@ -16,37 +17,61 @@ from mtlbench.report.model import Task
 from mtlbench.report.numbers import number
 from mtlbench.report.records import Cells, spec
 from mtlbench.study.parts import Part
+from mtlbench.tune.tuned import TrialEntry, Tuned
 
 PANEL = 2.35
 SCALARIZATIONS = ("fixed", "sum", "mean")
 """Methods that give the losses constant weights."""
+FEWEST = 3
+"""Weightings that make a front."""
+
+Scores = Mapping[str, tuple[float, ...]]
+"""Each method's primary metric of every task."""
 
 
 def front(part: Part) -> Figure:
-    """Draw every two tasks' scores against each other: scalarizations and their front, other methods as points.
+    """Draw a suite's methods: scores are means over seeds.
 
     :raises Unavailable: when a suite has fewer than two tasks or three scalarizations.
     """
-    tasks, means = part.cells.tasks, mean_scores(part.cells)
+    means = mean_scores(part.cells)
     names = {spec(record): record["method"]["name"] for record in part.cells.records}
     scalar = {method: scores for method, scores in means.items() if names[method] in SCALARIZATIONS}
-    if len(tasks) < 2 or len(scalar) < 3:
+    others = {method: scores for method, scores in means.items() if method not in scalar}
+    points = _Points(part.cells.tasks, scalar, others, part.cells.single_task)
+    if not points.enough:
         raise Unavailable(
             "No front of scalarizations: it takes two tasks and three weightings, such as "
             f"mtlbench run --suite {part.suite} --methods 'fixed[w=2:1:1/1:2:1/1:1:2]'"
         )
-    others = {method: scores for method, scores in means.items() if method not in scalar}
-    pairs = list(combinations(range(len(tasks)), 2))[: scatter.MOST_PAIRS]
-    words = [f"Crosses: {len(scalar)} constant weightings of the losses, means over seeds; line: their front."]
-    for a, b in pairs:
-        beyond = [method for method in others if method in _best({**scalar, method: others[method]}, a, b)]
-        told = listed([f"{m} ({number(others[m][a])}, {number(others[m][b])})" for m in beyond]) or "no method"
-        words.append(f"{tasks[a].name} and {tasks[b].name}: beyond the front {told}.")
-    return Figure(
-        name="front",
-        title=f"Scalarization and the methods, suite {part.suite}",
-        description=f"{' '.join(words)} Means alone: beyond the front is not separable from it.",
-        draw=lambda: _draw(tasks, pairs, scalar, others, part),
+    return points.figure(
+        "front", f"Scalarization and the methods, suite {part.suite}", "constant weightings of the losses, means over"
+    )
+
+
+def tuned_front(tuned: Tuned, part: Part) -> Figure:
+    """Draw the trials of a tuning: all of the scalarizations, whose learning rates differ too; the best of others.
+
+    :param part: the suite that was tuned on, for what its tasks are.
+    :raises Unavailable: when fewer than two tasks or three weightings were tried, or the suite is another.
+    """
+    tasks = part.cells.tasks
+    known = {name for study in tuned.studies for trial in study.trials for name in trial.scores}
+    if part.suite != tuned.suite or known != {task.name for task in tasks}:
+        raise Unavailable(f"No front of the tuning: no records of suite {tuned.suite} with the tasks tuned on")
+    scalar, others = dict[str, tuple[float, ...]](), dict[str, tuple[float, ...]]()
+    for study in tuned.studies:
+        if study.method.partition("[")[0] in SCALARIZATIONS:
+            scalar |= {trial.spec: _of(trial, tasks) for trial in study.trials if trial.status == "done"}
+        elif study.chosen is not None:
+            others[study.chosen.spec] = _of(study.chosen, tasks)
+    points = _Points(tasks, scalar, others, frozenset())
+    if not points.enough:
+        raise Unavailable("No front of the tuning: it takes two tasks and three weightings, as of --methods fixed")
+    return points.figure(
+        "front-tuning",
+        f"Scalarization and the methods' best trials, tuning on {tuned.suite}",
+        f"trials of constant weights and learning rates, {tuned.steps} steps each, means over tuning",
     )
 
 
@@ -56,41 +81,66 @@ def mean_scores(cells: Cells) -> dict[str, tuple[float, ...]]:
     return {m: tuple(map(statistics.fmean, series)) for m, series in found.items() if all(series)}
 
 
-def _best(points: Mapping[str, tuple[float, ...]], a: int, b: int) -> list[str]:
-    return scatter.front({name: (scores[a], scores[b]) for name, scores in points.items()})
+def _of(trial: TrialEntry, tasks: tuple[Task, ...]) -> tuple[float, ...]:
+    return tuple(trial.scores[task.name] for task in tasks)
 
 
-def _draw(
-    tasks: tuple[Task, ...],
-    pairs: list[tuple[int, int]],
-    scalar: Mapping[str, tuple[float, ...]],
-    others: Mapping[str, tuple[float, ...]],
-    part: Part,
-) -> matplotlib.figure.Figure:
-    looks = style.looks(list(others), None, [method for method in others if method in part.cells.single_task])
-    named = [method for method in others if looks[method].named]
-    columns = min(2, len(pairs))
-    rows = -(-len(pairs) // columns)
-    figure, panels = style.sheet(rows * PANEL + style.legend_height(["scalarization", *named]), rows, columns)
-    for panel in panels[len(pairs) :]:
-        panel.set_visible(False)
-    for panel, (a, b) in zip(panels, pairs, strict=False):
-        style.grid(panel, most=3)
-        panel.plot(*zip(*((s[a], s[b]) for s in scalar.values()), strict=True), "x", color=style.QUIET, markersize=5)
-        edge = [scalar[method] for method in _best(scalar, a, b)]
-        panel.plot(*zip(*((s[a], s[b]) for s in edge), strict=True), color=style.QUIET, linewidth=1.0, gid="front")
-        for method, scores in others.items():
-            look = looks[method]
-            panel.plot(scores[a], scores[b], look.marker, color=look.colour, markersize=7 if look.named else 4)
-        panel.set_xlabel(_label(tasks[a]))
-        panel.set_ylabel(_label(tasks[b]))
-    entries = [Line2D([], [], color=style.QUIET, marker="x", linewidth=1.0, label="scalarization")]
-    entries += [
-        Line2D([], [], color=looks[m].colour, marker=looks[m].marker, linestyle="none", label=style.short(m))
-        for m in named
-    ]
-    style.legend(figure, entries)
-    return figure
+@dataclass(frozen=True)
+class _Points:
+    """What is drawn: scalarizations with their front, and other methods, every two tasks against each other."""
+
+    tasks: tuple[Task, ...]
+    scalar: Scores
+    others: Scores
+    single_task: frozenset[str]
+
+    @property
+    def enough(self) -> bool:
+        return len(self.tasks) >= 2 and len(self.scalar) >= FEWEST
+
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        return list(combinations(range(len(self.tasks)), 2))[: scatter.MOST_PAIRS]
+
+    def figure(self, name: str, title: str, what: str) -> Figure:
+        words = [f"Crosses: {len(self.scalar)} {what} seeds; line: their front."]
+        for a, b in self.pairs:
+            beyond = [method for method, scores in self.others.items() if method in self._best(a, b, {method: scores})]
+            told = listed([f"{m} ({number(self.others[m][a])}, {number(self.others[m][b])})" for m in beyond])
+            words.append(f"{self.tasks[a].name} and {self.tasks[b].name}: beyond the front {told or 'no method'}.")
+        description = f"{' '.join(words)} Means alone: beyond the front is not separable from it."
+        return Figure(name, title, description, self._draw)
+
+    def _best(self, a: int, b: int, more: Scores) -> list[str]:
+        """Return the scalarizations, or others added to them, that none of these beats on both tasks."""
+        return scatter.front({name: (scores[a], scores[b]) for name, scores in {**self.scalar, **more}.items()})
+
+    def _draw(self) -> matplotlib.figure.Figure:
+        looks = style.looks(list(self.others), None, [method for method in self.others if method in self.single_task])
+        named = [method for method in self.others if looks[method].named]
+        columns = min(2, len(self.pairs))
+        rows = -(-len(self.pairs) // columns)
+        figure, panels = style.sheet(rows * PANEL + style.legend_height(["scalarization", *named]), rows, columns)
+        for panel in panels[len(self.pairs) :]:
+            panel.set_visible(False)
+        for panel, (a, b) in zip(panels, self.pairs, strict=False):
+            style.grid(panel, most=3)
+            crosses = [(scores[a], scores[b]) for scores in self.scalar.values()]
+            panel.plot(*zip(*crosses, strict=True), "x", color=style.QUIET, markersize=5)
+            edge = [self.scalar[method] for method in self._best(a, b, {})]
+            panel.plot(*zip(*((s[a], s[b]) for s in edge), strict=True), color=style.QUIET, linewidth=1.0, gid="front")
+            for method, scores in self.others.items():
+                look = looks[method]
+                panel.plot(scores[a], scores[b], look.marker, color=look.colour, markersize=7 if look.named else 4)
+            panel.set_xlabel(_label(self.tasks[a]))
+            panel.set_ylabel(_label(self.tasks[b]))
+        entries = [Line2D([], [], color=style.QUIET, marker="x", linewidth=1.0, label="scalarization")]
+        entries += [
+            Line2D([], [], color=looks[m].colour, marker=looks[m].marker, linestyle="none", label=style.short(m))
+            for m in named
+        ]
+        style.legend(figure, entries)
+        return figure
 
 
 def _label(task: Task) -> str:

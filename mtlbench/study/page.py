@@ -20,13 +20,13 @@ from mtlbench.report.model import Report
 from mtlbench.study import ladder
 from mtlbench.study.architecture import architecture
 from mtlbench.study.curves import scores
-from mtlbench.study.front import front
+from mtlbench.study.front import front, tuned_front
 from mtlbench.study.limits import limits
 from mtlbench.study.paper import table_2
 from mtlbench.study.parts import Part, Study
 from mtlbench.study.projection import projection
 from mtlbench.study.trajectories import trajectories
-from mtlbench.study.tuning import tuning
+from mtlbench.study.tuning import given, tuning
 from mtlbench.tune.tuned import Tuned
 
 NAME = "README.md"
@@ -106,7 +106,8 @@ def _render(page: Page) -> str:
         ladder_figure=page.figure(lambda: ladder.figure(study.rungs)) if study.rungs else "",
         suites=_lower(page.blocks(lambda: _reports(study.suites, NO_SUITE, limits))),
         tested=_lower(page.blocks(lambda: _reports(study.tested, NO_TEST))),
-        tuning=_lower(page.blocks(lambda: tuning(page.tuned))),
+        tuning=_lower(page.blocks(lambda: tuning(given(page.tuned)))),
+        tuned_front=page.figure(lambda: tuned_front(given(page.tuned), _first(study.suites))),
         front=page.figure(lambda: front(_first(study.suites))),
         toy=page.toy(),
         projection=page.figure(projection),

@@ -17,13 +17,18 @@ ABOUT = (
 )
 
 
-def tuning(tuned: Tuned | None) -> list[Paragraph | Table]:
-    """Lay out what a file of ``mtlbench tune`` holds.
+def given(tuned: Tuned | None) -> Tuned:
+    """Return what a file of ``mtlbench tune`` holds.
 
     :raises Unavailable: without one.
     """
     if tuned is None:
         raise Unavailable(NONE)
+    return tuned
+
+
+def tuning(tuned: Tuned) -> list[Paragraph | Table]:
+    """Lay it out."""
     rows = [Row(tuple(cell.plain for cell in row(tuned, study))) for study in tuned.studies]
     return [
         Paragraph(ABOUT),

@@ -12,7 +12,7 @@ SCORES = "Mean ± sample standard deviation over n seeds ({seeds}), on {split}; 
 OVERALL = (
     "",
     "Δm: mean relative improvement of the tasks' primary metrics over single-task training, in percent.",
-    "Mean rank: over every seed and task, among the joint methods; ties share a rank, single-task is not ranked.",
+    "Mean rank: among the joint methods, over every task and the seeds that all of them finished; ties share a rank.",
     "Conflict: share of task pairs whose gradients point apart.",
     "s/step: median seconds of an optimizer step.",
     "Peak memory: the highest of all seeds.",

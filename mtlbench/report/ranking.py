@@ -20,7 +20,10 @@ def mean_ranks(cells: Cells) -> tuple[tuple[MeanRank, ...], list[str]]:
     if not seeds:
         return (), ["no seed was finished by every method, so no mean rank"]
     ranks = stats.mean_ranks(scores.reshape(len(methods), -1))
-    return tuple(MeanRank(m, float(r), len(seeds), len(methods)) for m, r in zip(methods, ranks, strict=True)), []
+    notes = []
+    if len(seeds) < len(cells.seeds):
+        notes = [f"ranks are over {len(seeds)} of {len(cells.seeds)} seeds, those that every joint method finished"]
+    return tuple(MeanRank(m, float(r), len(seeds), len(methods)) for m, r in zip(methods, ranks, strict=True)), notes
 
 
 def ranking(

@@ -110,6 +110,7 @@ def test_delta_m_and_rank_leave_the_single_task_baseline_out(records: list[dict[
     assert ranks["mgda"] == 4.0
     assert sum(ranks.values()) == pytest.approx(10)
     assert {r["seeds"] for r in parsed["mean_rank"]} == {3}  # the seeds that pcgrad finished too
+    assert any(note.startswith("ranks are over 3 of ") for note in parsed["notes"])
     assert parsed["groups"][0]["methods"][:2] == ["stl", "sum"]
 
 

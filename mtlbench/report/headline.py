@@ -82,9 +82,7 @@ def _not_separable(primary: list[Difference], baseline: str) -> list[str]:
     still = [d for d in missed if d.standard_error is None and d.mean_difference == 0.0]
     for method in dict.fromkeys(d.method for d in still):
         tasks = _listed([d.task for d in still if d.method == method])
-        sentences.append(
-            f"{method} scored as {baseline} did in every seed of {tasks}: nothing varies, nothing is tested."
-        )
+        sentences.append(f"{method} scored as {baseline} did in every seed of {tasks}: nothing varies, so its p is 1.")
     return sentences
 
 

@@ -96,14 +96,19 @@ class _Points:
 
     @property
     def enough(self) -> bool:
-        return len(self.tasks) >= 2 and len(self.scalar) >= FEWEST
+        return len(self.tasks) >= 2 and self.different >= FEWEST
+
+    @property
+    def different(self) -> int:
+        """How many scalarizations there are: weights of 1 and the plain sum score alike, and are one."""
+        return len(set(self.scalar.values()))
 
     @property
     def pairs(self) -> list[tuple[int, int]]:
         return list(combinations(range(len(self.tasks)), 2))[: scatter.MOST_PAIRS]
 
     def figure(self, name: str, title: str, what: str) -> Figure:
-        words = [f"Crosses: {len(self.scalar)} {what} seeds; line: their front."]
+        words = [f"Crosses: {self.different} {what} seeds; line: their front."]
         for a, b in self.pairs:
             beyond = [method for method, scores in self.others.items() if method in self._best(a, b, {method: scores})]
             told = listed([f"{m} ({number(self.others[m][a])}, {number(self.others[m][b])})" for m in beyond])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import io
 import subprocess
 import sys
@@ -21,6 +22,9 @@ from mtlbench.registry import load_registry
 from mtlbench.suite import Recipe, load_suite
 
 torch.set_num_threads(1)  # two test processes with two threads each would wait for one another, seven times as long
+
+HANGS = 240.0
+"""Seconds after which a command line that does not end takes its test process with it."""
 
 TASKS = (
     "table[called=mood,train=mood.csv,dev=mood.csv,text=text,label=label,classes=3]",
@@ -121,8 +125,12 @@ def mtlbench(data_dir: Path, suite_file: Path) -> Callable[..., subprocess.Compl
         out, err = io.StringIO(), io.StringIO()
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
             patch.setattr(sys, "argv", given)
-            with pytest.raises(SystemExit) as ended:
-                main()
+            faulthandler.dump_traceback_later(HANGS, exit=True, file=sys.__stderr__)
+            try:
+                with pytest.raises(SystemExit) as ended:
+                    main()
+            finally:
+                faulthandler.cancel_dump_traceback_later()
         assert isinstance(ended.value.code, int)
         return subprocess.CompletedProcess(given, ended.value.code, out.getvalue(), err.getvalue())
 

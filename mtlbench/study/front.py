@@ -32,7 +32,7 @@ Scores = Mapping[str, tuple[float, ...]]
 def front(part: Part) -> Figure:
     """Draw a suite's methods: scores are means over seeds.
 
-    :raises Unavailable: when a suite has fewer than two tasks or three scalarizations.
+    :raises Unavailable: when a suite has fewer than two tasks or three scalarizations that differ.
     """
     means = mean_scores(part.cells)
     names = {spec(record): record["method"]["name"] for record in part.cells.records}
@@ -45,7 +45,9 @@ def front(part: Part) -> Figure:
             f"mtlbench run --suite {part.suite} --methods 'fixed[w=2:1:1/1:2:1/1:1:2]'"
         )
     return points.figure(
-        "front", f"Scalarization and the methods, suite {part.suite}", "constant weightings of the losses, means over"
+        "front",
+        f"Scalarization and the methods, suite {part.suite}",
+        "constant weightings of the losses, means over seeds",
     )
 
 
@@ -71,7 +73,7 @@ def tuned_front(tuned: Tuned, part: Part) -> Figure:
     return points.figure(
         "front-tuning",
         f"Scalarization and the methods' best trials, tuning on {tuned.suite}",
-        f"trials of constant weights and learning rates, {tuned.steps} steps each, means over tuning",
+        f"trials of constant weights and learning rates, {tuned.steps} steps each, means over tuning seeds",
     )
 
 
@@ -108,7 +110,7 @@ class _Points:
         return list(combinations(range(len(self.tasks)), 2))[: scatter.MOST_PAIRS]
 
     def figure(self, name: str, title: str, what: str) -> Figure:
-        words = [f"Crosses: {self.different} {what} seeds; line: their front."]
+        words = [f"Crosses: {self.different} {what}; line: their front."]
         for a, b in self.pairs:
             beyond = [method for method, scores in self.others.items() if method in self._best(a, b, {method: scores})]
             told = listed([f"{m} ({number(self.others[m][a])}, {number(self.others[m][b])})" for m in beyond])

@@ -31,7 +31,7 @@ reference: $(VENV)/.installed
 	$(BIN)/mtlbench run --suite cs224n-longer $(REFERENCE)
 	$(BIN)/mtlbench run --suite cs224n-alone $(REFERENCE)
 	for rung in $(RUNGS); do $(BIN)/mtlbench run --suite ladder-$$rung $(REFERENCE) || exit; done
-	$(BIN)/mtlbench run --suite cs224n-small --methods fairgrad $(REFERENCE)
+	$(BIN)/mtlbench run --suite cs224n-small --methods 'fairgrad,fixed[w=1:1:2/2:1:1/1:2:1]' $(REFERENCE)
 	$(BIN)/mtlbench tune --suite cs224n-small --methods sum,fixed,pcgrad,cagrad --trials 8 --steps 100 --lr 5e-5:8e-4 \
 	  --data-dir $(DATA) --results $(TUNING)
 	$(BIN)/mtlbench run --suite cs224n-small --methods @$(TUNING)/tuned.json $(REFERENCE)

@@ -13,6 +13,7 @@ from mtlbench.errors import unknown
 from mtlbench.method import Method, Wrapper
 from mtlbench.plugin import Plugin, describe_parameters
 from mtlbench.registry import Registry, load_registry
+from mtlbench.streams import print_data
 from mtlbench.suite import Suite, load_suite, packaged_suites
 from mtlbench.terminal import Console
 
@@ -86,7 +87,8 @@ def print_info(name: str, plugin_files: tuple[str, ...], *, as_json: bool) -> No
         entry = _suite_entry(load_suite(name))
         _print_json(entry) if as_json else _print_suite(entry)
     else:
-        raise unknown("name", name, [*registry.methods, *registry.tasks, *packaged_suites()])
+        known = [*registry.catalogue(), *registry.tasks, *registry.wrappers, *packaged_suites()]
+        raise unknown("name", name, known)
 
 
 def _find(name: str, registry: Registry) -> type[Plugin] | None:
@@ -140,4 +142,4 @@ def _console() -> Console:
 
 
 def _print_json(data: Any) -> None:
-    print(json.dumps(data, indent=2, ensure_ascii=False))
+    print_data(json.dumps(data, indent=2, ensure_ascii=False), "json")

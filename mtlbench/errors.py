@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -32,17 +33,35 @@ class SolverError(ArithmeticError):
     """A solver did not reach its optimality conditions. The message holds the matrix."""
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
+def unknown(kind: str, name: str, known: Iterable[str], further: Iterable[str] = ()) -> UsageError:
     """Build the error for a name that nobody registered, with the closest known names.
 
     :param kind: what the name should have been, such as ``"method"``.
     :param name: what the user wrote.
-    :param known: every name that would have been right.
+    :param known: every name that would have been right, all listed where none is close.
+    :param further: other right names, only suggested where they are close.
     """
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=2, cutoff=0.55)
+    close = closest(name, [*known, *further])
     hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known) or 'none'}"
     return UsageError(f"unknown {kind} '{name}'; {hint}")
+
+
+def closest(name: str, known: Iterable[str], count: int = 2) -> list[str]:
+    """Return the known names most like a name, best first; letter case, spaces, ``-`` and ``_`` do not count.
+
+    :param count: the most names to return. Where some differ in nothing that counts, only these are returned.
+    """
+    known = list(dict.fromkeys(known))
+    same = [right for right in known if _plain(right) == _plain(name)]
+    if same:
+        return same[:count]
+    folded = {right.casefold(): right for right in reversed(known)}
+    return [folded[key] for key in difflib.get_close_matches(name.casefold(), folded, n=count, cutoff=0.55)]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", "", name).casefold()
 
 
 def one_line(text: str, width: int) -> str:

@@ -15,7 +15,7 @@ import json
 import pkgutil
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
@@ -78,7 +78,7 @@ class Registry:
                         raise UsageError(f"method {name}: {reason}")
                     self.methods[name] = wrapper.around(inner)
                     self.origins[self.methods[name]] = self.origins[wrapper]
-        return self._class(self.methods, "method", name)
+        return self._class(self.methods, "method", name, self._wrapped())
 
     def task(self, text: str) -> Task:
         """Make a task from its spec; errors as in :meth:`method`."""
@@ -90,13 +90,18 @@ class Registry:
         examples = [f"{prefix}-{cls.example}" for prefix, cls in self.wrappers.items() if cls.example]
         return sorted({*self.methods, *examples})
 
-    def _class(self, table: dict[str, type[P]], kind: str, name: str) -> type[P]:
+    def _wrapped(self) -> Iterator[str]:
+        """Yield the names of all wrapped methods."""
+        for prefix, wrapper in self.wrappers.items():
+            yield from (f"{prefix}-{name}" for name, method in self.methods.items() if wrapper.accepts(method) is None)
+
+    def _class(self, table: dict[str, type[P]], kind: str, name: str, further: Iterable[str] = ()) -> type[P]:
         if name in table:
             return table[name]
         for broken in self.broken:
             if name in re.split(r"[^\w-]+", broken.origin):
                 raise UsageError(f"{kind} {name} could not be loaded: {broken.origin}: {broken.error}")
-        raise unknown(kind, name, table)
+        raise unknown(kind, name, table, further)
 
     def add_module(self, module: ModuleType, base: type[Plugin], origin: str) -> int:
         """Register every concrete subclass of ``base`` that ``module`` itself defines; return how many."""

@@ -160,7 +160,7 @@ class GrammarTask(Task):
     ] = 0.5
     imbalance: Annotated[
         float,
-        Field(ge=1, allow_inf_nan=False, description="multiplies sentiment's loss and divides similarity's"),
+        Field(ge=1, description="multiplies sentiment's loss and divides similarity's"),
     ] = 1.0
     train_rows: Annotated[int, Field(ge=10, le=20_000, description="training rows")] = 2000
     dev_rows: Annotated[int, Field(ge=10, le=20_000, description="development rows")] = 500

@@ -66,7 +66,7 @@ class Method(Plugin):
 
     base_lr: Annotated[
         float | None,
-        Field(gt=0, allow_inf_nan=False, description="learning rate of the model, in place of the recipe's"),
+        Field(gt=0, description="learning rate of the model, in place of the recipe's"),
     ] = dataclasses.field(default=None, kw_only=True, metadata=COMMON)
     """Only ``mtlbench run`` heeds it; some methods have an ``lr`` of their own, of their task weights."""
     generator: np.random.Generator = dataclasses.field(init=False, repr=False, compare=False)

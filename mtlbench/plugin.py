@@ -109,10 +109,14 @@ def describe_parameters(cls: type[Plugin]) -> list[dict[str, Any]]:
     return described
 
 
+FINITE = pydantic.ConfigDict(allow_inf_nan=False)
+"""Parameters are finite numbers: keys and records are JSON, which has no others, and no formula has a use for them."""
+
+
 def _adapter(cls: type[Plugin], parameter: str) -> pydantic.TypeAdapter[Any]:
     if (cls, parameter) not in _ADAPTERS:
         hints = get_type_hints(cls, include_extras=True)
-        _ADAPTERS[cls, parameter] = pydantic.TypeAdapter(hints[parameter])
+        _ADAPTERS[cls, parameter] = pydantic.TypeAdapter(hints[parameter], config=FINITE)
     return _ADAPTERS[cls, parameter]
 
 

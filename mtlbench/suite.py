@@ -16,7 +16,7 @@ from mtlbench.sampling import Sampling
 class Recipe(BaseModel):
     """How a cell is trained. Every field decides the result and is part of the cell's key."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     tasks: Annotated[tuple[str, ...], Field(min_length=1)]
     model: str

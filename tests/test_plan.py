@@ -130,3 +130,15 @@ def test_two_spellings_of_a_recipe_are_one(make_workload: Callable[..., Workload
     task = "table[classes=3,label=label,text=text,dev=mood.csv,train=mood.csv,called=mood]"
     other = make_workload(tasks=(task,), model=f"{tiny_bert}[pooling=cls,layers=1]")
     assert other.identity() == make_workload(tasks=make_workload().recipe.tasks[:1]).identity()
+
+
+@pytest.mark.parametrize("field", ["lr", "weight_decay"])
+@pytest.mark.parametrize("number", ["inf", "nan", "1e999"])
+def test_every_number_of_a_recipe_is_finite(field: str, number: str, suite_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"option {field}=(inf|nan) should be (a finite number|greater than)"):
+        load_suite(str(suite_file)).recipe({field: float(number)})
+    suite = tmp_path / "suite.toml"
+    lines = [line for line in suite_file.read_text().splitlines() if not line.startswith(field)]
+    suite.write_text("\n".join([*lines, f"{field} = {'inf' if number == '1e999' else number}"]))
+    with pytest.raises(UsageError, match=rf"suite.toml: {field}=(inf|nan) should be"):
+        load_suite(str(suite))

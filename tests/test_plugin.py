@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import MISSING, dataclass
 from typing import Annotated
 
 import pytest
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from mtlbench.errors import UsageError
-from mtlbench.plugin import Plugin, describe_parameters, expand_spec, parse_spec, split_specs
+from mtlbench.plugin import Plugin, describe_parameters, expand_spec, parameter_fields, parse_spec, split_specs
+from mtlbench.registry import load_registry
 
 
 @dataclass
@@ -64,3 +66,23 @@ def test_the_description_comes_from_the_fields() -> None:
     assert (first["name"], first["default"], first["description"]) == ("c", 0.5, "a share")
     assert first["schema"]["maximum"] == 1
     assert Example.summary() == "An example. With more."
+
+
+@pytest.mark.parametrize("number", ["inf", "-inf", "nan", "Infinity", "1e999"])
+def test_parameters_are_finite(number: str) -> None:
+    with pytest.raises(UsageError, match=f"parameter c={number} should be a finite number"):
+        Example.make({"c": number})
+
+
+def test_every_number_of_every_plugin_is_finite() -> None:
+    registry = load_registry()
+    numbers = [
+        (cls, parameter["name"])
+        for cls in [*registry.methods.values(), *registry.tasks.values()]
+        for parameter in describe_parameters(cls)
+        if "number" in json.dumps(parameter["schema"])
+    ]
+    assert len(numbers) > 30
+    for cls, name in [*numbers, *((cls, "base_lr") for cls in registry.methods.values())]:
+        with pytest.raises(UsageError, match="finite number"):
+            cls.make({field.name: "x" for field in parameter_fields(cls) if field.default is MISSING} | {name: "inf"})

@@ -24,6 +24,7 @@ from mtlbench.registry import Registry, load_registry
 from mtlbench.report.blocks import Bullets, Paragraph, Row, Section, Table
 from mtlbench.report.numbers import number
 from mtlbench.report.text import render
+from mtlbench.streams import print_data
 from mtlbench.task import Rows, Splits
 from mtlbench.train import train
 
@@ -90,7 +91,8 @@ def run_overfit(request: Request, *, as_json: bool, width: int | None, color: bo
     workload = load_workload(replace(request, changes={**ALONE, **request.changes}), registry)
     torch.set_num_threads(workload.recipe.threads)
     found = list(overfit(workload, registry))
-    print(to_json(found) if as_json else to_text(workload, found, width, color), end="")
+    text = to_json(found) if as_json else to_text(workload, found, width, color)
+    print_data(text, "json" if as_json else "text")
     return 0 if all(one.by_heart for one in found) else 1
 
 

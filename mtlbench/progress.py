@@ -36,7 +36,7 @@ class Progress:
             BarColumn(),
             TextColumn("{task.fields[told]}"),
             console=console,
-            disable=not console.is_terminal,
+            disable=not console.redraws,
         )
         self._line = self._bar.add_task("cells", total=float(cells), told="")
 
@@ -71,7 +71,7 @@ class Progress:
             console.print(f"stopping: {event.total} cells write their checkpoints; Ctrl-C again kills them")
         elif event.kind == "failed":
             console.print(f"[red]failed[/] {title}: {message}")
-        elif event.kind == "done" and not console.is_terminal:
+        elif event.kind == "done" and not console.redraws:
             console.print(f"{title} done; {self._told()}")
 
     @property

@@ -17,6 +17,7 @@ from mtlbench.record import Record
 from mtlbench.report.blocks import Block, Bullets, Heading, Paragraph, Row, Section, Table
 from mtlbench.report.text import render
 from mtlbench.store import CHECKPOINTS, Store
+from mtlbench.streams import print_data
 
 STEP = re.compile(r"(\d{9,18})-[0-9a-f]+\.safetensors")
 STATES = ("done", "failed", "running", "missing")
@@ -108,7 +109,7 @@ def print_status(results: Path, *, as_json: bool) -> None:
     """
     status = read_status(results)
     if as_json:
-        print(json.dumps(asdict(status), indent=2, ensure_ascii=False, default=str))
+        print_data(json.dumps(asdict(status), indent=2, ensure_ascii=False, default=str), "json")
     else:
         print(render(list(_blocks(status, results))), end="")
 

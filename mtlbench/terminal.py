@@ -19,6 +19,15 @@ class Console(rich.console.Console):
         for segment in super().render(*arguments, **options):
             yield segment if segment.control else segment._replace(text=visible(segment.text, keep="\n"))
 
+    def on_broken_pipe(self) -> None:
+        """Let the command line end as it does for every reader that has seen enough; rich would exit with 1."""
+        raise BrokenPipeError
+
+    @property
+    def redraws(self) -> bool:
+        """Whether a line can be drawn over: false in a pipe, and on a terminal without escapes."""
+        return self.is_terminal and not self.is_dumb_terminal
+
 
 def printed(show: Callable[[Console], None], *, width: int, color: bool) -> str:
     """Return what ``show`` prints to a console, without spaces at the ends of lines.

@@ -19,6 +19,7 @@ from mtlbench.plan import Workload
 from mtlbench.plugin import split_specs
 from mtlbench.progress import console
 from mtlbench.registry import Registry, load_registry
+from mtlbench.streams import print_data
 from mtlbench.suite import load_suite
 
 
@@ -69,7 +70,10 @@ def run_bench(request: Request, *, width: int = 80, color: bool = False) -> int:
     keys = tuple(task.key for task in workload.tasks)
     outcome = Outcome(suite.name, workload.recipe, keys, workload.files.title, found)
     data = json.dumps(as_data(outcome), indent=2, ensure_ascii=False) + "\n"
-    print(data.rstrip() if request.as_json else as_text(outcome, width=width, color=color))
+    if request.as_json:
+        print_data(data, "json")
+    else:
+        print(as_text(outcome, width=width, color=color))
     _write(outcome, data, request.output)
     return 1 if outcome.failed else 0
 
@@ -102,7 +106,7 @@ def _measure(contenders: Sequence[tuple[str | None, str | None]], jobs: Sequence
         BarColumn(),
         TimeElapsedColumn(),
         console=console,
-        disable=not console.is_terminal,
+        disable=not console.redraws,
     )
     results = []
     with bar:
@@ -112,7 +116,7 @@ def _measure(contenders: Sequence[tuple[str | None, str | None]], jobs: Sequence
             bar.update(line, description=escape(one.title))
             run_alone(job, one, lambda: bar.advance(line))
             results.append(one)
-            if not console.is_terminal:
+            if not console.redraws:
                 told = one.error or f"{1e3 * (one.median or 0.0):.1f} ms a step"
                 console.print(escape(f"{one.title}: {told}"))
     return results

@@ -12,6 +12,7 @@ from mtlbench.cli import bench, diagnose, export, grids, methods, overfit, repor
 from mtlbench.cli.app import app
 from mtlbench.errors import UsageError
 from mtlbench.names import visible
+from mtlbench.streams import make_streams_safe
 
 __all__ = [
     "app",
@@ -36,8 +37,10 @@ COMMAND_LINE_ERROR: type[Any] = typer.BadParameter.__mro__[2]
 
 def main() -> None:
     """Run the command line; bad input prints one line and exits with 2, Ctrl-C with 130."""
+    make_streams_safe()
     try:
         code = app(prog_name="mtlbench", standalone_mode=False)
+        sys.stdout.flush()  # here, where a full disk can still be reported
     except COMMAND_LINE_ERROR as error:
         typer.echo(f"mtlbench: {visible(' '.join(error.format_message().split()))}", err=True)
         code = error.exit_code
@@ -47,8 +50,17 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except BrokenPipeError:  # the reader, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         code = 0
+    except OSError as error:
+        _discard_output()
+        typer.echo(f"mtlbench: {visible(str(error.filename or 'output'))}: {error.strerror or error}", err=True)
+        code = 2
     if code == INTERRUPTED:  # typer turns Ctrl-C into this code without a word
         typer.echo("mtlbench: stopped; finished cells are kept, the same command goes on", err=True)
     sys.exit(code or 0)
+
+
+def _discard_output() -> None:
+    """Send what standard output still holds to nowhere: flushed at exit, it would fail a second time."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from mtlbench.errors import UsageError
+from mtlbench.streams import print_data
 
 app = typer.Typer(
     name="mtlbench",
@@ -96,13 +97,14 @@ def given(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def deliver(text: str, output: Path | None) -> None:
+def deliver(text: str, output: Path | None, format: str = "text") -> None:
     """Print a text, or write it to a file and say so.
 
+    :param format: what the text is; see :func:`mtlbench.streams.print_data`.
     :raises UsageError: when the file cannot be written.
     """
     if output is None:
-        typer.echo(text.rstrip("\n"))
+        print_data(text, format)
         return
     try:
         output.parent.mkdir(parents=True, exist_ok=True)

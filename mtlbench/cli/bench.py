@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mtlbench.cli.app import BatchSize, DataDir, Json, Methods, Model, Plugins, Suite, Tasks, Threads, app, given
+from mtlbench.streams import takes_escapes
 
 
 @app.command("bench")
@@ -37,4 +37,4 @@ def bench(
         as_json=json,
         changes=given(tasks=tasks, model=model, steps=steps, batch_size=batch_size, threads=threads),
     )
-    raise typer.Exit(run_bench(request, color=sys.stdout.isatty()))
+    raise typer.Exit(run_bench(request, color=takes_escapes()))

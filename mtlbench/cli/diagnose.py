@@ -8,6 +8,7 @@ import typer
 
 from mtlbench.cli.app import Json, Results, app
 from mtlbench.errors import UsageError
+from mtlbench.streams import print_data
 
 
 @app.command()
@@ -25,7 +26,7 @@ def diagnose(results: Results = Path("results"), json: Json = False) -> None:
         raise UsageError(f"no records in {results}; run mtlbench run first, or give --results FOLDER")
     groups = diagnose(records)
     text = to_json(groups) if json else render(to_blocks(groups))
-    typer.echo(text.rstrip("\n"))
+    print_data(text, "json" if json else "text")
     for path, reason in found.damaged:
         typer.echo(f"left out: {path}: {reason}", err=True)
     raise typer.Exit(any(finding.severity == "error" for _, findings in groups for finding in findings))

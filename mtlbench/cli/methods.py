@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from mtlbench.cli.app import Json, Plugins, app, complete_methods, deliver
 from mtlbench.errors import UsageError
+from mtlbench.streams import print_data, takes_escapes
 
 
 @app.command("list")
@@ -26,7 +26,7 @@ def list_(
 
         if what != "methods":
             raise UsageError("--markdown prints the methods page: mtlbench list methods --markdown")
-        typer.echo(methods_page(load_registry(tuple(str(file) for file in plugin))).rstrip("\n"))
+        print_data(methods_page(load_registry(tuple(str(file) for file in plugin))), "markdown")
         return
     from mtlbench.catalogue import print_list
 
@@ -83,7 +83,7 @@ def check(
         for certificate in certificates:
             print_certificate(certificate)
     else:
-        deliver(as_json(certificates) if format == "json" else as_markdown(certificates, matrices), output)
+        deliver(as_json(certificates) if format == "json" else as_markdown(certificates, matrices), output, format)
     raise typer.Exit(0 if all(certificate.passed for certificate in certificates) else 1)
 
 
@@ -104,4 +104,4 @@ def toy(
     from mtlbench.toy.command import Request, run_toy
 
     request = Request(setting, methods, steps, lr, jobs, tuple(str(file) for file in plugin), output)
-    raise typer.Exit(run_toy(request, color=sys.stdout.isatty()))
+    raise typer.Exit(run_toy(request, color=takes_escapes()))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mtlbench.cli.app import BatchSize, DataDir, Json, Model, Plugins, Suite, Tasks, Threads, app, given
+from mtlbench.streams import takes_escapes
 
 
 @app.command()
@@ -33,6 +33,6 @@ def overfit(
     changes = given(tasks=tasks, model=model, steps=steps, batch_size=batch_size, lr=lr, threads=threads, device=device)
     files = tuple(str(file) for file in plugin)
     request = Request(suite, None, None, data_dir, Path("results"), plugin_files=files, changes=changes)
-    color = sys.stdout.isatty()
+    color = takes_escapes()
     width = shutil.get_terminal_size().columns if color else None
     raise typer.Exit(run_overfit(request, as_json=json, width=width, color=color))

@@ -13,6 +13,7 @@ import typer
 
 from mtlbench.cli.app import Results, app, deliver
 from mtlbench.errors import UsageError, unknown
+from mtlbench.streams import takes_escapes
 
 if TYPE_CHECKING:
     from mtlbench.record import Record
@@ -127,8 +128,9 @@ def _show(
     from mtlbench.report import render
 
     terminal = sys.stdout.isatty() and output is None
-    text = render(made, format, width=None if terminal else 80, color=terminal, records=records, drawn=drawn)
-    deliver(CLEAR + text if clear and terminal else text, output)
+    escapes = terminal and takes_escapes()
+    text = render(made, format, width=None if terminal else 80, color=escapes, records=records, drawn=drawn)
+    deliver(CLEAR + text if clear and escapes else text, output, format)
 
 
 def _save_figures(made: Report, records: list[Record], folder: Path) -> Gallery:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import typer
 
 from mtlbench.cli.app import BatchSize, DataDir, Methods, Model, Plugins, Results, Suite, Tasks, Threads, app, given
 from mtlbench.cli.grids import Config
+from mtlbench.streams import takes_escapes
 
 
 @app.command()
@@ -61,4 +61,4 @@ def tune(
         changes=given(tasks=tasks, model=model, steps=steps, batch_size=batch_size, threads=threads, device=device),
     )
     request = Request(grid, trials, seeds, sampler, lr, space, tuning_seed)
-    raise typer.Exit(run_tune(request, width=shutil.get_terminal_size().columns, color=sys.stdout.isatty()))
+    raise typer.Exit(run_tune(request, width=shutil.get_terminal_size().columns, color=takes_escapes()))

@@ -96,14 +96,14 @@ def _run(request: Request, problem: Toy, methods: dict[str, Method], skipped: di
         TextColumn("{task.completed}/{task.total} methods"),
         TimeElapsedColumn(),
         console=console,
-        disable=not console.is_terminal,
+        disable=not console.redraws,
     )
     with bar:
         line = bar.add_task("toy", total=len(jobs))
 
         def heard(job: Job, trajectories: list[Trajectory]) -> None:
             bar.advance(line)
-            if not console.is_terminal:
+            if not console.redraws:
                 console.print(f"{escape(job.method)} done")
 
         found = run_jobs(jobs, workers, heard)

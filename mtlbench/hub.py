@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from mtlbench.errors import UsageError, one_line, unknown
+from mtlbench.formats.columns import Record, find_columns
 from mtlbench.labels import Labels
-from mtlbench.table import Record, check_columns, to_rows
+from mtlbench.table import to_rows
 from mtlbench.task import Rows
 
 
@@ -54,12 +55,13 @@ def read_hub(
         if split not in found:
             raise unknown(f"split of {name}:", split, found)
         origin = f"{name} {split}"
-        check_columns(origin, wanted, found[split].column_names)
-        cells = found[split].select_columns(list(wanted))[:]
-        for column in label_columns:
-            if names := _class_names(found[split].features[column]):
-                cells[column] = _named(cells[column], names, f"{origin}: column '{column}'", labels)
-        records: list[Record] = list(enumerate(zip(*(cells[name] for name in wanted), strict=True), start=1))
+        names = found[split].column_names
+        columns = [names[place] for place in find_columns(origin, wanted, names)]
+        cells = found[split].select_columns(columns)[:]
+        for column in columns[len(text_columns) :]:
+            if classes := _class_names(found[split].features[column]):
+                cells[column] = _named(cells[column], classes, f"{origin}: column '{column}'", labels)
+        records: list[Record] = list(enumerate(zip(*(cells[name] for name in columns), strict=True), start=1))
         read.append(to_rows(records, origin, "row", labels, skip_unlabelled=skip_unlabelled))
     return read
 

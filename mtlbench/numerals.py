@@ -25,6 +25,6 @@ def check_plain(written: Any, read: Any) -> None:
 
     :raises ValueError: when it was not.
     """
-    if isinstance(written, str) and isinstance(read, int | float) and not isinstance(read, bool):
-        if not is_plain(written):
-            raise ValueError("should be a number in plain digits")
+    is_number = isinstance(read, int | float) and not isinstance(read, bool)
+    if is_number and isinstance(written, str) and not is_plain(written):
+        raise ValueError("should be a number in plain digits")

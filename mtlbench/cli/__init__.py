@@ -10,6 +10,7 @@ import typer
 
 from mtlbench.cli import bench, diagnose, export, grids, methods, overfit, report, results, study, tune
 from mtlbench.cli.app import app
+from mtlbench.cli.digits import check_numbers
 from mtlbench.errors import UsageError
 from mtlbench.names import visible
 
@@ -37,6 +38,7 @@ COMMAND_LINE_ERROR: type[Any] = typer.BadParameter.__mro__[2]
 def main() -> None:
     """Run the command line; bad input prints one line and exits with 2, Ctrl-C with 130."""
     try:
+        check_numbers(sys.argv[1:])
         code = app(prog_name="mtlbench", standalone_mode=False)
     except COMMAND_LINE_ERROR as error:
         typer.echo(f"mtlbench: {visible(' '.join(error.format_message().split()))}", err=True)

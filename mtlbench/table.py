@@ -88,8 +88,8 @@ def to_rows(
         raise UsageError(f"{origin} has no row with a label" if unlabelled else f"{origin} is empty: it has no rows")
     if len(missing) > MISSING_LIMIT * total:
         raise UsageError(
-            f"{origin}: {len(missing)} of {total} rows have an empty text or label, more than "
-            f"{MISSING_LIMIT:.0%} (missing=skip, of a task of your own, allows empty labels); "
+            f"{origin}: {len(missing)} of {total} rows lack a text or the label, more than "
+            f"{MISSING_LIMIT:.0%} (missing=skip, of a task of your own, allows rows without a label); "
             f"the first is {unit} {missing[0]}"
         )
     return Rows(texts, labels.array(read), skipped=len(missing) + unlabelled)

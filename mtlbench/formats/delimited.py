@@ -70,7 +70,7 @@ def read_delimited(
     :raises UsageError: one line, for a row that cannot be read, or could be read in two ways, and for a column that is
         not there.
     """
-    lines, start, said = _lines(text)
+    lines, start, said = _lines(path, text)
     if not lines:
         return
     delimiter = dialect.delimiter or said or ("\t" if "\t" in lines[0] else ",")
@@ -103,7 +103,7 @@ _TOO_MANY = {
 }
 
 
-def _lines(text: str) -> tuple[list[str], int, str | None]:
+def _lines(path: Path, text: str) -> tuple[list[str], int, str | None]:
     """Return the lines from the header on, the number of the first, and the delimiter that a first line says.
 
     Excel reads and writes such a first line: ``sep=;``.
@@ -111,6 +111,11 @@ def _lines(text: str) -> tuple[list[str], int, str | None]:
     end = "\n" if "\n" in text else "\r"
     lines = [line + end for line in text.split(end)]
     said = re.fullmatch(r"\"?sep=(.)\"?\s*", lines[0])
+    if said:
+        try:
+            read_delimiter(said[1])
+        except ValueError as fault:
+            raise UsageError(f"{path}, line 1: the delimiter of sep={said[1]} {fault}") from None
     start = 1 if said else 0
     while start < len(lines) and not lines[start].strip():
         start += 1
@@ -133,13 +138,19 @@ def _rows(path: Path, lines: list[str], start: int, delimiter: str, quoting: Quo
             rows.append(_Row(start + first, cells, lines[first : reader.line_num]))
             first = reader.line_num
     except csv.Error as fault:  # named by the line where the row begins: that is where the quote was opened
-        raise UsageError(
-            f"{path}, line {start + first}: {fault}; a text that begins with a double quote must be in double quotes, "
-            "with its own doubled; or give quoting=none, or quoting=backslash"
-        ) from None
+        raise UsageError(f"{path}, line {start + first}: {_explained(str(fault))}") from None
     finally:
         csv.field_size_limit(limit)
     return rows
+
+
+def _explained(fault: str) -> str:
+    if fault.startswith("new-line"):
+        return "a carriage return inside a field; save the file with one kind of line ends, or the text in double quotes"
+    return (
+        f"{fault}; a text that begins with a double quote must be in double quotes, with its own doubled; or give "
+        "quoting=backslash if they have backslashes, quoting=none if quotes are text"
+    )
 
 
 def _header_hint(wanted: Sequence[str], line: str, delimiter: str, quoting: Quoting) -> str:

@@ -107,7 +107,7 @@ class TestFolder:
                 "label=labels,labels=joy/anger/feer",
                 "train, row 3: label 'fear' is none of the declared ones; did you",
             ),
-            ("label=first,classes=3", "1 of 4 rows have an empty text or label, more than 5% (missing=skip"),
+            ("label=first,classes=3", "1 of 4 rows lack a text or the label, more than 5% (missing=skip"),
             ("label=labels,labels=3,config=raw", "BuilderConfig 'raw' not found. Available: ['default']"),
         ],
     )

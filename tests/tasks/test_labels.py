@@ -113,7 +113,7 @@ def test_rows_without_a_label(tmp_path: Path) -> None:
     cells: list[Any] = [None, 1, None, 0, None, 1]
     rows = [json.dumps({"text": f"text {row}", "label": cell}) for row, cell in enumerate(cells)]
     (tmp_path / "d.jsonl").write_text("\n".join(rows))
-    with pytest.raises(UsageError, match=r"3 of 6 rows have an empty text or label, more than 5% \(missing=skip"):
+    with pytest.raises(UsageError, match=r"3 of 6 rows lack a text or the label, more than 5% \(missing=skip"):
         load(tmp_path, "train=d.jsonl,dev=d.jsonl,label=label,classes=2")
     train = load(tmp_path, "train=d.jsonl,dev=d.jsonl,label=label,classes=2,missing=skip").train
     assert (train.labels.tolist(), train.skipped) == ([1, 0, 1], 3)
@@ -122,7 +122,7 @@ def test_rows_without_a_label(tmp_path: Path) -> None:
 
 def test_empty_texts_are_no_missing_labels(tmp_path: Path) -> None:
     (tmp_path / "d.csv").write_text("text,label\na,1\n ,0\n,\n")
-    with pytest.raises(UsageError, match="1 of 2 rows have an empty text or label"):
+    with pytest.raises(UsageError, match="1 of 2 rows lack a text or the label"):
         load(tmp_path, "train=d.csv,dev=d.csv,label=label,classes=2,missing=skip")
 
 

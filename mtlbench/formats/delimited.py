@@ -146,7 +146,7 @@ def _rows(path: Path, lines: list[str], start: int, delimiter: str, quoting: Quo
 
 def _explained(fault: str) -> str:
     if fault.startswith("new-line"):
-        return "a carriage return inside a field; save the file with one kind of line ends, or the text in double quotes"
+        return "a carriage return inside a field; save the file with one kind of line ends, or put the text in quotes"
     return (
         f"{fault}; a text that begins with a double quote must be in double quotes, with its own doubled; or give "
         "quoting=backslash if they have backslashes, quoting=none if quotes are text"

@@ -20,8 +20,8 @@ import pandas as pd
 from benchmarks import fuzz_results as results
 from benchmarks.fuzz_told import call, refused
 from benchmarks.tiny_grid import make_tiny_grid
+from mtlbench.delimited import Dialect
 from mtlbench.errors import UsageError
-from mtlbench.formats.delimited import Dialect
 from mtlbench.labels import Classes, LabelSets, Scores
 from mtlbench.plan import parse_seeds
 from mtlbench.plugin import Plugin, split_specs

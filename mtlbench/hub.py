@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mtlbench.columns import Record, find_columns
 from mtlbench.errors import UsageError, one_line, unknown
-from mtlbench.formats.columns import Record, find_columns
 from mtlbench.labels import Labels
 from mtlbench.table import to_rows
 from mtlbench.task import Rows

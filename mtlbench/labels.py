@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mtlbench.cells import as_flag, as_list, as_number, find_name, is_marker, is_missing
+from mtlbench.cell_values import as_flag, as_list, as_number, find_name, is_marker, is_missing
 from mtlbench.errors import one_line, shown
 from mtlbench.task import Kind
 
@@ -88,7 +88,7 @@ class Classes:
 class LabelSets:
     """Any of ``count`` labels, none and all included; they are read as ``count`` zeros and ones.
 
-    In one column a cell holds the labels that the row has, by number or name, as :func:`mtlbench.cells.as_list` reads
+    In one column a cell holds the labels that the row has, by number or name, as :func:`mtlbench.cell_values.as_list` reads
     it (``|`` alone: none of them). In ``count`` columns, each cell says 0 or 1.
 
     :param flags: the one column holds ``count`` zeros and ones in place of the labels that the row has.

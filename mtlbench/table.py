@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mtlbench.cells import as_text, is_missing
+from mtlbench.cell_values import as_text, is_missing
+from mtlbench.columns import Record
+from mtlbench.delimited import Dialect
 from mtlbench.errors import UsageError
 from mtlbench.formats import read_records
-from mtlbench.formats.columns import Record
-from mtlbench.formats.delimited import Dialect
 from mtlbench.labels import Labels
 from mtlbench.task import Rows
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from mtlbench import seeds
 from mtlbench.errors import UsageError
-from mtlbench.plugin import Plugin, as_spec, parameter_fields
+from mtlbench.plugin import Plugin, parameter_fields
+from mtlbench.spec import as_spec
 
 if TYPE_CHECKING:
     import torch

@@ -10,9 +10,9 @@ from typing import Annotated
 from pydantic import Field
 
 from mtlbench.declared import DeclaredTask
+from mtlbench.delimited import DELIMITED, Dialect, Quoting, read_delimiter
 from mtlbench.errors import UsageError
-from mtlbench.formats.content import file_type
-from mtlbench.formats.delimited import DELIMITED, Dialect, Quoting, read_delimiter
+from mtlbench.file_content import file_type
 from mtlbench.table import read_table
 from mtlbench.task import Rows
 

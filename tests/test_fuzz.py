@@ -26,13 +26,13 @@ from benchmarks.broken_json import changed, ways
 from benchmarks.fuzz_targets import TARGETS
 from benchmarks.sample_record import EVALUATION, STEP, full, history
 from mtlbench import cli
+from mtlbench.delimited import Dialect
 from mtlbench.errors import UsageError
 from mtlbench.execute.worker import _parquet
 from mtlbench.export import export
-from mtlbench.formats.delimited import Dialect
 from mtlbench.labels import Classes, Labels, LabelSets, Scores
 from mtlbench.plan import fingerprint, parse_seeds
-from mtlbench.plugin import quoted, split_specs
+from mtlbench.plugin import split_specs
 from mtlbench.record_file import verified
 from mtlbench.registry import load_registry
 from mtlbench.report import FORMATS, render
@@ -40,6 +40,7 @@ from mtlbench.report.build import build
 from mtlbench.report.figures.traces import read
 from mtlbench.report.predictions import right_answers
 from mtlbench.report.records import collect
+from mtlbench.spec import quoted
 from mtlbench.store import Store
 from mtlbench.table import read_table
 

@@ -12,8 +12,9 @@ from pydantic import Field
 
 from mtlbench.encoder import Encoder
 from mtlbench.errors import UsageError
-from mtlbench.plugin import Names, Plugin, describe_parameters, expand_spec, parse_spec, quoted, split_specs
+from mtlbench.plugin import Plugin, describe_parameters, expand_spec, parse_spec, split_specs
 from mtlbench.registry import load_registry
+from mtlbench.spec import Names, quoted
 
 
 @dataclass

@@ -10,8 +10,8 @@ import numpy as np
 import pandas
 import pytest
 
+from mtlbench.delimited import Dialect
 from mtlbench.errors import UsageError
-from mtlbench.formats.delimited import Dialect
 from mtlbench.labels import Classes, Labels, Scores
 from mtlbench.table import read_table
 from mtlbench.task import Rows

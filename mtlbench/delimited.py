@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from mtlbench.columns import Record, find_columns
 from mtlbench.errors import UsageError
-from mtlbench.formats.columns import Record, find_columns
-from mtlbench.formats.content import file_type
+from mtlbench.file_content import file_type
 
 Quoting = Literal["csv", "backslash", "none"]
 DELIMITERS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}

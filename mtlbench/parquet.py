@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from mtlbench.columns import Record, find_columns
 from mtlbench.errors import UsageError
-from mtlbench.formats.columns import Record, find_columns
-from mtlbench.formats.content import cannot_read
+from mtlbench.file_content import cannot_read
 
 
 def read_parquet(path: Path, wanted: Sequence[str]) -> Iterator[Record]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from mtlbench.columns import Record
+from mtlbench.delimited import DELIMITED, Dialect, read_delimited
 from mtlbench.errors import UsageError
-from mtlbench.formats.columns import Record
-from mtlbench.formats.content import PACKERS, file_type, read_text
-from mtlbench.formats.delimited import DELIMITED, Dialect, read_delimited
-from mtlbench.formats.json_files import read_json, read_json_lines
-from mtlbench.formats.parquet import read_parquet
+from mtlbench.file_content import PACKERS, file_type, read_text
+from mtlbench.json_files import read_json, read_json_lines
+from mtlbench.parquet import read_parquet
 
 
 def read_records(

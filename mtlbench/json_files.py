@@ -8,9 +8,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from mtlbench.columns import Record, find_columns
 from mtlbench.errors import UsageError, one_line, shown
-from mtlbench.formats.columns import Record, find_columns
-from mtlbench.formats.content import file_type
+from mtlbench.file_content import file_type
 
 Objects = list[tuple[int, dict[str, Any]]]
 

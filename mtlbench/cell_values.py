@@ -14,7 +14,7 @@ from mtlbench.numerals import is_plain, number
 
 MARKERS = frozenset(["na", "n/a", "#n/a", "#n/a n/a", "#na", "<na>", "nan", "-nan", "null", "none"])
 """What pandas takes for a value that is not there; upper or lower case is one."""
-TRUTH = {"true": 1, "false": 0}
+TRUTH = {"true": 1.0, "false": 0.0}
 PAIRS = {"[": "]", "(": ")", "{": "}"}
 _SCALAR = re.compile(r"\bnp\.\w+\(([^()]*)\)")
 """A number or text of NumPy's, as it is written in a list since NumPy 2: ``np.int64(2)``."""
@@ -67,17 +67,13 @@ def as_number(cell: Any) -> float:
 
     :raises ValueError: when it is none.
     """
-    value, hint = math.nan, ""
+    text = cell.strip() if isinstance(cell, str) else ""
     try:
-        if isinstance(cell, str):
-            truth = TRUTH.get(cell.strip().casefold())
-            value = number(cell) if truth is None else float(truth)
-        else:
-            value = float(cell)
+        value = number(cell) if isinstance(cell, str) else float(cell)
     except (TypeError, ValueError, OverflowError):
-        if isinstance(cell, str) and re.fullmatch(r"[+-]?[0-9]+,[0-9]+", cell.strip()):
-            hint = "; write decimals with a point"
+        value = TRUTH.get(text.casefold(), math.nan)
     if not math.isfinite(value):
+        hint = "; write decimals with a point" if re.fullmatch(r"[+-]?[0-9]+,[0-9]+", text) else ""
         raise ValueError(f"label {shown(cell)} is not a number{hint}")
     return value
 

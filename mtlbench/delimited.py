@@ -46,6 +46,15 @@ class _Row(NamedTuple):
     """The lines of the file that the row was read from."""
 
 
+def name_delimiter(text: str) -> str:
+    """Return a delimiter that a user names, or gives as it is, as a spec holds it: by its name, if it has one.
+
+    :raises ValueError: when it is none.
+    """
+    delimiter = read_delimiter(text)
+    return next((name for name, character in DELIMITERS.items() if character == delimiter), delimiter)
+
+
 def read_delimiter(text: str) -> str:
     """Return the delimiter that a user names, or gives as it is.
 
@@ -81,11 +90,11 @@ def read_delimited(
     places = find_columns(str(path), wanted, header, _header_hint(wanted, lines[0], delimiter, quoting))
     for row in rows[1:]:
         cells = row.cells
-        if any(cell.strip() for cell in cells[len(header) :]):
+        if "".join(cells[len(header) :]).strip():
             raise UsageError(
                 f"{path}, line {row.line}: {len(cells)} fields, but the header has {len(header)}; {_TOO_MANY[quoting]}"
             )
-        if not any(cell.strip() for cell in cells):
+        if not "".join(cells).strip():
             continue
         if dialect.quoting is None:
             fault = _quoted_fault(row, len(header)) if quoting == "none" else None

@@ -88,8 +88,8 @@ class Classes:
 class LabelSets:
     """Any of ``count`` labels, none and all included; they are read as ``count`` zeros and ones.
 
-    In one column a cell holds the labels that the row has, by number or name, as :func:`mtlbench.cell_values.as_list` reads
-    it (``|`` alone: none of them). In ``count`` columns, each cell says 0 or 1.
+    In one column a cell holds the labels that the row has, by number or name, as a list in any of the forms that
+    :func:`mtlbench.cell_values.as_list` reads (``|`` alone: none of them). In ``count`` columns, each cell says 0 or 1.
 
     :param flags: the one column holds ``count`` zeros and ones in place of the labels that the row has.
     """

@@ -49,7 +49,9 @@ def parse_spec(text: str) -> tuple[str, dict[str, str]]:
     for item in filter(None, _split(match["body"] or "", ",")):
         parameter, equals, value = (piece.strip() for piece in item.partition("="))
         if not (equals and parameter and value):
-            raise UsageError(f"cannot read '{item}' in '{text}'; write parameter=value, a comma in it in double quotes")
+            raise UsageError(
+                f"cannot read '{item}' in '{text}'; write parameter=value, commas and outer spaces in double quotes"
+            )
         if parameter in parameters:
             raise UsageError(f"parameter {parameter} is given twice in '{text}'")
         parameters[parameter] = _unquoted(value)

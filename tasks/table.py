@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 from mtlbench.declared import DeclaredTask
-from mtlbench.delimited import DELIMITED, Dialect, Quoting, read_delimiter
+from mtlbench.delimited import DELIMITED, Dialect, Quoting, name_delimiter, read_delimiter
 from mtlbench.errors import UsageError
 from mtlbench.file_content import file_type
 from mtlbench.table import read_table
@@ -59,7 +59,7 @@ class Table(DeclaredTask):
         super().__post_init__()
         if self.delimiter is not None:
             try:
-                self.delimiter = read_delimiter(self.delimiter)
+                self.delimiter = name_delimiter(self.delimiter)
             except ValueError as fault:
                 raise UsageError(f"task {self.called}: parameter delimiter={self.delimiter} {fault}") from None
         if (self.delimiter or self.quoting) and not {file_type(Path(file)) for file in (self.train, self.dev)} & {
@@ -79,7 +79,7 @@ class Table(DeclaredTask):
                 self.label_columns,
                 self.rule,
                 skip_unlabelled=self.missing == "skip",
-                dialect=Dialect(self.delimiter, self.quoting),
+                dialect=Dialect(self.delimiter and read_delimiter(self.delimiter), self.quoting),
             )
             for file in splits
         ]

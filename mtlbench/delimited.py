@@ -197,13 +197,25 @@ def _swallowed(
     labelled: Callable[[Sequence[str | None]], bool | None],
 ) -> str | None:
     """Return what tells that a field of several lines is made of rows, between two stray quotes."""
-    told = []
-    for line in row.lines:
-        cells = [cell.strip().strip('"') for cell in line.rstrip("\r\n").split(delimiter)]
-        told.append(labelled([cells[place] for place in places]) if len(cells) == width else False)
+    told = rows_in(row.lines, width, delimiter, places, labelled)
     if told.count(True) < 2 or 2 * told.count(False) >= len(told):
         return None
     return (
         f"a field in double quotes goes over {len(row.lines)} lines, {told.count(True)} of which are rows by "
         "themselves; give quoting=none if the quote is text, or quoting=csv if the field is right"
     )
+
+
+def rows_in(
+    lines: Sequence[str],
+    width: int,
+    delimiter: str,
+    places: Sequence[int],
+    labelled: Callable[[Sequence[str | None]], bool | None],
+) -> list[bool | None]:
+    """Say of lines what ``labelled`` says of them as rows."""
+    told: list[bool | None] = []
+    for line in lines:
+        cells = [cell.strip().strip('"') for cell in line.rstrip("\r\n").split(delimiter)]
+        told.append(labelled([cells[place] for place in places]) if len(cells) == width else False)
+    return told

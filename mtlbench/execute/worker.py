@@ -25,6 +25,7 @@ from mtlbench.errors import CellError, OutOfMemory, UsageError
 from mtlbench.execute.executor import RETRIES, Event, Job
 from mtlbench.execute.stop import Stop
 from mtlbench.heartbeat import Heartbeat
+from mtlbench.history import count_floored
 from mtlbench.leases import Lease, LeaseLost
 from mtlbench.plan import Cell, Workload, make_cells
 from mtlbench.processes import ProcessDied, Processes, spread
@@ -205,7 +206,7 @@ def _filled(record: Record, outcome: Outcome) -> Record:
     if outcome.size:
         record["encoder"] = {**record["encoder"], **outcome.size}
         record["engine"], record["cut"], record["seen"] = outcome.engine, outcome.cut, outcome.seen
-        record["pairing"] = outcome.pairing
+        record["pairing"], record["floored"] = outcome.pairing, count_floored(outcome.history)
     return record
 
 

@@ -105,16 +105,22 @@ def parameter_fields(cls: type[Plugin]) -> list[dataclasses.Field[Any]]:
 
 
 def describe_parameters(cls: type[Plugin]) -> list[dict[str, Any]]:
-    """Return name, type, range, default and description of every parameter of a plugin's own, as plain data."""
+    """Return name, type, range, default and description of every parameter of a plugin's own, as plain data.
+
+    :raises UsageError: for a parameter of a type that cannot be described.
+    """
     described = []
     for field in parameter_fields(cls):
         if is_common(field):
             continue
-        schema = _adapter(cls, field.name).json_schema()
+        try:
+            schema = _adapter(cls, field.name).json_schema()
+        except Exception as error:  # an annotation may be anything
+            raise UsageError(f"{cls.kind} {cls.name}: parameter {field.name} has no usable type: {said(error)}") from error
         described.append(
             {
                 "name": field.name,
-                "default": None if field.default is dataclasses.MISSING else field.default,
+                "default": _described(field.default),
                 "required": field.default is dataclasses.MISSING,
                 "description": schema.pop("description", ""),
                 "schema": schema,
@@ -144,6 +150,12 @@ def _checked(cls: type[Plugin], parameter: str, value: Any) -> Any:
 def _text(value: Any) -> str:
     """Write a value so that a spec reads back the same: 0.1 in full, true and false in lower case."""
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _described(default: Any) -> Any:
+    if default is dataclasses.MISSING:
+        return None
+    return default if _is_plain(default) else str(default)
 
 
 def _is_scalar(value: Any) -> bool:

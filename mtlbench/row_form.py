@@ -119,16 +119,14 @@ def _fault(row: Any, width: int) -> str | None:
 def _labels(task: Labelled, given: Any, rows: int, where: str) -> NDArray[Any]:
     labels, kind = _array(given, where), task.prediction
     if labels.dtype.kind not in NUMBERS[kind]:
-        odd = (
-            next((n for n, one in enumerate(labels) if not _is_number(one)), 0) if labels.ndim and len(labels) else None
-        )
+        odd = next((n for n, one in enumerate(labels.tolist()) if not _is_number(one)), None) if labels.ndim else None
         place = "" if odd is None else f", row {odd}: label {shown(labels.tolist()[odd])}"
-        raise UsageError(f"{where}{place}: its labels are {labels.dtype}; {REMEDY[kind]}")
+        raise UsageError(f"{where}{place}: its labels are of type {labels.dtype}; {REMEDY[kind]}")
     wanted = (rows, task.outputs) if kind == "multilabel" else (rows,)
     if labels.shape != wanted:
         if labels.ndim == len(wanted) and len(labels) != rows:
             raise UsageError(f"{where}: {rows} texts and {len(labels)} labels; give one label a row")
-        remedy = "labels.ravel()" if labels.shape == (rows, 1) else REMEDY[kind]
+        remedy = "give labels.ravel()" if labels.shape == (rows, 1) else REMEDY[kind]
         raise UsageError(f"{where}: its labels have the shape {labels.shape}, not {wanted}; {remedy}")
     wrong, what = _wrong(kind, labels, task.outputs)
     if wrong.any():
@@ -162,7 +160,8 @@ def _wrong(kind: Kind, labels: NDArray[Any], outputs: int) -> tuple[NDArray[np.b
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.number | np.ndarray)
+    """Whether an element of labels of a wrong type is one that they should be: the others are worth naming."""
+    return float(value).is_integer() if isinstance(value, float) else isinstance(value, int | list)
 
 
 def _counted(row: Sequence[Any]) -> str:

@@ -131,7 +131,7 @@ def test_a_cell_that_fails_costs_no_other(mtlbench: Call, tmp_path: Path) -> Non
     errors = {record["method"]["name"]: record["error"] for record in Store(tmp_path / "out").scan().records}
     assert errors["sum"] is None
     assert "SIGKILL" in errors["killed"]["message"]
-    assert errors["raises"]["message"] == "RuntimeError: no weights today"
+    assert errors["raises"]["message"] == "step 1: method raises: weights() raised RuntimeError: no weights today"
     assert errors["explodes"]["message"] == (
         "step 1: method explodes returned weights [nan, nan, nan], not 3 finite numbers"
     )

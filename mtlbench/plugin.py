@@ -116,7 +116,8 @@ def describe_parameters(cls: type[Plugin]) -> list[dict[str, Any]]:
         try:
             schema = _adapter(cls, field.name).json_schema()
         except Exception as error:  # an annotation may be anything
-            raise UsageError(f"{cls.kind} {cls.name}: parameter {field.name} has no usable type: {said(error)}") from error
+            told = f"{cls.kind} {cls.name}: parameter {field.name} has no usable type"
+            raise UsageError(f"{told}: {said(error)}") from error
         described.append(
             {
                 "name": field.name,

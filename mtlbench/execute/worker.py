@@ -95,7 +95,7 @@ def run_cell(job: Job, tell: Tell, signals: Sequence[int] = (signal.SIGTERM,), m
         error = caught
     try:
         record = save(job.record, outcome, job.store, earlier + time.perf_counter() - begun, error)
-        if not isinstance(error, MAY_PASS):
+        if not isinstance(error, MAY_PASS) and not isinstance(error and error.__cause__, MAY_PASS):
             ours.clear()
     except NotRecorded as lost:
         return Event("failed", job.cell, message=f"{f'{error}; ' if error else ''}not recorded: {lost}")

@@ -23,7 +23,9 @@ from mtlbench.suite import load_suite
 from mtlbench.task import Rows, Splits, Task
 from mtlbench.train import train
 
-TEXTS: list[Any] = [(f"the film {word}",) for word in "good bad red blue runs sleeps slowly very dog cat".split()]
+TEXTS: list[Any] = [
+    (f"the {word}",) for word in ("good", "bad", "red", "blue", "film", "run", "house", "very", "dog", "cat")
+]
 PAIRS: list[Any] = [(text, "a dog") for (text,) in TEXTS]
 CLASSES = np.arange(10) % 3
 SCORES = np.arange(10.0)
@@ -97,7 +99,7 @@ def refused(attempt: Try, recipe: dict[str, Any] | None = None, **given: Any) ->
         (splits(train=Rows([], [])), "split train: no rows"),
         (splits(dev=Rows(TEXTS, CLASSES, None)), "split dev: skipped is None; give the number of rows left out"),  # type: ignore[arg-type]
         (splits(dev=Rows(PAIRS, CLASSES)), "split dev: 2 texts a row, but the training rows have 1"),
-        (splits([text for (text,) in TEXTS]), "row 0: its texts are the plain string 'the film good'; write (text,)"),
+        (splits([text for (text,) in TEXTS]), "row 0: its texts are the plain string 'the good'; write (text,)"),
         (splits(text for text in TEXTS), "its texts are an object of type generator; give a list of tuples"),
         (splits(pd.Series(TEXTS)), "its texts are an object of type Series"),
         (splits("the film"), "its texts are the plain string 'the film'"),

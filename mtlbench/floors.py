@@ -9,7 +9,8 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from mtlbench.metrics import metrics_of
+from mtlbench.errors import UsageError
+from mtlbench.metrics import metrics_of, value_of
 from mtlbench.task import Rows, Splits, Task
 
 Values = NDArray[Any]
@@ -35,13 +36,18 @@ def floors(task: Task, splits: Splits) -> dict[str, list[Floor]]:
     - ``frequent labels``: always the k most frequent labels, with the k that is best for micro-F1.
 
     A metric of a plugin's own gets those that need no threshold.
+
+    :raises UsageError: naming task and metric, when a plugin's metric raises or is not one finite number.
     """
     metrics = metrics_of(task)
     made = {"classification": _classes, "regression": _scores, "multilabel": _labels}[task.prediction]
     answered = made(task, splits)
     return {
         name: [
-            Floor(name=floor, value=function(answers[name], splits.dev.labels, task.outputs))
+            Floor(
+                name=floor,
+                value=value_of(task, name, function, answers[name], splits.dev.labels, task.outputs, UsageError),
+            )
             for floor, answers in answered.items()
             if name in answers
         ]

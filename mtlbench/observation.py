@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 
+FLOOR = 1e-8
+"""What a loss of exactly 0 counts as where its logarithm or a ratio is taken. In single precision a cross entropy is 0
+from a logit gap of about 17 on, where its true value is about 4·10⁻⁸. Any positive loss keeps its value, also one below
+the floor: a number that was computed is not replaced."""
 SLACK = 1e-5
 """How far a Gram matrix may be from symmetric, relative to the norms: products of single precision are."""
 
@@ -36,6 +40,7 @@ class Observation:
         gradients: torch.Tensor | None = None,
     ) -> None:
         self._given: dict[str, Any] = {"losses": losses, "gram": gram, "cross_gram": cross_gram, "gradients": gradients}
+        self._floored: set[int] = set()
         self.tasks: int = next((len(value) for value in self._given.values() if value is not None), 0)
         """K, the number of tasks."""
 
@@ -59,9 +64,28 @@ class Observation:
         """(K, P) the task gradients of the shared parameters, in their own precision and on their device. Read only."""
         return self._get("gradients")
 
+    @property
+    def floored(self) -> tuple[int, ...]:
+        """The positions of the tasks for which a method was given, or took, :data:`FLOOR` in place of 0."""
+        return tuple(sorted(self._floored))
+
+    def above_zero(self, values: Vector) -> Vector:
+        """Return values with :data:`FLOOR` for zeros, to take logarithms or ratios; the record names the tasks.
+
+        :param values: (K,) numbers, such as means of losses.
+        """
+        self.note_zeros(values)
+        return above_zero(values)
+
+    def note_zeros(self, values: Vector) -> None:
+        """Let the record name the tasks whose values are 0, where a method has a way of its own to take logarithms."""
+        self._floored.update(np.flatnonzero(values == 0.0).tolist())
+
     def replace(self, **changes: Any) -> Observation:
         """Return a copy with some of the four changed: for wrappers."""
-        return Observation(**{**self._given, **changes})
+        copy = Observation(**{**self._given, **changes})
+        copy._floored = self._floored  # one set: what the inner method notes counts
+        return copy
 
     def equals(self, other: Observation) -> bool:
         """Whether two observations hold the same numbers, to the last bit."""
@@ -77,6 +101,11 @@ class Observation:
         return value
 
 
+def above_zero(values: Vector) -> Vector:
+    """Return values with :data:`FLOOR` in place of zeros."""
+    return np.where(values == 0.0, FLOOR, values)
+
+
 def observe(
     method: Method,
     *,
@@ -87,9 +116,12 @@ def observe(
 ) -> Observation:
     """Check what a method is about to be given, and give it in float64.
 
+    Where the method takes logarithms of the losses, or its heads descend them, a loss of exactly 0 is given as
+    :data:`FLOOR`, 10⁻⁸, and :attr:`Observation.floored` names the task; positive losses are given as they are.
+
     :raises UsageError: naming the method and the value: when K = 0 or K is below :attr:`Method.min_tasks`; when what
         the method reads is missing; when a matrix is not square, finite, symmetric, has a negative diagonal or is not
-        one of inner products (|⟨gᵢ, gⱼ⟩| > ‖gᵢ‖‖gⱼ‖); when losses are not finite, or ≤ 0 where the method takes logs.
+        one of inner products (|⟨gᵢ, gⱼ⟩| > ‖gᵢ‖‖gⱼ‖); when losses are not finite, or < 0 where logarithms are taken.
     """
     if losses is None and method.reads_losses != "no":
         raise UsageError(f"method {method.name} reads the losses: give losses")
@@ -109,7 +141,7 @@ def observe(
         raise UsageError(f"method {method.name}: the number of tasks differs: {sizes}")
     if seen.tasks < method.min_tasks:
         raise UsageError(f"method {method.name} needs at least {method.min_tasks} tasks, got {seen.tasks}")
-    return seen
+    return seen if losses is None or not _takes_logs(method) else seen.replace(losses=seen.above_zero(seen.losses))
 
 
 _WORDS = {
@@ -122,9 +154,15 @@ _WORDS = {
 def _losses(method: Method, losses: Vector) -> Vector:
     if losses.ndim != 1 or not np.isfinite(losses).all():
         raise UsageError(f"method {method.name}: losses must be K finite numbers, got {losses.tolist()}")
-    if method.reads_losses == "positive" and (losses <= 0.0).any():
-        raise UsageError(f"method {method.name} takes logarithms of the losses, so all must be > 0: {losses.tolist()}")
+    if _takes_logs(method) and (losses < 0.0).any():
+        raise UsageError(
+            f"method {method.name} takes logarithms of the losses, so none may be negative: {losses.tolist()}"
+        )
     return losses
+
+
+def _takes_logs(method: Method) -> bool:
+    return method.reads_losses == "positive" or method.heads == "log"
 
 
 def _square(method: Method, what: str, matrix: Matrix) -> Matrix:

@@ -16,6 +16,7 @@ from mtlbench.method import Method
 from mtlbench.registry import Registry, source_fingerprint
 from mtlbench.suite import Recipe
 from mtlbench.task import Splits, Task
+from mtlbench.task_form import check_training, checked_key, load_splits
 
 PROTOCOL = 4
 """Raised by one whenever the arithmetic of a training run, or a default, changes: older cells are then not done."""
@@ -56,13 +57,15 @@ class Workload:
         :raises UsageError: when a task, its data or the encoder is not there or not usable.
         """
         tasks = tuple(registry.task(spec) for spec in recipe.tasks)
-        keys = [task.key for task in tasks]
+        keys = [checked_key(task) for task in tasks]
         for key in keys:
             if keys.count(key) > 1:
                 raise UsageError(f"task {key} is named twice; each task of a suite needs a name of its own")
         encoder = Encoder.parse(recipe.model)
         files = encoder.locate()
-        splits = tuple(_prepared(task.load(data_dir), recipe, task.key) for task in tasks)
+        splits = tuple(_prepared(load_splits(task, data_dir), recipe, task.key) for task in tasks)
+        for task, split in zip(tasks, splits, strict=True):
+            check_training(task, split, recipe.batch_size, recipe.device)
         # specs as they are written back, so that two spellings of one recipe are one recipe
         recipe = recipe.model_copy(update={"tasks": tuple(task.spec for task in tasks), "model": encoder.spec})
         if recipe.epochs is not None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 from collections.abc import Iterable
 from typing import Any, ClassVar, Self, get_type_hints
 
 import pydantic
 
-from mtlbench.errors import UsageError, unknown
+from mtlbench.errors import UsageError, said, shown, unknown
 from mtlbench.numerals import check_plain
 from mtlbench.spec import as_spec, quoted
 from mtlbench.spec import expand_spec as expand_spec
@@ -64,7 +65,8 @@ class Plugin:
     def make(cls, parameters: dict[str, Any]) -> Self:
         """Make one from parameters by name.
 
-        :raises UsageError: for a parameter that does not exist, is missing, or is out of its range.
+        :raises UsageError: for a parameter that does not exist, is missing, is out of its range, or has a value that
+            no record can hold; and when the class cannot be made.
         """
         fields = {field.name: field for field in parameter_fields(cls)}
         for given in parameters:
@@ -74,7 +76,19 @@ class Plugin:
             required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
             if required and name not in parameters:
                 raise UsageError(f"{cls.kind} {cls.name} needs {name}: write {cls.name}[{name}=...]")
-        return cls(**parameters)
+        try:
+            made = cls(**parameters)
+        except UsageError:
+            raise
+        except Exception as error:  # a plugin may fail in any way at all
+            raise UsageError(f"{cls.kind} {cls.name} cannot be made: {said(error)}") from error
+        for name, value in made.parameters.items():
+            if not _is_plain(value) or (fields[name].default is dataclasses.MISSING and not _is_written(value)):
+                raise UsageError(
+                    f"{cls.kind} {cls.name}: parameter {name}={shown(value)} is of no type that a spec and a record "
+                    "can hold; declare it as text, a number or a truth value"
+                )
+        return made
 
     @classmethod
     def summary(cls) -> str:
@@ -97,16 +111,23 @@ def parameter_fields(cls: type[Plugin]) -> list[dataclasses.Field[Any]]:
 
 
 def describe_parameters(cls: type[Plugin]) -> list[dict[str, Any]]:
-    """Return name, type, range, default and description of every parameter of a plugin's own, as plain data."""
+    """Return name, type, range, default and description of every parameter of a plugin's own, as plain data.
+
+    :raises UsageError: for a parameter of a type that cannot be described.
+    """
     described = []
     for field in parameter_fields(cls):
         if is_common(field):
             continue
-        schema = _adapter(cls, field.name).json_schema()
+        try:
+            schema = _adapter(cls, field.name).json_schema()
+        except Exception as error:  # an annotation may be anything
+            told = f"{cls.kind} {cls.name}: parameter {field.name} has no usable type"
+            raise UsageError(f"{told}: {said(error)}") from error
         described.append(
             {
                 "name": field.name,
-                "default": None if field.default is dataclasses.MISSING else field.default,
+                "default": _described(field.default),
                 "required": field.default is dataclasses.MISSING,
                 "description": schema.pop("description", ""),
                 "schema": schema,
@@ -147,3 +168,24 @@ def _text(value: Any, special: str) -> str:
     if isinstance(value, tuple):
         return "/".join(quoted(piece, special + "/") for piece in value)
     return str(value).lower() if isinstance(value, bool) else quoted(str(value), special)
+
+
+def _described(default: Any) -> Any:
+    if default is dataclasses.MISSING:
+        return None
+    return default if _is_plain(default) else str(default)
+
+
+def _is_written(value: Any) -> bool:
+    """Whether a spec can hold a value: a scalar, or texts with ``/`` between them."""
+    texts = isinstance(value, tuple) and all(isinstance(piece, str) for piece in value)
+    return texts or value is None or isinstance(value, str | int | float)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is what JSON holds."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True

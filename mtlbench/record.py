@@ -77,6 +77,7 @@ def header(
         "engine": None,
         "cut": None,
         "seen": None,
+        "floored": None,
         "pairing": None,
         "scores": {},
         "test_scores": None,

@@ -25,6 +25,7 @@ from mtlbench.errors import CellError, OutOfMemory, UsageError
 from mtlbench.execute.executor import RETRIES, Event, Job
 from mtlbench.execute.stop import Stop
 from mtlbench.heartbeat import Heartbeat
+from mtlbench.history import count_floored
 from mtlbench.leases import Lease, LeaseLost
 from mtlbench.plan import Cell, Workload, make_cells
 from mtlbench.processes import ProcessDied, Processes, spread
@@ -94,7 +95,7 @@ def run_cell(job: Job, tell: Tell, signals: Sequence[int] = (signal.SIGTERM,), m
         error = caught
     try:
         record = save(job.record, outcome, job.store, earlier + time.perf_counter() - begun, error)
-        if not isinstance(error, MAY_PASS):
+        if not isinstance(error, MAY_PASS) and not isinstance(error and error.__cause__, MAY_PASS):
             ours.clear()
     except NotRecorded as lost:
         return Event("failed", job.cell, message=f"{f'{error}; ' if error else ''}not recorded: {lost}")
@@ -205,7 +206,7 @@ def _filled(record: Record, outcome: Outcome) -> Record:
     if outcome.size:
         record["encoder"] = {**record["encoder"], **outcome.size}
         record["engine"], record["cut"], record["seen"] = outcome.engine, outcome.cut, outcome.seen
-        record["pairing"] = outcome.pairing
+        record["pairing"], record["floored"] = outcome.pairing, count_floored(outcome.history)
     return record
 
 

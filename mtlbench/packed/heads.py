@@ -12,6 +12,7 @@ from mtlbench.errors import UsageError
 from mtlbench.gradients.gram import gram_of_pieces
 from mtlbench.gradients.step import Forward, Step
 from mtlbench.method import Matrix, Method
+from mtlbench.observation import above_zero
 from mtlbench.packed.checks import all_finite
 
 
@@ -49,7 +50,7 @@ class Heads:
         if method.heads == "weighted" and step.weights is not None:
             factors = step.weights
         elif method.heads == "log":
-            factors = 1.0 / np.where(step.losses == 0.0, 1.0, step.losses)
+            factors = 1.0 / above_zero(step.losses)
         for group, factor in zip(self.groups, factors / loss_scale, strict=True):
             for head in group:
                 if head.grad is not None and factor != 1.0:

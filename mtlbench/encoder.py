@@ -39,6 +39,7 @@ class EncoderFiles:
     :param title: its name for people.
     :param fingerprint: SHA-256 over configuration, tokenizer and weights.
     :param longest: tokens of the longest sequence that the encoder has positions for.
+    :param words: tokens that the encoder has vectors for.
     :param tuned_on: corpora that the weights are known to have been tuned on.
     """
 
@@ -46,6 +47,7 @@ class EncoderFiles:
     title: str
     fingerprint: str
     longest: int
+    words: int
     tuned_on: tuple[str, ...] = ()
 
 
@@ -108,7 +110,7 @@ class Encoder(Plugin):
             title += f", first {self.layers} layers"
         tuned_on = ("quora",) if self.origin == MINILM else ()
         files = [folder / "config.json", *tokenizer_files(folder), *weights]
-        return EncoderFiles(folder, title, fingerprint(files), config.longest, tuned_on)
+        return EncoderFiles(folder, title, fingerprint(files), config.longest, config.words, tuned_on)
 
 
 def _minilm_folder() -> Path:

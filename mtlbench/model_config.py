@@ -13,20 +13,23 @@ POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx", "
 """What families call the number of positions."""
 LAYERS = ("num_hidden_layers", "n_layers", "n_layer", "num_layers")
 """What families call the number of layers."""
+WORDS = ("vocab_size", "n_words")
+"""What families call the number of tokens that there are vectors for."""
 USUAL_POSITIONS = 512
 """Where a configuration names none: BERT's number."""
 UNLIMITED = 2**30
-"""Positions of an encoder that sets no limit."""
-COUNTS_FROM_PADDING = frozenset(
-    "camembert data2vec-text esm ibert layoutlmv3 lilt longformer luke markuplm mpnet roberta roberta-prelayernorm "
-    "xlm-roberta xlm-roberta-xl xmod".split()
-)
+"""Positions, or tokens, of an encoder that sets no limit."""
+COUNTS_FROM_PADDING = {
+    "camembert", "data2vec-text", "esm", "ibert", "layoutlmv3", "lilt", "longformer", "luke", "markuplm", "mpnet",
+    "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
+}  # fmt: skip
 """Families whose first token has the position after the padding token's number, as in fairseq: these places of the
 table are no token's."""
-ENCODER_DECODERS = frozenset(
-    "bart bigbird_pegasus blenderbot blenderbot-small encoder-decoder fsmt led longt5 m2m_100 marian mbart mt5 mvp "
-    "nllb-moe pegasus pegasus_x plbart prophetnet switch_transformers t5 t5gemma t5gemma2 udop umt5".split()
-)
+ENCODER_DECODERS = {
+    "bart", "bigbird_pegasus", "blenderbot", "blenderbot-small", "encoder-decoder", "fsmt", "led", "longt5",
+    "m2m_100", "marian", "mbart", "mt5", "mvp", "nllb-moe", "pegasus", "pegasus_x", "plbart", "prophetnet",
+    "switch_transformers", "t5", "t5gemma", "t5gemma2", "udop", "umt5",
+}  # fmt: skip
 """Families with a decoder, whose states are what transformers returns; many configurations do not say so."""
 PARTS = ("encoder", "decoder", "text_config", "vision_config", "audio_config")
 """Settings that are the configurations of a model's parts."""
@@ -83,6 +86,12 @@ class ModelConfig:
             return UNLIMITED
         return positions - first_position(self.family, self._number(("pad_token_id",)))
 
+    @property
+    def words(self) -> int:
+        """The number of tokens that there are vectors for."""
+        words = self._number(WORDS)
+        return UNLIMITED if words is None else words
+
     def _check(self) -> None:
         if not self.family:
             raise UsageError(f"the config.json of {self.origin} has no model_type: {INSTEAD}")
@@ -96,6 +105,11 @@ class ModelConfig:
             raise UsageError(
                 f"model {self.origin} ({self.family}) is made of several models ({', '.join(parts)}): save its text "
                 f"encoder to a folder of its own, or {INSTEAD}"
+            )
+        kind = self.settings.get("position_embedding_type", "absolute")
+        if kind != "absolute" and self.family != "esm":
+            raise UsageError(
+                f"model {self.origin} has {shown(kind)} positions, which transformers no longer computes: {INSTEAD}"
             )
         if self.settings.get("is_decoder") is True or self.settings.get("add_cross_attention") is True:
             raise UsageError(

@@ -1,4 +1,4 @@
-"""The files of an encoder in its folder: which hold weights, which make the tokenizer, and their hash. No torch here."""
+"""The files of an encoder: which hold weights, which make the tokenizer, and their hash. No torch here."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _shards(index: Path) -> list[Path]:
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     except (ValueError, LookupError, TypeError, AttributeError):
-        raise UsageError(f"{index} is not an index of weights: it has no weight_map; copy or download it again") from None
+        raise UsageError(f"{index} has no weight_map: copy or download it again") from None
     for name in names:
         if not isinstance(name, str) or Path(name).name != name:
             raise UsageError(f"{index} names {shown(name)}, which is not a file beside it")
@@ -136,7 +136,8 @@ def _refuse_foreign(folder: Path) -> None:
     for pattern, form in FOREIGN.items():
         file = next(iter(sorted(folder.glob(pattern))), None)
         if file is not None:
-            raise UsageError(f"{folder} has weights in {file.relative_to(folder)} ({form}), which is not read; {CONVERT}")
+            where = file.relative_to(folder)
+            raise UsageError(f"{folder} has its weights in {where} ({form}), which is not read; {CONVERT}")
     other = sorted(folder.glob("*.safetensors"))
     if other:
         raise UsageError(

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mtlbench.bench.jobs import Job, run_alone
 from mtlbench.bench.outcome import PLAIN, Found, Outcome, as_data, as_text
+from mtlbench.conditions import check_methods
 from mtlbench.errors import UsageError
 from mtlbench.method import Method, without_trainer
 from mtlbench.plan import Workload
@@ -20,6 +21,7 @@ from mtlbench.plugin import split_specs
 from mtlbench.progress import console
 from mtlbench.registry import Registry, load_registry
 from mtlbench.suite import load_suite
+from mtlbench.trial import Traits
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,11 @@ def run_bench(request: Request, *, width: int = 80, color: bool = False) -> int:
     data_dir = None if request.data_dir is None else request.data_dir.resolve()
     plugin_files = tuple(str(Path(file).resolve()) for file in request.plugin_files)
     workload = Workload.load(suite.name, recipe, registry, data_dir=data_dir, plugin_files=plugin_files)
-    for method in methods:
-        if len(workload.tasks) < method.min_tasks:
-            raise UsageError(f"method {method.name} needs at least {method.min_tasks} tasks, got {len(workload.tasks)}")
+    check_methods(methods, len(workload.tasks))
+    traits = workload.try_model()
     _prepare(request.output)
     contenders: list[tuple[str | None, str | None]] = [(None, None)]
-    contenders += [(method.spec, engine) for method in methods for engine in engines_of(method)]
+    contenders += [(method.spec, engine) for method in methods for engine in engines_of(method, traits)]
     jobs = [
         Job(spec, workload.recipe.model_copy(update={"engine": engine or "auto"}), suite.name, data_dir, plugin_files)
         for spec, engine in contenders
@@ -74,8 +75,13 @@ def run_bench(request: Request, *, width: int = 80, color: bool = False) -> int:
     return 1 if outcome.failed else 0
 
 
-def engines_of(method: Method) -> list[str]:
-    """Return the engines between which a method's cost differs: lean is another way to a Gram matrix only."""
+def engines_of(method: Method, traits: Traits) -> list[str]:
+    """Return the engines between which a method's cost differs: lean is another way to a Gram matrix only.
+
+    :param traits: of the model: one that cannot be packed has the loop alone.
+    """
+    if traits.unpacked is not None:
+        return ["loop"]
     whole = method.reads == "gram" and method.gram_of != "representation"
     return ["packed", "lean", "loop"] if whole else ["packed", "loop"]
 

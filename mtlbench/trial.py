@@ -1,0 +1,207 @@
+"""A model tried once before a grid begins: what its files do not say, its tokenizer and a few forwards show.
+
+What was found is kept beside the cache of tokens, so that only the first plan with a model pays for it: a few seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mtlbench import seeds
+from mtlbench.disk import write_whole
+from mtlbench.encoder import MINILM, Encoder, EncoderFiles
+from mtlbench.errors import UsageError, one_line
+
+if TYPE_CHECKING:
+    import torch
+
+    from mtlbench.model import MultiTaskModel
+
+FORMAT = 1
+"""Raised by one whenever the trial changes: models are then tried again."""
+SAMPLE = ("The dog runs slowly.", "A cat sleeps in the red house.")
+SHORT, LONGER = 6, 4
+"""Tokens of a short text, and how many more a text has beside which it is padded."""
+TOLERANCE = 1e-4
+"""Differences between vectors, relative to their largest number, that rounding may make."""
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What a trial shows of a model.
+
+    :param unpacked: why it cannot read packs, or ``None`` if it can.
+    :param recomputes: whether transformers knows its layers, so that they can be computed again.
+    """
+
+    unpacked: str | None = None
+    recomputes: bool = True
+
+
+def try_model(encoder: Encoder, files: EncoderFiles, max_length: int, *, pairs: bool) -> Traits:
+    """Try a model as cells will use it, or read what came of it before.
+
+    :param max_length: tokens after which texts are cut.
+    :param pairs: whether there are rows of two texts.
+    :raises UsageError: when it cannot be loaded or cannot encode texts up to the maximal length; when a text's vector
+        would not tell the text, or would depend on the texts beside it; or when the tokenizer does not fit it.
+    """
+    if encoder.origin == MINILM:  # known, and its weights are checked
+        return Traits()
+    from mtlbench.tokens import cache_folder
+
+    folder = cache_folder()
+    entry = None if folder is None else folder / "models" / f"{_key(encoder, files, max_length, pairs)}.json"
+    traits = None if entry is None else _kept(entry)
+    if traits is None:
+        traits = _tried(encoder, files, max_length, pairs)
+        if entry is not None:
+            with contextlib.suppress(OSError):  # a cache that cannot be written is none
+                entry.parent.mkdir(parents=True, exist_ok=True)
+                write_whole(entry, json.dumps(asdict(traits)).encode())
+    return traits
+
+
+def _key(encoder: Encoder, files: EncoderFiles, max_length: int, pairs: bool) -> str:
+    versions = [version(name) for name in ("mtlbench", "transformers", "tokenizers", "torch")]
+    settings = {name: value for name, value in encoder.parameters.items() if name != "origin"}
+    decides = [FORMAT, versions, files.fingerprint, settings, max_length, pairs]
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+
+
+def _kept(entry: Path) -> Traits | None:
+    try:
+        return Traits(**json.loads(entry.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _tried(encoder: Encoder, files: EncoderFiles, max_length: int, pairs: bool) -> Traits:
+    from mtlbench.model import MultiTaskModel
+    from mtlbench.packed.layers import recomputed_layers
+    from mtlbench.tokens import Tokenizer
+
+    tokenizer = Tokenizer(encoder, files, max_length)
+    if tokenizer.max_length < SHORT + LONGER:
+        raise UsageError(f"model {encoder.origin} has positions for {files.longest} tokens only: too few for texts")
+    _check_tokenizer(encoder, files, tokenizer.of_model, pairs=pairs)
+    try:
+        model = MultiTaskModel(encoder, files, [], 0).eval()
+    except UsageError:
+        raise
+    except Exception as error:  # transformers fails in many ways, each with its own class
+        raise _not_loaded(encoder, error) from None
+    _check_vectors(encoder, files, model, tokenizer.max_length)
+    return Traits(model.unpacked, bool(recomputed_layers(model.encoder)))
+
+
+def _not_loaded(encoder: Encoder, error: Exception) -> UsageError:
+    if "trust_remote_code" in str(error):
+        return UsageError(
+            f"model {encoder.origin} brings its own code, which mtlbench does not run: take a model that transformers "
+            "has the code of"
+        )
+    return UsageError(f"cannot load model {encoder.origin}: {type(error).__name__}: {one_line(str(error), 200)}")
+
+
+def _check_tokenizer(encoder: Encoder, files: EncoderFiles, tokenizer: Any, *, pairs: bool) -> None:
+    """Look at the marks that a tokenizer puts around texts, and at its token numbers."""
+    first, second = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in SAMPLE)
+    if not first or not second:
+        raise UsageError(f"the tokenizer in {files.folder} makes no tokens of {SAMPLE[0]!r}: its vocabulary is missing")
+    if encoder.pooling == "cls" and tokenizer(SAMPLE[0])["input_ids"][: len(first)] == first:
+        raise UsageError(
+            f"the tokenizer of {encoder.origin} puts no [CLS] token before a text, so pooling=cls would take the first "
+            f"word alone: write {_with(encoder, pooling='mean')}"
+        )
+    if pairs and encoder.pairs == "cross":
+        both = tokenizer(*SAMPLE)["input_ids"]
+        begin = next(place for place in range(len(both)) if both[place : place + len(first)] == first)
+        after = both[begin + len(first) :]
+        if after[: len(second)] == second:
+            raise UsageError(
+                f"the tokenizer of {encoder.origin} puts no separator between two texts, so pairs=cross would join "
+                f"them without a mark: write {_with(encoder, pairs='apart')}"
+            )
+    unread = {tokenizer.pad_token, tokenizer.mask_token}  # texts do not have them
+    beyond = {
+        number: token
+        for token, number in tokenizer.get_vocab().items()
+        if number >= files.words and token not in unread
+    }
+    if beyond:
+        number = min(beyond)
+        raise UsageError(
+            f"the tokenizer of {encoder.origin} has the token {beyond[number]!r}, number {number}, and the model has "
+            f"vectors for {files.words} tokens only: resize its embeddings (resize_token_embeddings) and save it again, "
+            "or take the token out of the tokenizer's files"
+        )
+
+
+def _with(encoder: Encoder, **settings: str) -> str:
+    """Return the spec of an encoder with other settings, as a user writes it."""
+    return type(encoder).make({**encoder.parameters, **settings}).spec
+
+
+def _check_vectors(encoder: Encoder, files: EncoderFiles, model: MultiTaskModel, longest: int) -> None:
+    """Encode texts of random tokens as cells do, and look at their vectors."""
+    ids = _random_ids(files, model, longest)
+    short, beside = ids[:SHORT], ids[: SHORT + LONGER]
+    try:
+        alone = _vectors(model, [short])
+    except Exception as error:
+        reason = f"{type(error).__name__}: {one_line(str(error), 160)}"
+        raise UsageError(f"model {encoder.origin} does not encode texts as an encoder does ({reason})") from None
+    width = int(model.encoder.config.hidden_size)
+    if alone.shape[1] != width:
+        raise UsageError(
+            f"model {encoder.origin} gives {alone.shape[1]} numbers a token in place of its width, {width}: not supported"
+        )
+    if encoder.pooling == "cls" and bool((alone == _vectors(model, [[*short[:-1], ids[SHORT]]])).all()):
+        raise UsageError(
+            f"the first token of model {encoder.origin} does not see the rest of its text (as in causal models), so "
+            f"pooling=cls would take one word alone: write {_with(encoder, pooling='mean')}"
+        )
+    apart = float((_vectors(model, [short, beside])[0] - alone[0]).abs().max())
+    if not apart <= TOLERANCE * max(1.0, float(alone.abs().max())):
+        raise UsageError(
+            f"model {encoder.origin} ({model.encoder.config.model_type}) reads the padding behind a text, so a text's "
+            "vector would depend on the texts beside it: take another encoder"
+        )
+    try:
+        _vectors(model, [ids])
+    except Exception as error:
+        reason = f"{type(error).__name__}: {one_line(str(error), 120)}"
+        raise UsageError(
+            f"model {encoder.origin} cannot encode a text of {longest} tokens ({reason}): give a smaller --max-length"
+        ) from None
+
+
+def _random_ids(files: EncoderFiles, model: MultiTaskModel, count: int) -> list[int]:
+    """Return token numbers, neighbours different, none of them with a meaning of its own to the model."""
+    config = model.encoder.config
+    special = {getattr(config, f"{name}_token_id", None) for name in ("pad", "mask", "eos", "sep")}
+    usual = [number for number in range(min(files.words, 30_000)) if number not in special] or [0]
+    order = seeds.generator("trial").permutation(len(usual))
+    return [usual[place] for place in np.resize(order, count)]
+
+
+def _vectors(model: MultiTaskModel, texts: Sequence[Sequence[int]]) -> torch.Tensor:
+    """Return the vectors of some texts, given as token numbers."""
+    import torch
+
+    from mtlbench.packed.pack import Pack, Sequences
+
+    lengths = np.array([len(text) for text in texts])
+    ids = np.concatenate([np.asarray(text, dtype=np.int64) for text in texts])
+    with torch.inference_mode():
+        return model.pooled(Pack.of([Sequences(ids, np.zeros_like(ids), lengths)], "cpu"))

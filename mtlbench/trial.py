@@ -142,8 +142,8 @@ def _check_tokenizer(encoder: Encoder, files: EncoderFiles, tokenizer: Any, *, p
         number = min(beyond)
         raise UsageError(
             f"the tokenizer of {encoder.origin} has the token {beyond[number]!r}, number {number}, and the model has "
-            f"vectors for {files.words} tokens only: resize its embeddings (resize_token_embeddings) and save it again, "
-            "or take the token out of the tokenizer's files"
+            f"vectors for {files.words} tokens only: resize its embeddings (resize_token_embeddings) and save it "
+            "again, or take the token out of the tokenizer's files"
         )
 
 
@@ -164,7 +164,7 @@ def _check_vectors(encoder: Encoder, files: EncoderFiles, model: MultiTaskModel,
     width = int(model.encoder.config.hidden_size)
     if alone.shape[1] != width:
         raise UsageError(
-            f"model {encoder.origin} gives {alone.shape[1]} numbers a token in place of its width, {width}: not supported"
+            f"model {encoder.origin} gives {alone.shape[1]} numbers a token, not its width, {width}: take another"
         )
     if encoder.pooling == "cls" and bool((alone == _vectors(model, [[*short[:-1], ids[SHORT]]])).all()):
         raise UsageError(

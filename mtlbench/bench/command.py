@@ -15,6 +15,7 @@ from mtlbench.bench.jobs import Job, run_alone
 from mtlbench.bench.outcome import PLAIN, Found, Outcome, as_data, as_text
 from mtlbench.conditions import check_methods
 from mtlbench.errors import UsageError
+from mtlbench.execute.placement import check_device
 from mtlbench.method import Method, without_trainer
 from mtlbench.plan import Workload
 from mtlbench.plugin import split_specs
@@ -54,6 +55,7 @@ def run_bench(request: Request, *, width: int = 80, color: bool = False) -> int:
     recipe = suite.recipe(changes)
     if request.data_dir is not None and not request.data_dir.is_dir():
         raise UsageError(f"data folder {request.data_dir} does not exist")
+    check_device(recipe.device, here=True)
     data_dir = None if request.data_dir is None else request.data_dir.resolve()
     plugin_files = tuple(str(Path(file).resolve()) for file in request.plugin_files)
     workload = Workload.load(suite.name, recipe, registry, data_dir=data_dir, plugin_files=plugin_files)

@@ -50,7 +50,7 @@ def install_dropout(model: nn.Module, tape: Tape) -> None:
             layer.forward = _bound(_dropout, layer, tape, site)  # type: ignore[method-assign]
 
 
-def recomputed_layers(model: nn.Module) -> list[nn.Module]:
+def recomputed_layers(model: nn.Module) -> list[Any]:
     """Return the layers that transformers knows how to recompute."""
     from transformers.modeling_layers import GradientCheckpointingLayer
 
@@ -64,7 +64,7 @@ class Recomputation:
     """
 
     def __init__(self, model: nn.Module, tape: Tape) -> None:
-        self._layers: list[Any] = recomputed_layers(model)
+        self._layers = recomputed_layers(model)
         if not self._layers:
             raise CellError("checkpointing is not possible: transformers knows no layers of this encoder to recompute")
 

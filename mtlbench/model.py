@@ -82,7 +82,7 @@ class MultiTaskModel(nn.Module):
                 if self.settings.pooling == "cls":
                     return states
             else:
-                states = self._padded(pack)
+                states = self.padded(pack)
                 if self.settings.pooling == "cls":
                     return states.index_select(0, pack.first_tokens)
             sums = states.new_zeros(len(pack.lengths), states.shape[1]).index_add(0, pack.sequence_of_token, states)
@@ -100,12 +100,15 @@ class MultiTaskModel(nn.Module):
         states: torch.Tensor = self.encoder(**rows, pack=pack).last_hidden_state[0]
         return states
 
-    def _padded(self, pack: Pack) -> torch.Tensor:
-        """As :meth:`_packed`, through padded rows; torch's global generator is borrowed for masks, and given back."""
+    def padded(self, pack: Pack) -> torch.Tensor:
+        """Return the (T, width) states of a pack's tokens, through padded rows.
+
+        Torch's global generator is borrowed for masks, and given back.
+        """
         longest = int(pack.lengths.max())
         mask = torch.arange(longest) < torch.from_numpy(pack.lengths).unsqueeze(1)
         mask = mask.to(pack.ids.device)
-        padding = self.encoder.config.pad_token_id or 0
+        padding = getattr(self.encoder.config, "pad_token_id", None) or 0
         ids = torch.full(mask.shape, padding, device=mask.device).masked_scatter_(mask, pack.ids)
         given = {"input_ids": ids, "attention_mask": mask.long()}
         if getattr(self.encoder.config, "type_vocab_size", 0) > 1:
@@ -181,7 +184,7 @@ def load_encoder(encoder: Encoder, files: EncoderFiles, seed: int) -> Any:
         else:
             model = _pretrained(AutoModel, files, config)
     if getattr(model, "pooler", None) is not None:
-        model.pooler = None  # its weights would be shared parameters that no task reaches
+        model.pooler = nn.Identity()  # its weights would be shared parameters that no task reaches
     return model
 
 

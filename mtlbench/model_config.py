@@ -15,8 +15,6 @@ LAYERS = ("num_hidden_layers", "n_layers", "n_layer", "num_layers")
 """What families call the number of layers."""
 WORDS = ("vocab_size", "n_words")
 """What families call the number of tokens that there are vectors for."""
-USUAL_POSITIONS = 512
-"""Where a configuration names none: BERT's number."""
 UNLIMITED = 2**30
 """Positions, or tokens, of an encoder that sets no limit."""
 COUNTS_FROM_PADDING = {
@@ -80,9 +78,7 @@ class ModelConfig:
     def longest(self) -> int:
         """Tokens of the longest sequence that there are positions for."""
         positions = self._number(POSITIONS)
-        if positions is None:
-            return USUAL_POSITIONS
-        if positions <= 0:  # as XLNet says that it has no limit
+        if positions is None or positions <= 0:  # as in XLNet, which has no limit
             return UNLIMITED
         return positions - first_position(self.family, self._number(("pad_token_id",)))
 

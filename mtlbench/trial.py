@@ -20,11 +20,13 @@ from mtlbench import seeds
 from mtlbench.disk import write_whole
 from mtlbench.encoder import MINILM, Encoder, EncoderFiles
 from mtlbench.errors import UsageError, one_line
+from mtlbench.model_config import INSTEAD
 
 if TYPE_CHECKING:
     import torch
 
     from mtlbench.model import MultiTaskModel
+    from mtlbench.packed.pack import Pack
 
 FORMAT = 1
 """Raised by one whenever the trial changes: models are then tried again."""
@@ -100,7 +102,9 @@ def _tried(encoder: Encoder, files: EncoderFiles, max_length: int, pairs: bool) 
         raise
     except Exception as error:  # transformers fails in many ways, each with its own class
         raise _not_loaded(encoder, error) from None
-    _check_vectors(encoder, files, model, tokenizer.max_length)
+    if model.unpacked is not None:  # families that read packs are known
+        _check_states(encoder, files, model)
+    _check_longest(encoder, files, model, tokenizer.max_length)
     return Traits(model.unpacked, bool(recomputed_layers(model.encoder)))
 
 
@@ -152,38 +156,47 @@ def _with(encoder: Encoder, **settings: str) -> str:
     return type(encoder).make({**encoder.parameters, **settings}).spec
 
 
-def _check_vectors(encoder: Encoder, files: EncoderFiles, model: MultiTaskModel, longest: int) -> None:
-    """Encode texts of random tokens as cells do, and look at their vectors."""
-    ids = _random_ids(files, model, longest)
-    short, beside = ids[:SHORT], ids[: SHORT + LONGER]
+def _check_states(encoder: Encoder, files: EncoderFiles, model: MultiTaskModel) -> None:
+    """Encode short texts of random tokens, and look at what the states of their tokens depend on."""
+    ids, width = _random_ids(files, model, SHORT + LONGER), int(model.encoder.config.hidden_size)
+    short, other = ids[:SHORT], ids[SHORT]
+    about = f"model {encoder.origin} ({model.encoder.config.model_type})"
     try:
-        alone = _vectors(model, [short])
+        states = _states(model, [short])
     except Exception as error:
         reason = f"{type(error).__name__}: {one_line(str(error), 160)}"
-        raise UsageError(f"model {encoder.origin} does not encode texts as an encoder does ({reason})") from None
-    width = int(model.encoder.config.hidden_size)
-    if alone.shape[1] != width:
+        raise UsageError(f"{about} is not an encoder that reads token numbers alone ({reason}): {INSTEAD}") from None
+    if states.shape[1] != width:
+        raise UsageError(f"{about} gives {states.shape[1]} numbers a token, not its width, {width}: {INSTEAD}")
+    if _same(states[1:], _states(model, [[other, *short[1:]]])[1:]):
+        raise UsageError(f"the tokens of {about} do not see one another on this machine's CPU: {INSTEAD}")
+    if encoder.pooling == "cls" and _same(states[0], _states(model, [[*short[:-1], other]])[0]):
         raise UsageError(
-            f"model {encoder.origin} gives {alone.shape[1]} numbers a token, not its width, {width}: take another"
+            f"the first token of {about} does not see the rest of its text, as in causal models, so pooling=cls would "
+            f"take one word alone: write {_with(encoder, pooling='mean')}"
         )
-    if encoder.pooling == "cls" and bool((alone == _vectors(model, [[*short[:-1], ids[SHORT]]])).all()):
+    difference = float((_states(model, [short, ids])[:SHORT] - states).abs().max())
+    if not difference <= TOLERANCE * max(1.0, float(states.abs().max())):
         raise UsageError(
-            f"the first token of model {encoder.origin} does not see the rest of its text (as in causal models), so "
-            f"pooling=cls would take one word alone: write {_with(encoder, pooling='mean')}"
+            f"{about} reads the padding behind a text, so that its vector would depend on the texts beside it: {INSTEAD}"
         )
-    apart = float((_vectors(model, [short, beside])[0] - alone[0]).abs().max())
-    if not apart <= TOLERANCE * max(1.0, float(alone.abs().max())):
-        raise UsageError(
-            f"model {encoder.origin} ({model.encoder.config.model_type}) reads the padding behind a text, so a text's "
-            "vector would depend on the texts beside it: take another encoder"
-        )
+
+
+def _check_longest(encoder: Encoder, files: EncoderFiles, model: MultiTaskModel, longest: int) -> None:
+    import torch
+
     try:
-        _vectors(model, [ids])
+        with torch.inference_mode():
+            model.pooled(_pack([_random_ids(files, model, longest)]))
     except Exception as error:
         reason = f"{type(error).__name__}: {one_line(str(error), 120)}"
         raise UsageError(
             f"model {encoder.origin} cannot encode a text of {longest} tokens ({reason}): give a smaller --max-length"
         ) from None
+
+
+def _same(states: torch.Tensor, others: torch.Tensor) -> bool:
+    return bool((states == others).all())
 
 
 def _random_ids(files: EncoderFiles, model: MultiTaskModel, count: int) -> list[int]:
@@ -195,13 +208,17 @@ def _random_ids(files: EncoderFiles, model: MultiTaskModel, count: int) -> list[
     return [usual[place] for place in np.resize(order, count)]
 
 
-def _vectors(model: MultiTaskModel, texts: Sequence[Sequence[int]]) -> torch.Tensor:
-    """Return the vectors of some texts, given as token numbers."""
-    import torch
-
+def _pack(texts: Sequence[Sequence[int]]) -> Pack:
     from mtlbench.packed.pack import Pack, Sequences
 
     lengths = np.array([len(text) for text in texts])
     ids = np.concatenate([np.asarray(text, dtype=np.int64) for text in texts])
+    return Pack.of([Sequences(ids, np.zeros_like(ids), lengths)], "cpu")
+
+
+def _states(model: MultiTaskModel, texts: Sequence[Sequence[int]]) -> torch.Tensor:
+    """Return the states of all tokens of some texts, given as token numbers, one text after another."""
+    import torch
+
     with torch.inference_mode():
-        return model.pooled(Pack.of([Sequences(ids, np.zeros_like(ids), lengths)], "cpu"))
+        return model.padded(_pack(texts))

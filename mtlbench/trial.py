@@ -178,7 +178,7 @@ def _check_states(encoder: Encoder, files: EncoderFiles, model: MultiTaskModel) 
     difference = float((_states(model, [short, ids])[:SHORT] - states).abs().max())
     if not difference <= TOLERANCE * max(1.0, float(states.abs().max())):
         raise UsageError(
-            f"{about} reads the padding behind a text, so that its vector would depend on the texts beside it: {INSTEAD}"
+            f"{about} reads the padding behind a text, so its vector would depend on the texts beside it: {INSTEAD}"
         )
 
 

@@ -100,7 +100,10 @@ class Encoder(Plugin):
             folder, title = _hub_folder(self.origin), self.origin
         weights = weight_files(folder) if self.init == "pretrained" else []
         if not (folder / "config.json").is_file() or (self.init == "pretrained" and not weights):
-            raise UsageError(f"no model weights in {self.origin}: {THREE_WAYS}")
+            raise UsageError(
+                f"no model weights in {self.origin}, which needs config.json and model.safetensors (convert "
+                f"pytorch_model.bin, which is not read): {THREE_WAYS}"
+            )
         config = ModelConfig.read(folder / "config.json", self.origin)
         if self.init == "random":
             title += ", random weights"

@@ -129,4 +129,6 @@ def first_position(family: str, padding: int | None) -> int:
 
     :param padding: the number of the padding token.
     """
-    return 0 if family not in COUNTS_FROM_PADDING else (1 if padding is None else padding) + 1
+    if family not in COUNTS_FROM_PADDING:
+        return 0
+    return 2 if padding is None or family == "mpnet" else padding + 1  # MPNet counts from 1 whatever its padding is

@@ -33,6 +33,8 @@ FORMAT = 1
 SAMPLE = ("The dog runs slowly.", "A cat sleeps in the red house.")
 SHORT, LONGER = 6, 4
 """Tokens of a short text, and how many more a text has beside which it is padded."""
+MARKS, MOST_WORDS = 5, 30_000
+"""The least token number that a text of random tokens has, and the number of different ones."""
 TOLERANCE = 1e-4
 """Differences between vectors, relative to their largest number, that rounding may make."""
 
@@ -158,7 +160,7 @@ def _with(encoder: Encoder, **settings: str) -> str:
 
 def _check_states(encoder: Encoder, files: EncoderFiles, model: MultiTaskModel) -> None:
     """Encode short texts of random tokens, and look at what the states of their tokens depend on."""
-    ids, width = _random_ids(files, model, SHORT + LONGER), int(model.encoder.config.hidden_size)
+    ids, width = _random_ids(files, SHORT + LONGER), int(model.encoder.config.hidden_size)
     short, other = ids[:SHORT], ids[SHORT]
     about = f"model {encoder.origin} ({model.encoder.config.model_type})"
     try:
@@ -187,11 +189,12 @@ def _check_longest(encoder: Encoder, files: EncoderFiles, model: MultiTaskModel,
 
     try:
         with torch.inference_mode():
-            model.pooled(_pack([_random_ids(files, model, longest)]))
+            ids = _random_ids(files, longest)
+            model.pooled(_pack([ids, ids[:SHORT]]))
     except Exception as error:
         reason = f"{type(error).__name__}: {one_line(str(error), 120)}"
         raise UsageError(
-            f"model {encoder.origin} cannot encode a text of {longest} tokens ({reason}): give a smaller --max-length"
+            f"model {encoder.origin} cannot encode a text of {longest} tokens ({reason}): give a smaller max_length"
         ) from None
 
 
@@ -199,13 +202,13 @@ def _same(states: torch.Tensor, others: torch.Tensor) -> bool:
     return bool((states == others).all())
 
 
-def _random_ids(files: EncoderFiles, model: MultiTaskModel, count: int) -> list[int]:
-    """Return token numbers, neighbours different, none of them with a meaning of its own to the model."""
-    config = model.encoder.config
-    special = {getattr(config, f"{name}_token_id", None) for name in ("pad", "mask", "eos", "sep")}
-    usual = [number for number in range(min(files.words, 30_000)) if number not in special] or [0]
-    order = seeds.generator("trial").permutation(len(usual))
-    return [usual[place] for place in np.resize(order, count)]
+def _random_ids(files: EncoderFiles, count: int) -> list[int]:
+    """Return token numbers, neighbours different, without the lowest: they are padding and other marks."""
+    usual = np.arange(min(files.words, MOST_WORDS))[MARKS:]
+    if len(usual) < 2:
+        raise UsageError(f"{files.title} has vectors for {files.words} tokens only: too few for texts")
+    order = seeds.generator("trial").permutation(usual)
+    return [int(number) for number in np.resize(order, count)]
 
 
 def _pack(texts: Sequence[Sequence[int]]) -> Pack:

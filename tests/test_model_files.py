@@ -194,9 +194,9 @@ def test_the_maximal_length_is_really_encoded(tmp_path: Path, monkeypatch: pytes
     """Of a family that counts positions in a way that nobody wrote down here."""
     monkeypatch.setattr("mtlbench.model_config.COUNTS_FROM_PADDING", set())
     folder = write_folder(tmp_path / "mpnet", "mpnet")
-    assert tried(str(folder), max_length=POSITIONS - 1)
-    with pytest.raises(UsageError, match=r"cannot encode a text of 40 tokens \(.*give a smaller --max-length"):
-        tried(str(folder), max_length=POSITIONS)
+    assert tried(str(folder), max_length=POSITIONS - 2)
+    with pytest.raises(UsageError, match=r"cannot encode a text of 39 tokens \(.*give a smaller max_length"):
+        tried(str(folder), max_length=POSITIONS - 1)
 
 
 def test_the_usual_folders_keep_their_fingerprint(bert: Path) -> None:

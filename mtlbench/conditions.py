@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from mtlbench.errors import UsageError
 from mtlbench.method import Method
 from mtlbench.observation import observe
+from mtlbench.plugin import parse_spec
 from mtlbench.suite import Recipe
 from mtlbench.trial import Traits
 
@@ -23,14 +25,19 @@ def check_methods(methods: Sequence[Method], tasks: int) -> None:
     :raises UsageError: the method's own, where it is not defined for them.
     """
     for method in methods:
-        fresh = type(method).make(method.parameters)  # with a state of its own, which is thrown away
-        seen = observe(fresh, **_step(fresh, tasks if method.joint else 1))
-        try:
-            fresh.update(seen) if fresh.returns == "update" else fresh.weights(seen)
-        except UsageError:
-            raise
-        except Exception:  # a fault of the method on gradients that are not real: its cells will tell of real ones
-            continue
+        _ask(type(method), method.spec, tasks if method.joint else 1)  # type: ignore[arg-type]  # a class can be hashed
+
+
+@cache  # tuning plans the same cells again and again
+def _ask(cls: Any, spec: str, tasks: int) -> None:
+    method: Method = cls.make(parse_spec(spec)[1])  # with a state of its own, which is thrown away
+    seen = observe(method, **_step(method, tasks))
+    try:
+        method.update(seen) if method.returns == "update" else method.weights(seen)
+    except UsageError:
+        raise
+    except Exception:  # a fault of the method on gradients that are not real: its cells tell of real ones
+        return
 
 
 def _step(method: Method, tasks: int) -> dict[str, Any]:

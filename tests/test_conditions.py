@@ -97,6 +97,25 @@ def test_recipes_that_the_model_cannot_follow(
         check_recipe(recipe, Traits("no packs", recomputes=False))
 
 
+@pytest.mark.parametrize("family", ["mpnet", "modernbert"])
+def test_a_model_that_cannot_be_packed_is_told_before_the_first_cell(
+    family: str, make_workload: Callable[..., Workload], tmp_path: Path
+) -> None:
+    model = str(write_folder(tmp_path / family, family))
+    assert make_workload(model=model).try_model().unpacked
+    with pytest.raises(UsageError, match=f"engine=packed is not possible: encoder family {family} is not among"):
+        make_workload(model=model, engine="packed").try_model()
+
+
+def test_more_layers_than_there_are_is_told_without_loading(
+    make_workload: Callable[..., Workload], tiny_bert: Path, tmp_path: Path
+) -> None:
+    other = write_folder(tmp_path / "distilbert", "distilbert")
+    for model in (tiny_bert, other):
+        with pytest.raises(UsageError, match="has 2 layers, not 99"):
+            make_workload(model=f"{model}[layers=99]")
+
+
 def test_accumulation_by_the_loop_is_refused_whatever_the_model(make_workload: Callable[..., Workload]) -> None:
     with pytest.raises(UsageError, match=r"accumulate needs the packed engine, not the loop \(asked for\)"):
         check_recipe(make_workload(engine="loop", accumulate=2).recipe, Traits())

@@ -117,6 +117,26 @@ def test_weights_in_parts_of_any_name_are_read_and_hashed(bert: Path) -> None:
     assert fingerprint([bert / "config.json"]) != files.fingerprint
 
 
+@pytest.mark.parametrize(
+    ("family", "kind"),
+    [("bert", "AutoModelForSequenceClassification"), ("xlm-roberta", "AutoModelForMaskedLM"),
+     ("electra", "AutoModelForTokenClassification"), ("gpt2", "AutoModelForCausalLM")],
+)  # fmt: skip
+def test_checkpoints_with_heads_give_their_encoder(family: str, kind: str, tmp_path: Path) -> None:
+    import transformers
+
+    folder = write_folder(tmp_path / "model", family)
+    config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    whole = getattr(transformers, kind).from_config(config)
+    whole.save_pretrained(folder)
+    spec = f"{folder}[pooling=mean]"
+    assert tried(spec)
+    encoder = Encoder.parse(spec)
+    loaded = dict(load_encoder(encoder, encoder.locate(), 0).named_parameters())
+    base = dict(whole.base_model.named_parameters())
+    assert all(bool((tensor == base[name]).all()) for name, tensor in loaded.items())
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_weights_in_half_precision_are_trained_in_single(dtype: torch.dtype, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file

@@ -34,7 +34,7 @@ CAUSAL = (
 READS_PADDING = ("canine", "convbert", "fnet", "funnel", "nystromformer", "yoso")
 NO_TEXT = ("bros", "dpr", "lxmert", "vit", "wav2vec2", "xmod")
 DECODING = ("bart", "mbart", "mt5", "t5", "t5gemma", "whisper")
-FAST = {"camembert", "distilbert", "gpt2", "longformer", "modernbert", "mpnet", "convbert", "vit", "bart"}
+FAST = {"camembert", "distilbert", "gpt2", "longformer", "modernbert", "mpnet", "convbert", "vit"}
 """Those that every run of the tests tries; the others take a minute, most of it to import their code."""
 
 
@@ -87,11 +87,9 @@ def test_causal_models_are_refused_at_cls_and_read_at_mean(family: str, tmp_path
 REFUSED = {
     **dict.fromkeys(READS_PADDING, "reads the padding behind a text"),
     **dict.fromkeys(NO_TEXT, "is not an encoder that reads token numbers alone"),
-    **dict.fromkeys(DECODING, "is an encoder-decoder"),
     "mra": "do not see one another",
     "reformer": "gives 32 numbers a token, not its width, 16",
     "perceiver": "cannot load model",
-    "clip": r"is made of several models \(text_config, vision_config\)",
 }
 
 
@@ -102,3 +100,19 @@ def test_other_architectures_are_refused_in_one_line(family: str, tmp_path: Path
         with pytest.raises(UsageError, match=REFUSED[family]) as caught:
             tried(folder, pooling)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("family", "message"),
+    [
+        *[(family, "is an encoder-decoder") for family in DECODING],
+        ("clip", r"is made of several models \(text_config, vision_config\)"),
+        ("clap", "is made of several models"),
+    ],
+)
+def test_what_a_configuration_says_needs_no_weights(family: str, message: str, tmp_path: Path) -> None:
+    from transformers import AutoConfig
+
+    AutoConfig.for_model(family).save_pretrained(tmp_path)
+    with pytest.raises(UsageError, match=message):
+        Encoder.parse(f"{tmp_path}[init=random]").locate()

@@ -22,6 +22,9 @@ LOSS = 1000.0
 def check_methods(methods: Sequence[Method], tasks: int) -> None:
     """Ask every method about a step of so many tasks: parameters that count or number the tasks show whether they fit.
 
+    Of a method that is not ours only what it declares is looked at, :attr:`mtlbench.method.Method.min_tasks`: its code
+    might end or hold up this process, and runs in cells alone.
+
     :raises UsageError: the method's own, where it is not defined for them.
     """
     for method in methods:
@@ -32,6 +35,8 @@ def check_methods(methods: Sequence[Method], tasks: int) -> None:
 def _ask(cls: Any, spec: str, tasks: int) -> None:
     method: Method = cls.make(parse_spec(spec)[1])  # with a state of its own, which is thrown away
     seen = observe(method, **_step(method, tasks))
+    if not all(part.__module__.startswith("mtlbench.") for part in getattr(cls, "parts", ()) or (cls,)):
+        return
     try:
         method.update(seen) if method.returns == "update" else method.weights(seen)
     except UsageError:

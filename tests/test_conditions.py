@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import pytest
 from model_folders import write_folder
 from pydantic import Field
@@ -24,21 +23,19 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @dataclass
-class Chosen(Method):
-    """Somebody's own: the gradients of some tasks, by their numbers."""
+class Foreign(Method):
+    """Somebody's own, whose code may do anything."""
 
-    name = "chosen"
-    reads = "gradients"
+    name = "foreign"
 
-    which: Annotated[str, Field()] = "0"
+    which: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def min_tasks(self) -> int:
+        return self.which + 1
 
     def weights(self, seen: Observation) -> Vector:
-        numbers = [int(piece) for piece in self.which.split(":")]
-        if max(numbers) >= seen.tasks:
-            raise UsageError(f"method chosen: there is no task {max(numbers)}")
-        if self.which == "1:0":
-            raise RuntimeError("a fault of another kind")
-        return np.isin(np.arange(seen.tasks), numbers).astype(float)
+        raise SystemExit("the launcher is gone")
 
 
 @pytest.mark.parametrize(
@@ -61,10 +58,12 @@ def test_methods_that_are_not_defined_for_so_many_tasks(spec: str, message: str)
         check_methods([load_registry().method(spec)], 3)
 
 
-def test_methods_of_ones_own_are_asked_too() -> None:
-    check_methods([Chosen("2"), Chosen("1:0")], 3)
-    with pytest.raises(UsageError, match="there is no task 3"):
-        check_methods([Chosen("0:3")], 3)
+def test_of_a_foreign_method_nothing_runs_and_what_it_declares_counts() -> None:
+    log = load_registry().wrappers["log"]
+    for cls in (Foreign, log.around(Foreign)):
+        check_methods([cls.make({"which": 2})], 3)
+        with pytest.raises(UsageError, match="foreign needs at least 4 tasks, got 3"):
+            check_methods([cls.make({"which": 3})], 3)
 
 
 def test_every_method_that_fits_passes_and_keeps_its_state() -> None:

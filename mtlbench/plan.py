@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mtlbench.carve import carve
+from mtlbench.conditions import check_methods, check_recipe
 from mtlbench.encoder import Encoder, EncoderFiles
 from mtlbench.errors import UsageError
 from mtlbench.method import Method
@@ -17,6 +18,7 @@ from mtlbench.registry import Registry, source_fingerprint
 from mtlbench.suite import Recipe
 from mtlbench.task import Splits, Task
 from mtlbench.task_form import check_training, checked_key, load_splits
+from mtlbench.trial import Traits, try_model
 
 PROTOCOL = 4
 """Raised by one whenever the arithmetic of a training run, or a default, changes: older cells are then not done."""
@@ -80,6 +82,16 @@ class Workload:
         assert self.recipe.steps is not None  # load() turned epochs into steps
         return self.recipe.steps
 
+    def try_model(self) -> Traits:
+        """Try the model once, before a grid begins.
+
+        :raises UsageError: when the model cannot be used for these tasks, or not in the way that the recipe asks for.
+        """
+        pairs = any(len(row) > 1 for splits in self.splits for row in splits.train.texts[:1])
+        traits = try_model(self.encoder, self.files, self.recipe.max_length, pairs=pairs)
+        check_recipe(self.recipe, traits)
+        return traits
+
     def identity(self) -> dict[str, Any]:
         """Return what decides the results of every cell of this grid, as plain data.
 
@@ -124,7 +136,11 @@ class Cell:
 
 
 def make_cells(workload: Workload, methods: Sequence[Method], seeds: Sequence[int]) -> list[Cell]:
-    """Return the grid methods × seeds, seed by seed, so that a stopped grid has complete comparisons."""
+    """Return the grid methods × seeds, seed by seed, so that a stopped grid has complete comparisons.
+
+    :raises UsageError: when a method is not defined for the tasks.
+    """
+    check_methods(methods, len(workload.tasks))
     identity = workload.identity()
     group = fingerprint(identity)
     return [

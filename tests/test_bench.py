@@ -26,6 +26,7 @@ from mtlbench.model import MultiTaskModel
 from mtlbench.plan import Workload
 from mtlbench.registry import load_registry
 from mtlbench.tokens import Tokenizer
+from mtlbench.trial import Traits
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -158,7 +159,8 @@ def test_an_output_that_is_no_folder_is_refused_before_the_work(
     ],
 )
 def test_engines_between_which_a_method_differs(method: str, engines: list[str]) -> None:
-    assert engines_of(load_registry().method(method)) == engines
+    assert engines_of(load_registry().method(method), Traits()) == engines
+    assert engines_of(load_registry().method(method), Traits("another family")) == ["loop"]
 
 
 def outcome(make_workload: Callable[..., Workload], found: list[Found]) -> Outcome:

@@ -13,7 +13,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mtlbench.bench.jobs import Job, run_alone
 from mtlbench.bench.outcome import PLAIN, Found, Outcome, as_data, as_text
+from mtlbench.conditions import check_methods
 from mtlbench.errors import UsageError
+from mtlbench.execute.placement import check_device
 from mtlbench.method import Method, without_trainer
 from mtlbench.plan import Workload
 from mtlbench.plugin import split_specs
@@ -21,6 +23,7 @@ from mtlbench.progress import console
 from mtlbench.registry import Registry, load_registry
 from mtlbench.streams import print_data
 from mtlbench.suite import load_suite
+from mtlbench.trial import Traits
 
 
 @dataclass(frozen=True)
@@ -53,15 +56,15 @@ def run_bench(request: Request, *, width: int = 80, color: bool = False) -> int:
     recipe = suite.recipe(changes)
     if request.data_dir is not None and not request.data_dir.is_dir():
         raise UsageError(f"data folder {request.data_dir} does not exist")
+    check_device(recipe.device, here=True)
     data_dir = None if request.data_dir is None else request.data_dir.resolve()
     plugin_files = tuple(str(Path(file).resolve()) for file in request.plugin_files)
     workload = Workload.load(suite.name, recipe, registry, data_dir=data_dir, plugin_files=plugin_files)
-    for method in methods:
-        if len(workload.tasks) < method.min_tasks:
-            raise UsageError(f"method {method.name} needs at least {method.min_tasks} tasks, got {len(workload.tasks)}")
+    check_methods(methods, len(workload.tasks))
+    traits = workload.try_model()
     _prepare(request.output)
     contenders: list[tuple[str | None, str | None]] = [(None, None)]
-    contenders += [(method.spec, engine) for method in methods for engine in engines_of(method)]
+    contenders += [(method.spec, engine) for method in methods for engine in engines_of(method, traits)]
     jobs = [
         Job(spec, workload.recipe.model_copy(update={"engine": engine or "auto"}), suite.name, data_dir, plugin_files)
         for spec, engine in contenders
@@ -78,8 +81,13 @@ def run_bench(request: Request, *, width: int = 80, color: bool = False) -> int:
     return 1 if outcome.failed else 0
 
 
-def engines_of(method: Method) -> list[str]:
-    """Return the engines between which a method's cost differs: lean is another way to a Gram matrix only."""
+def engines_of(method: Method, traits: Traits) -> list[str]:
+    """Return the engines between which a method's cost differs: lean is another way to a Gram matrix only.
+
+    :param traits: of the model: one that cannot be packed has the loop alone.
+    """
+    if traits.unpacked is not None:
+        return ["loop"]
     whole = method.reads == "gram" and method.gram_of != "representation"
     return ["packed", "lean", "loop"] if whole else ["packed", "loop"]
 

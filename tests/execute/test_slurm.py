@@ -1,4 +1,4 @@
-"""SLURM jobs through submitit. There is no SLURM here: submitit's local executor runs the same jobs as processes."""
+"""SLURM jobs without SLURM: submitit's local executor runs the same jobs as processes. See also test_cluster.py."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from grids import Grid, bits
 
-from mtlbench.execute.executor import Event
-from mtlbench.leases import holders
+from mtlbench.execute.executor import Event, Job
+from mtlbench.leases import Lease, holders
 from mtlbench.plan import Workload
 from mtlbench.store import Store
 
@@ -46,11 +46,12 @@ def test_slurms_cells_have_the_bits_of_local_ones(
     record = Store(tmp_path / "results").scan().records[0]
     assert record["tries"] == 1 and record["environment"]["machine"]["cores"] >= 1  # told by the job itself
     assert (home / ".mtlbench" / "slurm").stat().st_mode & 0o077 == 0
+    assert not list((home / ".mtlbench" / "slurm").iterdir())
     assert not list((tmp_path / "results").rglob("*.pkl"))
 
 
 @pytest.mark.slow
-def test_a_preempted_cell_is_queued_again_and_counted(make_workload: Callable[..., Workload], tmp_path: Path) -> None:
+def test_a_cell_without_time_left_is_queued_again_from_its_checkpoint(make_workload: Callable[..., Workload], tmp_path: Path) -> None:
     workload = make_workload(steps=400)
     grid = Grid(workload, ["sum"], [0])
     executor = slurm(workload)
@@ -61,27 +62,28 @@ def test_a_preempted_cell_is_queued_again_and_counted(make_workload: Callable[..
         workers = {one.pid for one in holders(tmp_path / "results")} - {os.getpid()}
         if not preempted and workers:
             preempted = True
-            os.kill(workers.pop(), signal.SIGUSR2)  # what SLURM is asked to send before it takes a machine away
+            os.kill(workers.pop(), signal.SIGUSR2)  # what SLURM is asked to send before the time is up
         return wait(0.1)
 
     executor.wait = preempting
     events: list[Event] = []
     assert grid.loop(tmp_path / "results", executor, events.append).run(grid.cells)
-    assert preempted and [event.kind for event in events] == ["done"]  # SLURM's matter alone
+    assert preempted and [event.kind for event in events if event.kind != "note"] == ["again", "done"]
+    assert "its 10 minutes were up, see --slurm-time: its process was asked to end" in events[0].message
     assert Store(tmp_path / "results").scan().records[0]["tries"] == 2
 
 
-def test_the_tries_of_a_preempted_cell_have_an_end(make_workload: Callable[..., Workload], tmp_path: Path) -> None:
-    from mtlbench.execute.executor import Job
-    from mtlbench.execute.slurm import Work
-    from mtlbench.leases import Lease
+@pytest.mark.parametrize(("restarts", "tries"), [(None, 1), ("2", 3)])
+def test_a_job_that_slurm_queues_again_is_another_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restarts: str | None, tries: int
+) -> None:
+    from mtlbench.execute import slurm_job
 
-    cell = Grid(make_workload(), ["sum"], [0]).cells[0]
-    work: Any = Work(Job(cell, {"tries": 1}, Store(tmp_path), Lease(tmp_path / "x", "y")))
-    for tries in (2, 3):
-        work = work.checkpoint().function
-        assert work.job.record["tries"] == tries
-    assert work.checkpoint() is None
+    if restarts is not None:
+        monkeypatch.setenv("SLURM_RESTART_COUNT", restarts)
+    monkeypatch.setattr(slurm_job, "run_remote", lambda job: job.record["tries"])
+    job: Any = Job(None, {"tries": 1}, Store(tmp_path), Lease(tmp_path / "x", "y"))  # type: ignore[arg-type]
+    assert slurm_job.Work(job)() == tries
 
 
 @pytest.mark.slow
@@ -100,7 +102,7 @@ def test_a_killed_job_is_lost_and_tried_again(make_workload: Callable[..., Workl
         nonlocal killed
         if executor._running and not killed:
             killed = True
-            executor._running[0][0]._process.send_signal(signal.SIGKILL)
+            executor._running[0].handle._process.send_signal(signal.SIGKILL)
         return wait(0.1)
 
     executor.wait = killing
@@ -112,6 +114,7 @@ def test_a_killed_job_is_lost_and_tried_again(make_workload: Callable[..., Workl
 def test_without_slurm_a_line_says_so(
     mtlbench: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
     done = mtlbench("run", "--executor", "slurm", "--results", str(tmp_path / "results"))
     assert done.returncode == 2 and "there is no SLURM here: srun is not in PATH" in done.stderr
     assert "Traceback" not in done.stderr

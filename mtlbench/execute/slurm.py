@@ -28,7 +28,7 @@ except ImportError:
     raise UsageError("--executor slurm needs submitit: pip install 'mtlbench[slurm]'") from None
 
 from mtlbench.execute.slurm_job import Task, Work
-from mtlbench.execute.squeue import STUCK, Squeue, plain
+from mtlbench.execute.squeue import STUCK, Silent, Squeue, most_cores, plain
 
 LARGEST_ARRAY = 1000
 """Jobs of an array. Where SLURM takes fewer, arrays are halved until it takes them."""
@@ -58,15 +58,15 @@ class Slurm:
     ) -> None:
         self.capacity = jobs or LARGEST_ARRAY
         self._minutes = minutes
+        cores = recipe.threads * recipe.processes
         self._largest = self.capacity
         name = f"mtlbench-{uuid.uuid4().hex[:8]}"
         self._squeue = Squeue(name)
         if cluster == "slurm":
-            _check_programs()
+            _check(partition, cores)
             submitit.SlurmJob.watcher = self._squeue
         self._here = cluster == "local"
         self._folder = Path.home() / ".mtlbench" / "slurm" / name
-        cores = recipe.threads * recipe.processes
         try:
             self._folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._folder.mkdir(mode=0o700)
@@ -211,7 +211,17 @@ class Slurm:
         return [Event("note", job.cell, message=message)] if new else []
 
 
-def _check_programs() -> None:
-    for program in ("srun", "sbatch", "squeue", "scancel"):
+def _check(partition: str | None, cores: int) -> None:
+    """Look at what SLURM does not refuse: it keeps such jobs in its queue for ever.
+
+    :raises UsageError: when there is no SLURM here, or no node that is large enough.
+    """
+    for program in ("srun", "sbatch", "sinfo", "squeue", "scancel"):
         if shutil.which(program) is None:
             raise UsageError(f"there is no SLURM here: {program} is not in PATH; run this where you would call sbatch")
+    try:
+        most = most_cores(partition)
+    except Silent as error:
+        raise UsageError(f"SLURM does not answer: {error}") from None
+    if 0 < most < cores:
+        raise UsageError(f"a cell takes {cores} cores (threads × processes), and SLURM's largest node here has {most}")

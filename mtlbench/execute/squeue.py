@@ -86,6 +86,15 @@ class Squeue(InfoWatcher):  # type: ignore[misc]  # submitit is not typed here
             self.trouble = str(error)
 
 
+def most_cores(partition: str | None) -> int:
+    """Return the cores of the largest node, of a partition or of the cluster; 0 for a partition that is not known.
+
+    :raises Silent: when SLURM does not answer.
+    """
+    among = [] if partition is None else [f"--partition={partition}"]
+    return max(map(int, _told("sinfo", "--noheader", "--Node", "--format=%c", *among).split()), default=0)
+
+
 def _told(*command: str) -> str:
     """Run a command of SLURM, out of reach of the terminal's Ctrl-C, and return its output.
 
@@ -102,5 +111,5 @@ def _told(*command: str) -> str:
 
 def plain(output: str) -> str:
     """Return what SLURM's commands write to standard error as one line, without the names of programs."""
-    lines = [re.sub(r"^sbatch: (error: |fatal: )?", "", line).strip() for line in output.splitlines()]
+    lines = [re.sub(r"^(sbatch|sinfo): (error: |fatal: )?", "", line).strip() for line in output.splitlines()]
     return "; ".join(line for line in dict.fromkeys(lines) if line)

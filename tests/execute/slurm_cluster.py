@@ -101,6 +101,17 @@ class Cluster:
         self._daemons["slurmctld"].wait(20.0)
         self._start("slurmctld", "slurmctld", "-D")
 
+    def lose(self, node: str) -> None:
+        """Set a node down, which ends what runs there, and up again."""
+        self.ask("scontrol", "update", f"node={node}", "state=down", "reason=test")
+
+        def up() -> bool:
+            with contextlib.suppress(subprocess.CalledProcessError):  # it came back by itself
+                self.ask("scontrol", "update", f"node={node}", "state=resume")
+            return "down" not in self.ask("sinfo", "-hN", "-n", node, "-o", "%t")
+
+        wait_for(up)
+
     def queue(self) -> list[list[str]]:
         """Return number, state, node and reason of each job that has not ended."""
         return [row.split("|") for row in self.ask("squeue", "-ahr", "-o", "%i|%T|%N|%r").splitlines()]

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import shutil
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.markup import escape
@@ -157,7 +158,7 @@ class Slurm:
                     continue
                 if first:
                     self._queued = False
-                    raise UsageError(f"SLURM refuses a cell's job: {refusal}") from None
+                    raise UsageError(str(refusal)) from None
                 self._refusal, self._again = str(refusal), time.monotonic() + AGAIN
                 return
             self._largest, self._refusal, first = size, "", False
@@ -166,12 +167,13 @@ class Slurm:
 
     def _submitted(self, jobs: Sequence[Job]) -> list[Task]:
         try:
-            with contextlib.redirect_stderr(io.StringIO()):  # where submitit prints what it raises, too
+            # submitit prints what it raises, too
+            with contextlib.redirect_stderr(io.StringIO()), _outside():
                 handles = self._executor.submit_array([Work(job) for job in jobs])
         except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
-            raise Refused(plain(str(error))) from None
+            raise Refused(f"SLURM refuses a cell's job: {plain(str(error))}") from None
         except OSError as error:
-            raise Refused(f"its folder {self._folder} cannot be written: {error.strerror}") from None
+            raise Refused(f"a cell's job cannot be written to {self._folder}: {error.strerror}") from None
         return [Task(job, handle, self._minutes) for job, handle in zip(jobs, handles, strict=True)]
 
     def _ends(self) -> list[Event]:
@@ -196,12 +198,9 @@ class Slurm:
         if stuck and len(stuck) == len(self._running):
             raise UsageError(f"SLURM never starts these jobs ({stuck[0]}): ask for less, or for another partition")
         jobs = [task.job for task in self._running] + self._waiting
-        for trouble, told in (
-            (self._squeue.trouble, "SLURM does not answer"),
-            (self._refusal, "SLURM takes no job now"),
-        ):
-            if trouble and jobs:
-                events += self._once(jobs[0], f"{told}, and is asked again: {trouble}")
+        silent = f"SLURM does not answer: {self._squeue.trouble}" if self._squeue.trouble else ""
+        for trouble in filter(None, (silent, self._refusal)):
+            events += self._once(jobs[0], f"{trouble}; asked again until it does") if jobs else []
         return events
 
     def _once(self, job: Job, message: str) -> list[Event]:
@@ -209,6 +208,18 @@ class Slurm:
         new = message not in self._told
         self._told.add(message)
         return [Event("note", job.cell, message=message)] if new else []
+
+
+@contextlib.contextmanager
+def _outside() -> Iterator[None]:
+    """Forget the job that this process is part of: its jobs would take over its number, its tries and its memory."""
+    inherited = {name: os.environ[name] for name in os.environ if name.startswith("SLURM_") and name != "SLURM_CONF"}
+    for name in inherited:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(inherited)
 
 
 def _check(partition: str | None, cores: int) -> None:

@@ -95,6 +95,17 @@ class Cluster:
             except subprocess.TimeoutExpired:
                 daemon.kill()
                 daemon.wait()
+        for process in self._left():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+
+    def _left(self) -> Iterator[int]:
+        """Give the processes of jobs: their keepers have the daemons' folder, they themselves the environment."""
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                ours = f"SLURM_CONF={self.config}".encode() in (process / "environ").read_bytes().split(b"\0")
+                if (ours or (process / "cwd").readlink() == self.folder) and int(process.name) != os.getpid():
+                    yield int(process.name)
 
     def restart_controller(self) -> None:
         self._daemons["slurmctld"].send_signal(signal.SIGTERM)
@@ -126,6 +137,7 @@ class Cluster:
             # its end is the end of this process, however that comes
             self._daemons[name] = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "TERM", *command],
+                cwd=self.folder,
                 env={**os.environ, "SLURM_CONF": self.config},
                 stdin=subprocess.DEVNULL,
                 stdout=out,

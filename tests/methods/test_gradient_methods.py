@@ -509,7 +509,8 @@ def test_what_cannot_be_wrapped_is_refused(spec: str, message: str) -> None:
 
 def test_log_refuses_losses_without_a_logarithm() -> None:
     with pytest.raises(UsageError, match="takes logarithms of the losses"):
-        weights("log-mgda", np.eye(2), losses=[1.0, 0.0])
+        weights("log-mgda", np.eye(2), losses=[1.0, -0.1])
+    assert np.isfinite(weights("log-mgda", np.eye(2), losses=[1.0, 0.0])).all()
 
 
 # CR-MOGM

@@ -9,9 +9,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from mtlbench.declared import DeclaredTask
-from mtlbench.table import read_table
-from mtlbench.task import Rows
+from mtlbench.contract.task import Rows
+from mtlbench.text.column_tasks import DeclaredTask
+from mtlbench.text.table import read_table
 
 
 @dataclass(kw_only=True)

@@ -11,8 +11,8 @@ import typer
 from mtlbench.cli import bench, diagnose, export, grids, methods, overfit, report, results, study, tune
 from mtlbench.cli.app import app
 from mtlbench.errors import UsageError
-from mtlbench.names import visible
-from mtlbench.streams import make_streams_safe
+from mtlbench.host.safe_names import visible
+from mtlbench.host.streams import make_streams_safe
 
 __all__ = [
     "app",

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from mtlbench.contract.method import Method
 from mtlbench.errors import UsageError
-from mtlbench.method import Method
 
 DIGITS = 3
 """Significant digits of a value, so that a spec stays short."""

@@ -16,7 +16,7 @@ import torch
 from torchjd import scalarization as torchjd
 
 from mtlbench import UsageError, aggregate, backward, get_method, weights
-from mtlbench.method import Method, Vector
+from mtlbench.contract.method import Method, Vector
 
 EXACT = ["mean", "fixed", "si", "gls", "dwa", "uw", "uw-so", "imtl-l", "stch", "famo"]
 DRAWN = ["rlw", "random", "random[distribution=dirichlet]"]

@@ -58,7 +58,7 @@ class MConFIG(Method):
     squares: Any = field(default=None, init=False)  # a (P,) torch tensor: v
 
     def update(self, seen: Observation) -> torch.Tensor:
-        from mtlbench.engine.inner_products import gram
+        from mtlbench.solvers.inner_products import gram
 
         rows = seen.gradients
         if self.averages is None or self.turns is None:

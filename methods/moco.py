@@ -67,7 +67,7 @@ class MoCo(Method):
         return "any" if self.normalize == "loss" else "no"
 
     def update(self, seen: Observation) -> torch.Tensor:
-        from mtlbench.engine.inner_products import gram
+        from mtlbench.solvers.inner_products import gram
 
         rows = seen.gradients
         if self.tracked is None or self.task_weights is None:

@@ -18,7 +18,7 @@ from mtlbench import cli
 from mtlbench.bench import command
 from mtlbench.bench.command import engines_of
 from mtlbench.bench.contenders import Padded, PaddedModel, make_optimizer
-from mtlbench.bench.jobs import Job
+from mtlbench.bench.process import Job
 from mtlbench.bench.result import PLAIN, Found, Outcome, as_data, as_text
 from mtlbench.plan.cells import Workload
 from mtlbench.plugins.registry import load_registry

@@ -16,11 +16,11 @@ from torch import nn
 
 from mtlbench import get_method
 from mtlbench.contract.method import Matrix, Method, Observation, Parameters, Reads, Vector
-from mtlbench.contract.observation import observe
-from mtlbench.engine.inner_products import gram
+from mtlbench.contract.method_input import observe
 from mtlbench.engine.loop import LoopEngine, TaskLoss
 from mtlbench.engine.step import Forward, NotFinite, Step
 from mtlbench.errors import CellError, UsageError
+from mtlbench.solvers.inner_products import gram
 
 TASKS, SIZE = 3, 11
 WEIGHTS = np.array([0.3, 1.7, 0.9])

@@ -157,7 +157,7 @@ class TestGradients:
 
 
 def _mean_cosine(gram: Matrix) -> float:
-    from mtlbench.engine.inner_products import cosines
+    from mtlbench.solvers.inner_products import cosines
 
     return float(cosines(gram)[np.triu_indices(len(gram), 1)].mean())
 

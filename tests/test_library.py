@@ -13,9 +13,10 @@ import torch
 from torch import nn
 
 import mtlbench
-from mtlbench import TaskGradients, UsageError, aggregate, autograd, backward, get_method, weights
+from mtlbench import TaskGradients, UsageError, aggregate, backward, get_method, weights
 from mtlbench.contract.method import Matrix, Method, Observation, Parameters, Reads, Vector
-from mtlbench.contract.observation import observe
+from mtlbench.contract.method_input import observe
+from mtlbench.engine import autograd
 from mtlbench.engine.step import NotFinite
 from mtlbench.errors import CellError
 

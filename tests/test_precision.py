@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from mtlbench import engines, get_method
+from mtlbench import get_method
 from mtlbench.contract.method import Method, Observation, Reads, Vector
 from mtlbench.engine.scaling import FIRST, GROWTH_STEPS, MOST_SKIPPED, LossScale
 from mtlbench.engine.step import Step
@@ -20,6 +20,7 @@ from mtlbench.plugins.registry import load_registry
 from mtlbench.text.batches import TaskData
 from mtlbench.text.model import MultiTaskModel
 from mtlbench.text.tokens import Tokenizer
+from mtlbench.training import engines
 from mtlbench.training.engines import Inputs, make_engine
 from mtlbench.training.train import Outcome, train
 

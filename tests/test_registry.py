@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mtlbench.contract.observation import observe
+from mtlbench.contract.method_input import observe
 from mtlbench.errors import UsageError
 from mtlbench.plugins import registry as registry_module
 from mtlbench.plugins.registry import Broken, Registry, load_registry, source_fingerprint

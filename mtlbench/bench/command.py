@@ -11,7 +11,8 @@ from typing import Any
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from mtlbench.bench.jobs import Job, run_alone
+from mtlbench.bench.job import Job
+from mtlbench.bench.process import run_alone
 from mtlbench.bench.result import PLAIN, Found, Outcome, as_data, as_text
 from mtlbench.contract.method import Method, without_trainer
 from mtlbench.contract.plugin import split_specs

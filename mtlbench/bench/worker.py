@@ -12,7 +12,7 @@ import torch
 import transformers.models.bert.modeling_bert  # noqa: F401  imported here so that the fork server has it ready
 
 from mtlbench.bench.contenders import Contender, Ours, Padded, PaddedModel, make_optimizer
-from mtlbench.bench.jobs import WARM_UP, Job
+from mtlbench.bench.job import WARM_UP, Job
 from mtlbench.contract.method import Method
 from mtlbench.engine.cost import PeakMemory
 from mtlbench.engine.step import NotFinite

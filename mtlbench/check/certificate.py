@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mtlbench.check import claims, engine, robust
+from mtlbench.check import claims, engine_checks, robust
 from mtlbench.check.families import normal
 from mtlbench.check.result import Result
 from mtlbench.check.subject import Instance, Subject, step
@@ -58,7 +58,7 @@ def certify(spec: str, registry: Registry, matrices: int) -> Certificate:
         ("own generator", lambda: robust.deterministic(subject, few)),
         ("replay", lambda: robust.replay(subject, few)),
         ("no side effects", lambda: robust.untouched(subject, few)),
-        ("heads", lambda: engine.heads(subject)),
+        ("heads", lambda: engine_checks.heads(subject)),
         ("native scale", lambda: claims.native_scale(subject, few)),
         ("optimality", lambda: claims.optimality(subject, matrices)),
         ("properties", lambda: claims.claims(subject, matrices)),

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from mtlbench.check.families import Family
 from mtlbench.contract.method import Method
-from mtlbench.contract.observation import Matrix, Observation, Vector, observe
+from mtlbench.contract.method_input import observe
+from mtlbench.contract.observation import Matrix, Observation, Vector
 
 
 def losses_after(losses: Vector) -> Vector:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +17,7 @@ from mtlbench.host.streams import takes_escapes
 
 if TYPE_CHECKING:
     from mtlbench.records.record import Record
+    from mtlbench.report.blocks import Block
     from mtlbench.report.examples import Examples
     from mtlbench.report.figures import Gallery
     from mtlbench.report.result import Report
@@ -129,8 +130,17 @@ def _show(
 
     terminal = sys.stdout.isatty() and output is None
     escapes = terminal and takes_escapes()
-    text = render(made, format, width=None if terminal else 80, color=escapes, records=records, drawn=drawn)
+    width = None if terminal else 80
+    findings = _findings(records) if format == "html" else None
+    text = render(made, format, width=width, color=escapes, records=records, drawn=drawn, findings=findings)
     deliver(CLEAR + text if clear and escapes else text, output, format)
+
+
+def _findings(records: list[Record]) -> Mapping[str, Sequence[Block]]:
+    """Return what the doctor says of each group."""
+    from mtlbench.diagnose.text import by_group
+
+    return by_group(records)
 
 
 def _save_figures(made: Report, records: list[Record], folder: Path) -> Gallery:

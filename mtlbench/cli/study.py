@@ -20,10 +20,10 @@ def study(
     ] = None,
 ) -> None:
     """Write the results as a page: the paper's study redone, rung by rung, with what may be concluded, and figures."""
+    from mtlbench.grid.tuned_file import read_tuned
     from mtlbench.records.store import Store
     from mtlbench.study.page import write_page
     from mtlbench.study.parts import study_of
-    from mtlbench.tune.tuned import read_tuned
 
     found = Store(results).scan()
     if not found.records:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from mtlbench.diagnose import Finding
-from mtlbench.records.groups import Cells, headings
+from mtlbench.diagnose import Finding, diagnose
+from mtlbench.records.groups import Cells, Record, headings
 from mtlbench.report.document import Block, Bullets, Heading, Paragraph
 
 
@@ -33,6 +33,19 @@ def examined(cells: Cells, findings: Sequence[Finding]) -> list[Block]:
         lines = [f"{one['method']} seed {one['seed']}: {_state(one)}" for one in unfinished(cells)]
         blocks.append(Bullets("Not at their end: examined as far as their checkpoints go", tuple(lines)))
     return blocks + [Bullets(_title(alike), _lines(alike)) for alike in _alike(findings)]
+
+
+def by_group(records: Sequence[Record]) -> dict[str, list[Block]]:
+    """Return the findings about each group, by the group's id, to be shown under the group in a report.
+
+    :param records: those that the report is built from.
+    """
+    found: dict[str, list[Block]] = {}
+    for cells, findings in diagnose(records):
+        summary, *lists = examined(cells, findings)
+        assert isinstance(summary, Paragraph)  # a list of its own here, so that it stays with the lists under it
+        found[cells.group] = [Bullets("What the doctor says", (summary.text,)), *lists]
+    return found
 
 
 def unfinished(cells: Cells) -> list[dict[str, Any]]:

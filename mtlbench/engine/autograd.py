@@ -12,11 +12,11 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from mtlbench.contract.method import Matrix, Method, Vector, without_trainer
 from mtlbench.engine.flat import views
-from mtlbench.engine.inner_products import gram
 from mtlbench.engine.library import get_method
 from mtlbench.engine.loop import LoopEngine, TaskLoss
 from mtlbench.engine.step import Forward, NotFinite, value_of
 from mtlbench.errors import UsageError
+from mtlbench.solvers.inner_products import gram
 
 _METHODS_OF: Any = WeakIdKeyDictionary()
 """Methods that :func:`backward` made from names, by the first shared parameter: weak, so they go with the model."""

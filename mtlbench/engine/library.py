@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mtlbench.contract.method import Matrix, Method, Vector, without_trainer
+from mtlbench.contract.method_input import observe
 from mtlbench.contract.method_output import ask_update, ask_weights
-from mtlbench.contract.observation import observe
 from mtlbench.errors import UsageError
 from mtlbench.plugins.registry import Registry, load_registry
 
@@ -54,7 +54,7 @@ def weights(
     :param losses: (K,) losses, for methods that read them.
     :param cross_gram: (K, K) inner products between the task gradients of two independent batches, for methods that
         read those (SDMGrad, MoDo).
-    :raises UsageError: for bad names or parameters, what :func:`mtlbench.contract.observation.observe` refuses, or a method
+    :raises UsageError: for bad names or parameters, what :func:`mtlbench.contract.method_input.observe` refuses, or a method
         that reads whole gradients: see :func:`aggregate`.
     :raises SolverError: when the method's own optimality conditions are not met.
     :raises CellError: when the method returns anything but K finite numbers.

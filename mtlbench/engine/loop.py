@@ -9,14 +9,14 @@ import numpy as np
 import torch
 
 from mtlbench.contract.method import Matrix, Method
+from mtlbench.contract.method_input import observe
 from mtlbench.contract.method_output import ask_update, ask_weights
-from mtlbench.contract.observation import observe
 from mtlbench.engine.flat import columns, views
-from mtlbench.engine.inner_products import gram, gram_between, gram_of_pieces
 from mtlbench.engine.norm import rescale, sum_norm
 from mtlbench.engine.processes import ALONE, Processes
 from mtlbench.engine.step import Forward, NotFinite, Step
 from mtlbench.errors import UsageError
+from mtlbench.solvers.inner_products import gram, gram_between, gram_of_pieces
 
 
 @dataclass(frozen=True)

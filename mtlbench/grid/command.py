@@ -102,7 +102,7 @@ def _plan(request: Request, registry: Registry) -> tuple[Workload, list[Cell]]:
     seeds = parse_seeds(request.seeds) if request.seeds is not None else list(range(suite.seeds))
     wanted = request.methods if request.methods is not None else ",".join(suite.methods)
     if wanted.startswith("@"):
-        from mtlbench.tune.tuned import tuned_methods
+        from mtlbench.grid.tuned_file import tuned_methods
 
         methods, tuned_on = tuned_methods(Path(wanted[1:]), registry, seeds)
     else:

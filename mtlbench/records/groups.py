@@ -10,11 +10,39 @@ from functools import cached_property
 from typing import Any
 
 from mtlbench.plan.suite import Recipe
-from mtlbench.report.result import Floor, Task
 
 Record = Mapping[str, Any]
 Start = Mapping[str | None, tuple[str | None, ...]]
 """Pairing hashes: by task those of its head, its batches and its dropout masks; under None that of the shared part."""
+
+
+@dataclass(frozen=True)
+class Floor:
+    """A score that a trivial predictor reaches, such as the majority class."""
+
+    name: str
+    value: float
+
+
+@dataclass(frozen=True)
+class ScoredTask:
+    """A task as the records describe it."""
+
+    name: str
+    metrics: tuple[str, ...]
+    """The primary metric first. All of them: higher is better."""
+    floors: dict[str, tuple[Floor, ...]]
+    """By metric."""
+    tuned_corpus: str | None = None
+    """The task's corpus, if the encoder had been tuned on it before."""
+
+    @property
+    def primary(self) -> str:
+        return self.metrics[0]
+
+    def floor(self, metric: str) -> Floor | None:
+        """Return the highest floor of a metric: the one a score has to beat."""
+        return max(self.floors.get(metric, ()), key=lambda floor: floor.value, default=None)
 
 
 @dataclass(frozen=True)
@@ -74,7 +102,7 @@ class Cells:
         return tuple(sorted({int(r["seed"]) for r in self.records}))
 
     @cached_property
-    def tasks(self) -> tuple[Task, ...]:
+    def tasks(self) -> tuple[ScoredTask, ...]:
         """The tasks in the order of the recipe."""
         described: dict[str, Mapping[str, Any]] = {}
         for record in self.records:
@@ -174,14 +202,14 @@ def _facts(cells: Cells) -> dict[str, str]:
     return facts
 
 
-def _task(name: str, described: Mapping[str, Any], tuned_on: Iterable[str]) -> Task:
+def _task(name: str, described: Mapping[str, Any], tuned_on: Iterable[str]) -> ScoredTask:
     """Build the task from its description in a record."""
     floors = {
         metric: tuple(Floor(floor["name"], float(floor["value"])) for floor in values if floor["value"] is not None)
         for metric, values in described.get("floors", {}).items()
     }
     corpus = described.get("corpus")
-    return Task(name, tuple(described["metrics"]), floors, corpus if corpus and corpus in tuned_on else None)
+    return ScoredTask(name, tuple(described["metrics"]), floors, corpus if corpus and corpus in tuned_on else None)
 
 
 def _start(record: Record) -> Start:

@@ -5,13 +5,14 @@ Neither touches the disk but for the histories beside the records, which figures
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from mtlbench.errors import unknown
 
 if TYPE_CHECKING:
     from mtlbench.records.groups import Record
+    from mtlbench.report.blocks import Block
     from mtlbench.report.figures import Gallery
     from mtlbench.report.result import Report
 
@@ -26,6 +27,7 @@ def render(
     color: bool = False,
     records: Sequence[Record] = (),
     drawn: Gallery | None = None,
+    findings: Mapping[str, Sequence[Block]] | None = None,
 ) -> str:
     """Render a report.
 
@@ -34,6 +36,7 @@ def render(
     :param color: whether ``text`` may hold terminal escapes; without, it is plain.
     :param records: those that the report was built from: ``html`` then has figures, configuration and software too.
     :param drawn: what :func:`gallery` gave for them, if it was asked already: nothing is drawn twice.
+    :param findings: what the doctor says of each group, by the group's id: ``html`` shows it under the group.
     :raises UsageError: when the format is unknown.
     """
     # each format's libraries are imported when it is asked for: `--format json` needs neither rich nor jinja2
@@ -53,7 +56,7 @@ def render(
 
             return latex.render(document(report))
         case "html":
-            return _page(report, records, drawn)
+            return _page(report, records, drawn, findings or {})
         case "csv":
             from mtlbench.report.json_csv import to_csv
 
@@ -81,15 +84,16 @@ def gallery(report: Report, records: Sequence[Record]) -> Gallery:
     )
 
 
-def _page(report: Report, records: Sequence[Record], drawn: Gallery | None) -> str:
+def _page(
+    report: Report, records: Sequence[Record], drawn: Gallery | None, findings: Mapping[str, Sequence[Block]]
+) -> str:
     """Render the page: with figures and settings if the records are at hand."""
     from mtlbench.report import html
-    from mtlbench.report.document import document
+    from mtlbench.report.document import document, with_findings
 
     if not records:
         return html.render(document(report), title="mtlbench report")
     from mtlbench.records.groups import collect
-    from mtlbench.report.examination import with_findings
     from mtlbench.report.settings import runs, settings
 
     found = drawn or gallery(report, records)
@@ -99,5 +103,6 @@ def _page(report: Report, records: Sequence[Record], drawn: Gallery | None) -> s
         for group in report.groups
         for table in (settings(group, cells[group.group]), runs(cells[group.group]))
     ]
-    blocks = with_findings(document(report), {group.heading: cells[group.group] for group in report.groups})
+    said = {group.heading: findings[group.group] for group in report.groups if group.group in findings}
+    blocks = with_findings(document(report), said)
     return html.render(blocks, "mtlbench report", found.figures, found.omitted, tables)

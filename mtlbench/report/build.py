@@ -17,7 +17,7 @@ from mtlbench.report.examples import Examples, example_intervals
 from mtlbench.report.headline import headline
 from mtlbench.report.origins import cautions, superseded
 from mtlbench.report.ranking import mean_ranks, ranking
-from mtlbench.report.result import Cost, Failed, Group, Missing, Report, Score, Task
+from mtlbench.report.result import Cost, Failed, Group, Missing, Report, Score, ScoredTask
 from mtlbench.report.split import on_test
 
 
@@ -116,12 +116,12 @@ def _group(cells: Cells, heading: str, wanted: str, margin: float | None, exampl
     return replace(group, headline=headline(group))
 
 
-def _endpoints(cells: Cells) -> list[tuple[Task, str]]:
+def _endpoints(cells: Cells) -> list[tuple[ScoredTask, str]]:
     """Return every metric of every task."""
     return [(task, metric) for task in cells.tasks for metric in task.metrics]
 
 
-def _score(cells: Cells, method: str, task: Task, metric: str) -> Score:
+def _score(cells: Cells, method: str, task: ScoredTask, metric: str) -> Score:
     """Sum up one method on one metric."""
     values = list(cells.series(method, task.name, metric).values())
     mean = statistics.fmean(values) if values else None

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from mtlbench import stats
 from mtlbench.report.numbers import number, p_value
-from mtlbench.report.result import ALPHA, FEWEST_SEEDS, Difference, Floor, Group, Ranking, Task
+from mtlbench.report.result import ALPHA, FEWEST_SEEDS, Difference, Floor, Group, Ranking, ScoredTask
 
 SCORES = "Mean ± sample standard deviation over n seeds ({seeds}), on {split}; higher is better."
 OVERALL = (
@@ -33,7 +33,7 @@ def recipe(group: Group) -> str:
     return f"Encoder: {group.encoder}. Recipe: {', '.join(settings)}.{norm}"
 
 
-def floors(endpoints: Iterable[tuple[Task, str, Floor | None]]) -> str:
+def floors(endpoints: Iterable[tuple[ScoredTask, str, Floor | None]]) -> str:
     """Name every task's highest floor."""
     named = [f"{t.name} {metric} {number(f.value)} ({f.name})" for t, metric, f in endpoints if f]
     return f"Floors: {'; '.join(named)}."

@@ -6,7 +6,7 @@ here: they carry every number at full precision.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mtlbench.report import captions, tables
 from mtlbench.report.blocks import Block as Block
@@ -17,7 +17,7 @@ from mtlbench.report.blocks import Row as Row
 from mtlbench.report.blocks import Section as Section
 from mtlbench.report.blocks import Table as Table
 from mtlbench.report.numbers import interval, memory, number, p_value, plus_minus, signed
-from mtlbench.report.result import Difference, Group, Report, Score, Task
+from mtlbench.report.result import Difference, Group, Report, Score, ScoredTask
 
 BELOW, TUNED, FEWER, SEPARABLE = "▼", "†", "‡", "*"
 
@@ -96,12 +96,12 @@ def _score(score: Score) -> str:
     return plus_minus(score.mean, score.std) + marks + fewer
 
 
-def _tuned(tasks: Sequence[Task]) -> str:
+def _tuned(tasks: Sequence[ScoredTask]) -> str:
     """Return the mark of a number in which the encoder may remember its tuning."""
     return TUNED if any(task.tuned_corpus for task in tasks) else ""
 
 
-def _tuned_legend(tasks: Sequence[Task]) -> list[str]:
+def _tuned_legend(tasks: Sequence[ScoredTask]) -> list[str]:
     """Say what the encoder had seen before."""
     tuned = [f"{task.name} ({task.tuned_corpus})" for task in tasks if task.tuned_corpus]
     return [f"{TUNED} the encoder was tuned on this task's corpus: {', '.join(tuned)}."] if tuned else []
@@ -170,3 +170,19 @@ def _difference(d: Difference, mark: str, digits: int = 3) -> Row:
     estimate = (signed(d.mean_difference, digits) + mark, interval(d.ci_low, d.ci_high, digits))
     seeds = (str(d.n), rho if d.paired else "unpaired")
     return Row((d.method, *estimate, p_value(d.p), p_value(d.exact_p), holm, *seeds), strong=d.separable)
+
+
+def with_findings(blocks: Sequence[Block], findings: Mapping[str, Sequence[Block]]) -> list[Block]:
+    """Return the document with the findings about each group at the end of the group's part.
+
+    :param blocks: the document, as :func:`document` returns it.
+    :param findings: what the doctor says, by the heading of the group.
+    """
+    whole: list[Block] = []
+    waiting: Sequence[Block] = ()
+    for block in blocks:
+        if isinstance(block, Heading):
+            whole += waiting
+            waiting = findings.get(block.text, ())
+        whole.append(block)
+    return [*whole, *waiting]

@@ -10,7 +10,7 @@ import numpy as np
 
 from mtlbench import stats
 from mtlbench.records.groups import Cells, Record
-from mtlbench.report.result import ExampleInterval, Task
+from mtlbench.report.result import ExampleInterval, ScoredTask
 
 Examples = Callable[[Record], Mapping[str, stats.Vector]]
 """From a finished record to every task's scores by development row, in the same order in all records. Their mean must
@@ -52,7 +52,7 @@ def example_intervals(cells: Cells, baseline: str, examples: Examples) -> tuple[
 
 def _agree(
     cells: Cells,
-    task: Task,
+    task: ScoredTask,
     seeds: list[int],
     method: str,
     baseline: str,

@@ -4,40 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from mtlbench.records.groups import Floor as Floor
+from mtlbench.records.groups import ScoredTask as ScoredTask
 from mtlbench.report.differences import Difference as Difference
 from mtlbench.report.differences import ExampleInterval as ExampleInterval
 from mtlbench.stats import ALPHA as ALPHA
 from mtlbench.stats import CONFIDENCE as CONFIDENCE
 from mtlbench.stats import FEWEST_SEEDS as FEWEST_SEEDS
-
-
-@dataclass(frozen=True)
-class Floor:
-    """A score that a trivial predictor reaches, such as the majority class."""
-
-    name: str
-    value: float
-
-
-@dataclass(frozen=True)
-class Task:
-    """A task as the records describe it."""
-
-    name: str
-    metrics: tuple[str, ...]
-    """The primary metric first. All of them: higher is better."""
-    floors: dict[str, tuple[Floor, ...]]
-    """By metric."""
-    tuned_corpus: str | None = None
-    """The task's corpus, if the encoder had been tuned on it before."""
-
-    @property
-    def primary(self) -> str:
-        return self.metrics[0]
-
-    def floor(self, metric: str) -> Floor | None:
-        """Return the highest floor of a metric: the one a score has to beat."""
-        return max(self.floors.get(metric, ()), key=lambda floor: floor.value, default=None)
 
 
 @dataclass(frozen=True)
@@ -150,7 +123,7 @@ class Group:
     """The suite, and what sets this group apart from the report's other groups."""
     encoder: str
     recipe: dict[str, object]
-    tasks: tuple[Task, ...]
+    tasks: tuple[ScoredTask, ...]
     methods: tuple[str, ...]
     """Single-task baseline first, then the baseline of the comparison, then by name."""
     seeds: tuple[int, ...]

@@ -10,14 +10,14 @@ from itertools import combinations
 import matplotlib.figure
 from matplotlib.lines import Line2D
 
+from mtlbench.grid.tuned_file import TrialEntry, Tuned
 from mtlbench.records.groups import Cells, spec
 from mtlbench.report.figures import scatter, style
 from mtlbench.report.figures.context import listed
 from mtlbench.report.figures.figure import Figure, Unavailable
 from mtlbench.report.numbers import number
-from mtlbench.report.result import Task
+from mtlbench.report.result import ScoredTask
 from mtlbench.study.parts import Part
-from mtlbench.tune.tuned import TrialEntry, Tuned
 
 PANEL = 2.35
 SCALARIZATIONS = ("fixed", "sum", "mean")
@@ -83,7 +83,7 @@ def mean_scores(cells: Cells) -> dict[str, tuple[float, ...]]:
     return {m: tuple(map(statistics.fmean, series)) for m, series in found.items() if all(series)}
 
 
-def _of(trial: TrialEntry, tasks: tuple[Task, ...]) -> tuple[float, ...]:
+def _of(trial: TrialEntry, tasks: tuple[ScoredTask, ...]) -> tuple[float, ...]:
     return tuple(trial.scores[task.name] for task in tasks)
 
 
@@ -91,7 +91,7 @@ def _of(trial: TrialEntry, tasks: tuple[Task, ...]) -> tuple[float, ...]:
 class _Points:
     """What is drawn: scalarizations with their front, and other methods, every two tasks against each other."""
 
-    tasks: tuple[Task, ...]
+    tasks: tuple[ScoredTask, ...]
     scalar: Scores
     others: Scores
     single_task: frozenset[str]
@@ -150,5 +150,5 @@ class _Points:
         return figure
 
 
-def _label(task: Task) -> str:
+def _label(task: ScoredTask) -> str:
     return f"{style.short(task.name, 18)} {task.primary}{' †' if task.tuned_corpus else ''}"

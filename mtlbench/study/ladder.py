@@ -16,7 +16,7 @@ from mtlbench.report.blocks import Block, Bullets, Paragraph, Row, Section, Tabl
 from mtlbench.report.figures import style
 from mtlbench.report.figures.figure import Figure, Unavailable
 from mtlbench.report.numbers import ABSENT, interval, number, plus_minus, signed
-from mtlbench.report.result import Task
+from mtlbench.report.result import ScoredTask
 from mtlbench.study.paper import RED, SCORES
 from mtlbench.study.parts import Rung
 
@@ -60,11 +60,11 @@ def _told(rung: Rung) -> str:
     return f"{told}; against {rung.before.name}: {', '.join(rung.changes) or 'the same recipe'}"
 
 
-def _tasks(rung: Rung) -> tuple[Task, ...]:
+def _tasks(rung: Rung) -> tuple[ScoredTask, ...]:
     return rung.part.cells.tasks
 
 
-def _row(rung: Rung, task: Task) -> Row:
+def _row(rung: Rung, task: ScoredTask) -> Row:
     mark = "†" if task.tuned_corpus else ""
     ours = {method: _series(rung, task, method) for method in METHODS}
     before = _series(rung.before, task, "sum") if rung.before else {}
@@ -75,7 +75,7 @@ def _row(rung: Rung, task: Task) -> Row:
     return Row((f"{task.name} {task.primary}", *scores, *differences, count))
 
 
-def _series(rung: Rung, task: Task, method: str) -> Series:
+def _series(rung: Rung, task: ScoredTask, method: str) -> Series:
     """Return a method's primary scores by seed, with the parameters it has by default."""
     return rung.part.cells.series(method, task.name, task.primary)
 
@@ -182,7 +182,7 @@ def figure(rungs: Sequence[Rung]) -> Figure:
     )
 
 
-def _draw(rungs: Sequence[Rung], tasks: Sequence[Task]) -> matplotlib.figure.Figure:
+def _draw(rungs: Sequence[Rung], tasks: Sequence[ScoredTask]) -> matplotlib.figure.Figure:
     looks = style.looks(METHODS, "sum", ["stl"])
     sheet, panels = style.sheet(len(tasks) * (PANEL + ROW * len(rungs)) + 0.45, len(tasks), sharey=True)
     for panel, task in zip(panels, tasks, strict=True):
@@ -195,7 +195,7 @@ def _draw(rungs: Sequence[Rung], tasks: Sequence[Task]) -> matplotlib.figure.Fig
     return sheet
 
 
-def _panel(panel: Axes, rungs: Sequence[Rung], task: Task, looks: Mapping[str, style.Look]) -> None:
+def _panel(panel: Axes, rungs: Sequence[Rung], task: ScoredTask, looks: Mapping[str, style.Look]) -> None:
     style.grid(panel, "x")
     for row, rung in enumerate(rungs):
         for place, method in enumerate(METHODS):

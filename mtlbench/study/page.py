@@ -10,6 +10,7 @@ from pathlib import Path
 import jinja2
 
 from mtlbench.errors import UsageError
+from mtlbench.grid.tuned_file import Tuned
 from mtlbench.report.blocks import Block
 from mtlbench.report.document import document
 from mtlbench.report.figures.figure import Figure, Unavailable
@@ -27,7 +28,6 @@ from mtlbench.study.parts import Part, Study
 from mtlbench.study.projection import projection
 from mtlbench.study.trajectories import trajectories
 from mtlbench.study.tuning import given, tuning
-from mtlbench.tune.tuned import Tuned
 
 NAME = "README.md"
 FIGURES = "figures"

@@ -1,6 +1,6 @@
 """The seed paper's numbers, and what of ours they fit.
 
-Saykin and Dolev, Gradient Descent in Multi-Task Learning (CS224N, Stanford): BERT-base on SST-5, Quora pairs and STS.
+Saykin and Dolev, Gradient Descent in Multi-ScoredTask Learning (CS224N, Stanford): BERT-base on SST-5, Quora pairs and STS.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from mtlbench.report.blocks import Block, Bullets, Paragraph, Row, Section, Table
 from mtlbench.report.figures.figure import Unavailable
 from mtlbench.report.numbers import ABSENT, number, plus_minus
-from mtlbench.report.result import Score, Task
+from mtlbench.report.result import Score, ScoredTask
 from mtlbench.study.parts import Part, Study
 
 SCORES = {
@@ -128,7 +128,7 @@ def table_2(study: Study) -> list[Block]:
     ]
 
 
-def _row(study: Study, shown: list[Part], task: Task, method: str) -> tuple[str, ...]:
+def _row(study: Study, shown: list[Part], task: ScoredTask, method: str) -> tuple[str, ...]:
     mark = "†" if task.tuned_corpus else ""
     scores = [score_of(part, task.name, method) for part in shown]
     ours = [plus_minus(s.mean, s.std) + mark if s and s.mean is not None else ABSENT for s in scores]
@@ -144,7 +144,7 @@ def _row(study: Study, shown: list[Part], task: Task, method: str) -> tuple[str,
     )
 
 
-def _candidates(study: Study, task: Task, method: str) -> Iterator[Fit]:
+def _candidates(study: Study, task: ScoredTask, method: str) -> Iterator[Fit]:
     """Yield what a number of the paper might be: a trivial rule, or what the method reaches on a rung of the ladder."""
     published = SCORES[task.name][method]
     rules: dict[str, Fit] = {}

@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from mtlbench.engine.inner_products import cosines
 from mtlbench.engine.library import weights
 from mtlbench.report.figures import style
 from mtlbench.report.figures.figure import Figure
 from mtlbench.report.numbers import number, signed
+from mtlbench.solvers.inner_products import cosines
 
 Pair = NDArray[np.float64]
 """(2 tasks, 2 coordinates)."""

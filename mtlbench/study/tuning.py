@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from mtlbench.grid.tuned_file import Tuned
 from mtlbench.report.blocks import Paragraph, Row, Section, Table
 from mtlbench.report.figures.figure import Unavailable
 from mtlbench.tune.text import COLUMNS, notes, row, title
-from mtlbench.tune.tuned import Tuned
 
 NONE = "No tuning was given: run mtlbench tune, then mtlbench study --tuned FILE with the tuned.json that it wrote"
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from mtlbench import seeds
 from mtlbench.contract.task import Rows, Splits, Task
-from mtlbench.engine.packed.pack import Pack, Sequences, moved
+from mtlbench.engine.packed.pack import Pack, Sequences
+from mtlbench.engine.packed.padding import moved
 from mtlbench.text.tokens import Tokenizer, Tokens
 
 EVALUATION_TOKENS = 4096

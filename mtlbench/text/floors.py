@@ -15,14 +15,14 @@ from mtlbench.text.metrics import metrics_of
 Values = NDArray[Any]
 
 
-class Floor(TypedDict):
+class FloorEntry(TypedDict):
     """One trivial predictor and its score on the development rows."""
 
     name: str
     value: float
 
 
-def floors(task: Task, splits: Splits) -> dict[str, list[Floor]]:
+def floors(task: Task, splits: Splits) -> dict[str, list[FloorEntry]]:
     """Return metric → floors, measured on the given development rows; what is fitted, is fitted on the training rows.
 
     - ``majority class``: always the most frequent class.
@@ -41,7 +41,7 @@ def floors(task: Task, splits: Splits) -> dict[str, list[Floor]]:
     answered = made(task, splits)
     return {
         name: [
-            Floor(name=floor, value=function(answers[name], splits.dev.labels, task.outputs))
+            FloorEntry(name=floor, value=function(answers[name], splits.dev.labels, task.outputs))
             for floor, answers in answered.items()
             if name in answers
         ]

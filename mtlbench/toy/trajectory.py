@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mtlbench.contract.method import Method, Vector
-from mtlbench.contract.observation import observe
+from mtlbench.contract.method_input import observe
 from mtlbench.errors import CellError
 from mtlbench.plugins.registry import load_registry
 from mtlbench.solvers.adam import Adam

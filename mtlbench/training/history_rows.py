@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from mtlbench.engine.inner_products import cosines
 from mtlbench.engine.step import Step
+from mtlbench.solvers.inner_products import cosines
 
 
 def step_row(

@@ -15,15 +15,16 @@ from mtlbench.execute.placement import torchrun_place
 from mtlbench.grid.command import Request as Grid
 from mtlbench.grid.command import introduce, load_workload, make_headers, train_cells
 from mtlbench.grid.progress import console
+from mtlbench.grid.tuned_file import Tuned, write_tuned
 from mtlbench.plan.cells import MOST_SEEDS, SEEDS_END, Cell, Workload
 from mtlbench.plan.suite import load_suite
 from mtlbench.plugins.registry import Registry, load_registry
 from mtlbench.records.store import Store
 from mtlbench.tune.sampler import Sampler, load_optuna
 from mtlbench.tune.space import read_space
+from mtlbench.tune.summary import summarize
 from mtlbench.tune.text import as_plan, as_text
 from mtlbench.tune.trials import FIRST_SEED, Budget, Study, ended
-from mtlbench.tune.tuned import Tuned, summarize, write_tuned
 
 SAMPLERS: dict[str, Sampler] = {"halton": "halton", "tpe": "tpe"}
 AROUND = 10.0

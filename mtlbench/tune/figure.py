@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
+from mtlbench.grid.tuned_file import StudyEntry, TrialEntry, Tuned
 from mtlbench.report.figures import style
 from mtlbench.report.figures.figure import Figure
 from mtlbench.report.figures.save import save_figures
-from mtlbench.tune.tuned import StudyEntry, TrialEntry, Tuned
 
 HEIGHT = 2.6
 

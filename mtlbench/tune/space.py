@@ -11,17 +11,17 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from mtlbench.contract.method import Method
 from mtlbench.errors import UsageError
+from mtlbench.grid.tuned_file import Side
 
 DIGITS = 3
 """Significant digits of a value, so that a spec stays short."""
 EDGE = 0.1
 """Share of a range at each end that counts as its edge."""
 
-Side = Literal["low", "high"]
 Point = tuple[float, ...]
 """Coordinates from 0 to 1."""
 

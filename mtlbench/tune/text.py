@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mtlbench.grid.tuned_file import StudyEntry, TrialEntry, Tuned
 from mtlbench.host.terminal import printed
-from mtlbench.tune.tuned import StudyEntry, TrialEntry, Tuned
 
 NAME_WIDTH = 20
 COLUMNS = ("method", "trials", "failed", "defaults", "best", "best with")

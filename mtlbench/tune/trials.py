@@ -10,10 +10,11 @@ import numpy as np
 
 from mtlbench import seeds
 from mtlbench.contract.method import Method
+from mtlbench.grid.tuned_file import Side
 from mtlbench.plan.cells import Cell, Workload, make_cells
 from mtlbench.records.record import Record
 from mtlbench.tune.sampler import WORST, Sampler, halton, tpe
-from mtlbench.tune.space import Point, Side, Space, split
+from mtlbench.tune.space import Point, Space, split
 
 FIRST_SEED = 1_000_000
 """Seeds of tuning cells begin here, far from those of reports, which are counted from 0."""

@@ -18,7 +18,7 @@ from torchjd import aggregation as torchjd
 import mtlbench
 from mtlbench import aggregate, get_method, seeds, weights
 from mtlbench.contract.method import Matrix, Method, Observation, Vector
-from mtlbench.contract.observation import observe
+from mtlbench.contract.method_input import observe
 from mtlbench.errors import UsageError
 from mtlbench.solvers.simplex import project
 

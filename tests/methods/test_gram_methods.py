@@ -17,7 +17,7 @@ from torchjd import aggregation as torchjd
 
 from mtlbench import aggregate, get_method, seeds, weights
 from mtlbench.contract.method import Matrix, Method, Vector
-from mtlbench.contract.observation import observe
+from mtlbench.contract.method_input import observe
 from mtlbench.errors import SolverError, UsageError
 
 cvxpy: Any = importlib.import_module("cvxpy")  # its types leave out half its names

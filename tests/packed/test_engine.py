@@ -28,7 +28,7 @@ from torch import nn
 
 from mtlbench import get_method
 from mtlbench.contract.method import Method, Vector
-from mtlbench.contract.observation import observe
+from mtlbench.contract.method_input import observe
 from mtlbench.engine.loop import LoopEngine, TaskLoss
 from mtlbench.engine.packed.engine import PackedEngine
 from mtlbench.engine.packed.layout import Layout

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import sequences
 
-from mtlbench.engine.packed.pack import WASTE, Pack
+from mtlbench.engine.packed.pack import Pack
+from mtlbench.engine.packed.padding import WASTE
 from mtlbench.engine.packed.queries import Queries
 
 CASES = {

@@ -8,6 +8,7 @@ import pytest
 from factory import NASTY, failed, grid
 from histories import with_histories
 
+from mtlbench.diagnose.text import by_group
 from mtlbench.report import gallery, render
 from mtlbench.report.build import build
 from mtlbench.report.figures import Gallery
@@ -30,4 +31,4 @@ def page_drawn(page_records: list[dict[str, Any]]) -> Gallery:
 
 @pytest.fixture(scope="session")
 def page_text(page_records: list[dict[str, Any]], page_drawn: Gallery) -> str:
-    return render(build(page_records), "html", records=page_records, drawn=page_drawn)
+    return render(build(page_records), "html", records=page_records, drawn=page_drawn, findings=by_group(page_records))

@@ -9,6 +9,7 @@ from typing import Any
 
 from factory import NASTY, grid, record
 
+from mtlbench.diagnose.text import by_group
 from mtlbench.report import render
 from mtlbench.report.build import build
 from mtlbench.report.document import Bullets, Heading, Paragraph, Row, Section, Table
@@ -112,7 +113,7 @@ def test_the_page_has_configuration_software_and_every_cell(page_text: str) -> N
 def test_the_page_is_the_same_twice(page_records: list[dict[str, Any]], page_drawn: Gallery, page_text: str) -> None:
     """Of the drawings, test_figures.py shows it."""
     again = list(reversed(page_records))
-    assert render(build(again), "html", records=again, drawn=page_drawn) == page_text
+    assert render(build(again), "html", records=again, drawn=page_drawn, findings=by_group(again)) == page_text
 
 
 def test_figures_stand_under_their_group_s_heading() -> None:

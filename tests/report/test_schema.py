@@ -18,7 +18,8 @@ import pytest
 from factory import failed, grid, record
 from pydantic import TypeAdapter
 
-from mtlbench.report import model, render
+from mtlbench.report import render
+from mtlbench.report import result as model
 from mtlbench.report.build import build
 from mtlbench.report.json_csv import SCHEMA
 

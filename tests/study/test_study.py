@@ -18,6 +18,7 @@ from mtlbench import cli, stats
 from mtlbench.diagnose import diagnose_group
 from mtlbench.engine.library import aggregate
 from mtlbench.errors import UsageError
+from mtlbench.grid.tuned_file import SELECTION, StudyEntry, TrialEntry, Tuned, write_tuned
 from mtlbench.plan.cells import Workload
 from mtlbench.plan.suite import packaged_suites
 from mtlbench.records.store import Store
@@ -26,7 +27,6 @@ from mtlbench.report.figures.figure import Unavailable
 from mtlbench.study import architecture, curves, front, ladder, limits, page, paper, projection
 from mtlbench.study.parts import Part, Study, study_of
 from mtlbench.text.model import MultiTaskModel
-from mtlbench.tune.tuned import SELECTION, StudyEntry, TrialEntry, Tuned, write_tuned
 
 GAINS = {"stl": 0.02, "sum": 0.0, "pcgrad": 0.01}
 

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from mtlbench.errors import UsageError
+from mtlbench.grid.tuned_file import read_tuned, tuned_methods, write_tuned
 from mtlbench.plan.cells import Workload
 from mtlbench.plugins.registry import load_registry
 from mtlbench.tune.sampler import Sampler, load_optuna
 from mtlbench.tune.space import read_space
+from mtlbench.tune.summary import summarize
 from mtlbench.tune.trials import Budget, Study, Trial, best, ended
-from mtlbench.tune.tuned import read_tuned, summarize, tuned_methods, write_tuned
 
 REGISTRY = load_registry()
 LR = "1e-5:1e-3:log"

@@ -12,7 +12,8 @@ from torch.nn import functional
 
 from mtlbench.engine.packed.dropout import attention_masks
 from mtlbench.engine.packed.first import FirstTokens
-from mtlbench.engine.packed.pack import Group, Pack
+from mtlbench.engine.packed.pack import Pack
+from mtlbench.engine.packed.padding import Group
 from mtlbench.engine.packed.queries import Queries
 
 try:

@@ -10,9 +10,8 @@ import torch
 from torch import nn
 
 from mtlbench.contract.method import Matrix, Method, Vector
+from mtlbench.contract.method_input import observe
 from mtlbench.contract.method_output import ask_update, ask_weights
-from mtlbench.contract.observation import observe
-from mtlbench.engine.inner_products import gram_between
 from mtlbench.engine.norm import norm_of, rescale
 from mtlbench.engine.packed.checks import SOME, all_finite, checked, losses_of, values
 from mtlbench.engine.packed.head_gradients import gram_of_representation
@@ -25,6 +24,7 @@ from mtlbench.engine.packed.way import Way, portions
 from mtlbench.engine.processes import ALONE, Processes
 from mtlbench.engine.step import Forward, NotFinite, Step
 from mtlbench.errors import CellError, UsageError
+from mtlbench.solvers.inner_products import gram_between
 
 
 class PackedEngine(Passes):

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from mtlbench.contract.method import Matrix, Method
-from mtlbench.engine.inner_products import gram_of_pieces
 from mtlbench.engine.packed.checks import all_finite
 from mtlbench.engine.step import Forward, Step
 from mtlbench.errors import UsageError
+from mtlbench.solvers.inner_products import gram_of_pieces
 
 
 class Heads:

@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from mtlbench.contract.method import Matrix
-from mtlbench.engine.inner_products import as_gram, products
 from mtlbench.engine.packed.joint import Joint
 from mtlbench.engine.packed.layout import Layout
 from mtlbench.engine.packed.pack import Pack
 from mtlbench.engine.packed.rows import norm_backward, write_product
 from mtlbench.engine.packed.way import portions
 from mtlbench.errors import CellError
+from mtlbench.solvers.inner_products import as_gram, products
 
 BLOCK = 200
 """Rows at least that are multiplied with others at a time."""

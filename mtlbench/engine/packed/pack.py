@@ -10,10 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mtlbench.engine.packed.padding import Group, grouped, moved
 from mtlbench.engine.packed.queries import Queries
-
-WASTE = 1.25
-"""Sequences are padded together for attention while the longest is at most this many times as long as the shortest."""
 
 
 @dataclass(frozen=True)
@@ -36,20 +34,6 @@ class Sequences:
     def __post_init__(self) -> None:
         if self.rows < 0:
             object.__setattr__(self, "rows", len(self.lengths))
-
-
-@dataclass(frozen=True)
-class Group:
-    """Sequences of like length, which attention pads and works on together.
-
-    :param sequences: their numbers in the pack.
-    :param longest: L, the most tokens of one.
-    :param mask: (n, L) whether a place is a token; ``None`` where all are.
-    """
-
-    sequences: NDArray[np.int64]
-    longest: int
-    mask: torch.Tensor | None
 
 
 @dataclass(frozen=True)
@@ -168,39 +152,20 @@ class Pack:
     @cached_property
     def groups(self) -> list[Group]:
         """The sequences sorted by length into groups that attention pads together."""
-        order = np.argsort(self.lengths, kind="stable")
-        groups, first = [], 0
-        for last in range(1, len(order) + 1):
-            if last == len(order) or self.lengths[order[last]] > WASTE * self.lengths[order[first]] + 2:
-                groups.append(self._group(order[first:last]))
-                first = last
-        return groups
+        return grouped(self.lengths, self.ids.device)
 
     @cached_property
     def all_queries(self) -> Queries:
         """Every token asks in attention."""
-        return Queries(self, first=False)
+        return Queries(self.lengths, self.groups, self.ids.device, first=False)
 
     @cached_property
     def first_queries(self) -> Queries:
         """The first token of every sequence asks."""
-        return Queries(self, first=True)
+        return Queries(self.lengths, self.groups, self.ids.device, first=True)
 
     def prepare(self) -> None:
         """Work out what attention will ask for."""
         _ = self.first_tokens
         for queries in (self.all_queries, self.first_queries):
             _ = queries.rows, queries.places, queries.masks if self.seeds is not None else None
-
-    def _group(self, chosen: NDArray[np.int64]) -> Group:
-        lengths = self.lengths[chosen]
-        mask = np.arange(lengths.max()) < lengths[:, None]
-        return Group(chosen, int(lengths.max()), None if mask.all() else moved(mask, self.ids.device))
-
-
-def moved(array: NDArray[np.generic], device: str | torch.device) -> torch.Tensor:
-    """Return an array as a tensor on a device; to a GPU from pinned memory, so that nothing waits for the copy."""
-    tensor = torch.from_numpy(array)
-    if torch.device(device).type == "cuda":
-        tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from mtlbench.engine.packed.pack import Pack
+from mtlbench.engine.packed.padding import Group, moved
 
 
 class Queries:
     """The rows of queries, and where they and their masks stand in the padded groups that attention works on.
 
+    :param lengths: (S,) tokens of each sequence.
+    :param groups: the sequences that are padded together.
+    :param device: where the numbers go.
     :param first: whether there is one row a sequence, its first token's, in place of one row a token.
     """
 
-    def __init__(self, pack: Pack, *, first: bool) -> None:
-        self._pack = pack
-        self._asking = np.ones_like(pack.lengths) if first else pack.lengths
+    def __init__(
+        self, lengths: NDArray[np.int64], groups: Sequence[Group], device: torch.device, *, first: bool
+    ) -> None:
+        self._lengths, self._groups, self._device = lengths, groups, device
+        self._asking = np.ones_like(lengths) if first else lengths
         self._starts: NDArray[np.int64] = np.cumsum(self._asking) - self._asking
 
     @property
     def pairs(self) -> NDArray[np.int64]:
         """(S,) pairs of a query and a key of each sequence."""
-        return self._asking * self._pack.lengths
+        return self._asking * self._lengths
 
     @cached_property
     def most(self) -> int:
@@ -60,8 +64,8 @@ class Queries:
         """For each group, (n · Q · L): where a pair of its places stands among the pairs of all sequences, one sequence
         after another; a pair with padding stands where its sequence's first does."""
         starts, found = np.cumsum(self.pairs) - self.pairs, []
-        for group, (rows, real) in zip(self._pack.groups, self._places, strict=True):
-            lengths = self._pack.lengths[group.sequences][:, None, None]
+        for group, (rows, real) in zip(self._groups, self._places, strict=True):
+            lengths = self._lengths[group.sequences][:, None, None]
             row, column = np.ogrid[: rows.shape[1], : group.longest]
             inside = real[:, :, None] & (column < lengths)
             found.append((starts[group.sequences][:, None, None] + np.where(inside, row * lengths + column, 0)).ravel())
@@ -71,13 +75,11 @@ class Queries:
     def _places(self) -> list[tuple[NDArray[np.int64], NDArray[np.bool_]]]:
         """For each group, (n, Q) row numbers, and which of the places are no padding."""
         found = []
-        for group in self._pack.groups:
+        for group in self._groups:
             place = np.arange(self._asking[group.sequences].max())
             rows = self._starts[group.sequences][:, None] + place
             found.append((rows, place < self._asking[group.sequences][:, None]))
         return found
 
     def _moved(self, array: NDArray[np.generic]) -> torch.Tensor:
-        from mtlbench.engine.packed.pack import moved
-
-        return moved(array, self._pack.ids.device)
+        return moved(array, self._device)

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from mtlbench.contract.method import Matrix, Vector
-from mtlbench.engine.inner_products import as_gram, gram, products
 from mtlbench.engine.packed.layout import Layout, Touched
 from mtlbench.engine.packed.pack import Pack
+from mtlbench.solvers.inner_products import as_gram, gram, products
 
 
 class Rows:

@@ -15,7 +15,7 @@ from mtlbench.report.figures.context import Context, listed
 from mtlbench.report.figures.figure import Figure, Unavailable
 from mtlbench.report.figures.sweeps import Sweep, sweeps
 from mtlbench.report.numbers import number, signed
-from mtlbench.report.result import Task
+from mtlbench.report.result import ScoredTask
 
 PANEL = 2.35
 MOST_PAIRS = 10
@@ -160,7 +160,7 @@ def _mean(panel: Axes, place: Point, look: style.Look) -> None:
     )  # fmt: skip
 
 
-def _label(task: Task) -> str:
+def _label(task: ScoredTask) -> str:
     return f"{style.short(task.name, 18)} {task.primary}"
 
 

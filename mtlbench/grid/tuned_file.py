@@ -9,18 +9,18 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mtlbench.contract.method import Method
 from mtlbench.errors import UsageError
 from mtlbench.host.disk import write_whole
-from mtlbench.plan.cells import Workload, fingerprint
+from mtlbench.plan.cells import fingerprint
 from mtlbench.plugins.registry import Registry
-from mtlbench.tune.space import Side
-from mtlbench.tune.trials import Budget, Study, Trial, best
 
+Side = Literal["low", "high"]
+"""On which edge of what was searched an optimum lies."""
 NAME = "tuned.json"
 SCHEMA = 1
 SELECTION = "mean over tasks of the primary metric on the development rows, mean over the tuning seeds"
@@ -93,47 +93,6 @@ class Tuned(_Part):
     def complete(self) -> bool:
         """Whether all trials of all methods have ended."""
         return all(study.ended == self.trials for study in self.studies)
-
-
-def summarize(workload: Workload, group: str, budget: Budget, found: Sequence[tuple[Study, Sequence[Trial]]]) -> Tuned:
-    """Return what the trials have shown so far."""
-    entries = []
-    for study, trials in found:
-        chosen = best(trials)
-        entries.append(
-            StudyEntry(
-                method=study.method.spec,
-                space={name: space.text for name, space in study.spaces.items()},
-                best=None if chosen is None else chosen.number,
-                edges={} if chosen is None else study.edges(chosen, workload),
-                trials=[_entry(trial, study.values(trial.method, workload)) for trial in trials],
-            )
-        )
-    return Tuned(
-        suite=workload.suite,
-        group=group,
-        lr=workload.recipe.lr,
-        steps=workload.steps,
-        selection=SELECTION,
-        sampler=budget.sampler,
-        tuning_seed=budget.seed,
-        seeds=list(budget.seeds),
-        trials=budget.trials,
-        studies=entries,
-    )
-
-
-def _entry(trial: Trial, values: dict[str, Any]) -> TrialEntry:
-    return TrialEntry(
-        number=trial.number,
-        spec=trial.method.spec,
-        values=values,
-        status=trial.status,
-        score=trial.score,
-        scores=dict(trial.scores),
-        reason=trial.reason,
-        keys={cell.seed: cell.key for cell in trial.cells},
-    )
 
 
 def write_tuned(tuned: Tuned, folder: Path) -> Path:

@@ -1,34 +1,14 @@
-"""What is to be measured, and the process that one measurement gets to itself. No torch here: errors come at once."""
+"""The process that one measurement gets to itself."""
 
 from __future__ import annotations
 
 import multiprocessing
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from pathlib import Path
 
+from mtlbench.bench.job import Job
 from mtlbench.bench.result import Found
-from mtlbench.plan.suite import Recipe
-
-WARM_UP = 2
-"""Steps that are not timed: the first ones also pay for memory and the optimizer's state."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One contender to measure.
-
-    :param method: its spec; ``None`` for the plain padded sum.
-    :param recipe: its engine is the contender's.
-    """
-
-    method: str | None
-    recipe: Recipe
-    suite: str
-    data_dir: Path | None = None
-    plugin_files: tuple[str, ...] = ()
 
 
 def run_alone(job: Job, found: Found, heard: Callable[[], object]) -> None:

@@ -1,0 +1,90 @@
+"""What a method is about to be given, checked before the method sees it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mtlbench.contract.method import Method
+from mtlbench.contract.observation import Matrix, Observation, Vector
+from mtlbench.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+SLACK = 1e-5
+"""How far a Gram matrix may be from symmetric, relative to the norms: products of single precision are."""
+
+
+def observe(
+    method: Method,
+    *,
+    losses: ArrayLike | None = None,
+    gram: ArrayLike | None = None,
+    cross_gram: ArrayLike | None = None,
+    gradients: torch.Tensor | None = None,
+) -> Observation:
+    """Check what a method is about to be given, and give it in float64.
+
+    :raises UsageError: naming the method and the value: when K = 0 or K is below :attr:`Method.min_tasks`; when what
+        the method reads is missing; when a matrix is not square, finite, symmetric, has a negative diagonal or is not
+        one of inner products (|⟨gᵢ, gⱼ⟩| > ‖gᵢ‖‖gⱼ‖); when losses are not finite, or ≤ 0 where the method takes logs.
+    """
+    if losses is None and method.reads_losses != "no":
+        raise UsageError(f"method {method.name} reads the losses: give losses")
+    if (
+        method.reads != "losses"
+        and {"gram": gram, "cross_gram": cross_gram, "gradients": gradients}[method.reads] is None
+    ):
+        raise UsageError(f"method {method.name} reads {_WORDS[method.reads]}: give {method.reads}")
+    seen = Observation(
+        None if losses is None else _losses(method, np.asarray(losses, dtype=np.float64)),
+        None if gram is None else _gram(method, np.asarray(gram, dtype=np.float64)),
+        cross_gram=None if cross_gram is None else _square(method, "cross_gram", np.asarray(cross_gram, np.float64)),
+        gradients=gradients,
+    )
+    sizes = {name: len(value) for name, value in seen._given.items() if value is not None}
+    if len(set(sizes.values())) > 1:
+        raise UsageError(f"method {method.name}: the number of tasks differs: {sizes}")
+    if seen.tasks < method.min_tasks:
+        raise UsageError(f"method {method.name} needs at least {method.min_tasks} tasks, got {seen.tasks}")
+    return seen
+
+
+_WORDS = {
+    "gram": "the Gram matrix of the task gradients",
+    "cross_gram": "the inner products between two batches' task gradients",
+    "gradients": "the task gradients themselves",
+}
+
+
+def _losses(method: Method, losses: Vector) -> Vector:
+    if losses.ndim != 1 or not np.isfinite(losses).all():
+        raise UsageError(f"method {method.name}: losses must be K finite numbers, got {losses.tolist()}")
+    if method.reads_losses == "positive" and (losses <= 0.0).any():
+        raise UsageError(f"method {method.name} takes logarithms of the losses, so all must be > 0: {losses.tolist()}")
+    return losses
+
+
+def _square(method: Method, what: str, matrix: Matrix) -> Matrix:
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise UsageError(f"method {method.name}: {what} must be a K × K matrix, got shape {matrix.shape}")
+    if not np.isfinite(matrix).all():
+        raise UsageError(f"method {method.name}: {what} must be finite, got {matrix.tolist()}")
+    return matrix
+
+
+def _gram(method: Method, matrix: Matrix) -> Matrix:
+    _square(method, "gram", matrix)
+    diagonal = np.diagonal(matrix)
+    if (diagonal < 0.0).any():
+        raise UsageError(f"method {method.name}: gram has a negative diagonal, {diagonal.tolist()}")
+    lengths = np.sqrt(diagonal)
+    bound = np.outer(lengths, lengths)
+    if (np.abs(matrix - matrix.T) > SLACK * bound).any():
+        raise UsageError(f"method {method.name}: gram must be symmetric (to {SLACK:g} of the norms): {matrix.tolist()}")
+    if (np.abs(matrix) > (1.0 + SLACK) * bound).any():
+        raise UsageError(f"method {method.name}: gram has |⟨gᵢ, gⱼ⟩| > ‖gᵢ‖‖gⱼ‖: no inner products: {matrix.tolist()}")
+    return (matrix + matrix.T) / 2.0

@@ -1,0 +1,55 @@
+"""Which sequences attention pads together, and how arrays reach the device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+WASTE = 1.25
+"""Sequences are padded together for attention while the longest is at most this many times as long as the shortest."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Sequences of like length, which attention pads and works on together.
+
+    :param sequences: their numbers in the pack.
+    :param longest: L, the most tokens of one.
+    :param mask: (n, L) whether a place is a token; ``None`` where all are.
+    """
+
+    sequences: NDArray[np.int64]
+    longest: int
+    mask: torch.Tensor | None
+
+
+def grouped(lengths: NDArray[np.int64], device: torch.device) -> list[Group]:
+    """Return sequences sorted by length into groups that attention pads together.
+
+    :param lengths: (S,) tokens of each sequence.
+    :param device: where the masks go.
+    """
+    order = np.argsort(lengths, kind="stable")
+    groups, first = [], 0
+    for last in range(1, len(order) + 1):
+        if last == len(order) or lengths[order[last]] > WASTE * lengths[order[first]] + 2:
+            groups.append(_group(order[first:last], lengths, device))
+            first = last
+    return groups
+
+
+def _group(chosen: NDArray[np.int64], lengths: NDArray[np.int64], device: torch.device) -> Group:
+    longest = int(lengths[chosen].max())
+    mask = np.arange(longest) < lengths[chosen][:, None]
+    return Group(chosen, longest, None if mask.all() else moved(mask, device))
+
+
+def moved(array: NDArray[np.generic], device: str | torch.device) -> torch.Tensor:
+    """Return an array as a tensor on a device; to a GPU from pinned memory, so that nothing waits for the copy."""
+    tensor = torch.from_numpy(array)
+    if torch.device(device).type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)

@@ -1,1 +1,1 @@
-"""What an author subclasses: Method, Observation, Task, Plugin; and the checks of what passes between engine and method."""
+"""What an author subclasses: Method, Observation, Task, Plugin; and the checks of a method's inputs and outputs."""

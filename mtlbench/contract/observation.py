@@ -20,7 +20,8 @@ Matrix = NDArray[np.float64]
 class Observation:
     """The numbers of one step. What a method did not declare that it reads is absent, and asking for it is an error.
 
-    Made by :func:`mtlbench.contract.method_input.observe`, which checks; the attributes are float64 arrays of numpy, ``gradients`` a torch tensor.
+    Made by :func:`mtlbench.contract.method_input.observe`, which checks; the attributes are float64 arrays of numpy,
+    ``gradients`` a torch tensor.
     """
 
     def __init__(

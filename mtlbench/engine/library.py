@@ -54,8 +54,8 @@ def weights(
     :param losses: (K,) losses, for methods that read them.
     :param cross_gram: (K, K) inner products between the task gradients of two independent batches, for methods that
         read those (SDMGrad, MoDo).
-    :raises UsageError: for bad names or parameters, what :func:`mtlbench.contract.method_input.observe` refuses, or a method
-        that reads whole gradients: see :func:`aggregate`.
+    :raises UsageError: for bad names or parameters, what :func:`mtlbench.contract.method_input.observe` refuses, or a
+        method that reads whole gradients: see :func:`aggregate`.
     :raises SolverError: when the method's own optimality conditions are not met.
     :raises CellError: when the method returns anything but K finite numbers.
     """

@@ -1,6 +1,6 @@
 """The seed paper's numbers, and what of ours they fit.
 
-Saykin and Dolev, Gradient Descent in Multi-ScoredTask Learning (CS224N, Stanford): BERT-base on SST-5, Quora pairs and STS.
+Saykin and Dolev, Gradient Descent in Multi-Task Learning (CS224N, Stanford): BERT-base on SST-5, Quora pairs and STS.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ def print_data(text: str, format: str) -> None:
 def substitute(error: UnicodeError) -> tuple[str, int]:
     """Return ASCII for the characters that an encoding lacks, and where to go on: a handler for :mod:`codecs`.
 
-    :data:`SUBSTITUTES` first; other characters are written as :func:`mtlbench.host.safe_names.visible` writes them, such
+    :data:`SUBSTITUTES` first; others are written as :func:`mtlbench.host.safe_names.visible` writes them, such
     as ``\\u4f60``, so that no two texts become one.
     """
     if not isinstance(error, UnicodeEncodeError):

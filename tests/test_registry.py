@@ -12,7 +12,8 @@ import pytest
 from mtlbench.contract.method_input import observe
 from mtlbench.errors import UsageError
 from mtlbench.plugins import registry as registry_module
-from mtlbench.plugins.registry import Broken, Registry, load_registry, source_fingerprint
+from mtlbench.plugins.fingerprint import source_fingerprint
+from mtlbench.plugins.registry import Broken, Registry, load_registry
 
 GOOD = '''
 from dataclasses import dataclass

@@ -13,7 +13,8 @@ from mtlbench.contract.method import Method
 from mtlbench.contract.task import Splits, Task
 from mtlbench.errors import UsageError
 from mtlbench.plan.suite import Recipe
-from mtlbench.plugins.registry import Registry, source_fingerprint
+from mtlbench.plugins.fingerprint import source_fingerprint
+from mtlbench.plugins.registry import Registry
 from mtlbench.text.encoder import Encoder, EncoderFiles
 from mtlbench.text.splits import carve
 

@@ -6,12 +6,9 @@ under its name. A plugin that cannot be imported is kept as :class:`Broken`, wit
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib
 import importlib.util
-import inspect
-import json
 import pkgutil
 import re
 import sys
@@ -129,54 +126,6 @@ class Registry:
             raise UsageError(f"{cls.kind} '{cls.name}' from {origin} is already taken by {first}; rename it")
         table[cls.name] = cls
         self.origins[cls] = origin
-
-
-def source_fingerprint(cls: type[Plugin]) -> str:
-    """SHA-256 of the code that defines a plugin: an edited method is another method, and its cells run again.
-
-    The syntax tree of the file without documentation is taken, so comments, layout and docstrings do not count. Empty
-    fields are left out, since Python versions differ in them. Packaged methods and tasks that the file imports count
-    with it, and a wrapped method is the code of both its parts. What a method declares to be searched is left out: it
-    changes no result. A class, once loaded, does not change: it is read once.
-    """
-    return _source_fingerprint(cls)  # type: ignore[arg-type]  # a class can be hashed, whatever its objects can
-
-
-@cache
-def _source_fingerprint(cls: Any) -> str:
-    if issubclass(cls, Wrapper) and cls.parts:
-        return hashlib.sha256("".join(_source_fingerprint(part) for part in cls.parts).encode()).hexdigest()
-    return _file_fingerprint(Path(inspect.getfile(cls)))
-
-
-def _file_fingerprint(file: Path) -> str:
-    def canonical(node: object) -> object:
-        if isinstance(node, ast.AST):
-            fields = {name: canonical(value) for name, value in ast.iter_fields(node) if value not in (None, [])}
-            return [type(node).__name__, fields]
-        if isinstance(node, list):
-            return [canonical(item) for item in node if not _is_documentation(item) and item not in searched]
-        return repr(node)
-
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
-    searched = [statement for one in classes for statement in one.body if _is_search(statement)]
-    modules = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
-    code = [json.dumps(canonical(tree), sort_keys=True)]
-    for module in modules:
-        if any(module.startswith(f"{group}.") for group in GROUPS):
-            code.append(_file_fingerprint(Path(inspect.getfile(importlib.import_module(module)))))
-    return hashlib.sha256("".join(code).encode()).hexdigest()
-
-
-def _is_documentation(node: object) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-
-
-def _is_search(node: ast.stmt) -> bool:
-    """Whether a statement of a class says what is searched, see :attr:`mtlbench.contract.method.Method.search`."""
-    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-    return any(isinstance(target, ast.Name) and target.id == "search" for target in targets)
 
 
 def load_registry(plugin_files: tuple[str, ...] = ()) -> Registry:

@@ -8,7 +8,8 @@ from typing import Any
 
 from mtlbench.contract.task import Splits, Task
 from mtlbench.plan.cells import Cell, Workload
-from mtlbench.plugins.registry import Registry, source_fingerprint
+from mtlbench.plugins.fingerprint import source_fingerprint
+from mtlbench.plugins.registry import Registry
 from mtlbench.text.floors import floors
 from mtlbench.text.row_audit import audit
 

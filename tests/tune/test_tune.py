@@ -265,7 +265,7 @@ def test_a_learning_rate_is_refused_where_nobody_heeds_it(mtlbench: Call, tmp_pa
 
 
 def test_the_declaration_of_a_space_is_no_part_of_a_methods_code(tmp_path: Path) -> None:
-    from mtlbench.plugins.registry import source_fingerprint
+    from mtlbench.plugins.fingerprint import source_fingerprint
 
     prints = []
     for name, text in (

@@ -252,11 +252,15 @@ def _box(text: str, x: float, y: float, width: float) -> str:
 
 
 def page(text: str, house: House) -> str:
-    """Return the page with its table renewed."""
-    begin, end = "<!-- rooms -->\n", "\n<!-- end of rooms -->"
-    before, _, rest = text.partition(begin)
-    _, _, after = rest.partition(end)
-    return f"{before}{begin}{table(house)}{end}{after}"
+    """Return the page with its table renewed.
+
+    :raises ValueError: when the marks around the table are missing.
+    """
+    begin, end = "<!-- rooms -->\n", "<!-- end of rooms -->"
+    before, after = text.split(begin)[0], text.split(end)[1] if end in text else None
+    if begin not in text or after is None:
+        raise ValueError(f"{PAGE.name} lacks the marks {begin.strip()} and {end}")
+    return f"{before}{begin}{table(house)}\n{end}{after}"
 
 
 def main() -> None:

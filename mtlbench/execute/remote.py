@@ -6,7 +6,7 @@ import signal
 from dataclasses import replace
 
 from mtlbench.execute.executor import Event, Job
-from mtlbench.provenance import environment
+from mtlbench.host.provenance import environment
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 """Clusters end what they cancel by one or the other."""

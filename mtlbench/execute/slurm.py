@@ -14,7 +14,7 @@ from pathlib import Path
 from mtlbench.errors import UsageError
 from mtlbench.execute.executor import RETRIES, Event, Job
 from mtlbench.execute.remote import run_remote
-from mtlbench.suite import Recipe
+from mtlbench.plan.suite import Recipe
 
 try:
     import submitit

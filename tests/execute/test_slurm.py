@@ -13,9 +13,9 @@ import pytest
 from grids import Grid, bits
 
 from mtlbench.execute.executor import Event
-from mtlbench.leases import holders
-from mtlbench.plan import Workload
-from mtlbench.store import Store
+from mtlbench.plan.cells import Workload
+from mtlbench.records.leases import holders
+from mtlbench.records.store import Store
 
 pytest.importorskip("submitit", reason="needs the extra 'slurm'")
 
@@ -74,7 +74,7 @@ def test_a_preempted_cell_is_queued_again_and_counted(make_workload: Callable[..
 def test_the_tries_of_a_preempted_cell_have_an_end(make_workload: Callable[..., Workload], tmp_path: Path) -> None:
     from mtlbench.execute.executor import Job
     from mtlbench.execute.slurm import Work
-    from mtlbench.leases import Lease
+    from mtlbench.records.leases import Lease
 
     cell = Grid(make_workload(), ["sum"], [0]).cells[0]
     work: Any = Work(Job(cell, {"tries": 1}, Store(tmp_path), Lease(tmp_path / "x", "y")))

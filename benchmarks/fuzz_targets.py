@@ -8,8 +8,10 @@ an empty folder.
 from __future__ import annotations
 
 import functools
+import gzip
+import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,14 +20,16 @@ import pandas as pd
 from benchmarks import fuzz_results as results
 from benchmarks.fuzz_told import call, refused
 from benchmarks.tiny_grid import make_tiny_grid
-from mtlbench.contract.plugin import split_specs
+from mtlbench.contract.plugin import Plugin, split_specs
 from mtlbench.errors import UsageError
 from mtlbench.plan.cells import parse_seeds
 from mtlbench.plugins.registry import Registry, load_registry
+from mtlbench.text.delimited import Dialect
 from mtlbench.text.labels import Classes, LabelSets, Scores
 from mtlbench.text.table import read_table
 
-RULES = (Classes(3), Scores(0.0, 5.0), LabelSets(3))
+RULES = (Classes(3), Scores(0.0, 5.0), LabelSets(3), LabelSets(3, ("0", "1", "n/a")))
+DIALECTS = (Dialect(), Dialect(quoting="csv"), Dialect(quoting="none"), Dialect(";", "backslash"))
 
 
 @dataclass(frozen=True)
@@ -79,8 +83,10 @@ def _table(ending: str) -> Target:
         match ending:
             case "parquet":
                 return bytes(frame.to_parquet(index=False))
-            case "jsonl":
-                return str(frame.to_json(orient="records", lines=True)).encode()
+            case "json" | "jsonl":
+                return str(frame.to_json(orient="records", lines=ending == "jsonl")).encode()
+            case "csv.gz":
+                return gzip.compress(frame.to_csv(index=False).encode(), mtime=0)
             case _:
                 return str(frame.to_csv(index=False, sep="\t" if ending == "tsv" else ",")).encode()
 
@@ -88,15 +94,15 @@ def _table(ending: str) -> Target:
         path = Path(f"table.{ending}")
         path.write_bytes(content)
         done = 0
-        for rule in RULES:
+        for rule, dialect in itertools.product(RULES, DIALECTS if ending in ("csv", "tsv") else DIALECTS[:1]):
             try:
-                read_table(path, ["text"], ["label"], rule)
+                read_table(path, ["text"], ["label"], rule, dialect=dialect)
                 done += 1
             except UsageError as error:
                 refused(error)
         return done > 0
 
-    return Target(whole, feed, (f"table.{ending}",), json=ending == "jsonl")
+    return Target(whole, feed, (f"table.{ending}",), json=ending in ("json", "jsonl"))
 
 
 @functools.cache
@@ -104,10 +110,14 @@ def _registry() -> Registry:
     return load_registry()
 
 
-def _specs(content: bytes, parse: Callable[[str], object]) -> bool:
+def _specs(content: bytes, parse: Callable[[str], Plugin | Sequence[Plugin]]) -> bool:
     try:
         for spec in split_specs(content.decode(errors="replace")):
-            parse(spec)
+            made = parse(spec)
+            for plugin in made if isinstance(made, Sequence) else [made]:
+                again = parse(plugin.spec)
+                if plugin not in (again if isinstance(again, Sequence) else [again]):
+                    raise AssertionError(f"{plugin.spec} does not read back")
     except UsageError as error:
         return refused(error)
     return True
@@ -123,6 +133,8 @@ def _seeds(content: bytes) -> bool:
 METHODS = b"sum, cagrad[c=0.2/0.4] log-pcgrad stl fixed[w=1:2:1] cr-mogm-mgda"
 TASKS = (
     b"table[called=a,train=a.csv,dev=0.1,text=one,text2=two,label=label,classes=5,missing=skip] sst5 glue[task=mrpc] "
+    b'table[called=c,train=b.tsv.gz,dev="a, b.csv",text="Text [1]",label="pos/neg",classes=good/"n/a",delimiter=";",'
+    b"quoting=none] "
     b"hub[called=b,path=owner/name,config=split,text=text,label=label,range=0:5] sentiment[conflict=0.8,imbalance=4]"
 )
 
@@ -130,7 +142,7 @@ TARGETS = {
     "suite, TOML": Target(_whole_suite, _suite, ("suite.toml", "tiny")),
     "config, TOML": Target(_whole_config, _config, ("config.toml", "tiny")),
     "record and side files": Target(results.whole_record, results.record, ("results", "exported", "merged"), json=True),
-    **{f"table, {ending}": _table(ending) for ending in ("csv", "tsv", "jsonl", "parquet")},
+    **{f"table, {ending}": _table(ending) for ending in ("csv", "tsv", "csv.gz", "jsonl", "json", "parquet")},
     "method specs": Target(lambda: METHODS, lambda content: _specs(content, _registry().expand_methods), ()),
     "task specs": Target(lambda: TASKS, lambda content: _specs(content, _registry().task), ()),
     "seeds": Target(lambda: b"0,3,7", _seeds, ()),

@@ -26,8 +26,8 @@ class DBMTL(Method):
     The heads descend log Lᵢ. Published code lets β decay as β/t^σ, with σ = 0 by default (``beta_sigma``). The average
     is not corrected for its start, so the first update is 1 − β times that of the gradients themselves.
 
-    Deviations: no 10⁻⁸ is added to losses and norms, since tiny gradients must count; a task whose uᵢ is zero is left
-    out.
+    Deviations: no 10⁻⁸ is added to losses and norms, since tiny gradients must count; a loss of exactly 0 counts as
+    10⁻⁸, and a task whose uᵢ is zero is left out.
     """
 
     name = "db-mtl"

@@ -21,7 +21,7 @@ class DWA(Method):
 
     Deviation: in the paper a time span is an epoch, and Lᵢ(t) the mean loss over it; tasks with data of different
     sizes have no common epoch, so here a span is ``window`` steps. A shorter window follows the losses faster, and its
-    rates are noisier. A task whose mean loss over a span is not positive has no rate: that is an error.
+    rates are noisier. A mean loss of exactly 0 over a span counts as 10⁻⁸; a negative one is an error.
     """
 
     name = "dwa"
@@ -51,19 +51,19 @@ class DWA(Method):
         used = np.ones(seen.tasks)
         if self.last is not None and self.before_last is not None:
             used = seen.tasks * softmax(self.last / self.before_last / self.temperature)
-        self._add(seen.losses)
+        self._add(seen)
         return used
 
-    def _add(self, losses: Vector) -> None:
+    def _add(self, seen: Observation) -> None:
         """Count one step's losses; they decide on weights from the end of their window on."""
-        self.total = losses.copy() if self.total is None else self.total + losses
+        self.total = seen.losses.copy() if self.total is None else self.total + seen.losses
         self.steps += 1
         if self.steps == self.window:
             mean = self.total / self.window
-            if (mean <= 0.0).any():
+            if (mean < 0.0).any():
                 raise UsageError(
-                    f"method dwa takes ratios of mean losses, so those of {self.window} steps must be > 0: "
+                    f"method dwa takes ratios of mean losses, so none of {self.window} steps may be negative: "
                     f"{mean.tolist()}"
                 )
-            self.last, self.before_last = mean, self.last
+            self.last, self.before_last = seen.above_zero(mean), self.last
             self.total, self.steps = None, 0

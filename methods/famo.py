@@ -13,7 +13,8 @@ from mtlbench.errors import UsageError
 from mtlbench.solvers.adam import Adam
 
 EPSILON = 1e-8
-"""Added to every loss, as in the authors' code, so that a loss that reaches its lower bound has a logarithm."""
+"""Added to every loss, as in the authors' code, so that a loss that reaches its lower bound has a logarithm. It is the
+floor that the losses of other methods have, :data:`mtlbench.contract.observation.FLOOR`."""
 
 
 @dataclass
@@ -58,7 +59,7 @@ class FAMO(Method):
 
     @property
     def reads_losses(self) -> Literal["no", "any", "positive"]:
-        return "positive" if self.minimum == 0.0 else "any"
+        return "any"
 
     @property
     def clip_norm(self) -> float | None:
@@ -69,8 +70,9 @@ class FAMO(Method):
 
         if self.before is not None:
             raise UsageError("method famo: call method.after_step(losses) after every optimizer step")
-        if (seen.losses <= self.minimum).any():
-            raise UsageError(f"method famo: losses must be above minimum={self.minimum}, got {seen.losses.tolist()}")
+        if (seen.losses < self.minimum).any():
+            raise UsageError(f"method famo: losses must be at least minimum={self.minimum}, got {seen.losses.tolist()}")
+        seen.note_zeros(seen.losses - self.minimum)
         self.before = seen.losses.copy()
         if self.logits is None:
             self.logits = np.zeros(seen.tasks)

@@ -27,7 +27,7 @@ class STCH(Method):
     Deviation: the authors' code counts epochs: of 200, five have the warm-up's loss (``warmup`` is 4, and the fifth is
     the one whose mean gives the nadir). That is one step in 40, or 25 of a run of 1000 steps, since tasks with data of
     different sizes have no common epoch. The warm-up has to be long enough for the nadir not to be one batch's noise.
-    The 10⁻²⁰ that the code adds inside logarithms is left out: a loss of zero is an error.
+    The 10⁻²⁰ that the code adds inside logarithms is left out: a loss of exactly 0 counts as 10⁻⁸.
     """
 
     name = "stch"

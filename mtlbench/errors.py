@@ -64,6 +64,20 @@ def _plain(name: str) -> str:
     return re.sub(r"[\s_-]+", "", name).casefold()
 
 
+def said(error: BaseException) -> str:
+    """Return what somebody else's code raised, in one line."""
+    return one_line(f"{type(error).__name__}: {error}".rstrip(": "), 300)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error is a lack of memory, as Python or torch tells it."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"  # torch's own, without importing it
+        or (isinstance(error, RuntimeError) and "you tried to allocate" in str(error))
+    )
+
+
 def one_line(text: str, width: int) -> str:
     """Return a text without line breaks, cut to a width."""
     text = " ".join(text.split())

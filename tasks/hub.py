@@ -25,6 +25,7 @@ class Hub(DeclaredTask):
 
     name = "hub"
     source = "the Hugging Face hub"
+    reading = (*DeclaredTask.reading, "path", "config", "revision")
 
     path: Annotated[str, Field(description="owner/name on the hub, or a folder, relative to --data-dir if given")]
     config: Annotated[str | None, Field(description="the data set's configuration, if it has several")] = None
@@ -41,7 +42,7 @@ class Hub(DeclaredTask):
         return f"data set {self.path}{config}{revision}"
 
     def read(self, splits: Sequence[str], data_dir: Path | None) -> list[Rows]:
-        folder = (data_dir or Path()) / self.path
+        folder = (data_dir or Path()) / Path(self.path).expanduser()
         return read_hub(
             str(folder) if folder.is_dir() else self.path,
             self.config,

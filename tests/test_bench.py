@@ -24,6 +24,7 @@ from mtlbench.plan.cells import Workload
 from mtlbench.plugins.registry import load_registry
 from mtlbench.text.batches import TaskData
 from mtlbench.text.model import MultiTaskModel
+from mtlbench.text.model_trial import Traits
 from mtlbench.text.tokens import Tokenizer
 from mtlbench.training.engines import Inputs, make_engine
 
@@ -60,7 +61,8 @@ def test_table_data_and_figures(bench: Command, tmp_path: Path) -> None:
     done = bench("--methods", "pcgrad,failing", "--steps", "3", "--output", str(tmp_path / "out"), *plugin)
     assert done.returncode == 1, done.stderr  # because one method fails
     assert max(map(len, done.stdout.splitlines())) <= 80 and "\x1b" not in done.stdout
-    assert "failing, packed; failing, loop: ArithmeticError: no weights" in done.stdout
+    told = "failing, packed; failing, loop: method failing: weights() raised ArithmeticError: no weights"
+    assert told in " ".join(done.stdout.split())
     assert "Traceback" not in done.stderr
     data = json.loads((tmp_path / "out/bench.json").read_text())
     contenders = {(one["method"], one["engine"]): one for one in data["contenders"]}
@@ -157,7 +159,8 @@ def test_an_output_that_is_no_folder_is_refused_before_the_work(
     ],
 )
 def test_engines_between_which_a_method_differs(method: str, engines: list[str]) -> None:
-    assert engines_of(load_registry().method(method)) == engines
+    assert engines_of(load_registry().method(method), Traits()) == engines
+    assert engines_of(load_registry().method(method), Traits("another family")) == ["loop"]
 
 
 def outcome(make_workload: Callable[..., Workload], found: list[Found]) -> Outcome:

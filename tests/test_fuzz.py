@@ -6,9 +6,13 @@ breaks the same files guided by coverage.
 
 from __future__ import annotations
 
+import bz2
 import contextlib
+import csv
+import gzip
 import hashlib
 import json
+import lzma
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +27,7 @@ from benchmarks.fuzz_targets import TARGETS
 from benchmarks.sample_record import EVALUATION, STEP, full, history
 from mtlbench import cli
 from mtlbench.contract.plugin import split_specs
+from mtlbench.contract.spec import quoted
 from mtlbench.errors import UsageError
 from mtlbench.execute.worker import _parquet
 from mtlbench.plan.cells import fingerprint, parse_seeds
@@ -34,6 +39,7 @@ from mtlbench.report import FORMATS, render
 from mtlbench.report.build import build
 from mtlbench.report.figures.traces import read
 from mtlbench.report.predictions import right_answers
+from mtlbench.text.delimited import Dialect
 from mtlbench.text.labels import Classes, Labels, LabelSets, Scores
 from mtlbench.text.table import read_table
 from mtlbench.upkeep.export import export
@@ -173,33 +179,97 @@ def test_any_predictions_are_read_or_left(examples: int, tmp_path: Path) -> None
 @EXAMPLES
 def test_any_table_is_read_or_one_line(examples: int, tmp_path: Path) -> None:
     told: list[str] = []
-    cells = st.one_of(st.text(max_size=6), st.sampled_from(["1", "nan", "", '"', "9" * 5000, "\0", "1e999"]))
-    lines = st.lists(st.lists(cells, max_size=4).map(",".join), max_size=5).map("\n".join)
-    text = st.one_of(lines, lines.map(lambda rest: f"text,label\n{rest}"))
-    rows = st.lists(JSON, max_size=4).map(lambda made: "\n".join(map(json.dumps, made)))
-    content = st.one_of(st.binary(max_size=60), st.one_of(text, rows).map(lambda t: t.encode(errors="surrogatepass")))
+    words = [
+        "1",
+        "1.0",
+        "True",
+        "nan",
+        "NA",
+        "",
+        '"',
+        '""',
+        "9" * 5000,
+        "\0",
+        "1e999",
+        "1_0",
+        "['a', 'b']",
+        "[0 2]",
+        "\r",
+    ]
+    cells = st.one_of(st.text(max_size=6), st.sampled_from(words))
+    between = st.sampled_from([",", "\t", ";"])
+    ends = st.sampled_from(["\n", "\r\n", "\r"])
+    rows_of_cells = st.tuples(between, ends, st.lists(st.lists(cells, max_size=4), max_size=5))
+    headed = st.tuples(
+        between, ends, st.lists(st.lists(cells, max_size=4), max_size=5).map([["text", "label"]].__add__)
+    )
+    text = st.one_of(rows_of_cells, headed).map(lambda d: d[1].join(map(d[0].join, d[2])))
+    said = text.map("sep=;\n".__add__)
+    items = st.lists(JSON, max_size=4)
+    rows = st.one_of(items.map(lambda made: "\n".join(map(json.dumps, made))), items.map(json.dumps))
+    written = st.tuples(st.one_of(text, said, rows), st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le"]))
+    content = st.one_of(st.binary(max_size=60), written.map(lambda d: d[0].encode(d[1], errors="surrogatepass")))
+    packed = st.tuples(content, st.sampled_from([gzip.compress, bz2.compress, lzma.compress]), st.integers(0, 80))
+    torn = packed.map(lambda d: d[1](d[0])[: d[2] or None])
 
-    def check(drawn: tuple[bytes, str, Labels]) -> None:
+    def check(drawn: tuple[bytes, str, Labels, Dialect]) -> None:
         path = tmp_path / f"table{drawn[1]}"
         path.write_bytes(drawn[0])
         try:
-            read_table(path, ["text"], ["label"], drawn[2])
+            read_table(path, ["text"], ["label"], drawn[2], dialect=drawn[3])
         except UsageError as error:
             told.append(str(error))
 
-    endings = st.sampled_from([".csv", ".tsv", ".jsonl", ".parquet", ".txt", ""])
+    endings = st.sampled_from(
+        [".csv", ".tsv", ".jsonl", ".json", ".parquet", ".txt", "", ".csv.gz", ".json.xz", ".bz2"]
+    )
     named = ("a", "b")
     rules = st.sampled_from([Classes(3), Classes(2, named), Scores(0.0, 1.0), LabelSets(3), LabelSets(2, named)])
-    search(examples, st.tuples(content, endings, rules), check)
+    dialects = st.builds(
+        Dialect, st.sampled_from([None, ",", "\t", ";", " "]), st.sampled_from([None, "csv", "backslash", "none"])
+    )
+    search(examples, st.tuples(st.one_of(content, torn), endings, rules, dialects), check)
     assert told and not any("\n" in line for line in told)
+
+
+@EXAMPLES
+def test_any_table_of_texts_reads_back(examples: int, tmp_path: Path) -> None:
+    """What a writer of CSV writes is read as it was, but for white space around it, or told where it is two things."""
+    told: list[tuple[bool, str]] = []
+    cells = st.one_of(st.text(max_size=8), st.text(alphabet='a", \t\n;\\', max_size=8))
+    rows = st.lists(cells.map(str.strip).filter(bool).filter(lambda text: "\0" not in text), min_size=1, max_size=5)
+
+    def check(drawn: tuple[list[str], str, bool, str]) -> None:
+        texts, delimiter, declared, end = drawn
+        if any("\r" in text for text in texts):
+            end = "\r\n"
+        with (tmp_path / "table.csv").open("w", newline="", encoding="utf-8", errors="surrogatepass") as file:
+            writer = csv.writer(file, delimiter=delimiter, lineterminator=end)
+            writer.writerows([("text", "label"), *((text, "1") for text in texts)])
+        dialect = Dialect(delimiter, "csv" if declared else None)
+        try:
+            read = read_table(tmp_path / "table.csv", ["text"], ["label"], Classes(2), dialect=dialect)
+        except UsageError as error:
+            told.append((declared, str(error)))
+        else:
+            assert list(read.texts) == [(text,) for text in texts]
+
+    ways = st.tuples(rows, st.sampled_from([",", "\t", ";"]), st.booleans(), st.sampled_from(["\n", "\r\n"]))
+    search(examples, ways, check)
+    assert all("are rows by themselves" in line and not declared for declared, line in told)
 
 
 @EXAMPLES
 def test_any_spec_is_a_method_or_one_line(examples: int) -> None:
     registry = load_registry()
     names = st.sampled_from([*registry.methods, *registry.tasks, "log-sum", "log-log-sum", "cr-mogm-stl", "log-"])
-    values = st.one_of(st.text(max_size=5), st.sampled_from(["1", "nan", "inf", "1e999", "9" * 5000, "-1", "[", "/"]))
-    fields = st.sampled_from(["c", "main", "called", "train", "w", "classes", "range", "t"])
+    plain = st.one_of(
+        st.text(max_size=5), st.sampled_from(["1", "nan", "inf", "1e999", "9" * 5000, "-1", "[", "/", '"'])
+    )
+    values = st.one_of(
+        plain, plain.map(quoted), plain.map(lambda text: quoted(text, text)), st.sampled_from(['"a', 'a"'])
+    )
+    fields = st.sampled_from(["c", "main", "called", "train", "w", "classes", "range", "t", "delimiter", "quoting"])
     pairs = st.lists(st.tuples(fields, values), max_size=3)
     made = st.tuples(names, pairs).map(lambda d: f"{d[0]}[{','.join(f'{k}={v}' for k, v in d[1])}]")
 
@@ -207,9 +277,12 @@ def test_any_spec_is_a_method_or_one_line(examples: int) -> None:
         for read_spec in (registry.expand_methods, registry.task):
             for spec in split_specs(text):
                 try:
-                    read_spec(spec)
+                    made = read_spec(spec)
                 except UsageError:
                     continue
+                for plugin in made if isinstance(made, list) else [made]:
+                    again = read_spec(plugin.spec)
+                    assert plugin in (again if isinstance(again, list) else [again])
         with contextlib.suppress(UsageError):
             assert all(seed < 2**63 for seed in parse_seeds(text))
 

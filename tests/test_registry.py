@@ -66,6 +66,78 @@ def test_a_bad_file_is_one_line(tmp_path: Path, content: str, expected: str) -> 
         load_registry((write(tmp_path, content),))
 
 
+def edited(old: str, new: str) -> str:
+    content = GOOD.format(name="mine")
+    assert old in content
+    return content.replace(old, new)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (edited('"mine"', '"my method"'), "method Mine from .* its name is 'my method'; it may hold letters"),
+        (edited('"mine"', '"a[b]"'), "its name is 'a\\[b\\]'"),
+        (edited('"mine"', '""'), "its name is ''"),
+        (edited('"mine"', "['a', 'list']"), "its name is \\['a', 'list'\\]"),
+        (edited('"mine"', "None"), "its name is None"),
+        (edited('name = "mine"', 'name = "mine"\n    past: list = []'), "ValueError: mutable default"),
+        ("import sys; sys.exit(0)", "failed to import: SystemExit: 0"),
+        ("import argparse; argparse.ArgumentParser().parse_args(['--lr'])", "failed to import: SystemExit: 2"),
+        ("raise ValueError('two\\nlines')", "failed to import: ValueError: two lines$"),
+        ("import asyncio; raise asyncio.IncompleteReadError(b'', 1)", "failed to import: IncompleteReadError"),
+    ],
+)
+def test_a_file_that_defines_no_usable_class(tmp_path: Path, content: str, expected: str) -> None:
+    with pytest.raises(UsageError, match=expected):
+        load_registry((write(tmp_path, content),))
+
+
+NAME = 'name = "mine"'
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("folder: object = object()", "parameter folder=<object .* is of no type that a spec and a record can hold"),
+        ("ratio: float = float('nan')", "parameter ratio=nan should be a finite number"),
+        ("parts: tuple = field(default_factory=lambda: (1, 2))", r"parameter parts=\(1, 2\) is of no type"),
+        ("ratio: 'Nowhere' = 1", "cannot be made: NameError: name 'Nowhere' is not defined"),
+        ("matrix: np.ndarray = None", "cannot be made: PydanticSchemaGenerationError"),
+        ("def __post_init__(self): raise KeyError('x')", "cannot be made: KeyError: 'x'"),
+        ("def __init__(self, more): pass", "cannot be made: TypeError"),
+        ("reads = 'grads'", "reads is 'grads'; declare losses or gram or cross_gram or gradients"),
+        ("heads = None", "heads is None; declare plain or weighted or log"),
+        ("returns = 'updates'", "returns is 'updates'; declare weights or update"),
+        ("returns = 'update'", 'it returns an update, so declare reads = "gradients"'),
+        ("returns, reads, heads = 'update', 'gradients', 'weighted'", 'heads = "weighted" needs weights'),
+        ("reads_losses = True", "reads_losses is True; declare no or any or positive"),
+        ("gram_of = property(lambda self: 1 / 0)", "gram_of raised ZeroDivisionError"),
+    ],
+)
+def test_a_class_that_no_cell_could_use(tmp_path: Path, body: str, expected: str) -> None:
+    content = edited(NAME, f"{NAME}\n    {body}").replace("import dataclass\n", "import dataclass, field\n")
+    found = load_registry((write(tmp_path, content),))
+    with pytest.raises(UsageError, match=f"^method mine.*{expected}") as caught:
+        found.method("mine")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        lambda text: b"\xef\xbb\xbf" + text.encode(),  # as Windows editors save UTF-8
+        lambda text: ("# -*- coding: latin-1 -*-\n" + text.replace("Mine.", "D\xe9j\xe0.")).encode("latin-1"),
+        lambda text: text.replace("\n", "\r\n").encode(),
+    ],
+)
+def test_a_file_in_another_encoding_has_the_same_code(tmp_path: Path, encoded: Any) -> None:
+    text = GOOD.format(name="mine")
+    plain = source_fingerprint(load_registry((write(tmp_path, text),)).method_class("mine"))
+    other = tmp_path / "other.py"
+    other.write_bytes(encoded(text))
+    assert source_fingerprint(load_registry((str(other),)).method_class("mine")) == plain
+
+
 def test_a_broken_entry_point_is_named_and_the_others_work(monkeypatch: pytest.MonkeyPatch) -> None:
     def entry_points(group: str) -> list[Any]:
         if group != "mtlbench.methods":

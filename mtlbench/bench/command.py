@@ -17,11 +17,14 @@ from mtlbench.bench.result import PLAIN, Found, Outcome, as_data, as_text
 from mtlbench.contract.method import Method, without_trainer
 from mtlbench.contract.plugin import split_specs
 from mtlbench.errors import UsageError
+from mtlbench.execute.placement import check_device
 from mtlbench.grid.progress import console
 from mtlbench.host.streams import print_data
 from mtlbench.plan.cells import Workload
+from mtlbench.plan.conditions import check_methods
 from mtlbench.plan.suite import load_suite
 from mtlbench.plugins.registry import Registry, load_registry
+from mtlbench.text.model_trial import Traits
 
 
 @dataclass(frozen=True)
@@ -54,15 +57,15 @@ def run_bench(request: Request, *, width: int = 80, color: bool = False) -> int:
     recipe = suite.recipe(changes)
     if request.data_dir is not None and not request.data_dir.is_dir():
         raise UsageError(f"data folder {request.data_dir} does not exist")
+    check_device(recipe.device, here=True)
     data_dir = None if request.data_dir is None else request.data_dir.resolve()
     plugin_files = tuple(str(Path(file).resolve()) for file in request.plugin_files)
     workload = Workload.load(suite.name, recipe, registry, data_dir=data_dir, plugin_files=plugin_files)
-    for method in methods:
-        if len(workload.tasks) < method.min_tasks:
-            raise UsageError(f"method {method.name} needs at least {method.min_tasks} tasks, got {len(workload.tasks)}")
+    check_methods(methods, len(workload.tasks))
+    traits = workload.try_model()
     _prepare(request.output)
     contenders: list[tuple[str | None, str | None]] = [(None, None)]
-    contenders += [(method.spec, engine) for method in methods for engine in engines_of(method)]
+    contenders += [(method.spec, engine) for method in methods for engine in engines_of(method, traits)]
     jobs = [
         Job(spec, workload.recipe.model_copy(update={"engine": engine or "auto"}), suite.name, data_dir, plugin_files)
         for spec, engine in contenders
@@ -79,8 +82,13 @@ def run_bench(request: Request, *, width: int = 80, color: bool = False) -> int:
     return 1 if outcome.failed else 0
 
 
-def engines_of(method: Method) -> list[str]:
-    """Return the engines between which a method's cost differs: lean is another way to a Gram matrix only."""
+def engines_of(method: Method, traits: Traits) -> list[str]:
+    """Return the engines between which a method's cost differs: lean is another way to a Gram matrix only.
+
+    :param traits: of the model: one that cannot be packed has the loop alone.
+    """
+    if traits.unpacked is not None:
+        return ["loop"]
     whole = method.reads == "gram" and method.gram_of != "representation"
     return ["packed", "lean", "loop"] if whole else ["packed", "loop"]
 

@@ -10,6 +10,7 @@ import typer
 
 from mtlbench.cli import bench, diagnose, export, grids, methods, overfit, report, results, study, tune
 from mtlbench.cli.app import app
+from mtlbench.cli.digits import check_numbers
 from mtlbench.errors import UsageError
 from mtlbench.host.safe_names import visible
 from mtlbench.host.streams import make_streams_safe
@@ -39,6 +40,7 @@ def main() -> None:
     """Run the command line; bad input prints one line and exits with 2, Ctrl-C with 130."""
     make_streams_safe()
     try:
+        check_numbers(sys.argv[1:])
         code = app(prog_name="mtlbench", standalone_mode=False)
         sys.stdout.flush()  # here, where a full disk can still be reported
     except COMMAND_LINE_ERROR as error:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mtlbench.cli.app import BatchSize, DataDir, Methods, Model, Plugins, Results, Suite, Tasks, Threads, app, given
+from mtlbench.cli.digits import check_number, number_options
 
 
 def read_config_file(context: typer.Context, file: Path | None) -> Path | None:
@@ -16,7 +17,10 @@ def read_config_file(context: typer.Context, file: Path | None) -> Path | None:
         from mtlbench.cli.options_file import read_config
 
         names = {parameter.name for parameter in context.command.params if parameter.name} - {"config", "help"}
-        context.default_map = {**(context.default_map or {}), **read_config(file, names)}
+        options = read_config(file, names)
+        for name in number_options(context.command.callback or run).keys() & options.keys():
+            check_number(f"config {file.name}: {name.replace('_', '-')}", options[name])
+        context.default_map = {**(context.default_map or {}), **options}
     return file
 
 

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast, get_args
 
 import numpy as np
 from pydantic import Field
@@ -14,7 +14,7 @@ from pydantic import Field
 from mtlbench import seeds
 from mtlbench.contract.observation import Matrix, Observation, Vector
 from mtlbench.contract.plugin import COMMON, Plugin
-from mtlbench.errors import UsageError
+from mtlbench.errors import UsageError, said, shown
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +24,12 @@ __all__ = ["Matrix", "Method", "Observation", "Vector", "Wrapper"]
 Reads = Literal["losses", "gram", "cross_gram", "gradients"]
 Parameters = Literal["shared", "last_shared_layer", "representation"]
 Property = Literal["non-conflicting", "homogeneous", "linear under scaling", "loss-scale invariant", "stationary"]
+
+Returns = Literal["weights", "update"]
+Heads = Literal["plain", "weighted", "log"]
+ReadsLosses = Literal["no", "any", "positive"]
+DECLARED = {"reads": Reads, "returns": Returns, "heads": Heads, "gram_of": Parameters, "reads_losses": ReadsLosses}
+"""What the engines read of a method's declarations, with the values that they know."""
 
 
 @dataclass
@@ -43,11 +49,11 @@ class Method(Plugin):
 
     reads: ClassVar[Reads] = "gram"
     """The least that the method must be given. The engine does no more work than that."""
-    returns: ClassVar[Literal["weights", "update"]] = "weights"
+    returns: ClassVar[Returns] = "weights"
     """Whether the method gives K weights (:meth:`weights`) or, from the gradients, P numbers (:meth:`update`)."""
     reads_after: ClassVar[bool] = False
     """Whether the method must be told the losses of the same batches after the optimizer's step."""
-    heads: ClassVar[Literal["plain", "weighted", "log"]] = "plain"
+    heads: ClassVar[Heads] = "plain"
     """What the task heads descend: their own task's loss, that loss times the task's weight, or its logarithm."""
     joint: ClassVar[bool] = True
     """Whether all tasks train one shared model. ``False``: one model per task (the single-task baseline)."""
@@ -75,6 +81,25 @@ class Method(Plugin):
         super().__post_init__()
         self.reseed(0)
 
+    @classmethod
+    def make(cls, parameters: dict[str, Any]) -> Self:
+        """Make one from parameters by name.
+
+        :raises UsageError: as :meth:`Plugin.make`, and for a declaration that the engines do not know.
+        """
+        made = super().make(parameters)
+        for name, kind in DECLARED.items():
+            try:
+                value = getattr(made, name)
+            except Exception as error:  # a property may fail in any way at all
+                raise UsageError(f"method {cls.name}: {name} raised {said(error)}") from error
+            if value not in get_args(kind):
+                raise UsageError(f"method {cls.name}: {name} is {shown(value)}; declare {' or '.join(get_args(kind))}")
+        if made.returns == "update" and (made.reads != "gradients" or made.heads == "weighted"):
+            wrong = 'heads = "weighted" needs weights' if made.reads == "gradients" else 'declare reads = "gradients"'
+            raise UsageError(f"method {cls.name}: it returns an update, so {wrong}")
+        return made
+
     def reseed(self, seed: int) -> None:
         """Give the method a private generator for this seed."""
         self.generator = seeds.generator(seed, "method", self.name)
@@ -86,8 +111,11 @@ class Method(Plugin):
         return torch.Generator(device).manual_seed(int(self.generator.integers(2**63)))
 
     @property
-    def reads_losses(self) -> Literal["no", "any", "positive"]:
-        """Whether the values of the losses matter, and must be positive because their logarithm is taken."""
+    def reads_losses(self) -> ReadsLosses:
+        """Whether the values of the losses matter; ``"positive"`` where logarithms or ratios of them are taken.
+
+        A negative loss is then an error; a loss of exactly 0 is given as :data:`mtlbench.contract.observation.FLOOR`.
+        """
         return "no"
 
     @property

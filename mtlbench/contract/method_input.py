@@ -28,9 +28,13 @@ def observe(
 ) -> Observation:
     """Check what a method is about to be given, and give it in float64.
 
+    Where the method takes logarithms of the losses, or its heads descend them, a loss of exactly 0 is given as
+    :data:`mtlbench.contract.observation.FLOOR`, 10⁻⁸, and :attr:`Observation.floored` names the task; positive losses are
+    given as they are.
+
     :raises UsageError: naming the method and the value: when K = 0 or K is below :attr:`Method.min_tasks`; when what
         the method reads is missing; when a matrix is not square, finite, symmetric, has a negative diagonal or is not
-        one of inner products (|⟨gᵢ, gⱼ⟩| > ‖gᵢ‖‖gⱼ‖); when losses are not finite, or ≤ 0 where the method takes logs.
+        one of inner products (|⟨gᵢ, gⱼ⟩| > ‖gᵢ‖‖gⱼ‖); when losses are not finite, or < 0 where logarithms are taken.
     """
     if losses is None and method.reads_losses != "no":
         raise UsageError(f"method {method.name} reads the losses: give losses")
@@ -50,7 +54,7 @@ def observe(
         raise UsageError(f"method {method.name}: the number of tasks differs: {sizes}")
     if seen.tasks < method.min_tasks:
         raise UsageError(f"method {method.name} needs at least {method.min_tasks} tasks, got {seen.tasks}")
-    return seen
+    return seen if losses is None or not _takes_logs(method) else seen.replace(losses=seen.above_zero(seen.losses))
 
 
 _WORDS = {
@@ -63,9 +67,15 @@ _WORDS = {
 def _losses(method: Method, losses: Vector) -> Vector:
     if losses.ndim != 1 or not np.isfinite(losses).all():
         raise UsageError(f"method {method.name}: losses must be K finite numbers, got {losses.tolist()}")
-    if method.reads_losses == "positive" and (losses <= 0.0).any():
-        raise UsageError(f"method {method.name} takes logarithms of the losses, so all must be > 0: {losses.tolist()}")
+    if _takes_logs(method) and (losses < 0.0).any():
+        raise UsageError(
+            f"method {method.name} takes logarithms of the losses, so none may be negative: {losses.tolist()}"
+        )
     return losses
+
+
+def _takes_logs(method: Method) -> bool:
+    return method.reads_losses == "positive" or method.heads == "log"
 
 
 def _square(method: Method, what: str, matrix: Matrix) -> Matrix:

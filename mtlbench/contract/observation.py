@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 
+FLOOR = 1e-8
+"""What a loss of exactly 0 counts as where its logarithm or a ratio is taken. In single precision a cross entropy is 0
+from a logit gap of about 17 on, where its true value is about 4·10⁻⁸. Any positive loss keeps its value, also one below
+the floor: a number that was computed is not replaced."""
+
 
 class Observation:
     """The numbers of one step. What a method did not declare that it reads is absent, and asking for it is an error.
@@ -33,6 +38,7 @@ class Observation:
         gradients: torch.Tensor | None = None,
     ) -> None:
         self._given: dict[str, Any] = {"losses": losses, "gram": gram, "cross_gram": cross_gram, "gradients": gradients}
+        self._floored: set[int] = set()
         self.tasks: int = next((len(value) for value in self._given.values() if value is not None), 0)
         """K, the number of tasks."""
 
@@ -56,9 +62,28 @@ class Observation:
         """(K, P) the task gradients of the shared parameters, in their own precision and on their device. Read only."""
         return self._get("gradients")
 
+    @property
+    def floored(self) -> tuple[int, ...]:
+        """The positions of the tasks for which a method was given, or took, :data:`FLOOR` in place of 0."""
+        return tuple(sorted(self._floored))
+
+    def above_zero(self, values: Vector) -> Vector:
+        """Return values with :data:`FLOOR` for zeros, to take logarithms or ratios; the record names the tasks.
+
+        :param values: (K,) numbers, such as means of losses.
+        """
+        self.note_zeros(values)
+        return above_zero(values)
+
+    def note_zeros(self, values: Vector) -> None:
+        """Let the record name the tasks whose values are 0, where a method has a way of its own to take logarithms."""
+        self._floored.update(np.flatnonzero(values == 0.0).tolist())
+
     def replace(self, **changes: Any) -> Observation:
         """Return a copy with some of the four changed: for wrappers."""
-        return Observation(**{**self._given, **changes})
+        copy = Observation(**{**self._given, **changes})
+        copy._floored = self._floored  # one set: what the inner method notes counts
+        return copy
 
     def equals(self, other: Observation) -> bool:
         """Whether two observations hold the same numbers, to the last bit."""
@@ -72,3 +97,8 @@ class Observation:
                 f"{name} were not given; declare what the method reads (reads, reads_losses), or give them"
             )
         return value
+
+
+def above_zero(values: Vector) -> Vector:
+    """Return values with :data:`FLOOR` in place of zeros."""
+    return np.where(values == 0.0, FLOOR, values)

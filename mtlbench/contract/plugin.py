@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import itertools
-import re
+import json
+from collections.abc import Iterable
 from typing import Any, ClassVar, Self, get_type_hints
 
 import pydantic
 
-from mtlbench.errors import UsageError, unknown
+from mtlbench.contract.numerals import check_plain
+from mtlbench.contract.spec import as_spec, quoted
+from mtlbench.contract.spec import expand_spec as expand_spec
+from mtlbench.contract.spec import parse_spec as parse_spec
+from mtlbench.contract.spec import split_specs as split_specs
+from mtlbench.errors import UsageError, said, shown, unknown
 
 
 @dataclasses.dataclass
@@ -47,18 +52,21 @@ class Plugin:
     @property
     def spec(self) -> str:
         """The shortest text that makes this object again, such as ``cagrad[c=0.4]``."""
-        changed = [
-            f"{field.name}={_text(getattr(self, field.name))}"
-            for field in parameter_fields(type(self))
-            if getattr(self, field.name) != field.default
-        ]
-        return f"{self.name}[{','.join(changed)}]" if changed else self.name
+        return as_spec(self.name, self.written(parameter_fields(type(self))))
+
+    def written(self, fields: Iterable[dataclasses.Field[Any]]) -> list[str]:
+        """Return those of some parameters that differ from their defaults, each as a spec has it: ``c=0.4``."""
+        special = ",/|" if self.kind == "method" else ","  # a method's spec may be a list of several
+        values = {field.name: getattr(self, field.name) for field in fields}
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        return [f"{name}={_text(value, special)}" for name, value in values.items() if value != defaults[name]]
 
     @classmethod
     def make(cls, parameters: dict[str, Any]) -> Self:
         """Make one from parameters by name.
 
-        :raises UsageError: for a parameter that does not exist, is missing, or is out of its range.
+        :raises UsageError: for a parameter that does not exist, is missing, is out of its range, or has a value that
+            no record can hold; and when the class cannot be made.
         """
         fields = {field.name: field for field in parameter_fields(cls)}
         for given in parameters:
@@ -68,7 +76,19 @@ class Plugin:
             required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
             if required and name not in parameters:
                 raise UsageError(f"{cls.kind} {cls.name} needs {name}: write {cls.name}[{name}=...]")
-        return cls(**parameters)
+        try:
+            made = cls(**parameters)
+        except UsageError:
+            raise
+        except Exception as error:  # a plugin may fail in any way at all
+            raise UsageError(f"{cls.kind} {cls.name} cannot be made: {said(error)}") from error
+        for name, value in made.parameters.items():
+            if not _is_plain(value) or (fields[name].default is dataclasses.MISSING and not _is_written(value)):
+                raise UsageError(
+                    f"{cls.kind} {cls.name}: parameter {name}={shown(value)} is of no type that a spec and a record "
+                    "can hold; declare it as text, a number or a truth value"
+                )
+        return made
 
     @classmethod
     def summary(cls) -> str:
@@ -91,16 +111,23 @@ def parameter_fields(cls: type[Plugin]) -> list[dataclasses.Field[Any]]:
 
 
 def describe_parameters(cls: type[Plugin]) -> list[dict[str, Any]]:
-    """Return name, type, range, default and description of every parameter of a plugin's own, as plain data."""
+    """Return name, type, range, default and description of every parameter of a plugin's own, as plain data.
+
+    :raises UsageError: for a parameter of a type that cannot be described.
+    """
     described = []
     for field in parameter_fields(cls):
         if is_common(field):
             continue
-        schema = _adapter(cls, field.name).json_schema()
+        try:
+            schema = _adapter(cls, field.name).json_schema()
+        except Exception as error:  # an annotation may be anything
+            told = f"{cls.kind} {cls.name}: parameter {field.name} has no usable type"
+            raise UsageError(f"{told}: {said(error)}") from error
         described.append(
             {
                 "name": field.name,
-                "default": None if field.default is dataclasses.MISSING else field.default,
+                "default": _described(field.default),
                 "required": field.default is dataclasses.MISSING,
                 "description": schema.pop("description", ""),
                 "schema": schema,
@@ -125,50 +152,40 @@ _ADAPTERS: dict[tuple[type[Plugin], str], pydantic.TypeAdapter[Any]] = {}
 
 def _checked(cls: type[Plugin], parameter: str, value: Any) -> Any:
     try:
-        return _adapter(cls, parameter).validate_python(value)
+        read = _adapter(cls, parameter).validate_python(value)
     except pydantic.ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Input should be ")
         raise UsageError(f"{cls.kind} {cls.name}: parameter {parameter}={value} should be {reason}") from None
+    try:
+        check_plain(value, read)
+    except ValueError as fault:
+        raise UsageError(f"{cls.kind} {cls.name}: parameter {parameter}={value} {fault}") from None
+    return read
 
 
-def _text(value: Any) -> str:
-    """Write a value so that a spec reads back the same: 0.1 in full, true and false in lower case."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _text(value: Any, special: str) -> str:
+    """Write a value so that a spec reads back the same: 0.1 in full, true and false in lower case, lists by ``/``."""
+    if isinstance(value, tuple):
+        return "/".join(quoted(piece, special + "/") for piece in value)
+    return str(value).lower() if isinstance(value, bool) else quoted(str(value), special)
 
 
-_SPEC = re.compile(r"(?P<name>[^\[\]]+?)(\[(?P<body>[^\[\]]*)\])?")
+def _described(default: Any) -> Any:
+    if default is dataclasses.MISSING:
+        return None
+    return default if _is_plain(default) else str(default)
 
 
-def split_specs(text: str) -> list[str]:
-    """Split ``"sum, cagrad[c=0.4,rescale=c2] mgda"`` at the commas and spaces outside brackets."""
-    return [part for part in re.split(r"[,\s]+(?![^\[]*\])", text.strip()) if part]
+def _is_written(value: Any) -> bool:
+    """Whether a spec can hold a value: a scalar, or texts with ``/`` between them."""
+    texts = isinstance(value, tuple) and all(isinstance(piece, str) for piece in value)
+    return texts or value is None or isinstance(value, str | int | float)
 
 
-def parse_spec(text: str) -> tuple[str, dict[str, str]]:
-    """Read ``name[parameter=value,...]`` into a name and its parameters, all still text.
-
-    :raises UsageError: when the brackets or an equals sign are missing.
-    """
-    match = _SPEC.fullmatch(text.strip())
-    if match is None:
-        raise UsageError(f"cannot read '{text}'; write NAME or NAME[parameter=value,...]")
-    parameters: dict[str, str] = {}
-    for item in filter(None, (match["body"] or "").split(",")):
-        parameter, equals, value = (piece.strip() for piece in item.partition("="))
-        if not (equals and parameter and value):
-            raise UsageError(f"cannot read '{item}' in '{text}'; write parameter=value")
-        if parameter in parameters:
-            raise UsageError(f"parameter {parameter} is given twice in '{text}'")
-        parameters[parameter] = value
-    return match["name"].strip(), parameters
-
-
-def expand_spec(text: str) -> list[tuple[str, dict[str, str]]]:
-    """Read a spec whose values may be lists: ``cagrad[c=0.2/0.4]`` gives two.
-
-    ``/`` separates the values because no shell gives it a meaning inside a word and completion does not break
-    words at it; ``|`` is read too, for those who quote.
-    """
-    name, parameters = parse_spec(text)
-    values = [[piece.strip() for piece in re.split(r"[|/]", value)] for value in parameters.values()]
-    return [(name, dict(zip(parameters, choice, strict=True))) for choice in itertools.product(*values)]
+def _is_plain(value: Any) -> bool:
+    """Whether a value is what JSON holds."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtlbench import seeds
-from mtlbench.contract.plugin import Plugin
+from mtlbench.contract.plugin import Plugin, parameter_fields
+from mtlbench.contract.spec import as_spec
 from mtlbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -90,6 +91,9 @@ class Task(Plugin):
     kind: ClassVar[str] = "task"
     source: ClassVar[str] = ""
     """The paper or the maker of the data."""
+    reading: ClassVar[tuple[str, ...]] = ()
+    """Parameters that only say where rows are and how they are read. They are left out of a cell's key, where the rows
+    count by their content: one file is one task, whatever its path, its columns' names and its format."""
 
     @property
     def corpus(self) -> str:
@@ -100,6 +104,20 @@ class Task(Plugin):
     def key(self) -> str:
         """The task's name in records, tables and seeds. Unique within a suite."""
         return self.name
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides results beside the rows: name and parameters; and, in place of the parameters of
+        :attr:`reading`, what comes of them: the kind, the head's size and the metrics."""
+        counted = {name: value for name, value in self.parameters.items() if name not in self.reading}
+        read = {"prediction": self.prediction, "outputs": self.outputs, "metrics": self.metrics}
+        return {"name": self.name, "parameters": counted, **(read if self.reading else {})}
+
+    @property
+    def counted_spec(self) -> str:
+        """The spec without the parameters of :attr:`reading`."""
+        fields = parameter_fields(type(self))
+        return as_spec(self.name, self.written(field for field in fields if field.name not in self.reading))
 
     @property
     def prediction(self) -> Kind:

@@ -1,4 +1,4 @@
-"""Training that failed, began oddly, or trained less than it seems: told from errors, first losses and cut texts."""
+"""Training that failed, began oddly, or trained less than it seems: told from errors, losses and cut texts."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ weights of standard deviation 0.02, which moves it by a few hundredths."""
 
 
 def check_training(patient: Patient) -> Iterator[Finding]:
-    """Look at failures, frozen encoders, first losses and cut texts."""
+    """Look at failures, frozen encoders, first losses, losses of 0 and cut texts."""
     yield from _not_finite(patient)
     yield from _frozen(patient)
     yield from _start(patient)
+    yield from _zero(patient)
     yield from _cut(patient)
 
 
@@ -96,6 +97,27 @@ def _odd_start(run: Run, task: str, expected: float) -> float | None:
     if not len(losses):
         return None
     return float(losses[0]) if not share * expected < losses[0] < expected + more else None
+
+
+def _zero(patient: Patient) -> Iterator[Finding]:
+    for task in patient.tasks:
+        found = patient.most(partial(_floored, task=task))
+        if found:
+            yield patient.finding(
+                found,
+                task,
+                code="zero-loss",
+                severity="note",
+                what=f"the loss of {task} was exactly 0, and {patient.method} takes logarithms or ratios of losses",
+                evidence=f"{span(list(found.values()))} of {patient.recipe['steps']} steps; 0 counts as 1e-8 there",
+                cause="the batch is solved to the last bit of single precision, or the task's loss() is constant",
+                fix="nothing, if the task is solved; else look at the task's loss()",
+                sure="possible",
+            )
+
+
+def _floored(run: Run, task: str) -> int | None:
+    return (run.record.get("floored") or {}).get(task)
 
 
 def _cut(patient: Patient) -> Iterator[Finding]:

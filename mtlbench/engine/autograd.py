@@ -35,7 +35,8 @@ def backward(
 
     Shared parameters get the method's update; every other parameter that a loss reaches (its head) gets that loss's
     own gradient, weighted if the method's paper weights it. As with torch, gradients add to those in ``.grad``.
-    A method with ``reads_after`` (FAMO) must be told ``method.after_step(losses)`` after the optimizer's step.
+    A method with ``reads_after`` (FAMO) must be told ``method.after_step(losses)`` after the optimizer's step. Where a
+    method takes logarithms or ratios of losses, a loss of exactly 0 counts as 10⁻⁸, as in :func:`mtlbench.weights`.
 
     :param losses: K scalar losses, each with its graph; the graphs may overlap, and live as long as the losses do.
     :param method: a :class:`Method` that you keep across steps, or a name; the state of a method given by name is

@@ -51,7 +51,8 @@ def weights(
 
     :param name: a method's name or spec, or a method that :func:`get_method` made (which keeps its state).
     :param gram: (K, K) inner products of the task gradients; may be left out where losses are enough.
-    :param losses: (K,) losses, for methods that read them.
+    :param losses: (K,) losses, for methods that read them. Where a method takes logarithms or ratios of losses, a loss
+        of exactly 0 counts as 10⁻⁸ (:data:`mtlbench.contract.observation.FLOOR`); positive ones count as they are.
     :param cross_gram: (K, K) inner products between the task gradients of two independent batches, for methods that
         read those (SDMGrad, MoDo).
     :raises UsageError: for bad names or parameters, what :func:`mtlbench.contract.method_input.observe` refuses, or a

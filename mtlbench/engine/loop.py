@@ -11,6 +11,7 @@ import torch
 from mtlbench.contract.method import Matrix, Method
 from mtlbench.contract.method_input import observe
 from mtlbench.contract.method_output import ask_update, ask_weights
+from mtlbench.contract.observation import FLOOR
 from mtlbench.engine.flat import columns, views
 from mtlbench.engine.norm import rescale, sum_norm
 from mtlbench.engine.processes import ALONE, Processes
@@ -96,14 +97,16 @@ class LoopEngine:
         read = None
         if method.reads == "gram":  # of the representation: other Gram matrices need the gradients
             read = self._gram([self._of_representation(method, graph) for graph in graphs])
-        weights = ask_weights(method, observe(method, losses=losses, gram=read, cross_gram=cross))
+        seen = observe(method, losses=losses, gram=read, cross_gram=cross)
+        weights = ask_weights(method, seen)
         for index, task in enumerate(tasks):
             shared = self._backward(method, index, task, graphs[index], losses[index], weights[index], retain_graph)
             graphs[index] = Forward(graphs[index].loss.detach())  # frees this task's graph
             if weights[index] != 1.0:  # a product with 1 costs a pass over memory and changes no bit
                 shared = list(torch._foreach_mul(shared, float(weights[index])))
             torch._foreach_add_(self._update_views, shared)
-        return Step(losses, weights, None, rescale(self.update, wanted=None, clip=method.clip_norm))
+        factor = rescale(self.update, wanted=None, clip=method.clip_norm)
+        return Step(losses, weights, None, factor, floored=seen.floored)
 
     def _from_gradients(
         self, method: Method, tasks: Sequence[TaskLoss], cross: Matrix | None, measure: bool, retain_graph: bool
@@ -121,8 +124,10 @@ class LoopEngine:
         full = gram(rows) if measure or of == "shared" else None
         total = sum_norm(rows) if self.match_sum else None
         if method.returns == "update":
-            self.update.copy_(ask_update(method, observe(method, losses=losses, gradients=rows)))
-            return Step(losses, None, full, rescale(self.update, wanted=total, clip=method.clip_norm))
+            seen = observe(method, losses=losses, gradients=rows)
+            self.update.copy_(ask_update(method, seen))
+            factor = rescale(self.update, wanted=total, clip=method.clip_norm)
+            return Step(losses, None, full, factor, floored=seen.floored)
         read = full if of == "shared" else None
         if of == "last_shared_layer":
             read = gram(rows, self.last_columns)
@@ -140,7 +145,8 @@ class LoopEngine:
             self.update.add_(rows[index].mul_(float(weights[index])))
             if method.heads == "weighted":
                 torch._foreach_mul_([head.grad for head in task.heads if head.grad is not None], float(weights[index]))
-        return Step(losses, weights, full, rescale(self.update, wanted=total, clip=method.clip_norm))
+        factor = rescale(self.update, wanted=total, clip=method.clip_norm)
+        return Step(losses, weights, full, factor, floored=seen.floored)
 
     def _cross_gram(self, tasks: Sequence[TaskLoss], retain_graph: bool) -> Matrix:
         """Return the inner products between the task gradients of the batches 1 and 2."""
@@ -163,7 +169,7 @@ class LoopEngine:
     ) -> list[torch.Tensor]:
         """Return the gradients of the shared parameters; put those of the heads into their ``.grad``."""
         gradients = self._gradients(index, graph.loss, [*self.shared, *task.heads], retain_graph)
-        factor = {"plain": 1.0, "weighted": float(weight), "log": 1.0 / loss if loss else 1.0}[method.heads]
+        factor = {"plain": 1.0, "weighted": float(weight), "log": 1.0 / (loss or FLOOR)}[method.heads]
         for head, gradient in zip(task.heads, gradients[len(self.shared) :], strict=True):
             head.grad = gradient if factor == 1.0 else gradient * factor
         return gradients[: len(self.shared)]

@@ -49,6 +49,8 @@ class Step:
     :param gram: (K, K) Gram matrix over all shared parameters, where somebody needed it.
     :param factor: what the update was multiplied with, by clipping or to match the sum's norm.
     :param skipped: whether a gradient overflowed float16, so that there is no update to take.
+    :param floored: positions of the tasks whose loss of exactly 0 counted as
+        :data:`mtlbench.contract.observation.FLOOR`.
     """
 
     losses: Vector
@@ -56,6 +58,7 @@ class Step:
     gram: Matrix | None
     factor: float
     skipped: bool = False
+    floored: tuple[int, ...] = ()
 
 
 def value_of(loss: torch.Tensor, task: int) -> float:

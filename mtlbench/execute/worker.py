@@ -31,6 +31,7 @@ from mtlbench.records.leases import Lease, LeaseLost
 from mtlbench.records.record import Record
 from mtlbench.records.store import CHECKPOINTS, NotRecorded, Store
 from mtlbench.training.checkpoint import Checkpoints
+from mtlbench.training.history_rows import count_floored
 from mtlbench.training.state_codec import NotStorable
 from mtlbench.training.train import Outcome, Training
 
@@ -94,7 +95,7 @@ def run_cell(job: Job, tell: Tell, signals: Sequence[int] = (signal.SIGTERM,), m
         error = caught
     try:
         record = save(job.record, outcome, job.store, earlier + time.perf_counter() - begun, error)
-        if not isinstance(error, MAY_PASS):
+        if not isinstance(error, MAY_PASS) and not isinstance(error and error.__cause__, MAY_PASS):
             ours.clear()
     except NotRecorded as lost:
         return Event("failed", job.cell, message=f"{f'{error}; ' if error else ''}not recorded: {lost}")
@@ -205,7 +206,7 @@ def _filled(record: Record, outcome: Outcome) -> Record:
     if outcome.size:
         record["encoder"] = {**record["encoder"], **outcome.size}
         record["engine"], record["cut"], record["seen"] = outcome.engine, outcome.cut, outcome.seen
-        record["pairing"] = outcome.pairing
+        record["pairing"], record["floored"] = outcome.pairing, count_floored(outcome.history)
     return record
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -126,9 +126,10 @@ def choose_methods(wanted: str, registry: Registry) -> list[Method]:
 
 
 def load_workload(request: Request, registry: Registry) -> Workload:
-    """Return what all cells share: the suite's recipe as the command line changes it, data, model.
+    """Return what all cells share: the suite's recipe as the command line changes it, data, model, which is tried.
 
-    :raises UsageError: for a value out of its range, an option that makes no sense, or files that are not there.
+    :raises UsageError: for a value out of its range, an option that makes no sense, files that are not there, or a
+        model that cannot be used as the recipe says.
     """
     suite = load_suite(request.suite)
     changes = dict(request.changes)
@@ -140,7 +141,9 @@ def load_workload(request: Request, registry: Registry) -> Workload:
         raise UsageError(f"data folder {request.data_dir} does not exist")
     data_dir = request.data_dir.resolve() if request.data_dir is not None else None
     plugin_files = tuple(str(Path(file).resolve()) for file in request.plugin_files)
-    return Workload.load(suite.name, recipe, registry, data_dir=data_dir, plugin_files=plugin_files)
+    workload = Workload.load(suite.name, recipe, registry, data_dir=data_dir, plugin_files=plugin_files)
+    workload.try_model()
+    return workload
 
 
 def introduce(workload: Workload, cells: Sequence[Cell], todo: Sequence[Cell], placement: Placement) -> None:
@@ -166,8 +169,18 @@ def introduce(workload: Workload, cells: Sequence[Cell], todo: Sequence[Cell], p
                 f"[yellow]the model was tuned on {task.corpus}: {escape(task.key)} scores are not comparable "
                 "to those of other models[/]"
             )
-    if note:
-        console.print(f"[yellow]{note}[/]")
+    for sentence in [note, *_lowered(workload)]:
+        if sentence:
+            console.print(f"[yellow]{escape(sentence)}[/]")
+
+
+def _lowered(workload: Workload) -> Iterator[str]:
+    """Yield a sentence for each number of the recipe that is more than there can be."""
+    recipe, longest = workload.recipe, workload.files.longest
+    if recipe.max_length > longest:
+        yield f"max_length {recipe.max_length} lowered to {longest}: the model has no more positions"
+    if recipe.evaluations > workload.steps:
+        yield f"evaluations {recipe.evaluations} lowered to {workload.steps}: one after every step"
 
 
 def _print_plan(cells: Sequence[Cell], todo: Sequence[Cell], found: Scan, jobs: int) -> None:

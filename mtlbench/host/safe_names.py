@@ -30,6 +30,11 @@ def is_file_name(text: str) -> bool:
     return text not in ("", ".", "..") and text.isprintable() and not re.search(r'[/\\:*?"<>|]', text)
 
 
+def is_key(text: object) -> bool:
+    """Whether something is a name that a command line, a table and a record's key can hold."""
+    return isinstance(text, str) and re.fullmatch(r"[\w.-]+", text) is not None
+
+
 def visible(text: str, keep: str = "") -> str:
     """Return text with every character that does not print written out, such as ``\\x1b``.
 

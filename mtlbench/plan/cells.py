@@ -12,11 +12,14 @@ from typing import Any
 from mtlbench.contract.method import Method
 from mtlbench.contract.task import Splits, Task
 from mtlbench.errors import UsageError
+from mtlbench.plan.conditions import check_methods, check_recipe
 from mtlbench.plan.suite import Recipe
 from mtlbench.plugins.fingerprint import source_fingerprint
 from mtlbench.plugins.registry import Registry
 from mtlbench.text.encoder import Encoder, EncoderFiles
+from mtlbench.text.model_trial import Traits, try_model
 from mtlbench.text.splits import carve
+from mtlbench.text.task_form import check_training, checked_key, load_splits
 
 PROTOCOL = 4
 """Raised by one whenever the arithmetic of a training run, or a default, changes: older cells are then not done."""
@@ -57,13 +60,15 @@ class Workload:
         :raises UsageError: when a task, its data or the encoder is not there or not usable.
         """
         tasks = tuple(registry.task(spec) for spec in recipe.tasks)
-        keys = [task.key for task in tasks]
+        keys = [checked_key(task) for task in tasks]
         for key in keys:
             if keys.count(key) > 1:
                 raise UsageError(f"task {key} is named twice; each task of a suite needs a name of its own")
         encoder = Encoder.parse(recipe.model)
         files = encoder.locate()
-        splits = tuple(_prepared(task.load(data_dir), recipe, task.key) for task in tasks)
+        splits = tuple(_prepared(load_splits(task, data_dir), recipe, task.key) for task in tasks)
+        for task, split in zip(tasks, splits, strict=True):
+            check_training(task, split, recipe.batch_size, recipe.device)
         # specs as they are written back, so that two spellings of one recipe are one recipe
         recipe = recipe.model_copy(update={"tasks": tuple(task.spec for task in tasks), "model": encoder.spec})
         if recipe.epochs is not None:
@@ -78,19 +83,30 @@ class Workload:
         assert self.recipe.steps is not None  # load() turned epochs into steps
         return self.recipe.steps
 
+    def try_model(self) -> Traits:
+        """Try the model once, before a grid begins.
+
+        :raises UsageError: when the model cannot be used for these tasks, or not in the way that the recipe asks for.
+        """
+        pairs = any(len(row) > 1 for splits in self.splits for row in splits.train.texts[:1])
+        traits = try_model(self.encoder, self.files, self.recipe.max_length, pairs=pairs)
+        check_recipe(self.recipe, traits)
+        return traits
+
     def identity(self) -> dict[str, Any]:
         """Return what decides the results of every cell of this grid, as plain data.
 
         Values equal to their defaults are left out, so that a recipe field added later leaves older cells done.
         """
-        # which of several GPUs is not the result's matter, but that it is one
-        recipe = self.recipe.model_copy(update={"device": self.recipe.device.partition(":")[0]})
+        # which of several GPUs does not count, but that it is one; nor where rows are, but the rows
+        device, tasks = self.recipe.device.partition(":")[0], tuple(task.counted_spec for task in self.tasks)
+        recipe = self.recipe.model_copy(update={"device": device, "tasks": tasks})
         settings = self.encoder.parameters.items() - Encoder("").parameters.items()
         return {
             "protocol": PROTOCOL,
             "recipe": recipe.model_dump(mode="json", exclude_defaults=True, exclude={"model"}),
             "tasks": [
-                {"name": task.name, "parameters": task.parameters, "data": splits.fingerprint, **_foreign_code(task)}
+                {**task.identity, "data": splits.fingerprint, **_foreign_code(task)}
                 for task, splits in zip(self.tasks, self.splits, strict=True)
             ],
             "encoder": {**dict(settings), "origin": self.files.fingerprint},
@@ -121,7 +137,11 @@ class Cell:
 
 
 def make_cells(workload: Workload, methods: Sequence[Method], seeds: Sequence[int]) -> list[Cell]:
-    """Return the grid methods × seeds, seed by seed, so that a stopped grid has complete comparisons."""
+    """Return the grid methods × seeds, seed by seed, so that a stopped grid has complete comparisons.
+
+    :raises UsageError: when a method is not defined for the tasks.
+    """
+    check_methods(methods, len(workload.tasks))
     identity = workload.identity()
     group = fingerprint(identity)
     return [

@@ -7,8 +7,17 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 
+from mtlbench.contract.numerals import check_plain
 from mtlbench.errors import UsageError, unknown
 from mtlbench.text.sampling import Sampling
 
@@ -74,6 +83,13 @@ class Recipe(BaseModel):
     def parts(self) -> int:
         """Equal parts that every batch is processed in, over all processes."""
         return self.accumulate * self.processes
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _plain_numbers(cls, written: Any, read: ValidatorFunctionWrapHandler) -> Any:
+        value = read(written)
+        check_plain(written, value)
+        return value
 
     @model_validator(mode="after")
     def _one_length(self) -> Recipe:

@@ -41,7 +41,7 @@ def facts(cls: type[Method]) -> dict[str, str]:
     if method.reads != "losses" and method.reads_losses != "no":
         reads += ", and the losses"
     if method.reads_losses == "positive":
-        reads += " (all > 0)"
+        reads += " (none negative; 0 counts as 1e-8)"
     if method.reads_after:
         reads += "; the losses of the same batches after the step"
     told = {
@@ -94,6 +94,10 @@ def methods_page(registry: Registry) -> str:
         "Every method also takes `base_lr`, the learning rate of the model in place of the recipe's, so that one grid",
         "can compare methods each at its own: `sum[base_lr=3e-5]`. In your own loop the optimizer is yours, and it is",
         "refused.",
+        "",
+        "Where a method takes logarithms or ratios of losses, a loss of exactly 0 counts as 10⁻⁸: a cross entropy in",
+        "single precision is 0 where a batch is solved. The record says in how many steps. Positive losses count as",
+        "they are, however small; a negative one is an error.",
         "",
         "| method | what it is | reads | heads | scale | source |",
         "| --- | --- | --- | --- | --- | --- |",

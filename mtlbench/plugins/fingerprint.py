@@ -45,18 +45,21 @@ def source_fingerprint(cls: type[Plugin]) -> str:
 def _of_class(cls: Any) -> str:
     if issubclass(cls, Wrapper) and cls.parts:
         return hashlib.sha256("".join(_of_class(part) for part in cls.parts).encode()).hexdigest()
-    return of_code(Path(inspect.getfile(cls)).read_text(encoding="utf-8"))
+    return of_code(Path(inspect.getfile(cls)).read_bytes())
 
 
-def of_code(code: str) -> str:
-    """Return the fingerprint of a plugin file's text."""
+def of_code(code: str | bytes) -> str:
+    """Return the fingerprint of a plugin file's text.
+
+    :param code: the text, or the file's bytes: Python itself reads byte-order marks and declared encodings.
+    """
     tree = ast.parse(code)
     parts = [json.dumps(_canonical(_Decisive(tree).visit(ast.parse(code))), sort_keys=True)]
     for module in _modules(tree):
         if module.startswith(PLUGIN_PACKAGES):
             file = inspect.getsourcefile(importlib.import_module(module))
             assert file is not None  # a packaged plugin is a Python file
-            parts.append(of_code(Path(file).read_text(encoding="utf-8")))
+            parts.append(of_code(Path(file).read_bytes()))
     return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 

@@ -23,7 +23,8 @@ from typing import Any, TypeVar, cast
 from mtlbench.contract.method import Method, Wrapper
 from mtlbench.contract.plugin import Plugin, expand_spec, parse_spec
 from mtlbench.contract.task import Task
-from mtlbench.errors import UsageError, unknown
+from mtlbench.errors import UsageError, said, shown, unknown
+from mtlbench.host.safe_names import is_key
 
 P = TypeVar("P", bound=Plugin)
 
@@ -117,8 +118,13 @@ class Registry:
     def add(self, cls: type[Plugin], origin: str) -> None:
         """Register one class.
 
-        :raises UsageError: when another plugin already has the name.
+        :raises UsageError: when its name is none that a command line can hold, or another plugin already has it.
         """
+        if not is_key(cls.name):
+            raise UsageError(
+                f"{cls.kind} {cls.__name__} from {origin}: its name is {shown(cls.name)}; it may hold letters, digits, "
+                "'.', '_' and '-'"
+            )
         kinds = {Wrapper: self.wrappers, Method: self.methods, Task: self.tasks}
         table = cast(dict[str, type[Plugin]], next(found for base, found in kinds.items() if issubclass(cls, base)))
         if cls.name in table and table[cls.name] is not cls:
@@ -145,7 +151,7 @@ def load_registry(plugin_files: tuple[str, ...] = ()) -> Registry:
                 elif registry.add_module(loaded, base, origin) == 0:
                     raise UsageError(f"defines no {base.kind}")
             except Exception as error:  # a plugin may fail in any way at all; the others must work
-                registry.broken.append(Broken(origin, f"{type(error).__name__}: {error}"))
+                registry.broken.append(Broken(origin, said(error)))
     for file in plugin_files:
         module = _import_file(file)
         if sum(registry.add_module(module, base, file) for base in GROUPS.values()) == 0:
@@ -177,7 +183,7 @@ def _import_file(file: str) -> ModuleType:
     sys.modules[name] = module  # dataclasses and pickle look the module up by name
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that ends the process, such as argparse, is no plugin
         del sys.modules[name]
-        raise UsageError(f"plugin {file} failed to import: {type(error).__name__}: {error}") from error
+        raise UsageError(f"plugin {file} failed to import: {said(error)}") from error
     return module

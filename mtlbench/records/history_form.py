@@ -30,6 +30,7 @@ class _Row(BaseModel):
     moved: float = 0.0
     size: float = 1.0
     skipped: bool = False
+    floored: list[str] = []
 
 
 def check_row(row: Any, tasks: Collection[str]) -> None:
@@ -52,5 +53,7 @@ def check_row(row: Any, tasks: Collection[str]) -> None:
     for name in ("weights", "norms", "half", "after", "next"):
         if not getattr(form, name).keys() <= (told or {}).keys():
             raise ValueError(f"not the form of a history: {name} are of other tasks than its losses")
+    if not set(form.floored) <= (told or {}).keys():
+        raise ValueError("not the form of a history: floored are of other tasks than its losses")
     if not form.cosines.keys() <= {f"{one}|{other}" for one in form.norms for other in form.norms}:
         raise ValueError("not the form of a history: cosines are of other tasks than its norms")

@@ -78,6 +78,7 @@ def header(
         "engine": None,
         "cut": None,
         "seen": None,
+        "floored": None,
         "pairing": None,
         "scores": {},
         "test_scores": None,

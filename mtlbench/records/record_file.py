@@ -117,6 +117,7 @@ class _Form(_Part):
     encoder: _Encoder
     cut: dict[str, dict[str, Count]] | None = None
     seen: dict[str, Count] | None = None
+    floored: dict[str, Count] | None = None
     test_scores: dict[str, dict[str, float | None]] | None = None
     pairing: _Pairing | None
     scores: dict[str, dict[str, float | None]]

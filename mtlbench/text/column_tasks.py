@@ -7,17 +7,19 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from mtlbench.contract.numerals import number
+from mtlbench.contract.spec import Names
 from mtlbench.contract.task import Kind, Rows, Splits, Task
 from mtlbench.errors import UsageError
 from mtlbench.text.labels import Classes, Labels, LabelSets, Scores
 from mtlbench.text.metrics import metrics_of
 from mtlbench.text.splits import split_off
 
-Count = Annotated[int | str | None, Field(union_mode="left_to_right")]
+Count = Annotated[int | Names | None, Field(union_mode="left_to_right")]
 """A number, or names with ``/`` between them."""
 LARGEST_SHARE = 0.5
 
@@ -30,11 +32,16 @@ class DeclaredTask(Task):
     Exactly one of ``classes``, ``range``, ``labels`` and several columns in ``label`` says what a label is.
     """
 
+    reading: ClassVar[tuple[str, ...]] = (
+        *("train", "dev", "text", "text2", "label", "missing"),
+        *("classes", "range", "labels", "flags", "metric"),
+    )
+
     called: Annotated[str, Field(description="the task's name in records and tables")]
     train: str
     dev: str
     text: Annotated[str, Field(description="column of the text")]
-    label: Annotated[str, Field(description="column of the label; several, by /: columns of 0 and 1, one a label")]
+    label: Annotated[Names, Field(description="column of the label; several, by /: columns of 0 and 1, one a label")]
     text2: Annotated[str | None, Field(description="column of the second text, for pairs")] = None
     classes: Annotated[Count, Field(description="one of these classes a row: their number, or their names by /")] = None
     range: Annotated[str | None, Field(description="labels are real numbers in LOW:HIGH, such as 0:5")] = None
@@ -44,7 +51,7 @@ class DeclaredTask(Task):
     ] = None
     flags: Annotated[bool, Field(description="the lists of labels=... hold 0 or 1 for each label")] = False
     metric: Annotated[
-        str | None, Field(description="metrics by /, the primary one first, in place of those of the task's kind")
+        Names | None, Field(description="metrics by /, the primary one first, in place of those of the task's kind")
     ] = None
     missing: Annotated[
         Literal["few", "skip"],
@@ -77,7 +84,7 @@ class DeclaredTask(Task):
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        return super().metrics if self.metric is None else tuple(self.metric.split("/"))
+        return super().metrics if self.metric is None else self.metric
 
     @property
     def text_columns(self) -> list[str]:
@@ -85,9 +92,9 @@ class DeclaredTask(Task):
         return [self.text] if self.text2 is None else [self.text, self.text2]
 
     @property
-    def label_columns(self) -> list[str]:
+    def label_columns(self) -> tuple[str, ...]:
         """The columns of labels: one, or one a label."""
-        return self.label.split("/")
+        return self.label
 
     @property
     def rule(self) -> Labels:
@@ -112,33 +119,33 @@ class DeclaredTask(Task):
 
     def _scores(self, given: str) -> Scores:
         try:
-            low, high = map(float, given.split(":"))
+            low, high = map(number, given.split(":"))
         except ValueError:
             low, high = math.nan, math.nan
         if not -math.inf < low < high < math.inf:
             raise UsageError(f"task {self.called}: range={given} should be LOW:HIGH with LOW < HIGH, such as 0:5")
         return Scores(low, high)
 
-    def _choices(self, parameter: str, given: int | str) -> tuple[int, tuple[str, ...]]:
+    def _choices(self, parameter: str, given: int | tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
         """Return how many classes or labels there are, and their names if they have any."""
-        if isinstance(given, str):
-            names = self._names(parameter, given)
-            return len(names), names
+        if isinstance(given, tuple):
+            return len(given), self._names(parameter, given)
         if given < 2:
             raise UsageError(f"task {self.called}: {parameter}={given} should be 2 or more")
         return given, ()
 
-    def _names(self, parameter: str, given: str) -> tuple[str, ...]:
-        names = tuple(name.strip() for name in given.split("/"))
+    def _names(self, parameter: str, names: tuple[str, ...]) -> tuple[str, ...]:
+        names = tuple(name.strip() for name in names)
         if len(set(names)) < max(2, len(names)) or not all(names):
             raise UsageError(
-                f"task {self.called}: {parameter}={given} should be a number, or two or more names with / between them"
+                f"task {self.called}: {parameter}={'/'.join(names)} should be a number, or two or more names with / "
+                "between them"
             )
         return names
 
     def load(self, data_dir: Path | None) -> Splits:
         try:
-            share = float(self.dev)
+            share = number(self.dev)
         except ValueError:
             train, dev = self.read([self.train, self.dev], data_dir)
             return Splits(train, dev, source=f"{self.origin}, {self.train} and {self.dev}")

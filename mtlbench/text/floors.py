@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtlbench.contract.task import Rows, Splits, Task
-from mtlbench.text.metrics import metrics_of
+from mtlbench.errors import UsageError
+from mtlbench.text.metrics import metrics_of, value_of
 
 Values = NDArray[Any]
 
@@ -35,13 +36,18 @@ def floors(task: Task, splits: Splits) -> dict[str, list[FloorEntry]]:
     - ``frequent labels``: always the k most frequent labels, with the k that is best for micro-F1.
 
     A metric of a plugin's own gets those that need no threshold.
+
+    :raises UsageError: naming task and metric, when a plugin's metric raises or is not one finite number.
     """
     metrics = metrics_of(task)
     made = {"classification": _classes, "regression": _scores, "multilabel": _labels}[task.prediction]
     answered = made(task, splits)
     return {
         name: [
-            FloorEntry(name=floor, value=function(answers[name], splits.dev.labels, task.outputs))
+            FloorEntry(
+                name=floor,
+                value=value_of(task, name, function, answers[name], splits.dev.labels, task.outputs, UsageError),
+            )
             for floor, answers in answered.items()
             if name in answers
         ]

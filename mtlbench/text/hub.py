@@ -8,8 +8,10 @@ from typing import Any
 
 from mtlbench.contract.task import Rows
 from mtlbench.errors import UsageError, one_line, unknown
+from mtlbench.text.columns import Record, find_columns
+from mtlbench.text.delimited import rows_in
 from mtlbench.text.labels import Labels
-from mtlbench.text.table import Record, check_columns, to_rows
+from mtlbench.text.table import row_test, to_rows
 
 
 def read_hub(
@@ -54,14 +56,38 @@ def read_hub(
         if split not in found:
             raise unknown(f"split of {name}:", split, found)
         origin = f"{name} {split}"
-        check_columns(origin, wanted, found[split].column_names)
-        cells = found[split].select_columns(list(wanted))[:]
-        for column in label_columns:
-            if names := _class_names(found[split].features[column]):
-                cells[column] = _named(cells[column], names, f"{origin}: column '{column}'", labels)
-        records: list[Record] = list(enumerate(zip(*(cells[name] for name in wanted), strict=True), start=1))
+        names = found[split].column_names
+        places = find_columns(origin, wanted, names)
+        columns = [names[place] for place in places]
+        cells = found[split].select_columns(columns)[:]
+        if Path(path).is_dir():
+            _check_texts([cells[column] for column in columns[: len(text_columns)]], origin, len(names), places, labels)
+        for column in columns[len(text_columns) :]:
+            if classes := _class_names(found[split].features[column]):
+                cells[column] = _named(cells[column], classes, f"{origin}: column '{column}'", labels)
+        records: list[Record] = list(enumerate(zip(*(cells[name] for name in columns), strict=True), start=1))
         read.append(to_rows(records, origin, "row", labels, skip_unlabelled=skip_unlabelled))
     return read
+
+
+def _check_texts(
+    columns: Sequence[Sequence[Any]], origin: str, width: int, places: Sequence[int], labels: Labels
+) -> None:
+    """Check that no text of a file in a folder is made of rows: so ``datasets`` reads what is between two stray quotes.
+
+    :raises UsageError: when lines in the middle of a text are rows.
+    """
+    for texts in columns:
+        for number, text in enumerate(texts, start=1):
+            inner = text.split("\n")[1:-1] if isinstance(text, str) else []
+            for delimiter in "\t,":
+                told = rows_in(inner, width, delimiter, places, row_test(labels)) if delimiter in "".join(inner) else []
+                if True in told and 2 * told.count(False) < len(told):
+                    raise UsageError(
+                        f"{origin}, row {number}: a text of {len(inner) + 2} lines, {told.count(True)} of which are "
+                        "rows by themselves, between two double quotes; read the file with the task table, which can "
+                        "take quotes as text"
+                    )
 
 
 def _class_names(feature: Any) -> list[str]:

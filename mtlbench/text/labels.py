@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mtlbench.contract.task import Kind
 from mtlbench.errors import one_line, shown
+from mtlbench.text.cell_values import as_flag, as_list, as_number, find_name, is_marker, is_missing
 
 
 class Labels(Protocol):
@@ -26,6 +27,9 @@ class Labels(Protocol):
     @property
     def columns(self) -> int:
         """How many columns hold a row's label."""
+
+    def missing(self, cell: Any) -> bool:
+        """Whether one of the cells says that the row has no label."""
 
     def read(self, cells: tuple[Any, ...]) -> Any:
         """Return the label that a row's cells hold; none of them is missing.
@@ -47,6 +51,9 @@ class Scores:
     outputs: ClassVar[int] = 1
     columns: ClassVar[int] = 1
 
+    def missing(self, cell: Any) -> bool:
+        return is_missing(cell) or is_marker(cell)
+
     def read(self, cells: tuple[Any, ...]) -> float:
         return _number(cells[0], self.low, self.high)
 
@@ -56,7 +63,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Classes:
-    """One of the classes 0 … ``count`` − 1: by its number (``1.0`` is one, too) or, where there are names, its name."""
+    """One of the classes 0 … ``count`` − 1: by its number or, where there are names, its name."""
 
     count: int
     names: tuple[str, ...] = ()
@@ -66,6 +73,9 @@ class Classes:
     @property
     def outputs(self) -> int:
         return self.count
+
+    def missing(self, cell: Any) -> bool:
+        return is_missing(cell) or is_marker(cell, self.names)
 
     def read(self, cells: tuple[Any, ...]) -> int:
         return _place(cells[0], self.count, self.names)
@@ -78,8 +88,9 @@ class Classes:
 class LabelSets:
     """Any of ``count`` labels, none and all included; they are read as ``count`` zeros and ones.
 
-    In one column a cell holds the labels that the row has, by number or name: a list, or a text with ``|`` between
-    them (``|`` alone: none of them). In ``count`` columns, each cell says 0 or 1.
+    In one column a cell holds the labels that the row has, by number or name, as a list in any of the forms that
+    :func:`mtlbench.text.cell_values.as_list` reads (``|`` alone: none of them). In ``count`` columns, each cell says 0
+    or 1.
 
     :param flags: the one column holds ``count`` zeros and ones in place of the labels that the row has.
     """
@@ -94,19 +105,19 @@ class LabelSets:
     def outputs(self) -> int:
         return self.count
 
+    def missing(self, cell: Any) -> bool:
+        return is_missing(cell) or is_marker(cell, self.names if self.columns == 1 else ())
+
     def read(self, cells: tuple[Any, ...]) -> list[int]:
         if self.columns > 1:
-            return [_flag(cell) for cell in cells]
+            return [as_flag(cell) for cell in cells]
         (cell,) = cells
-        if isinstance(cell, str):
-            cell = [piece for piece in cell.split("|") if piece.strip()]
-        if not isinstance(cell, list):
-            raise ValueError(f"label {shown(cell)} is neither a list nor a text with | between labels")
+        pieces = as_list(cell, self.names)
         if self.flags:
-            if len(cell) != self.count:
-                raise ValueError(f"label {shown(cell)} has {len(cell)} entries, but there are {self.count} labels")
-            return [_flag(piece) for piece in cell]
-        places = [_place(piece, self.count, self.names) for piece in cell]
+            if len(pieces) != self.count:
+                raise ValueError(f"label {shown(cell)} has {len(pieces)} entries, but there are {self.count} labels")
+            return [as_flag(piece) for piece in pieces]
+        places = [_place(piece, self.count, self.names) for piece in pieces]
         if len(set(places)) < len(places):
             raise ValueError(f"label {shown(cell)} names a label twice; for zeros and ones in a list write flags=true")
         return [int(place in places) for place in range(self.count)]
@@ -116,12 +127,7 @@ class LabelSets:
 
 
 def _number(cell: Any, low: float, high: float) -> float:
-    try:
-        value = float(cell)
-    except (TypeError, ValueError, OverflowError):
-        value = math.nan
-    if not math.isfinite(value):
-        raise ValueError(f"label {shown(cell)} is not a number")
+    value = as_number(cell)
     if not low <= value <= high:
         raise ValueError(f"label {shown(cell)} is out of range; {low:g} to {high:g} are allowed")
     return value
@@ -130,31 +136,14 @@ def _number(cell: Any, low: float, high: float) -> float:
 def _place(cell: Any, count: int, names: tuple[str, ...]) -> int:
     """Return which of the classes a cell is: its place among the names, or its number."""
     if names:
-        name = _name(cell)
-        if name not in names:
-            close = difflib.get_close_matches(name, names, n=1, cutoff=0.55)
+        place = find_name(cell, names)
+        if place is None:
+            close = difflib.get_close_matches(str(cell).strip(), names, n=1, cutoff=0.55)
             hint = f"did you mean {close[0]}? " if close else ""
             known = one_line(", ".join(names), 200)
             raise ValueError(f"label {shown(cell)} is none of the declared ones; {hint}they are: {known}")
-        return names.index(name)
+        return place
     value = _number(cell, 0.0, count - 1.0)
     if not value.is_integer():
         raise ValueError(f"label {shown(cell)} is not a class; the classes are the whole numbers 0 to {count - 1}")
     return int(value)
-
-
-def _name(cell: Any) -> str:
-    """Return a cell as a name: ``5``, ``5.0`` and ``"5"`` are one, since files differ in how they keep numbers."""
-    if isinstance(cell, bool):
-        return str(cell).lower()
-    if isinstance(cell, float) and cell.is_integer():
-        cell = int(cell)
-    return str(cell).strip()
-
-
-def _flag(cell: Any) -> int:
-    if _name(cell) in ("true", "1"):
-        return 1
-    if _name(cell) in ("false", "0"):
-        return 0
-    raise ValueError(f"label {shown(cell)} is neither 0 nor 1")

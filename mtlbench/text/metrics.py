@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtlbench.contract.task import Kind, Task
-from mtlbench.errors import CellError, UsageError, unknown
+from mtlbench.errors import CellError, UsageError, said, shown, unknown
 
 Values = NDArray[Any]
 Metric = Callable[[Values, Values, int], float]
@@ -51,14 +51,43 @@ def score(task: Task, outputs: Values, labels: Values) -> dict[str, float]:
 
     :param outputs: (N, C) logits of classes or labels, or (N, 1) scores on any scale.
     :param labels: (N,) class numbers 0 … C − 1, (N,) real numbers, or (N, C) zeros and ones.
-    :raises CellError: when an output is not finite; the message gives how many and the first row.
+    :raises CellError: when an output is not finite; the message gives how many and the first row. And when a metric
+        is not one finite number, or raises.
     """
     finite = np.isfinite(outputs).reshape(len(labels), -1).all(axis=1)
     if not finite.all():
         count, first = np.count_nonzero(~finite), finite.argmin()
         raise CellError(f"{count} of {len(labels)} predictions are not finite; the first is row {first}")
     answered = answers(task.prediction, outputs)
-    return {name: function(answered, labels, outputs.shape[1]) for name, function in metrics_of(task).items()}
+    return {
+        name: value_of(task, name, function, answered, labels, outputs.shape[1], CellError)
+        for name, function in metrics_of(task).items()
+    }
+
+
+def value_of(
+    task: Task,
+    name: str,
+    function: Metric,
+    answered: Values,
+    labels: Values,
+    outputs: int,
+    fault: type[CellError] | type[UsageError],
+) -> float:
+    """Return what a metric says of answers.
+
+    :param fault: the error to raise.
+    :raises fault: naming task and metric, when it is not one finite number, or the metric raises.
+    """
+    where = f"task {task.key}: metric {name}"
+    try:
+        given = function(answered, labels, outputs)
+        value = np.asarray(given)
+    except Exception as error:  # a plugin's metric may fail in any way at all
+        raise fault(f"{where} raised {said(error)}, on {len(labels)} answers") from error
+    if value.ndim or value.dtype.kind not in "biuf" or not np.isfinite(value):
+        raise fault(f"{where} returned {shown(given)}, on {len(labels)} answers; return one finite number")
+    return float(value)
 
 
 def answers(prediction: Kind, outputs: Values) -> Values:

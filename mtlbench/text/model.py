@@ -19,12 +19,13 @@ from mtlbench.engine.packed.pack import Pack
 from mtlbench.engine.packed.tape import Tape
 from mtlbench.errors import UsageError
 from mtlbench.text.encoder import Encoder, EncoderFiles
+from mtlbench.text.model_config import first_position
 
 INIT_SPREAD = 0.02
 """Standard deviation of new linear layers' weights, BERT's own."""
 
-FAMILIES = {"bert": 0, "distilbert": 0, "electra": 0, "roberta": 2}
-"""Encoder families that take packs → the position of a sequence's first token (RoBERTa counts on from its padding)."""
+FAMILIES = ("bert", "distilbert", "electra", "roberta")
+"""Encoder families that take packs."""
 
 
 class MultiTaskModel(nn.Module):
@@ -81,7 +82,7 @@ class MultiTaskModel(nn.Module):
                 if self.settings.pooling == "cls":
                     return states
             else:
-                states = self._padded(pack)
+                states = self.padded(pack)
                 if self.settings.pooling == "cls":
                     return states.index_select(0, pack.first_tokens)
             sums = states.new_zeros(len(pack.lengths), states.shape[1]).index_add(0, pack.sequence_of_token, states)
@@ -90,19 +91,24 @@ class MultiTaskModel(nn.Module):
     def _packed(self, pack: Pack) -> torch.Tensor:
         """Return the (T, width) states of a pack's tokens; where pooling is cls, (S, width) of first tokens."""
         self.tape.pack = pack
-        given = {"input_ids": pack.ids, "position_ids": pack.positions + FAMILIES[self.encoder.config.model_type]}
-        if getattr(self.encoder.config, "type_vocab_size", 0):
-            given["token_type_ids"] = pack.kinds
+        config = self.encoder.config
+        positions = pack.positions + first_position(config.model_type, config.pad_token_id)
+        given = {"input_ids": pack.ids, "position_ids": positions}
+        if (kinds := getattr(config, "type_vocab_size", 0)) > 0:
+            given["token_type_ids"] = pack.kinds if kinds > 1 else torch.zeros_like(pack.kinds)
         rows = {name: tensor.unsqueeze(0) for name, tensor in given.items()}
         states: torch.Tensor = self.encoder(**rows, pack=pack).last_hidden_state[0]
         return states
 
-    def _padded(self, pack: Pack) -> torch.Tensor:
-        """As :meth:`_packed`, through padded rows; torch's global generator is borrowed for masks, and given back."""
+    def padded(self, pack: Pack) -> torch.Tensor:
+        """Return the (T, width) states of a pack's tokens, through padded rows.
+
+        Torch's global generator is borrowed for masks, and given back.
+        """
         longest = int(pack.lengths.max())
         mask = torch.arange(longest) < torch.from_numpy(pack.lengths).unsqueeze(1)
         mask = mask.to(pack.ids.device)
-        padding = self.encoder.config.pad_token_id or 0
+        padding = getattr(self.encoder.config, "pad_token_id", None) or 0
         ids = torch.full(mask.shape, padding, device=mask.device).masked_scatter_(mask, pack.ids)
         given = {"input_ids": ids, "attention_mask": mask.long()}
         if getattr(self.encoder.config, "type_vocab_size", 0) > 1:
@@ -145,7 +151,7 @@ def _unpacked(encoder: nn.Module) -> str | None:
     """Return why an encoder cannot read packs, or ``None`` if it can."""
     family = str(encoder.config.model_type)  # type: ignore[union-attr]
     if family not in FAMILIES:
-        return f"encoder family {family} is not among {', '.join(sorted(FAMILIES))}"
+        return f"encoder family {family} is not among {', '.join(FAMILIES)}"
     layer = unsupported(encoder)
     return None if layer is None else f"layer {layer} is not supported"
 
@@ -153,8 +159,10 @@ def _unpacked(encoder: nn.Module) -> str | None:
 def load_encoder(encoder: Encoder, files: EncoderFiles, seed: int) -> Any:
     """Load an encoder from its files.
 
-    :raises UsageError: when the architecture is not BERT-like, ``layers`` is too large, or the files lack weights
-        that the architecture has: they would be random.
+    What the architecture does with texts, :func:`mtlbench.text.model_trial.try_model` tries before a grid begins.
+
+    :raises UsageError: when ``layers`` is too large, or the files lack weights that the architecture has: they would
+        be random.
     """
     from transformers import AutoConfig, AutoModel
     from transformers.utils import logging
@@ -167,6 +175,8 @@ def load_encoder(encoder: Encoder, files: EncoderFiles, seed: int) -> Any:
         if encoder.layers > config.num_hidden_layers:
             raise UsageError(f"model {encoder.origin} has {config.num_hidden_layers} layers, not {encoder.layers}")
         config.num_hidden_layers = encoder.layers
+    if config.model_type == "big_bird":
+        config.attention_type = "original_full"  # the sparse one reads a batch's texts by its longest, and by chance
     with torch.random.fork_rng(devices=[]):  # what is initialised here is replaced, or asked for by name
         torch.manual_seed(seeds.derive(seed, "encoder"))
         if encoder.init == "random":
@@ -174,7 +184,7 @@ def load_encoder(encoder: Encoder, files: EncoderFiles, seed: int) -> Any:
         else:
             model = _pretrained(AutoModel, files, config)
     if getattr(model, "pooler", None) is not None:
-        model.pooler = None  # its weights would be shared parameters that no task reaches
+        model.pooler = nn.Identity()  # its weights would be shared parameters that no task reaches
     return model
 
 

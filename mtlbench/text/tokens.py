@@ -25,7 +25,9 @@ import torch
 from numpy.typing import NDArray
 
 from mtlbench.engine.packed.pack import Sequences
+from mtlbench.errors import UsageError, one_line, shown
 from mtlbench.text.encoder import Encoder, EncoderFiles
+from mtlbench.text.model_files import tokenizer_files
 
 FORMAT = 1
 """Raised by one whenever the files of the cache change their form."""
@@ -77,6 +79,15 @@ class Tokens:
         return Sequences(ids, kinds, lengths, len(rows), vectors)
 
 
+@dataclass(frozen=True)
+class _Encoded:
+    """One sequence: token numbers, segment numbers, and whether it was cut."""
+
+    ids: Sequence[int]
+    kinds: Sequence[int]
+    cut: bool
+
+
 class Tokenizer:
     """The encoder's own tokenizer; pairs in one sequence with ``[SEP]``, or each text in a sequence of its own.
 
@@ -100,34 +111,71 @@ class Tokenizer:
         return found
 
     def encode(self, texts: Texts) -> Tokens:
-        """Tokenise rows, the longer text of a pair cut first where both exceed the maximal length together."""
+        """Tokenise rows, the longer text of a pair cut first where both exceed the maximal length together.
+
+        :raises UsageError: when there is no tokenizer, or a text has a token that the encoder has no vector for.
+        """
         sides = len(texts[0]) if self._apart and texts else 1
         ids, kinds = [np.zeros(0, np.int32)], [np.zeros(0, np.int8)]
         lengths, cut = [np.zeros(1, np.int64)], 0
         for first in range(0, len(texts), CHUNK):
             encoded = self._encoded(texts[first : first + CHUNK])
             ids += [np.asarray(one.ids, np.int32) for one in encoded]
-            kinds += [np.asarray(one.type_ids, np.int8) for one in encoded]
+            kinds += [np.asarray(one.kinds, np.int8) for one in encoded]
             lengths.append(np.array([len(one.ids) for one in encoded]))
-            long = np.array([bool(one.overflowing) for one in encoded])
-            cut += int(long.reshape(-1, sides).any(axis=1).sum())
+            cut += int(np.array([one.cut for one in encoded]).reshape(-1, sides).any(axis=1).sum())
         flat = np.concatenate(kinds)
-        if "token_type_ids" not in self._tokenizer.model_input_names:
+        if "token_type_ids" not in self.of_model.model_input_names:
             flat = np.zeros_like(flat)
-        return Tokens(np.concatenate(ids), flat, np.cumsum(np.concatenate(lengths)), sides, cut)
+        tokens = Tokens(np.concatenate(ids), flat, np.cumsum(np.concatenate(lengths)), sides, cut)
+        self._check(tokens, texts)
+        return tokens
 
-    def _encoded(self, texts: Texts) -> list[Any]:
-        """Return the tokenizer's encodings of some rows' sequences, those of a row together."""
+    def _check(self, tokens: Tokens, texts: Texts) -> None:
+        largest = int(tokens.ids.max(initial=0))
+        if largest >= self._files.words:
+            raise UsageError(
+                f"a text has the token {self.of_model.convert_ids_to_tokens(largest)!r}, number {largest}, and "
+                f"{self._files.title} has vectors for {self._files.words} tokens only: resize its embeddings "
+                "(resize_token_embeddings), or take the token out of its tokenizer"
+            )
+        empty = np.flatnonzero(np.diff(tokens.offsets) == 0)
+        if len(empty):
+            row = texts[empty[0] // tokens.sides]
+            raise UsageError(
+                f"the tokenizer of {self._files.title} makes no token of the text {shown(row)}: leave it out"
+            )
+
+    def _encoded(self, texts: Texts) -> list[_Encoded]:
+        """Return the tokens of some rows' sequences, those of a row together."""
         first: list[str] = [text for row in texts for text in row] if self._apart else [row[0] for row in texts]
         second = None if self._apart or len(texts[0]) == 1 else [row[1] for row in texts]
-        encoded = self._tokenizer(first, second, truncation="longest_first", max_length=self.max_length)
-        return list(encoded.encodings)
+        limit = {"truncation": "longest_first", "max_length": self.max_length}
+        if self.of_model.is_fast:
+            fast = self.of_model(first, second, **limit).encodings
+            return [_Encoded(one.ids, one.type_ids, bool(one.overflowing)) for one in fast]
+        whole = self.of_model(first, second)["input_ids"]  # a tokenizer in Python does not say what it cuts
+        short = self.of_model(first, second, return_token_type_ids=True, **limit)
+        rows = zip(short["input_ids"], short["token_type_ids"], whole, strict=True)
+        return [_Encoded(ids, kinds, len(ids) < len(all_ids)) for ids, kinds, all_ids in rows]
 
     @cached_property
-    def _tokenizer(self) -> Any:
+    def of_model(self) -> Any:
+        """The tokenizer that the model's folder holds, an object of transformers.
+
+        :raises UsageError: when the folder holds none, or one that cannot be read.
+        """
         from transformers import AutoTokenizer
 
-        return AutoTokenizer.from_pretrained(self._files.folder, trust_remote_code=False)
+        folder = self._files.folder
+        if not tokenizer_files(folder):
+            raise UsageError(
+                f"there is no tokenizer in {folder}: copy the model's own to it (tokenizer.json, or its vocabulary)"
+            )
+        try:
+            return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        except Exception as error:  # it fails in many ways, each with its own class
+            raise UsageError(f"cannot read the tokenizer in {folder}: {one_line(str(error), 200)}") from None
 
     def _key(self, texts: Texts) -> str:
         """SHA-256 of all that decides the tokens."""

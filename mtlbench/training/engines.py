@@ -26,6 +26,7 @@ from mtlbench.errors import CellError
 from mtlbench.plan.suite import Recipe
 from mtlbench.text.batches import TaskData
 from mtlbench.text.model import MultiTaskModel
+from mtlbench.text.task_loss import loss_of
 
 Name = Literal["packed", "lean", "loop"]
 
@@ -68,7 +69,7 @@ class Inputs:
             features = self.model.features(pack)
             outputs = [self.model.heads[task](vectors) for task, vectors in zip(tasks, features, strict=True)]
         return [
-            Forward(self._weighted(self.data[task].task.loss(found.float(), targets), step, task), [vectors])
+            Forward(self._weighted(loss_of(self.data[task].task, found.float(), targets), step, task), [vectors])
             for task, found, vectors, targets in zip(tasks, outputs, features, goals, strict=True)
         ]
 

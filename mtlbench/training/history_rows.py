@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from mtlbench.solvers.inner_products import cosines
 def step_row(
     step: int, taken: Step, keys: Sequence[str], factors: Sequence[float], seconds: float, measure: bool
 ) -> dict[str, Any]:
-    """Return the row of one step; weights, factor, norms, cosines, skipped only where true of it.
+    """Return the row of one step; what is not true of it, such as a factor or ``floored``, is left out.
 
     :param factors: (K,) of the losses in this step: the row has the losses without them.
     """
@@ -27,6 +28,8 @@ def step_row(
         row["weights"] = dict(zip(keys, taken.weights.tolist(), strict=True))
     if taken.skipped:
         row["skipped"] = True
+    if taken.floored:
+        row["floored"] = [keys[task] for task in taken.floored]
     if taken.factor != 1.0:
         row["factor"] = taken.factor
     if measure and taken.gram is not None:  # at the same steps for every method, so that summaries compare
@@ -38,6 +41,11 @@ def step_row(
             for j in range(i + 1, len(keys))
         }
     return row
+
+
+def count_floored(history: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """Return task → steps in which its loss of exactly 0 counted as :data:`mtlbench.contract.observation.FLOOR`."""
+    return dict(Counter(task for row in history for task in row.get("floored", ())))
 
 
 def merged(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -53,6 +61,8 @@ def merged(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 kept.setdefault(name, {}).update(value)
             elif name == "skipped":  # by some model at least
                 kept[name] = True
+            elif name == "floored":
+                kept[name] = kept.get(name, []) + value
             elif name not in ("step", "factor"):
                 kept[name] = kept.get(name, 0.0) + value
     return [rows[place] for place in sorted(rows)]

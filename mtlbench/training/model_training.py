@@ -11,11 +11,12 @@ import numpy as np
 import torch
 
 from mtlbench.contract.method import Method, Vector
+from mtlbench.contract.method_output import tell_after
 from mtlbench.engine.cost import PeakMemory
 from mtlbench.engine.packed.pack import Pack
 from mtlbench.engine.processes import Processes
 from mtlbench.engine.step import NotFinite
-from mtlbench.errors import CellError, OutOfMemory, UsageError
+from mtlbench.errors import CellError, OutOfMemory, UsageError, is_out_of_memory
 from mtlbench.plan.cells import Workload
 from mtlbench.text.batches import TaskData
 from mtlbench.text.metrics import score
@@ -142,7 +143,7 @@ class ModelTraining:
                 self._optimizer.step()
                 self._schedule.step()
                 if self._method.reads_after:
-                    self._method.after_step(self._inputs.losses_after(step))
+                    tell_after(self._method, self._inputs.losses_after(step))
             if measure or not warm:  # the first step of a process: also after a checkpoint was loaded
                 self._processes.agree([*self.model.parameters()], "the parameters")
             if step + 1 < self._steps:
@@ -150,8 +151,11 @@ class ModelTraining:
         except NotFinite as error:
             task = self._data[error.task].task.key
             raise CellError(f"step {step + 1}: {error.about(task)}", step + 1, task) from None
-        except (CellError, UsageError) as error:
-            raise CellError(f"step {step + 1}: {error}", step + 1) from None
+        except UsageError as error:  # a method's: it counts the tasks, and does not know their names
+            of = ", ".join(one.task.key for one in self._data)
+            raise CellError(f"step {step + 1}: {error} (tasks, in this order: {of})", step + 1) from None
+        except CellError as error:
+            raise CellError(f"step {step + 1}: {error}", step + 1, error.task) from error.__cause__
         except (MemoryError, RuntimeError) as error:
             raise _as_memory(error, f"step {step + 1}", step + 1) from None
         if self._device != "cpu":
@@ -223,7 +227,7 @@ class ModelTraining:
 
 def _as_memory(error: MemoryError | RuntimeError, where: str, step: int) -> Exception:
     """Return what to raise for an error: itself, or for a lack of memory one that says what helps."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "you tried to allocate" in str(error):
+    if is_out_of_memory(error):
         reason = str(error).strip().split("\n", 1)[0][:160] or type(error).__name__
         advice = "try engine=lean, --accumulate, or a smaller --batch-size"
         return OutOfMemory(f"{where}: out of memory ({reason}): {advice}", step)

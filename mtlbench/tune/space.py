@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mtlbench.contract.method import Method
+from mtlbench.contract.numerals import number
 from mtlbench.errors import UsageError
 from mtlbench.grid.tuned_file import Side
 
@@ -162,7 +163,7 @@ def read_space(text: str, method: Method, parameter: str, tasks: int) -> Space:
     for bound in (low, high):
         _made(method, parameter, bound)
     try:
-        found = Range(text, float(low), float(high), "log" in marks, _is_whole(getattr(method, parameter)))
+        found = Range(text, number(low), number(high), "log" in marks, _is_whole(getattr(method, parameter)))
     except ValueError:
         raise UsageError(f"{where}: the bounds of a range must be numbers") from None
     if not found.low < found.high:

@@ -43,7 +43,8 @@ class Value(NamedTuple):
     task: str
     """The task, ``a|b`` for a pair of tasks, or nothing for what concerns all of them."""
     what: str
-    """``loss``, ``weight``, ``norm``, ``cosine``, ``seconds``, ``factor``, ``skipped``, or a metric's name."""
+    """``loss``, ``weight``, ``norm``, ``cosine``, ``seconds``, ``factor``, ``skipped``, ``floored`` (1 where the task's
+    loss of 0 was), or a metric's name."""
     value: float
     elapsed: float
     """Training seconds from the start to the end of the step."""
@@ -79,6 +80,8 @@ def values(history: Iterable[dict[str, Any]]) -> Iterator[Value]:
             for task, value in row.get(name, {}).items():
                 if value is not None:
                     yield Value(step, task, what, value, elapsed)
+        for task in row.get("floored", ()):
+            yield Value(step, task, "floored", 1.0, elapsed)
         for name in ALONE:
             if name in row:
                 yield Value(step, "", name, float(row[name]), elapsed)

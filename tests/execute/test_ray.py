@@ -101,7 +101,10 @@ def test_a_crash_is_tried_again_and_a_methods_own_error_is_not(
     assert not grid.loop(tmp_path / "results", on_ray(workload), events.append).run(grid.cells)
     records = {record["method"]["name"]: record for record in Store(tmp_path / "results").scan().records}
     assert {name: record["tries"] for name, record in records.items()} == {"dies": 3, "raises": 1, "sum": 1}
-    assert records["raises"]["error"]["message"] == "RuntimeError: no weights today"
+    assert (
+        records["raises"]["error"]["message"]
+        == "step 1: method raises: weights() raised RuntimeError: no weights today"
+    )
     assert "its process or machine was lost" in records["dies"]["error"]["message"]
     assert records["sum"]["status"] == "done"
 

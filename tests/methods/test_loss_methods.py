@@ -17,6 +17,7 @@ from torchjd import scalarization as torchjd
 
 from mtlbench import UsageError, aggregate, backward, get_method, weights
 from mtlbench.contract.method import Method, Vector
+from mtlbench.contract.observation import FLOOR
 
 EXACT = ["mean", "fixed", "si", "gls", "dwa", "uw", "uw-so", "imtl-l", "stch", "famo"]
 DRAWN = ["rlw", "random", "random[distribution=dirichlet]"]
@@ -24,6 +25,7 @@ METHODS = [*EXACT, *DRAWN]
 BLIND = ["mean", "fixed", *DRAWN]
 """They give weights without the losses' values."""
 LOGS = ["si", "gls", "uw-so", "stch", "famo"]
+"""They take logarithms or ratios of losses, so a loss of 0 counts as the floor."""
 STATEFUL = ["dwa[window=3]", "uw", "imtl-l", "stch[warmup=6]", "famo"]
 LOSSES = np.array([0.5, 2.0, 8.0])
 
@@ -430,10 +432,55 @@ def test_losses_that_are_not_finite(spec: str, bad: float) -> None:
 
 
 @pytest.mark.parametrize("spec", LOGS)
-@pytest.mark.parametrize("bad", [0.0, -0.25])
-def test_losses_without_a_logarithm(spec: str, bad: float) -> None:
-    with pytest.raises(UsageError, match=rf"{spec}.*{bad}"):
-        weights(spec, losses=[1.0, bad])
+def test_negative_losses_have_no_logarithm(spec: str) -> None:
+    with pytest.raises(UsageError, match=rf"{spec}.*-0\.25"):
+        weights(spec, losses=[1.0, -0.25])
+
+
+@pytest.mark.parametrize("spec", LOGS)
+@pytest.mark.parametrize("zero", [0.0, -0.0])
+def test_a_loss_of_zero_counts_as_the_floor(spec: str, zero: float) -> None:
+    wanted = weights(spec, losses=[1.0, FLOOR])
+    if spec == "famo":  # whose own formula adds the floor to every loss
+        wanted = np.array([1 / (1 + FLOOR), 1 / FLOOR]) / (1 / (1 + FLOOR) + 1 / FLOOR)
+    assert weights(spec, losses=[1.0, zero]) == pytest.approx(wanted, rel=1e-12)
+
+
+@pytest.mark.parametrize("spec", ["si", "stch"])
+def test_positive_losses_below_the_floor_count_as_they_are(spec: str) -> None:
+    assert weights(spec, losses=[1.0, 1e-12]).tolist() == [1.0, 1e12]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [*EXACT, "dwa[window=1]", "dwa[window=3]", "stch[warmup=2]", "famo[minimum=-0.5]", "uw[form=classification]"],
+)
+@pytest.mark.parametrize("zeros", [[2], [0, 1, 2]])
+@pytest.mark.parametrize("first", [0, 1, 4])
+def test_losses_of_zero_from_any_step_on(spec: str, zeros: list[int], first: int) -> None:
+    losses = series(12)
+    losses[first:, zeros] = 0.0
+    method = get_method(spec)
+    for row in losses:
+        assert np.isfinite(step(method, row, row * 0.9)).all()
+
+
+def test_dwa_takes_the_ratio_to_a_mean_of_zero() -> None:
+    method = get_method("dwa", window=1)
+    for losses in ([1.0, 0.0], [1.0, 0.5]):
+        weights(method, losses=losses)
+    assert weights(method, losses=[1.0, 0.5]) == pytest.approx([0.0, 2.0], abs=1e-12)
+
+
+def test_famo_after_a_step_to_zero_by_hand() -> None:
+    """δ = log(1 + 10⁻⁸) − log(10⁻⁸) = 18.4 for the task whose loss went to 0: the other one gains weight."""
+    method = get_method("famo", gamma=0.0)
+    weights(method, losses=[1.0, 1.0])
+    method.after_step(np.array([0.0, 1.0]))
+    delta = math.log1p(FLOOR) - math.log(FLOOR)
+    slope = 0.5 * np.array([delta - delta / 2, -delta / 2])
+    assert method.state_dict()["adam"]["mean"] == pytest.approx(0.1 * slope)
+    assert method.logits == pytest.approx([-0.025, 0.025])  # Adam's first step
 
 
 @pytest.mark.parametrize("spec", ["uw", "imtl-l"])
@@ -449,11 +496,11 @@ def test_losses_are_missing(spec: str) -> None:
         weights(spec, np.eye(2))
 
 
-def test_dwa_needs_mean_losses_above_zero() -> None:
+def test_dwa_needs_mean_losses_that_are_not_negative() -> None:
     method = get_method("dwa", window=2)
     weights(method, losses=[1.0, 0.0])
-    with pytest.raises(UsageError, match=r"method dwa .*2 steps.*\[1\.5, 0\.0\]"):
-        weights(method, losses=[2.0, 0.0])
+    with pytest.raises(UsageError, match=r"method dwa .*2 steps.*\[1\.5, -0\.5\]"):
+        weights(method, losses=[2.0, -1.0])
 
 
 @pytest.mark.parametrize("w", ["", "2:", "a", "1:0", "-1", "inf", "nan:1", "1e999", "1;2"])
@@ -506,8 +553,12 @@ def test_famo_after_step_refuses(after: list[float]) -> None:
 
 
 def test_famo_loss_below_its_bound() -> None:
-    with pytest.raises(UsageError, match=r"method famo: losses must be above minimum=0\.5, got \[0\.5, 2\.0, 8\.0\]"):
-        weights("famo", losses=LOSSES, minimum=0.5)
+    with pytest.raises(
+        UsageError, match=r"method famo: losses must be at least minimum=0\.6, got \[0\.5, 2\.0, 8\.0\]"
+    ):
+        weights("famo", losses=LOSSES, minimum=0.6)
+    at_its_bound = weights("famo", losses=LOSSES, minimum=0.5)
+    assert at_its_bound == pytest.approx(weights("famo", losses=LOSSES - 0.5), rel=1e-12)
 
 
 def test_saved_between_step_and_after_step() -> None:

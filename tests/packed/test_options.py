@@ -320,7 +320,9 @@ def test_a_lack_of_memory_in_evaluation_says_where(make_workload: Make, monkeypa
         run(make_workload(), "sum")
 
 
-def test_other_errors_stay_what_they_are(make_workload: Make) -> None:
-    with pytest.raises(RuntimeError, match="no weights today") as caught:
-        run(make_workload(), Hungry(lambda: _raise(RuntimeError("no weights today"))))
-    assert type(caught.value) is RuntimeError
+@pytest.mark.parametrize("error", [RuntimeError("no weights today"), KeyError("a"), OSError(5, "Input/output error")])
+def test_other_errors_name_the_method_and_stay_the_cause(make_workload: Make, error: Exception) -> None:
+    words = rf"^step 1: method {Hungry.name}: weights\(\) raised {type(error).__name__}: "
+    with pytest.raises(CellError, match=words) as caught:
+        run(make_workload(), Hungry(lambda: _raise(error)))
+    assert caught.value.step == 1 and caught.value.__cause__ is error

@@ -88,6 +88,20 @@ class TestFolder:
         splits = load(tmp_path, "path=mood,label=label,classes=neg/pos")
         assert (splits.train.labels.tolist(), splits.dev.labels.tolist()) == ([1, 0], [1])
 
+    @pytest.mark.parametrize("delimiter", ["\t", ","])
+    def test_rows_between_two_stray_quotes_are_told(self, tmp_path: Path, delimiter: str) -> None:
+        (tmp_path / "mood").mkdir()
+        rows = [f"text {row}{delimiter}{row % 2}" for row in range(60)]
+        rows[10], rows[50] = f'"open{delimiter}0', f'close"{delimiter}1'
+        ending = "tsv" if delimiter == "\t" else "csv"
+        (tmp_path / "mood" / f"train.{ending}").write_text("\n".join([f"text{delimiter}label", *rows]) + "\n")
+        message = fault(tmp_path, "path=mood,label=label,classes=2,dev=0.2")
+        assert "train, row 11: a text of 41 lines, 39 of which are rows" in message and "with the task table" in message
+        rows[10] = f'"Dear all,\nI am fine, thanks\nbye"{delimiter}0'
+        rows[50] = f"x{delimiter}1"
+        (tmp_path / "mood" / f"train.{ending}").write_text("\n".join([f"text{delimiter}label", *rows]) + "\n")
+        assert len(load(tmp_path, "path=mood,label=label,classes=2,dev=0.2").train) > 40
+
     def test_a_share_of_the_training_rows(self, tmp_path: Path) -> None:
         (tmp_path / "mood").mkdir()
         rows = "\n".join(f"text {row},{row / 10}" for row in range(50))
@@ -107,7 +121,7 @@ class TestFolder:
                 "label=labels,labels=joy/anger/feer",
                 "train, row 3: label 'fear' is none of the declared ones; did you",
             ),
-            ("label=first,classes=3", "1 of 4 rows have an empty text or label, more than 5% (missing=skip"),
+            ("label=first,classes=3", "1 of 4 rows lack a text or the label, more than 5% (missing=skip"),
             ("label=labels,labels=3,config=raw", "BuilderConfig 'raw' not found. Available: ['default']"),
         ],
     )

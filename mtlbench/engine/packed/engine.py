@@ -12,6 +12,7 @@ from torch import nn
 from mtlbench.contract.method import Matrix, Method, Vector
 from mtlbench.contract.method_input import observe
 from mtlbench.contract.method_output import ask_update, ask_weights
+from mtlbench.contract.observation import Observation
 from mtlbench.engine.norm import norm_of, rescale
 from mtlbench.engine.packed.checks import SOME, all_finite, checked, losses_of, values
 from mtlbench.engine.packed.head_gradients import gram_of_representation
@@ -100,27 +101,28 @@ class PackedEngine(Passes):
     def _from_losses(self, method: Method, forward: JointForward, measure: bool) -> Step:
         """Weights first, then one backward that writes the weighted sum."""
         cross = self._cross_gram(forward) if method.reads == "cross_gram" else None
-        joint = weights = collector = None
+        joint = weights = collector = seen = None
         losses = []
         for graphs in self._parts(forward, 0):
             losses.append(losses_of(graphs))
             if joint is None or collector is None:  # further parts have no say: the method reads no loss
                 first = values(losses, self.processes)
                 read = checked(self._of_representation(method, graphs)) if method.reads == "gram" else None
-                weights = ask_weights(method, observe(method, losses=first, gram=read, cross_gram=cross))
+                seen = observe(method, losses=first, gram=read, cross_gram=cross)
+                weights = ask_weights(method, seen)
                 joint = self._joint(weights)
                 looks = self.parts == 1 and (measure or self.match_sum)
                 collector = Lean(self.layout, self._pack, ahead=joint) if looks else joint
             joint.pack = self._pack
             self._backward(graphs, collector)
-        assert joint is not None
+        assert joint is not None and seen is not None
         joint.finish()
         self._add_up(self.update, self._touched)
         self._unscale_update()
         full = checked(self._unscaled(collector.gram())) if isinstance(collector, Lean) else None
         if measure and self.parts > 1:  # once more for the inner products: the update keeps the bits of other steps
             full = checked(self._unscaled(self._collected("step", self._parts(forward, 0)).gram()))
-        return self._finished(method, values(losses, self.processes), weights, full)
+        return self._finished(method, seen, values(losses, self.processes), weights, full)
 
     def _from_products(self, method: Method, forward: JointForward, measure: bool) -> Step:
         """One backward for the inner products, then the weighted sum: of what was kept, or by a second pass."""
@@ -134,14 +136,15 @@ class PackedEngine(Passes):
         full = checked(self._unscaled(lean.gram())) if everything else None
         read = checked(self._unscaled(lean.gram_of_some())) if last else full
         self.heads.check(self.layout.shared[0])
-        weights = ask_weights(method, observe(method, losses=losses, gram=read))
+        seen = observe(method, losses=losses, gram=read)
+        weights = ask_weights(method, seen)
         if keeps:
             lean.combine(self._joint(weights))
         else:
             del lean  # its memory goes before the second pass takes its own
             self._second_pass(forward, weights)
         self._unscale_update()
-        return self._finished(method, losses, weights, full)
+        return self._finished(method, seen, losses, weights, full)
 
     def _second_pass(self, forward: JointForward, weights: Vector) -> None:
         """Write Σ wₖ gₖ by forwards and backwards of some tasks at a time, which keep as much as P numbers."""
@@ -192,15 +195,18 @@ class PackedEngine(Passes):
             weights = ask_weights(method, seen)
             factors = weights if whole is not None else weights / self.loss_scale
             self.update = rows.combine(factors)
-        return self._finished(method, mean, weights, full)
+        return self._finished(method, seen, mean, weights, full)
 
-    def _finished(self, method: Method, losses: Vector, weights: Vector | None, full: Matrix | None) -> Step:
+    def _finished(
+        self, method: Method, seen: Observation, losses: Vector, weights: Vector | None, full: Matrix | None
+    ) -> Step:
         wanted = None
         if self.match_sum:
             assert full is not None
             plain = weights is not None and bool((weights == 1.0).all())
             wanted = norm_of(self.update) if plain else float(np.sqrt(max(0.0, full.sum())))
-        return Step(losses, weights, full, rescale(self.update, wanted=wanted, clip=method.clip_norm))
+        factor = rescale(self.update, wanted=wanted, clip=method.clip_norm)
+        return Step(losses, weights, full, factor, floored=seen.floored)
 
     def _cross_gram(self, forward: JointForward) -> Matrix:
         """Return the inner products between the task gradients of the batches 1 and 2."""

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from mtlbench.contract.method import Matrix, Method
+from mtlbench.contract.observation import above_zero
 from mtlbench.engine.packed.checks import all_finite
 from mtlbench.engine.step import Forward, Step
 from mtlbench.errors import UsageError
@@ -49,7 +50,7 @@ class Heads:
         if method.heads == "weighted" and step.weights is not None:
             factors = step.weights
         elif method.heads == "log":
-            factors = 1.0 / np.where(step.losses == 0.0, 1.0, step.losses)
+            factors = 1.0 / above_zero(step.losses)
         for group, factor in zip(self.groups, factors / loss_scale, strict=True):
             for head in group:
                 if head.grad is not None and factor != 1.0:

@@ -50,6 +50,13 @@ def install_dropout(model: nn.Module, tape: Tape) -> None:
             layer.forward = _bound(_dropout, layer, tape, site)  # type: ignore[method-assign]
 
 
+def recomputed_layers(model: nn.Module) -> list[Any]:
+    """Return the layers that transformers knows how to recompute."""
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    return [layer for layer in model.modules() if isinstance(layer, GradientCheckpointingLayer)]
+
+
 class Recomputation:
     """Lets every encoder layer keep its input alone, and compute the rest again in the backward pass.
 
@@ -57,9 +64,7 @@ class Recomputation:
     """
 
     def __init__(self, model: nn.Module, tape: Tape) -> None:
-        from transformers.modeling_layers import GradientCheckpointingLayer
-
-        self._layers = [layer for layer in model.modules() if isinstance(layer, GradientCheckpointingLayer)]
+        self._layers = recomputed_layers(model)
         if not self._layers:
             raise CellError("checkpointing is not possible: transformers knows no layers of this encoder to recompute")
 

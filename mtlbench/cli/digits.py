@@ -1,0 +1,49 @@
+"""Numbers on the command line are plain digits: the libraries below take ``1_0``, and some the digits of any script."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, get_args, get_type_hints
+
+from mtlbench.cli.app import app
+from mtlbench.contract.numerals import is_plain
+from mtlbench.errors import UsageError
+
+
+def number_options(command: Callable[..., Any]) -> dict[str, str | None]:
+    """Return the parameters of a command that are numbers, each with the environment variable that may hold it."""
+    found = {}
+    for name, hint in get_type_hints(command, include_extras=True).items():
+        kind, *details = get_args(hint) or (hint,)
+        if {int, float} & {kind, *get_args(kind)}:
+            found[name] = next((detail.envvar for detail in details if hasattr(detail, "envvar")), None)
+    return found
+
+
+def check_numbers(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> None:
+    """Check the numbers of a command line and its environment, as far as they are digits at all.
+
+    :raises UsageError: for one that is not in plain digits.
+    """
+    for info in app.registered_commands:
+        if info.callback is None or (info.name or info.callback.__name__.replace("_", "-")) not in arguments[:1]:
+            continue
+        for name, variable in number_options(info.callback).items():
+            flag = f"--{name.replace('_', '-')}"
+            values = [value for option, value in pairwise(arguments) if option == flag]
+            values += [option.removeprefix(f"{flag}=") for option in arguments if option.startswith(f"{flag}=")]
+            check_number(flag, *values)
+            if variable and not values:
+                check_number(variable, environment.get(variable, ""))
+
+
+def check_number(option: str, *values: Any) -> None:
+    """Check the values of one option.
+
+    :raises UsageError: for one that is not in plain digits.
+    """
+    for value in values:
+        if isinstance(value, str) and not is_plain(value):
+            raise UsageError(f"{option} {value}: write a number in plain digits")

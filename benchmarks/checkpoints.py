@@ -17,14 +17,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from mtlbench.checkpoint import KEPT, SHARE, Checkpoints
-from mtlbench.encoder import Encoder
 from mtlbench.execute.worker import prepare_process
-from mtlbench.outcome import Outcome
-from mtlbench.plan import CHECKPOINT_EVERY, Workload
-from mtlbench.registry import load_registry
-from mtlbench.suite import load_suite
-from mtlbench.train import Training
+from mtlbench.plan.cells import CHECKPOINT_EVERY, Workload
+from mtlbench.plan.suite import load_suite
+from mtlbench.plugins.registry import load_registry
+from mtlbench.text.encoder import Encoder
+from mtlbench.training.checkpoint import KEPT, SHARE, Checkpoints
+from mtlbench.training.outcome import Outcome
+from mtlbench.training.train import Training
 
 TIMES = 5
 METHODS = ("sum", "excess-mtl")

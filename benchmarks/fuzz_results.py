@@ -15,15 +15,15 @@ from safetensors.torch import save
 
 from benchmarks.fuzz_told import call, refused
 from benchmarks.sample_record import EVALUATION, STEP, full, history
-from mtlbench.checkpoint import SCHEMA, Checkpoints
 from mtlbench.diagnose.unfinished import unfinished
 from mtlbench.execute.worker import _parquet
-from mtlbench.plan import fingerprint
-from mtlbench.provenance import versions
+from mtlbench.host.provenance import versions
+from mtlbench.plan.cells import fingerprint
+from mtlbench.records.groups import collect
+from mtlbench.records.store import CHECKPOINTS, Store
 from mtlbench.report.figures.traces import read
-from mtlbench.report.records import collect
-from mtlbench.store import CHECKPOINTS, Store
-from mtlbench.tree import flatten
+from mtlbench.training.checkpoint import SCHEMA, Checkpoints
+from mtlbench.training.state_codec import flatten
 
 BETWEEN = b"\n---\n"
 """Between the files of an input that is several."""

@@ -11,14 +11,14 @@ from typing import Any
 import torch
 
 from mtlbench.bench.contenders import Ours
-from mtlbench.data import TaskData
-from mtlbench.engines import Inputs
-from mtlbench.packed import engine
-from mtlbench.packed.rows import Rows
-from mtlbench.plan import Workload
-from mtlbench.registry import load_registry
-from mtlbench.suite import load_suite
-from mtlbench.train import Outcome, train
+from mtlbench.engine.packed import engine
+from mtlbench.engine.packed.rows import Rows
+from mtlbench.plan.cells import Workload
+from mtlbench.plan.suite import load_suite
+from mtlbench.plugins.registry import load_registry
+from mtlbench.text.batches import TaskData
+from mtlbench.training.engines import Inputs
+from mtlbench.training.train import Outcome, train
 
 SURGERY = ((Rows, "gram"), (Rows, "combine"), (engine, "observe"), (engine, "ask_weights"))
 """Gram matrix, weights, weighted sum: what PCGrad adds to the sum's forward and backward."""

@@ -28,15 +28,15 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from mtlbench.execute.executor import Event, Job
-from mtlbench.execute.loop import Loop
-from mtlbench.leases import holders
-from mtlbench.plan import Cell, Workload, make_cells
-from mtlbench.provenance import environment
-from mtlbench.record import Record, describe_tasks, header
-from mtlbench.registry import load_registry
+from mtlbench.execute.scheduler import Loop
+from mtlbench.host.provenance import environment
+from mtlbench.plan.cells import Cell, Workload, make_cells
+from mtlbench.plan.suite import load_suite
+from mtlbench.plugins.registry import load_registry
+from mtlbench.records.leases import holders
+from mtlbench.records.record import Record, describe_tasks, header
+from mtlbench.records.store import Store
 from mtlbench.seeds import generator
-from mtlbench.store import Store
-from mtlbench.suite import load_suite
 
 PAGE = Path(__file__).with_suffix(".md")
 CELLS, WORKERS, METHODS = 10_000, 1_000, 20

@@ -23,16 +23,16 @@ from pathlib import Path
 
 from benchmarks.plants import FAULTS, RECIPE, TASKS, Fault
 from benchmarks.tiny_bert import write_tiny_bert
-from mtlbench import grammar
 from mtlbench.diagnose import Finding, diagnose
 from mtlbench.execute.executor import Event, Job
 from mtlbench.execute.worker import run_cell
-from mtlbench.leases import Leases
-from mtlbench.plan import Workload, make_cells, parse_seeds
-from mtlbench.record import Record, describe_tasks, header
-from mtlbench.registry import load_registry
-from mtlbench.store import Store
-from mtlbench.suite import load_suite
+from mtlbench.plan.cells import Workload, make_cells, parse_seeds
+from mtlbench.plan.suite import load_suite
+from mtlbench.plugins.registry import load_registry
+from mtlbench.records.leases import Leases
+from mtlbench.records.record import Record, describe_tasks, header
+from mtlbench.records.store import Store
+from mtlbench.text import grammar
 
 PAGE = Path(__file__).with_name("doctor.md")
 FINDINGS = Path(__file__).parents[1] / "docs" / "diagnose.md"

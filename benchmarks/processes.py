@@ -18,12 +18,12 @@ from typing import Any
 
 import torch
 
+from mtlbench.engine.processes import Processes, spread
 from mtlbench.execute.worker import prepare_process
-from mtlbench.plan import Workload
-from mtlbench.processes import Processes, spread
-from mtlbench.registry import load_registry
-from mtlbench.suite import load_suite
-from mtlbench.train import Outcome, train
+from mtlbench.plan.cells import Workload
+from mtlbench.plan.suite import load_suite
+from mtlbench.plugins.registry import load_registry
+from mtlbench.training.train import Outcome, train
 
 STEPS = 30
 ROUNDS = 3

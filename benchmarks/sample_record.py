@@ -61,5 +61,5 @@ EVALUATION = {"step": 1, "scores": {"a": {"accuracy": 0.5}}, "elapsed": 0.1}
 
 
 def history(*rows: dict[str, Any]) -> dict[str, tuple[str, bytes]]:
-    """Return a history as the side file of a record, see :meth:`mtlbench.store.Store.save`."""
+    """Return a history as the side file of a record, see :meth:`mtlbench.records.store.Store.save`."""
     return {"history": ("jsonl", "".join(json.dumps(row) + "\n" for row in rows).encode())}

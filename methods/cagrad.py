@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from mtlbench.contract.method import Matrix, Method, Observation, Vector
 from mtlbench.errors import SolverError
-from mtlbench.method import Matrix, Method, Observation, Vector
 from mtlbench.solvers import TOLERANCE, factor, min_norm_point, solving
 
 SMALLEST_SHIFT = 1e-6

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from mtlbench.method import Method, Observation, Vector
+from mtlbench.contract.method import Method, Observation, Vector
 from mtlbench.methods.config import ConFIG
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class MConFIG(Method):
     squares: Any = field(default=None, init=False)  # a (P,) torch tensor: v
 
     def update(self, seen: Observation) -> torch.Tensor:
-        from mtlbench.gradients.gram import gram
+        from mtlbench.engine.inner_products import gram
 
         rows = seen.gradients
         if self.averages is None or self.turns is None:

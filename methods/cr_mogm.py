@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from mtlbench.method import Method, Observation, Property, Vector, Wrapper
+from mtlbench.contract.method import Method, Observation, Property, Vector, Wrapper
 
 LOST: frozenset[Property] = frozenset({"non-conflicting", "stationary"})
 """What holds for the weights of one step's own gradients, and no longer for an average over steps."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from mtlbench.method import Method, Observation
+from mtlbench.contract.method import Method, Observation
 
 if TYPE_CHECKING:
     import torch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mtlbench.method import Method, Observation, Vector
+from mtlbench.contract.method import Method, Observation, Vector
 from mtlbench.solvers import cone_multipliers, cone_violation, directions, factor, solving
 
 

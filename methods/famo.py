@@ -8,13 +8,13 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from mtlbench.adam import Adam
+from mtlbench.contract.method import Method, Observation, Vector
 from mtlbench.errors import UsageError
-from mtlbench.method import Method, Observation, Vector
+from mtlbench.solvers.adam import Adam
 
 EPSILON = 1e-8
 """Added to every loss, as in the authors' code, so that a loss that reaches its lower bound has a logarithm. It is the
-floor that the losses of other methods have, :data:`mtlbench.observation.FLOOR`."""
+floor that the losses of other methods have, :data:`mtlbench.contract.observation.FLOOR`."""
 
 
 @dataclass

@@ -8,8 +8,8 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from mtlbench.contract.method import Method, Observation, Vector
 from mtlbench.errors import UsageError
-from mtlbench.method import Method, Observation, Vector
 
 
 @dataclass

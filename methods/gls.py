@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from mtlbench.method import Method, Observation, Vector
+from mtlbench.contract.method import Method, Observation, Vector
 
 
 @dataclass

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from mtlbench.adam import Adam
-from mtlbench.method import Method, Observation, Parameters, Vector
+from mtlbench.contract.method import Method, Observation, Parameters, Vector
+from mtlbench.solvers.adam import Adam
 
 EPSILON = 1e-30  # only against 0/0: Adam's usual 1e-8 would matter for tiny gradients
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from mtlbench.method import Matrix, Method, Observation, Vector
+from mtlbench.contract.method import Matrix, Method, Observation, Vector
 
 HIGHEST = 1.0 - 1e-6
 """Largest target that is aimed at: a cosine of 1 would need an infinite multiple of gⱼ."""

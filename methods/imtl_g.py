@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mtlbench.contract.method import Matrix, Method, Observation, Vector
 from mtlbench.errors import SolverError
-from mtlbench.method import Matrix, Method, Observation, Vector
 from mtlbench.solvers import TOLERANCE, directions
 
 SIGNIFICANT = 1e-4

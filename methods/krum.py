@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from mtlbench.method import Method, Observation, Vector
+from mtlbench.contract.method import Method, Observation, Vector
 
 TIE = 1e-12
 """Scores closer than this, relative to the squared norms in them, differ by rounding alone."""

@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
+from mtlbench.contract.method import Method, Observation, Vector, Wrapper
 from mtlbench.errors import UsageError
-from mtlbench.method import Method, Observation, Vector, Wrapper
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mtlbench.method import Parameters
+from mtlbench.contract.method import Parameters
 from mtlbench.methods.mgda import MGDA
 
 

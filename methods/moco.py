@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from mtlbench.method import Method, Observation, Vector
-from mtlbench.simplex import project
+from mtlbench.contract.method import Method, Observation, Vector
+from mtlbench.solvers.simplex import project
 
 if TYPE_CHECKING:
     import torch
@@ -67,7 +67,7 @@ class MoCo(Method):
         return "any" if self.normalize == "loss" else "no"
 
     def update(self, seen: Observation) -> torch.Tensor:
-        from mtlbench.gradients.gram import gram
+        from mtlbench.engine.inner_products import gram
 
         rows = seen.gradients
         if self.tracked is None or self.task_weights is None:

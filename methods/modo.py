@@ -8,8 +8,8 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from mtlbench.method import Method, Observation, Vector
-from mtlbench.simplex import project
+from mtlbench.contract.method import Method, Observation, Vector
+from mtlbench.solvers.simplex import project
 
 
 @dataclass

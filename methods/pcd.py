@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from mtlbench.method import Matrix, Method, Observation, Vector
+from mtlbench.contract.method import Matrix, Method, Observation, Vector
 from mtlbench.solvers import cone_violation, factor, nearest_feasible, solving
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from mtlbench.method import Method, Observation, Vector
+from mtlbench.contract.method import Method, Observation, Vector
 
 
 @dataclass

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from mtlbench.method import Method, Observation
+from mtlbench.contract.method import Method, Observation
 
 if TYPE_CHECKING:
     import torch

@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from mtlbench.adam import Adam
+from mtlbench.contract.method import Method, Observation, Vector
 from mtlbench.errors import UsageError
-from mtlbench.method import Method, Observation, Vector
+from mtlbench.solvers.adam import Adam
 
 
 @dataclass

@@ -9,11 +9,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mtlbench.autograd import TaskGradients, backward
+    from mtlbench.contract.method import Method, Observation
+    from mtlbench.contract.task import Rows, Splits, Task
+    from mtlbench.engine.autograd import TaskGradients, backward
+    from mtlbench.engine.library import aggregate, get_method, weights
     from mtlbench.errors import CellError, SolverError, UsageError
-    from mtlbench.library import aggregate, get_method, weights
-    from mtlbench.method import Method, Observation
-    from mtlbench.task import Rows, Splits, Task
 
 __all__ = [
     "CellError",
@@ -35,16 +35,16 @@ _HOME = {
     "CellError": "errors",
     "SolverError": "errors",
     "UsageError": "errors",
-    "Method": "method",
-    "Observation": "method",
-    "Rows": "task",
-    "Splits": "task",
-    "Task": "task",
-    "aggregate": "library",
-    "TaskGradients": "autograd",
-    "backward": "autograd",
-    "get_method": "library",
-    "weights": "library",
+    "Method": "contract.method",
+    "Observation": "contract.method",
+    "Rows": "contract.task",
+    "Splits": "contract.task",
+    "Task": "contract.task",
+    "aggregate": "engine.library",
+    "TaskGradients": "engine.autograd",
+    "backward": "engine.autograd",
+    "get_method": "engine.library",
+    "weights": "engine.library",
 }
 
 

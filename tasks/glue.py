@@ -8,10 +8,10 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
+from mtlbench.contract.task import Kind, Splits, Task
 from mtlbench.errors import UsageError
-from mtlbench.hub import read_hub
-from mtlbench.labels import Classes, Labels, Scores
-from mtlbench.task import Kind, Splits, Task
+from mtlbench.text.hub import read_hub
+from mtlbench.text.labels import Classes, Labels, Scores
 
 
 class Part(NamedTuple):

@@ -9,9 +9,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from mtlbench.declared import DeclaredTask
-from mtlbench.hub import read_hub
-from mtlbench.task import Rows
+from mtlbench.contract.task import Rows
+from mtlbench.text.column_tasks import DeclaredTask
+from mtlbench.text.hub import read_hub
 
 
 @dataclass(kw_only=True)

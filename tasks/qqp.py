@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtlbench.corpora import Corpus
-from mtlbench.labels import Classes
-from mtlbench.task import Splits, Task
+from mtlbench.contract.task import Splits, Task
+from mtlbench.text.corpora import Corpus
+from mtlbench.text.labels import Classes
 
 QUORA = Corpus(
     files=("quora-train.csv", "quora-dev.csv"),

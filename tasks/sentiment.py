@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mtlbench.grammar import ADJECTIVES, GrammarTask, Opinion
-from mtlbench.task import Kind
+from mtlbench.contract.task import Kind
+from mtlbench.text.grammar import ADJECTIVES, GrammarTask, Opinion
 
 
 @dataclass

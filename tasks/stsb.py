@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from mtlbench.corpora import Corpus
-from mtlbench.labels import Scores
-from mtlbench.task import Splits, Task
+from mtlbench.contract.task import Splits, Task
+from mtlbench.text.corpora import Corpus
+from mtlbench.text.labels import Scores
 
 if TYPE_CHECKING:
     import torch

@@ -9,12 +9,12 @@ from typing import Annotated
 
 from pydantic import Field
 
-from mtlbench.declared import DeclaredTask
-from mtlbench.delimited import DELIMITED, Dialect, Quoting, name_delimiter, read_delimiter
+from mtlbench.contract.task import Rows
 from mtlbench.errors import UsageError
-from mtlbench.file_content import file_type
-from mtlbench.table import read_table
-from mtlbench.task import Rows
+from mtlbench.text.column_tasks import DeclaredTask
+from mtlbench.text.delimited import DELIMITED, Dialect, Quoting, name_delimiter, read_delimiter
+from mtlbench.text.file_content import file_type
+from mtlbench.text.table import read_table
 
 
 @dataclass(kw_only=True)

@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mtlbench.contract.task import Splits, Task
 from mtlbench.errors import UsageError
-from mtlbench.task import Splits, Task
 
 Array = NDArray[np.float64]
 

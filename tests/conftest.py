@@ -17,9 +17,9 @@ import torch
 
 from benchmarks.tiny_bert import write_tiny_bert
 from mtlbench.cli import main
-from mtlbench.plan import Workload
-from mtlbench.registry import load_registry
-from mtlbench.suite import Recipe, load_suite
+from mtlbench.plan.cells import Workload
+from mtlbench.plan.suite import Recipe, load_suite
+from mtlbench.plugins.registry import load_registry
 
 torch.set_num_threads(1)  # two test processes with two threads each would wait for one another, seven times as long
 

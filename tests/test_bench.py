@@ -19,14 +19,14 @@ from mtlbench.bench import command
 from mtlbench.bench.command import engines_of
 from mtlbench.bench.contenders import Padded, PaddedModel, make_optimizer
 from mtlbench.bench.jobs import Job
-from mtlbench.bench.outcome import PLAIN, Found, Outcome, as_data, as_text
-from mtlbench.data import TaskData
-from mtlbench.engines import Inputs, make_engine
-from mtlbench.model import MultiTaskModel
-from mtlbench.plan import Workload
-from mtlbench.registry import load_registry
-from mtlbench.tokens import Tokenizer
-from mtlbench.trial import Traits
+from mtlbench.bench.result import PLAIN, Found, Outcome, as_data, as_text
+from mtlbench.plan.cells import Workload
+from mtlbench.plugins.registry import load_registry
+from mtlbench.text.batches import TaskData
+from mtlbench.text.model import MultiTaskModel
+from mtlbench.text.model_trial import Traits
+from mtlbench.text.tokens import Tokenizer
+from mtlbench.training.engines import Inputs, make_engine
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

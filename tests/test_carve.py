@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_train import run
 
-from mtlbench.carve import carve, groups
+from mtlbench.contract.task import Rows, Splits
 from mtlbench.errors import UsageError
-from mtlbench.plan import Workload
-from mtlbench.record_file import read_side_file
-from mtlbench.store import Store
-from mtlbench.task import Rows, Splits
+from mtlbench.plan.cells import Workload
+from mtlbench.records.record_file import read_side_file
+from mtlbench.records.store import Store
+from mtlbench.text.splits import carve, groups
 
 
 def splits_of(pairs: list[tuple[str, ...]]) -> Splits:

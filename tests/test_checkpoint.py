@@ -13,19 +13,19 @@ from typing import Any
 import pytest
 import torch
 
-from mtlbench import checkpoint as checkpoint_module
-from mtlbench import engines
-from mtlbench.checkpoint import Checkpoints
-from mtlbench.disk import TEMPORARY
-from mtlbench.gradients.scaling import LossScale
-from mtlbench.model import state_fingerprint
-from mtlbench.outcome import Outcome
-from mtlbench.packed.choice import Way
-from mtlbench.plan import Workload
-from mtlbench.provenance import versions
-from mtlbench.registry import load_registry
-from mtlbench.train import Training
-from mtlbench.tree import NotStorable
+from mtlbench.engine.packed.way import Way
+from mtlbench.engine.scaling import LossScale
+from mtlbench.host.disk import TEMPORARY
+from mtlbench.host.provenance import versions
+from mtlbench.plan.cells import Workload
+from mtlbench.plugins.registry import load_registry
+from mtlbench.text.model import state_fingerprint
+from mtlbench.training import checkpoint as checkpoint_module
+from mtlbench.training import engines
+from mtlbench.training.checkpoint import Checkpoints
+from mtlbench.training.outcome import Outcome
+from mtlbench.training.state_codec import NotStorable
+from mtlbench.training.train import Training
 
 Make = Callable[..., Workload]
 KEY = "k" * 64

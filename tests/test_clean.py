@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.sample_record import history, record
-from mtlbench.clean import leftovers
-from mtlbench.disk import TEMPORARY
 from mtlbench.errors import UsageError
-from mtlbench.leases import Leases
-from mtlbench.status import print_status, read_status
-from mtlbench.store import CHECKPOINTS, Store
+from mtlbench.host.disk import TEMPORARY
+from mtlbench.records.leases import Leases
+from mtlbench.records.store import CHECKPOINTS, Store
+from mtlbench.upkeep.clean import leftovers
+from mtlbench.upkeep.status import print_status, read_status
 
 HOURS_AGO = time.time() - 7200
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from mtlbench import cli
-from mtlbench.record_file import read_history
+from mtlbench.records.record_file import read_history
+from mtlbench.records.store import Store
 from mtlbench.report import FORMATS, render
 from mtlbench.report.build import build
-from mtlbench.store import Store
 
 
 def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str, str]:
@@ -168,7 +168,7 @@ PLUGIN = '''
 from dataclasses import dataclass
 import numpy as np
 from mtlbench import Method, Observation
-from mtlbench.method import Wrapper
+from mtlbench.contract.method import Wrapper
 
 @dataclass
 class Double(Wrapper):

@@ -18,8 +18,8 @@ sys.path.insert(0, str(Path(__file__).parent / "report"))
 from factory import grid, record
 
 from mtlbench import cli
+from mtlbench.records.store import Store
 from mtlbench.report.figures import figure, style
-from mtlbench.store import Store
 
 Call = Callable[..., tuple[int, str, str]]
 

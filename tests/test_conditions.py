@@ -12,12 +12,12 @@ import pytest
 from model_folders import write_folder
 from pydantic import Field
 
-from mtlbench.conditions import check_methods, check_recipe
+from mtlbench.contract.method import Method, Observation, Vector
 from mtlbench.errors import UsageError
-from mtlbench.method import Method, Observation, Vector
-from mtlbench.plan import Workload
-from mtlbench.registry import load_registry
-from mtlbench.trial import Traits, try_model
+from mtlbench.plan.cells import Workload
+from mtlbench.plan.conditions import check_methods, check_recipe
+from mtlbench.plugins.registry import load_registry
+from mtlbench.text.model_trial import Traits, try_model
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -173,7 +173,7 @@ def test_a_model_is_tried_once(
         times.append(Traits("said so"))
         return times[-1]
 
-    monkeypatch.setattr("mtlbench.trial._tried", tried)
+    monkeypatch.setattr("mtlbench.text.model_trial._tried", tried)
     found = [try_model(workload.encoder, workload.files, 32, pairs=True) for _ in range(3)]
     assert found == [Traits("said so")] * 3 and len(times) == 1
     try_model(workload.encoder, workload.files, 16, pairs=True)

@@ -15,12 +15,12 @@ import torch
 from torch import nn
 
 from mtlbench import get_method
+from mtlbench.contract.method import Matrix, Method, Observation, Parameters, Reads, Vector
+from mtlbench.contract.observation import observe
+from mtlbench.engine.inner_products import gram
+from mtlbench.engine.loop import LoopEngine, TaskLoss
+from mtlbench.engine.step import Forward, NotFinite, Step
 from mtlbench.errors import CellError, UsageError
-from mtlbench.gradients.gram import gram
-from mtlbench.gradients.loop import LoopEngine, TaskLoss
-from mtlbench.gradients.step import Forward, NotFinite, Step
-from mtlbench.method import Matrix, Method, Observation, Parameters, Reads, Vector
-from mtlbench.observation import observe
 
 TASKS, SIZE = 3, 11
 WEIGHTS = np.array([0.3, 1.7, 0.9])

@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 import torch
 
-from mtlbench import tokens as tokens_module
-from mtlbench.data import TaskData
-from mtlbench.encoder import Encoder
-from mtlbench.engines import Inputs
-from mtlbench.model import MultiTaskModel
-from mtlbench.packed.pack import Pack
-from mtlbench.plan import Workload
-from mtlbench.registry import load_registry
-from mtlbench.tokens import Tokenizer, Tokens, cache_folder
-from mtlbench.train import Outcome, train
+from mtlbench.engine.packed.pack import Pack
+from mtlbench.plan.cells import Workload
+from mtlbench.plugins.registry import load_registry
+from mtlbench.text import tokens as tokens_module
+from mtlbench.text.batches import TaskData
+from mtlbench.text.encoder import Encoder
+from mtlbench.text.model import MultiTaskModel
+from mtlbench.text.tokens import Tokenizer, Tokens, cache_folder
+from mtlbench.training.engines import Inputs
+from mtlbench.training.train import Outcome, train
 
 Make = Callable[..., Workload]
 TEXTS = [("the good dog runs", "a cat"), ("a cat", "the red house sleeps very slowly"), ("film", "film")]

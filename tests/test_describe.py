@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from mtlbench.describe import facts, methods_page
 from mtlbench.errors import UsageError
-from mtlbench.registry import load_registry
-from mtlbench.scaffold import write_method
+from mtlbench.plugins.describe import facts, methods_page
+from mtlbench.plugins.registry import load_registry
+from mtlbench.plugins.scaffold import write_method
 
 ROOT = Path(__file__).parents[1]
 REGISTRY = load_registry()

@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mtlbench.audit import audit
+from mtlbench.contract.task import Rows, Splits
 from mtlbench.diagnose import diagnose
-from mtlbench.diagnose.render import to_blocks, to_json
+from mtlbench.diagnose.text import to_blocks, to_json
 from mtlbench.report.text import render
-from mtlbench.task import Rows, Splits
+from mtlbench.text.row_audit import audit
 
 TASKS = {"mood": 3, "same": 2, "like": 1}
 STEPS, EVERY, DEV = 100, 5, 400

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from mtlbench.cli.digits import check_number, check_numbers, number_options
 from mtlbench.cli.grids import run
 from mtlbench.cli.tune import tune
+from mtlbench.contract.numerals import number
 from mtlbench.errors import UsageError
-from mtlbench.numerals import number
-from mtlbench.suite import load_suite
+from mtlbench.plan.suite import load_suite
 
 
 @given(st.floats(allow_nan=False) | st.integers(-(10**20), 10**20))

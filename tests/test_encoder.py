@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from mtlbench import encoder as encoder_module
-from mtlbench.data import batch_schedule
-from mtlbench.encoder import Encoder
 from mtlbench.errors import UsageError
-from mtlbench.model import MultiTaskModel, load_encoder
-from mtlbench.plan import Workload
-from mtlbench.tokens import Tokenizer
+from mtlbench.plan.cells import Workload
+from mtlbench.text import encoder as encoder_module
+from mtlbench.text.batches import batch_schedule
+from mtlbench.text.encoder import Encoder
+from mtlbench.text.model import MultiTaskModel, load_encoder
+from mtlbench.text.tokens import Tokenizer
 
 TINY: dict[str, dict[str, Any]] = {
     "bert": {"num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32},

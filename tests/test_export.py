@@ -14,8 +14,8 @@ sys.path.insert(0, str(Path(__file__).parent / "report"))
 from factory import failed, record
 
 from mtlbench.errors import UsageError
-from mtlbench.export import COLUMNS, CSV_NAME, DATABASE_NAME, export
-from mtlbench.store import Store
+from mtlbench.records.store import Store
+from mtlbench.upkeep.export import COLUMNS, CSV_NAME, DATABASE_NAME, export
 
 HISTORY: list[dict[str, Any]] = [
     {

@@ -9,11 +9,11 @@ import pytest
 import torch
 from model_folders import POSITIONS, write_folder, write_model
 
-from mtlbench.encoder import Encoder
 from mtlbench.errors import UsageError
-from mtlbench.model import load_encoder
-from mtlbench.model_config import UNLIMITED
-from mtlbench.trial import Traits, try_model
+from mtlbench.text.encoder import Encoder
+from mtlbench.text.model import load_encoder
+from mtlbench.text.model_config import UNLIMITED
+from mtlbench.text.model_trial import Traits, try_model
 
 BEYOND = 600
 """More tokens than the tiny models have positions for."""

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from real_data import REAL, needs_files
 
-from mtlbench.floors import Floor, best_thresholds, floors, token_overlap
-from mtlbench.metrics import METRICS
-from mtlbench.registry import load_registry
-from mtlbench.task import Rows, Splits, Task
+from mtlbench.contract.task import Rows, Splits, Task
+from mtlbench.plugins.registry import load_registry
+from mtlbench.text.floors import Floor, best_thresholds, floors, token_overlap
+from mtlbench.text.metrics import METRICS
 
 
 def task(label: str, pairs: bool) -> Task:

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mtlbench.contract.task import Rows
 from mtlbench.errors import UsageError
-from mtlbench.registry import load_registry
-from mtlbench.task import Rows
+from mtlbench.plugins.registry import load_registry
 
 TWO = "label=label,classes=2"
 CSV = b"text,label\na,1\nb,0\n"

@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from mtlbench import get_method
-from mtlbench.gradients.gram import cosines, gram
-from mtlbench.gradients.loop import LoopEngine, TaskLoss
-from mtlbench.gradients.step import Forward, NotFinite, Step
-from mtlbench.method import Method, Observation, Reads, Vector
+from mtlbench.contract.method import Method, Observation, Reads, Vector
+from mtlbench.engine.inner_products import cosines, gram
+from mtlbench.engine.loop import LoopEngine, TaskLoss
+from mtlbench.engine.step import Forward, NotFinite, Step
 
 TASKS = 3
 
@@ -250,7 +250,7 @@ def whole(seed: int, tasks: int, size: int, dtype: torch.dtype = torch.float32) 
 
 @pytest.mark.parametrize("size", [1, 6, 7, 8, 14, 20, 22])
 def test_gram_is_exact_at_every_edge_of_a_block(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    monkeypatch.setattr("mtlbench.gradients.gram.BLOCK", 7)
+    monkeypatch.setattr("mtlbench.engine.inner_products.BLOCK", 7)
     rows = whole(size, 4, size)
     exact = rows.long() @ rows.long().T
     assert gram(rows).dtype == np.float64
@@ -259,7 +259,7 @@ def test_gram_is_exact_at_every_edge_of_a_block(monkeypatch: pytest.MonkeyPatch,
 
 @pytest.mark.parametrize("columns", [[(0, 22)], [(3, 5)], [(0, 7), (7, 14)], [(2, 9), (13, 21)], [(21, 22)]])
 def test_gram_of_column_ranges(monkeypatch: pytest.MonkeyPatch, columns: list[tuple[int, int]]) -> None:
-    monkeypatch.setattr("mtlbench.gradients.gram.BLOCK", 7)
+    monkeypatch.setattr("mtlbench.engine.inner_products.BLOCK", 7)
     rows = whole(0, 3, 22)
     chosen = torch.cat([rows[:, first:last] for first, last in columns], dim=1).long()
     assert gram(rows, columns).tolist() == (chosen @ chosen.T).tolist()
@@ -276,7 +276,7 @@ def test_gram_over_real_blocks_is_close_to_float64() -> None:
 
 def test_sums_over_blocks_are_in_double_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     """In float32, 2²⁴ + 1 = 2²⁴: the ones after the large block would be lost."""
-    monkeypatch.setattr("mtlbench.gradients.gram.BLOCK", 1)
+    monkeypatch.setattr("mtlbench.engine.inner_products.BLOCK", 1)
     assert gram(torch.tensor([[4096.0, 1.0, 1.0, 1.0]])).tolist() == [[2.0**24 + 3.0]]
 
 

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from mtlbench import grammar
+from mtlbench.contract.task import Splits
 from mtlbench.errors import UsageError
-from mtlbench.floors import token_overlap
-from mtlbench.grammar import IRONIC, LEXICON, GrammarTask
-from mtlbench.registry import load_registry
-from mtlbench.task import Splits
+from mtlbench.plugins.registry import load_registry
+from mtlbench.text import grammar
+from mtlbench.text.floors import token_overlap
+from mtlbench.text.grammar import IRONIC, LEXICON, GrammarTask
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from mtlbench.method import Matrix
-    from mtlbench.model import MultiTaskModel
-    from mtlbench.packed.pack import Pack
+    from mtlbench.contract.method import Matrix
+    from mtlbench.engine.packed.pack import Pack
+    from mtlbench.text.model import MultiTaskModel
 
 NAMES = ("sentiment", "paraphrase", "similarity")
 CONFLICTS = (0.0, 0.5, 1.0)
@@ -157,7 +157,7 @@ class TestGradients:
 
 
 def _mean_cosine(gram: Matrix) -> float:
-    from mtlbench.gradients.gram import cosines
+    from mtlbench.engine.inner_products import cosines
 
     return float(cosines(gram)[np.triu_indices(len(gram), 1)].mean())
 
@@ -171,13 +171,13 @@ def _gram(
         batch's mean: a batch's mean residual is chance, and all rows share most of their Jacobian, so that a common
         direction of all heads would turn that chance into a cosine near ±1.
     """
-    from mtlbench.data import TaskData
-    from mtlbench.encoder import Encoder
-    from mtlbench.gradients.loop import LoopEngine, TaskLoss
-    from mtlbench.gradients.step import Forward
-    from mtlbench.model import MultiTaskModel
-    from mtlbench.packed.pack import Pack
-    from mtlbench.tokens import Tokenizer
+    from mtlbench.engine.loop import LoopEngine, TaskLoss
+    from mtlbench.engine.packed.pack import Pack
+    from mtlbench.engine.step import Forward
+    from mtlbench.text.batches import TaskData
+    from mtlbench.text.encoder import Encoder
+    from mtlbench.text.model import MultiTaskModel
+    from mtlbench.text.tokens import Tokenizer
 
     encoder = Encoder.parse("minilm[layers=1]")
     files = encoder.locate()

@@ -10,18 +10,18 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mtlbench.plan import Workload, make_cells
-from mtlbench.registry import Registry, load_registry
-from mtlbench.suite import load_suite
+from mtlbench.plan.cells import Workload, make_cells
+from mtlbench.plan.suite import load_suite
+from mtlbench.plugins.registry import Registry, load_registry
 
 TASK = "table[called=mood,train=mood.csv,dev=mood.csv,text=text,label=label,classes=3]"
 PLUGIN = """
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtlbench.labels import Classes
-from mtlbench.table import read_table
-from mtlbench.task import Splits, Task
+from mtlbench.text.labels import Classes
+from mtlbench.text.table import read_table
+from mtlbench.contract.task import Splits, Task
 
 
 @dataclass

@@ -14,10 +14,10 @@ from torch import nn
 
 import mtlbench
 from mtlbench import TaskGradients, UsageError, aggregate, autograd, backward, get_method, weights
+from mtlbench.contract.method import Matrix, Method, Observation, Parameters, Reads, Vector
+from mtlbench.contract.observation import observe
+from mtlbench.engine.step import NotFinite
 from mtlbench.errors import CellError
-from mtlbench.gradients.step import NotFinite
-from mtlbench.method import Matrix, Method, Observation, Parameters, Reads, Vector
-from mtlbench.observation import observe
 
 TASKS = 3
 GRAM = np.array([[4.0, -1.0], [-1.0, 2.0]])

@@ -13,8 +13,8 @@ import pytest
 
 from benchmarks.sample_record import history, record
 from mtlbench.errors import UsageError
-from mtlbench.merge import CONFLICTS, merge
-from mtlbench.store import Store
+from mtlbench.records.store import Store
+from mtlbench.upkeep.merge import CONFLICTS, merge
 
 
 def scored(accuracy: float, seed: int = 0, **changes: Any) -> dict[str, Any]:

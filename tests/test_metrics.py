@@ -7,10 +7,10 @@ import warnings
 import numpy as np
 import pytest
 
+from mtlbench.contract.task import DEFAULT_METRICS, Kind, Task
 from mtlbench.errors import CellError, UsageError
-from mtlbench.metrics import METRICS, metric
-from mtlbench.metrics import score as score_task
-from mtlbench.task import DEFAULT_METRICS, Kind, Task
+from mtlbench.text.metrics import METRICS, metric
+from mtlbench.text.metrics import score as score_task
 
 
 class Scored(Task):

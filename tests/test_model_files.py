@@ -12,14 +12,14 @@ import pytest
 import torch
 from model_folders import POSITIONS, VOCABULARY, WORDS, write_folder, write_model, write_tokenizer
 
-from mtlbench.encoder import Encoder
+from mtlbench.engine.packed.pack import Pack
 from mtlbench.errors import UsageError
-from mtlbench.model import MultiTaskModel, load_encoder
-from mtlbench.model_config import ModelConfig
-from mtlbench.model_files import fingerprint, tokenizer_files
-from mtlbench.packed.pack import Pack
-from mtlbench.tokens import Tokenizer
-from mtlbench.trial import try_model
+from mtlbench.text.encoder import Encoder
+from mtlbench.text.model import MultiTaskModel, load_encoder
+from mtlbench.text.model_config import ModelConfig
+from mtlbench.text.model_files import fingerprint, tokenizer_files
+from mtlbench.text.model_trial import try_model
+from mtlbench.text.tokens import Tokenizer
 
 
 @pytest.fixture(scope="session")
@@ -212,7 +212,7 @@ def test_packed_positions_count_from_any_padding_token(tmp_path: Path) -> None:
 
 def test_the_maximal_length_is_really_encoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a family that counts positions in a way that nobody wrote down here."""
-    monkeypatch.setattr("mtlbench.model_config.COUNTS_FROM_PADDING", set())
+    monkeypatch.setattr("mtlbench.text.model_config.COUNTS_FROM_PADDING", set())
     folder = write_folder(tmp_path / "mpnet", "mpnet")
     assert tried(str(folder), max_length=POSITIONS - 2)
     with pytest.raises(UsageError, match=r"cannot encode a text of 39 tokens \(.*give a smaller max_length"):

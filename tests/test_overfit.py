@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mtlbench.grid import Request
-from mtlbench.overfit import one_batch, run_overfit
-from mtlbench.task import Rows
+from mtlbench.contract.task import Rows
+from mtlbench.grid.command import Request
+from mtlbench.grid.overfit import one_batch, run_overfit
 
 STEPS = 160
 SUITE = """

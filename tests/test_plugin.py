@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 
-from mtlbench.encoder import Encoder
+from mtlbench.contract.plugin import Plugin, describe_parameters, expand_spec, parameter_fields, parse_spec, split_specs
+from mtlbench.contract.spec import Names, quoted
 from mtlbench.errors import UsageError
-from mtlbench.plugin import Plugin, describe_parameters, expand_spec, parameter_fields, parse_spec, split_specs
-from mtlbench.registry import load_registry
-from mtlbench.spec import Names, quoted
+from mtlbench.plugins.registry import load_registry
+from mtlbench.text.encoder import Encoder
 
 
 @dataclass

@@ -11,17 +11,17 @@ import pytest
 import torch
 
 from mtlbench import engines, get_method
-from mtlbench.data import TaskData
-from mtlbench.engines import Inputs, make_engine
+from mtlbench.contract.method import Method, Observation, Reads, Vector
+from mtlbench.engine.scaling import FIRST, GROWTH_STEPS, MOST_SKIPPED, LossScale
+from mtlbench.engine.step import Step
 from mtlbench.errors import CellError
-from mtlbench.gradients.scaling import FIRST, GROWTH_STEPS, MOST_SKIPPED, LossScale
-from mtlbench.gradients.step import Step
-from mtlbench.method import Method, Observation, Reads, Vector
-from mtlbench.model import MultiTaskModel
-from mtlbench.plan import Workload
-from mtlbench.registry import load_registry
-from mtlbench.tokens import Tokenizer
-from mtlbench.train import Outcome, train
+from mtlbench.plan.cells import Workload
+from mtlbench.plugins.registry import load_registry
+from mtlbench.text.batches import TaskData
+from mtlbench.text.model import MultiTaskModel
+from mtlbench.text.tokens import Tokenizer
+from mtlbench.training.engines import Inputs, make_engine
+from mtlbench.training.train import Outcome, train
 
 Make = Callable[..., Workload]
 CLOSE = {"bfloat16": 0.02, "float16": 0.004}

@@ -18,18 +18,18 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from mtlbench.checkpoint import Checkpoints
-from mtlbench.engines import Inputs
+from mtlbench.engine.processes import ALONE, ProcessDied, Processes, spread
 from mtlbench.errors import CellError, UsageError
 from mtlbench.execute.placement import Placement
-from mtlbench.grid import Request, _spread
-from mtlbench.plan import Workload
-from mtlbench.processes import ALONE, ProcessDied, Processes, spread
-from mtlbench.record import Record
-from mtlbench.registry import load_registry
-from mtlbench.store import Store
-from mtlbench.suite import load_suite
-from mtlbench.train import Outcome, Training, train
+from mtlbench.grid.command import Request, _spread
+from mtlbench.plan.cells import Workload
+from mtlbench.plan.suite import load_suite
+from mtlbench.plugins.registry import load_registry
+from mtlbench.records.record import Record
+from mtlbench.records.store import Store
+from mtlbench.training.checkpoint import Checkpoints
+from mtlbench.training.engines import Inputs
+from mtlbench.training.train import Outcome, Training, train
 
 Make = Callable[..., Workload]
 Call = Callable[..., subprocess.CompletedProcess[str]]
@@ -196,8 +196,8 @@ def test_a_process_that_dies_is_named(make_workload: Make) -> None:
 def test_a_process_that_does_not_answer_is_not_waited_for_for_ever(
     make_workload: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mtlbench.processes.TIMEOUT", timedelta(seconds=8))
-    monkeypatch.setattr("mtlbench.processes.GRACE", 0.1)
+    monkeypatch.setattr("mtlbench.engine.processes.TIMEOUT", timedelta(seconds=8))
+    monkeypatch.setattr("mtlbench.engine.processes.GRACE", 0.1)
     with pytest.raises(ProcessDied, match="no answer from another of the 2 processes"):
         failing(make_workload(processes=2), 1, lambda: time.sleep(600.0))
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mtlbench import registry as registry_module
+from mtlbench.contract.observation import observe
 from mtlbench.errors import UsageError
-from mtlbench.observation import observe
-from mtlbench.registry import Broken, Registry, load_registry, source_fingerprint
+from mtlbench.plugins import registry as registry_module
+from mtlbench.plugins.registry import Broken, Registry, load_registry, source_fingerprint
 
 GOOD = '''
 from dataclasses import dataclass
@@ -171,7 +171,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 from mtlbench import Method, Observation
-from mtlbench.method import Wrapper
+from mtlbench.contract.method import Wrapper
 
 @dataclass
 class Times(Wrapper):

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from mtlbench.record_file import read_history
-from mtlbench.store import Store
+from mtlbench.records.record_file import read_history
+from mtlbench.records.store import Store
 
 Call = Callable[..., subprocess.CompletedProcess[str]]
 

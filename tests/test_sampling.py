@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from test_train import run
 
 from mtlbench.errors import UsageError
-from mtlbench.plan import Workload
-from mtlbench.sampling import batch_sizes, shares
+from mtlbench.plan.cells import Workload
+from mtlbench.text.sampling import batch_sizes, shares
 
 Make = Callable[..., Workload]
 KINDS = ("uniform", "proportional", "sqrt", "annealed")
@@ -114,7 +114,7 @@ def _longer(workload: Workload, task: int, times: int) -> Workload:
     """Return a workload with one task's training rows repeated."""
     from dataclasses import replace
 
-    from mtlbench.task import Rows
+    from mtlbench.contract.task import Rows
 
     splits = list(workload.splits)
     train = splits[task].train

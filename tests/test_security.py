@@ -19,19 +19,19 @@ import torch
 
 from benchmarks.sample_record import STEP, full, history, record, task
 from mtlbench import cli
-from mtlbench.checkpoint import Checkpoints
 from mtlbench.diagnose.evidence import Run
 from mtlbench.diagnose.unfinished import unfinished
-from mtlbench.encoder import Encoder
-from mtlbench.model import load_encoder
-from mtlbench.names import folder_name, is_file_name, visible
-from mtlbench.plan import fingerprint
+from mtlbench.host.safe_names import folder_name, is_file_name, visible
+from mtlbench.host.terminal import Console
+from mtlbench.plan.cells import fingerprint
+from mtlbench.records.store import CHECKPOINTS, Store
 from mtlbench.report import render
 from mtlbench.report.build import build
 from mtlbench.report.predictions import right_answers
-from mtlbench.store import CHECKPOINTS, Store
-from mtlbench.terminal import Console
-from mtlbench.tree import unflatten
+from mtlbench.text.encoder import Encoder
+from mtlbench.text.model import load_encoder
+from mtlbench.training.checkpoint import Checkpoints
+from mtlbench.training.state_codec import unflatten
 
 SOURCES = sorted(path for folder in ("mtlbench", "methods", "tasks") for path in Path(folder).rglob("*.py"))
 HOSTILE = "<script>alert(1)</script>\"' onload=x [red]\x1b[2J\r\n\u202e=cmd|/c"

@@ -12,8 +12,8 @@ import pytest
 import scipy.optimize
 
 import mtlbench
+from mtlbench.contract.method import Matrix, Vector
 from mtlbench.errors import SolverError
-from mtlbench.method import Matrix, Vector
 from mtlbench.solvers import (
     balanced,
     cone_multipliers,

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from benchmarks.sample_record import EVALUATION, STEP, history, record
-from mtlbench.disk import TEMPORARY
 from mtlbench.errors import UsageError
-from mtlbench.record_file import read_history, read_record
-from mtlbench.store import Store
+from mtlbench.host.disk import TEMPORARY
+from mtlbench.records.record_file import read_history, read_record
+from mtlbench.records.store import Store
 
 
 def test_a_record_comes_back_as_it_was_saved(tmp_path: Path) -> None:

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from benchmarks.sample_record import history, record
-from mtlbench import store_cache
-from mtlbench.plan import fingerprint
-from mtlbench.store import Store
-from mtlbench.store_cache import CACHE_FOLDER
+from mtlbench.plan.cells import fingerprint
+from mtlbench.records import store_cache
+from mtlbench.records.store import Store
+from mtlbench.records.store_cache import CACHE_FOLDER
 
 SETTLED_SECONDS = 0.05
 """Longer than a tick of any file system that tests run on."""
@@ -34,7 +34,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Count in the first entry how many record files are parsed and verified anew."""
-    from mtlbench import store
+    from mtlbench.records import store
 
     counted, real = [0], store.verified
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtlbench.cli import main
-from mtlbench.streams import ESCAPE, SUBSTITUTE, SUBSTITUTES
+from mtlbench.host.streams import ESCAPE, SUBSTITUTE, SUBSTITUTES
 
 REFERENCE = Path(__file__).parent.parent / "results" / "reference"
 VERBS = (

@@ -10,11 +10,11 @@ import numpy as np
 import pandas
 import pytest
 
-from mtlbench.delimited import Dialect
+from mtlbench.contract.task import Rows
 from mtlbench.errors import UsageError
-from mtlbench.labels import Classes, Labels, Scores
-from mtlbench.table import read_table
-from mtlbench.task import Rows
+from mtlbench.text.delimited import Dialect
+from mtlbench.text.labels import Classes, Labels, Scores
+from mtlbench.text.table import read_table
 
 ROWS = [
     ("plain words", "and others", 0.0),

@@ -14,14 +14,14 @@ import pandas as pd
 import pytest
 import torch
 
+from mtlbench.contract.task import Rows, Splits, Task
 from mtlbench.errors import CellError, UsageError
-from mtlbench.metrics import METRICS, metric, score
-from mtlbench.outcome import Outcome
-from mtlbench.plan import Workload, make_cells
-from mtlbench.registry import load_registry
-from mtlbench.suite import load_suite
-from mtlbench.task import Rows, Splits, Task
-from mtlbench.train import train
+from mtlbench.plan.cells import Workload, make_cells
+from mtlbench.plan.suite import load_suite
+from mtlbench.plugins.registry import load_registry
+from mtlbench.text.metrics import METRICS, metric, score
+from mtlbench.training.outcome import Outcome
+from mtlbench.training.train import train
 
 TEXTS: list[Any] = [
     (f"the {word}",) for word in ("good", "bad", "red", "blue", "film", "run", "house", "very", "dog", "cat")
@@ -361,7 +361,7 @@ def test_a_loss_that_turns_wrong_in_a_cell_names_step_and_task(attempt: Try) -> 
 PLUGIN = '''
 from dataclasses import dataclass
 import numpy as np
-from mtlbench.task import Rows, Splits, Task
+from mtlbench.contract.task import Rows, Splits, Task
 
 @dataclass
 class Odd(Task):

@@ -13,7 +13,7 @@ import torch
 
 from mtlbench import cli
 from mtlbench.errors import UsageError
-from mtlbench.registry import load_registry
+from mtlbench.plugins.registry import load_registry
 from mtlbench.tasks.toy import SETTINGS, Toy
 from mtlbench.toy.pool import run_jobs
 from mtlbench.toy.trajectory import KEPT, Job, Trajectory, run_job

@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 import torch
 
-from mtlbench.data import TaskData, batch_schedule
-from mtlbench.engines import Inputs
+from mtlbench.contract.method import Method, Observation, Reads, Vector
 from mtlbench.errors import CellError
 from mtlbench.execute.worker import save
-from mtlbench.method import Method, Observation, Reads, Vector
-from mtlbench.plan import Workload, make_cells
-from mtlbench.probe import Probe
-from mtlbench.record import describe_tasks, header
-from mtlbench.registry import load_registry
-from mtlbench.store import Store
-from mtlbench.train import Outcome, train
+from mtlbench.plan.cells import Workload, make_cells
+from mtlbench.plugins.registry import load_registry
+from mtlbench.records.record import describe_tasks, header
+from mtlbench.records.store import Store
+from mtlbench.text.batches import TaskData, batch_schedule
+from mtlbench.training.engines import Inputs
+from mtlbench.training.step_effect import Probe
+from mtlbench.training.train import Outcome, train
 
 Make = Callable[..., Workload]
 

@@ -12,19 +12,19 @@ import pytest
 import torch
 
 from mtlbench import UsageError, backward
+from mtlbench.contract.method import Method
+from mtlbench.contract.observation import FLOOR, above_zero, observe
 from mtlbench.diagnose import diagnose
 from mtlbench.errors import CellError
 from mtlbench.execute.worker import save
-from mtlbench.export import values
-from mtlbench.history_form import check_row
-from mtlbench.method import Method
-from mtlbench.observation import FLOOR, above_zero, observe
-from mtlbench.plan import Workload, make_cells
-from mtlbench.record import describe_tasks, header
-from mtlbench.record_file import read_history, read_record
-from mtlbench.registry import load_registry
-from mtlbench.store import Store
-from mtlbench.train import Outcome, train
+from mtlbench.plan.cells import Workload, make_cells
+from mtlbench.plugins.registry import load_registry
+from mtlbench.records.history_form import check_row
+from mtlbench.records.record import describe_tasks, header
+from mtlbench.records.record_file import read_history, read_record
+from mtlbench.records.store import Store
+from mtlbench.training.train import Outcome, train
+from mtlbench.upkeep.export import values
 
 Make = Callable[..., Workload]
 REGISTRY = load_registry()

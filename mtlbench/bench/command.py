@@ -12,18 +12,18 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mtlbench.bench.jobs import Job, run_alone
-from mtlbench.bench.outcome import PLAIN, Found, Outcome, as_data, as_text
-from mtlbench.conditions import check_methods
+from mtlbench.bench.result import PLAIN, Found, Outcome, as_data, as_text
+from mtlbench.contract.method import Method, without_trainer
+from mtlbench.contract.plugin import split_specs
 from mtlbench.errors import UsageError
 from mtlbench.execute.placement import check_device
-from mtlbench.method import Method, without_trainer
-from mtlbench.plan import Workload
-from mtlbench.plugin import split_specs
-from mtlbench.progress import console
-from mtlbench.registry import Registry, load_registry
-from mtlbench.streams import print_data
-from mtlbench.suite import load_suite
-from mtlbench.trial import Traits
+from mtlbench.grid.progress import console
+from mtlbench.host.streams import print_data
+from mtlbench.plan.cells import Workload
+from mtlbench.plan.conditions import check_methods
+from mtlbench.plan.suite import load_suite
+from mtlbench.plugins.registry import Registry, load_registry
+from mtlbench.text.model_trial import Traits
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,14 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
-from mtlbench.data import TaskData
-from mtlbench.encoder import Encoder, EncoderFiles
-from mtlbench.engines import Inputs, make_engine
-from mtlbench.method import Method
-from mtlbench.model import MultiTaskModel, load_encoder
-from mtlbench.packed.pack import Sequences
-from mtlbench.suite import Recipe
-from mtlbench.task import Task
+from mtlbench.contract.method import Method
+from mtlbench.contract.task import Task
+from mtlbench.engine.packed.pack import Sequences
+from mtlbench.plan.suite import Recipe
+from mtlbench.text.batches import TaskData
+from mtlbench.text.encoder import Encoder, EncoderFiles
+from mtlbench.text.model import MultiTaskModel, load_encoder
+from mtlbench.training.engines import Inputs, make_engine
 
 
 class Contender(Protocol):

@@ -11,7 +11,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mtlbench.bench.outcome import Found, Outcome
+from mtlbench.bench.result import Found, Outcome
 
 COLOURS = {None: "0.55", "packed": "#0072B2", "lean": "#009E73", "loop": "#D55E00"}
 """Of the engines: Okabe and Ito's palette, which the colour-blind tell apart; grey for the plain sum."""

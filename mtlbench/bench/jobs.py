@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from mtlbench.bench.outcome import Found
-from mtlbench.suite import Recipe
+from mtlbench.bench.result import Found
+from mtlbench.plan.suite import Recipe
 
 WARM_UP = 2
 """Steps that are not timed: the first ones also pay for memory and the optimizer's state."""

@@ -13,16 +13,16 @@ import transformers.models.bert.modeling_bert  # noqa: F401  imported here so th
 
 from mtlbench.bench.contenders import Contender, Ours, Padded, PaddedModel, make_optimizer
 from mtlbench.bench.jobs import WARM_UP, Job
-from mtlbench.cost import PeakMemory
-from mtlbench.data import TaskData
+from mtlbench.contract.method import Method
+from mtlbench.engine.cost import PeakMemory
+from mtlbench.engine.step import NotFinite
 from mtlbench.errors import UsageError
 from mtlbench.execute.worker import prepare_process
-from mtlbench.gradients.step import NotFinite
-from mtlbench.method import Method
-from mtlbench.model import MultiTaskModel
-from mtlbench.plan import Workload
-from mtlbench.registry import load_registry
-from mtlbench.tokens import Tokenizer
+from mtlbench.plan.cells import Workload
+from mtlbench.plugins.registry import load_registry
+from mtlbench.text.batches import TaskData
+from mtlbench.text.model import MultiTaskModel
+from mtlbench.text.tokens import Tokenizer
 
 SEED = 0
 ROWS = 4096

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from mtlbench.contract.method import without_trainer
 from mtlbench.errors import UsageError
-from mtlbench.method import without_trainer
-from mtlbench.registry import Registry, load_registry
+from mtlbench.plugins.registry import Registry, load_registry
 
 if TYPE_CHECKING:
     from mtlbench.check.certificate import Certificate

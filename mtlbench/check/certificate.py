@@ -13,8 +13,8 @@ from mtlbench.check import claims, engine, robust
 from mtlbench.check.families import normal
 from mtlbench.check.result import Result
 from mtlbench.check.subject import Instance, Subject, step
-from mtlbench.method import Method
-from mtlbench.registry import Registry
+from mtlbench.contract.method import Method
+from mtlbench.plugins.registry import Registry
 
 COST_AT = (2, 8, 32, 64)
 """Numbers of tasks at which the time of a call is taken."""

@@ -10,8 +10,8 @@ from mtlbench.check.families import ALL, EXPONENTS, GENERIC, STATIONARY, Family
 from mtlbench.check.result import Result, not_claimed, verdict
 from mtlbench.check.robust import EQUAL, yardstick
 from mtlbench.check.subject import Instance, Subject, show, weigh
+from mtlbench.contract.method import Property
 from mtlbench.errors import SolverError
-from mtlbench.method import Property
 
 STATEMENTS: dict[Property, str] = {
     "non-conflicting": "⟨gᵢ, d⟩ ≥ 0 for every task: to first order no task gets worse",

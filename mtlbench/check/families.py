@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mtlbench.observation import Matrix
+from mtlbench.contract.observation import Matrix
 
 Family = Callable[[np.random.Generator, int, int], Matrix]
 """(generator, K, P) → J, a (K, P) matrix whose rows are the task gradients."""

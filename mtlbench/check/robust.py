@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from mtlbench.check.families import ALL, EXPONENTS, GENERIC, normal
 from mtlbench.check.result import Result, not_claimed, verdict
 from mtlbench.check.subject import Instance, Subject, losses_after, show, step, weigh
+from mtlbench.contract.observation import Vector
 from mtlbench.errors import SolverError
-from mtlbench.observation import Vector
 
 EQUAL = 1e-6
 """Two updates that ought to be equal may differ by this share of Σ|wᵢ|‖gᵢ‖: sixteen digits, squared in JJᵀ, leave

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtlbench.check.families import Family
-from mtlbench.method import Method
-from mtlbench.observation import Matrix, Observation, Vector, observe
+from mtlbench.contract.method import Method
+from mtlbench.contract.observation import Matrix, Observation, Vector, observe
 
 
 def losses_after(losses: Vector) -> Vector:

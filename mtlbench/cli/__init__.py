@@ -12,8 +12,8 @@ from mtlbench.cli import bench, diagnose, export, grids, methods, overfit, repor
 from mtlbench.cli.app import app
 from mtlbench.cli.digits import check_numbers
 from mtlbench.errors import UsageError
-from mtlbench.names import visible
-from mtlbench.streams import make_streams_safe
+from mtlbench.host.safe_names import visible
+from mtlbench.host.streams import make_streams_safe
 
 __all__ = [
     "app",

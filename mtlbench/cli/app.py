@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from mtlbench.errors import UsageError
-from mtlbench.streams import print_data
+from mtlbench.host.streams import print_data
 
 app = typer.Typer(
     name="mtlbench",
@@ -39,19 +39,19 @@ def _main(
 
 
 def complete_methods(incomplete: str) -> list[str]:
-    from mtlbench.registry import load_registry
+    from mtlbench.plugins.registry import load_registry
 
     return _completions(incomplete, load_registry().methods)
 
 
 def complete_tasks(incomplete: str) -> list[str]:
-    from mtlbench.registry import load_registry
+    from mtlbench.plugins.registry import load_registry
 
     return _completions(incomplete, load_registry().tasks)
 
 
 def complete_suites(incomplete: str) -> list[str]:
-    from mtlbench.suite import packaged_suites
+    from mtlbench.plan.suite import packaged_suites
 
     return [name for name in packaged_suites() if name.startswith(incomplete)]
 
@@ -100,7 +100,7 @@ def given(**options: Any) -> dict[str, Any]:
 def deliver(text: str, output: Path | None, format: str = "text") -> None:
     """Print a text, or write it to a file and say so.
 
-    :param format: what the text is; see :func:`mtlbench.streams.print_data`.
+    :param format: what the text is; see :func:`mtlbench.host.streams.print_data`.
     :raises UsageError: when the file cannot be written.
     """
     if output is None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mtlbench.cli.app import BatchSize, DataDir, Json, Methods, Model, Plugins, Suite, Tasks, Threads, app, given
-from mtlbench.streams import takes_escapes
+from mtlbench.host.streams import takes_escapes
 
 
 @app.command("bench")

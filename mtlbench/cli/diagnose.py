@@ -8,17 +8,17 @@ import typer
 
 from mtlbench.cli.app import Json, Results, app
 from mtlbench.errors import UsageError
-from mtlbench.streams import print_data
+from mtlbench.host.streams import print_data
 
 
 @app.command()
 def diagnose(results: Results = Path("results"), json: Json = False) -> None:
     """Name what is wrong with cells, finished, failed or running, why, and what to do; exit with 1 on an error."""
     from mtlbench.diagnose import diagnose
-    from mtlbench.diagnose.render import to_blocks, to_json
+    from mtlbench.diagnose.text import to_blocks, to_json
     from mtlbench.diagnose.unfinished import unfinished
+    from mtlbench.records.store import Store
     from mtlbench.report.text import render
-    from mtlbench.store import Store
 
     found = Store(results).scan()
     records = [*found.records, *unfinished(results, lambda line: typer.echo(line, err=True))]

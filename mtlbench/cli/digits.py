@@ -8,8 +8,8 @@ from itertools import pairwise
 from typing import Any, get_args, get_type_hints
 
 from mtlbench.cli.app import app
+from mtlbench.contract.numerals import is_plain
 from mtlbench.errors import UsageError
-from mtlbench.numerals import is_plain
 
 
 def number_options(command: Callable[..., Any]) -> dict[str, str | None]:

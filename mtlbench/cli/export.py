@@ -18,8 +18,8 @@ def export(
     results: Results = Path("results"),
 ) -> None:
     """Write the histories of all finished cells, for other programs."""
-    from mtlbench.export import FORMATS, export
-    from mtlbench.store import Store
+    from mtlbench.records.store import Store
+    from mtlbench.upkeep.export import FORMATS, export
 
     if to not in FORMATS:
         raise unknown("export format", to, FORMATS)

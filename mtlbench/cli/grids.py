@@ -14,7 +14,7 @@ from mtlbench.cli.digits import check_number, number_options
 def read_config_file(context: typer.Context, file: Path | None) -> Path | None:
     """Take options from a TOML file: below the command line and the environment, above the defaults."""
     if file is not None:
-        from mtlbench.config import read_config
+        from mtlbench.cli.options_file import read_config
 
         names = {parameter.name for parameter in context.command.params if parameter.name} - {"config", "help"}
         options = read_config(file, names)
@@ -120,7 +120,7 @@ def run(
 ) -> None:
     """Train a grid of methods × seeds on a suite; cells that are done are skipped."""
     from mtlbench.execute.placement import Placement
-    from mtlbench.grid import Request, run_grid
+    from mtlbench.grid.command import Request, run_grid
 
     request = Request(
         suite=suite,

@@ -9,7 +9,7 @@ import typer
 
 from mtlbench.cli.app import Json, Plugins, app, complete_methods, deliver
 from mtlbench.errors import UsageError
-from mtlbench.streams import print_data, takes_escapes
+from mtlbench.host.streams import print_data, takes_escapes
 
 
 @app.command("list")
@@ -21,14 +21,14 @@ def list_(
 ) -> None:
     """List methods, tasks or suites."""
     if markdown:
-        from mtlbench.describe import methods_page
-        from mtlbench.registry import load_registry
+        from mtlbench.plugins.describe import methods_page
+        from mtlbench.plugins.registry import load_registry
 
         if what != "methods":
             raise UsageError("--markdown prints the methods page: mtlbench list methods --markdown")
         print_data(methods_page(load_registry(tuple(str(file) for file in plugin))), "markdown")
         return
-    from mtlbench.catalogue import print_list
+    from mtlbench.cli.catalogue import print_list
 
     print_list(what, tuple(str(file) for file in plugin), as_json=json)
 
@@ -40,7 +40,7 @@ def info(
     plugin: Plugins = [],
 ) -> None:
     """Explain a method, task or suite: what it does, its parameters, its source."""
-    from mtlbench.catalogue import print_info
+    from mtlbench.cli.catalogue import print_info
 
     print_info(name, tuple(str(file) for file in plugin), as_json=json)
 
@@ -51,7 +51,7 @@ def new_method(
     folder: Annotated[Path, typer.Option(help="A checkout of this project, or any folder.")] = Path(),
 ) -> None:
     """Write a working method and its test, to start from."""
-    from mtlbench.scaffold import write_method
+    from mtlbench.plugins.scaffold import write_method
 
     method, test = write_method(name, folder)
     typer.echo(f"wrote {method} and {test}; next: mtlbench check {method}, pytest {test}")
@@ -72,7 +72,7 @@ def check(
 ) -> None:
     """Examine methods: finite, indifferent to order, resumable, true to what they claim. Exits with 1 on a failure."""
     from mtlbench.check import check_methods
-    from mtlbench.check.render import as_json, as_markdown, print_certificate
+    from mtlbench.check.text import as_json, as_markdown, print_certificate
     from mtlbench.errors import unknown
 
     if format not in ("text", "markdown", "json"):

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mtlbench.cli.app import BatchSize, DataDir, Json, Model, Plugins, Suite, Tasks, Threads, app, given
-from mtlbench.streams import takes_escapes
+from mtlbench.host.streams import takes_escapes
 
 
 @app.command()
@@ -27,8 +27,8 @@ def overfit(
     json: Json = False,
 ) -> None:
     """Train each task on one batch until it knows it by heart; what cannot is broken. Exits with 1 then."""
-    from mtlbench.grid import Request
-    from mtlbench.overfit import run_overfit
+    from mtlbench.grid.command import Request
+    from mtlbench.grid.overfit import run_overfit
 
     changes = given(tasks=tasks, model=model, steps=steps, batch_size=batch_size, lr=lr, threads=threads, device=device)
     files = tuple(str(file) for file in plugin)

@@ -13,13 +13,13 @@ import typer
 
 from mtlbench.cli.app import Results, app, deliver
 from mtlbench.errors import UsageError, unknown
-from mtlbench.streams import takes_escapes
+from mtlbench.host.streams import takes_escapes
 
 if TYPE_CHECKING:
-    from mtlbench.record import Record
+    from mtlbench.records.record import Record
     from mtlbench.report.examples import Examples
     from mtlbench.report.figures import Gallery
-    from mtlbench.report.model import Report
+    from mtlbench.report.result import Report
 
 INTERRUPTED = 130
 POLL_SECONDS = 2.0
@@ -91,8 +91,8 @@ def _read(folder: Path, baseline: str, options: dict[str, Any]) -> tuple[Report,
     :param options: of :func:`mtlbench.report.build.build`.
     :raises UsageError: when there are none.
     """
+    from mtlbench.records.store import Store
     from mtlbench.report.build import build
-    from mtlbench.store import Store
 
     found = Store(folder).scan()
     gc.freeze()  # records hold no cycles: where there are thousands, the collector would walk over them in vain
@@ -106,8 +106,8 @@ def _read_pair(folders: tuple[Path, Path], baseline: str, options: dict[str, Any
 
     :raises UsageError: when one has no records, or both are the same.
     """
-    from mtlbench.folders import Pair
     from mtlbench.report.build import build
+    from mtlbench.upkeep.two_folders import Pair
 
     pair = Pair(folders)
     first, second = pair.scan()
@@ -151,7 +151,7 @@ def _repeat(show: Callable[[], None], folders: tuple[Path, ...]) -> None:
 
     A grid that has only begun may lack records, or the baseline: that is told, and waited for.
     """
-    from mtlbench.store import Store
+    from mtlbench.records.store import Store
 
     stores = [Store(folder) for folder in folders]
     shown = None

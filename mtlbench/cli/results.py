@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mtlbench.cli.app import Json, Results, app
-from mtlbench.names import visible
+from mtlbench.host.safe_names import visible
 
 
 @app.command()
@@ -18,8 +18,8 @@ def merge(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be copied; copy nothing.")] = False,
 ) -> None:
     """Copy records into one folder; exit with 1 where two scores of one cell differ, or files are damaged."""
-    from mtlbench.merge import merge
-    from mtlbench.store import NotRecorded
+    from mtlbench.records.store import NotRecorded
+    from mtlbench.upkeep.merge import merge
 
     try:
         done = merge(folders, into, dry_run=dry_run)
@@ -51,7 +51,7 @@ def clean(
     failed: Annotated[bool, typer.Option("--failed", help="Also records of failed cells, with theirs.")] = False,
 ) -> None:
     """Find, and with --yes remove, what killed runs left in a results folder."""
-    from mtlbench.clean import leftovers
+    from mtlbench.upkeep.clean import leftovers
 
     found, total, stuck = leftovers(results, damaged=damaged, failed=failed), 0, 0
     for leftover in found:
@@ -74,6 +74,6 @@ def clean(
 @app.command()
 def status(results: Results = Path("results"), json: Json = False) -> None:
     """Show which cells of a results folder are done, failed (and why), running, missing or damaged."""
-    from mtlbench.status import print_status
+    from mtlbench.upkeep.status import print_status
 
     print_status(results, as_json=json)

@@ -20,7 +20,7 @@ def study(
     ] = None,
 ) -> None:
     """Write the results as a page: the paper's study redone, rung by rung, with what may be concluded, and figures."""
-    from mtlbench.store import Store
+    from mtlbench.records.store import Store
     from mtlbench.study.page import write_page
     from mtlbench.study.parts import study_of
     from mtlbench.tune.tuned import read_tuned

@@ -10,7 +10,7 @@ import typer
 
 from mtlbench.cli.app import BatchSize, DataDir, Methods, Model, Plugins, Results, Suite, Tasks, Threads, app, given
 from mtlbench.cli.grids import Config
-from mtlbench.streams import takes_escapes
+from mtlbench.host.streams import takes_escapes
 
 
 @app.command()
@@ -46,7 +46,7 @@ def tune(
 ) -> None:
     """Tune methods, each with the same number of trials; mtlbench run --methods @RESULTS/tuned.json takes the best."""
     from mtlbench.execute.placement import Placement
-    from mtlbench.grid import Request as Grid
+    from mtlbench.grid.command import Request as Grid
     from mtlbench.tune.command import Request, run_tune
 
     grid = Grid(

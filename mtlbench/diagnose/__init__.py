@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from mtlbench.diagnose.balance import check_balance
-from mtlbench.diagnose.data import check_data
 from mtlbench.diagnose.evidence import Patient
 from mtlbench.diagnose.finding import Finding, Severity, Sureness
 from mtlbench.diagnose.fit import check_fit
 from mtlbench.diagnose.heads import check_heads
 from mtlbench.diagnose.rate import check_rate
+from mtlbench.diagnose.rows import check_data
 from mtlbench.diagnose.surgery import check_surgery
 from mtlbench.diagnose.training import check_training
 from mtlbench.diagnose.transfer import check_transfer
-from mtlbench.report.records import Cells, Record, collect
+from mtlbench.records.groups import Cells, Record, collect
 
 __all__ = ["Finding", "Severity", "Sureness", "diagnose", "diagnose_group"]
 

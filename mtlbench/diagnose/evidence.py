@@ -14,8 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mtlbench.diagnose.finding import Finding
-from mtlbench.record_file import read_history, read_side_file
-from mtlbench.report.records import Cells, Record
+from mtlbench.records.groups import Cells, Record
+from mtlbench.records.record_file import read_history, read_side_file
 
 Numbers = NDArray[np.float64]
 

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mtlbench.checkpoint import newest_files, read_parts
-from mtlbench.history import merged
-from mtlbench.history_form import check_row
-from mtlbench.leases import holders
-from mtlbench.plan import fingerprint
-from mtlbench.record import Record
-from mtlbench.record_file import verified
-from mtlbench.store import CHECKPOINTS
+from mtlbench.plan.cells import fingerprint
+from mtlbench.records.history_form import check_row
+from mtlbench.records.leases import holders
+from mtlbench.records.record import Record
+from mtlbench.records.record_file import verified
+from mtlbench.records.store import CHECKPOINTS
+from mtlbench.training.checkpoint import newest_files, read_parts
+from mtlbench.training.history_rows import merged
 
 
 def unfinished(results: Path, tell: Callable[[str], None]) -> list[Record]:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from mtlbench.leases import Lease
-from mtlbench.plan import Cell
-from mtlbench.record import Record
-from mtlbench.store import Store
+from mtlbench.plan.cells import Cell
+from mtlbench.records.leases import Lease
+from mtlbench.records.record import Record
+from mtlbench.records.store import Store
 
 RETRIES = 2
 """Further tries of a cell whose process crashed or was stopped from outside. Each goes on from its checkpoint."""
@@ -19,7 +19,7 @@ RETRIES = 2
 class Job:
     """One try at a cell: all that a worker needs, wherever it is.
 
-    :param record: the header, see :func:`mtlbench.record.header`.
+    :param record: the header, see :func:`mtlbench.records.record.header`.
     """
 
     cell: Cell

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from mtlbench.errors import UsageError, unknown
 from mtlbench.execute.executor import Executor
 from mtlbench.execute.local import Local, Slot, device_slots
-from mtlbench.provenance import usable_cores
-from mtlbench.suite import Recipe
+from mtlbench.host.provenance import usable_cores
+from mtlbench.plan.suite import Recipe
 
 OPTIONS = {
     "devices": "local",

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from mtlbench.errors import UsageError, one_line
 from mtlbench.execute.executor import RETRIES, Event, Job
 from mtlbench.execute.remote import run_remote
-from mtlbench.suite import Recipe
+from mtlbench.plan.suite import Recipe
 
 try:
     import ray

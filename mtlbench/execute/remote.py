@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from mtlbench.execute.executor import RETRIES, Event, Job
 from mtlbench.execute.stop import Stop
-from mtlbench.leases import FolderRemoved, LeaseLost
-from mtlbench.provenance import environment
+from mtlbench.host.provenance import environment
+from mtlbench.records.leases import FolderRemoved, LeaseLost
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 """Clusters end what they cancel by the first or the second, and what has no time left by the third."""

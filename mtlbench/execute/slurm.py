@@ -20,8 +20,8 @@ from rich.markup import escape
 
 from mtlbench.errors import UsageError
 from mtlbench.execute.executor import Event, Job
-from mtlbench.progress import console
-from mtlbench.suite import Recipe
+from mtlbench.grid.progress import console
+from mtlbench.plan.suite import Recipe
 
 try:
     import submitit

@@ -14,12 +14,12 @@ from datetime import timedelta
 
 from torch.distributed import PrefixStore, Store, rendezvous  # type: ignore[attr-defined]
 
+from mtlbench.engine.processes import Processes, joined
 from mtlbench.errors import UsageError, one_line
 from mtlbench.execute.executor import Event, Job
 from mtlbench.execute.worker import follow, run_cell
-from mtlbench.plan import Cell
-from mtlbench.processes import Processes, joined
-from mtlbench.store import Store as Records
+from mtlbench.plan.cells import Cell
+from mtlbench.records.store import Store as Records
 
 FOR_EVER = timedelta(days=365)
 """How long the others wait for the next cell. They do not outlive process 0: torchrun ends them."""

@@ -20,20 +20,20 @@ import torch
 import transformers.models.bert.modeling_bert  # noqa: F401  the same
 from numpy.typing import NDArray
 
-from mtlbench.checkpoint import Checkpoints
+from mtlbench.engine.processes import ProcessDied, Processes, spread
 from mtlbench.errors import CellError, OutOfMemory, UsageError
 from mtlbench.execute.executor import RETRIES, Event, Job
+from mtlbench.execute.heartbeat import Heartbeat
 from mtlbench.execute.stop import Stop
-from mtlbench.heartbeat import Heartbeat
-from mtlbench.history import count_floored
-from mtlbench.leases import Lease, LeaseLost
-from mtlbench.plan import Cell, Workload, make_cells
-from mtlbench.processes import ProcessDied, Processes, spread
-from mtlbench.record import Record
-from mtlbench.registry import load_registry
-from mtlbench.store import CHECKPOINTS, NotRecorded, Store
-from mtlbench.train import Outcome, Training
-from mtlbench.tree import NotStorable
+from mtlbench.plan.cells import Cell, Workload, make_cells
+from mtlbench.plugins.registry import load_registry
+from mtlbench.records.leases import Lease, LeaseLost
+from mtlbench.records.record import Record
+from mtlbench.records.store import CHECKPOINTS, NotRecorded, Store
+from mtlbench.training.checkpoint import Checkpoints
+from mtlbench.training.history_rows import count_floored
+from mtlbench.training.state_codec import NotStorable
+from mtlbench.training.train import Outcome, Training
 
 
 class Stopped(Exception):

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 from mtlbench.errors import unknown
 
 if TYPE_CHECKING:
+    from mtlbench.records.groups import Record
     from mtlbench.report.figures import Gallery
-    from mtlbench.report.model import Report
-    from mtlbench.report.records import Record
+    from mtlbench.report.result import Report
 
 FORMATS: Final = ("text", "markdown", "csv", "json", "latex", "html")
 
@@ -37,7 +37,7 @@ def render(
     :raises UsageError: when the format is unknown.
     """
     # each format's libraries are imported when it is asked for: `--format json` needs neither rich nor jinja2
-    from mtlbench.report.layout import document
+    from mtlbench.report.document import document
 
     match format:
         case "text":
@@ -55,11 +55,11 @@ def render(
         case "html":
             return _page(report, records, drawn)
         case "csv":
-            from mtlbench.report.data import to_csv
+            from mtlbench.report.json_csv import to_csv
 
             return to_csv(report)
         case "json":
-            from mtlbench.report.data import to_json
+            from mtlbench.report.json_csv import to_json
 
             return to_json(report)
     raise unknown("format", format, FORMATS)
@@ -68,10 +68,10 @@ def render(
 def gallery(report: Report, records: Sequence[Record]) -> Gallery:
     """Return the figures of all groups, to be saved or put into a page, and the reasons why others are left out.
 
-    :param records: those that the report was built from, as :meth:`mtlbench.store.Store.scan` reads them.
+    :param records: those that the report was built from, as :meth:`mtlbench.records.store.Store.scan` reads them.
     """
+    from mtlbench.records.groups import collect
     from mtlbench.report.figures import Gallery, figures_of
-    from mtlbench.report.records import collect
 
     cells = {one.group: one for one in collect(records)}
     found = [figures_of(group, cells[group.group]) for group in report.groups]
@@ -84,12 +84,12 @@ def gallery(report: Report, records: Sequence[Record]) -> Gallery:
 def _page(report: Report, records: Sequence[Record], drawn: Gallery | None) -> str:
     """Render the page: with figures and settings if the records are at hand."""
     from mtlbench.report import html
-    from mtlbench.report.layout import document
+    from mtlbench.report.document import document
 
     if not records:
         return html.render(document(report), title="mtlbench report")
+    from mtlbench.records.groups import collect
     from mtlbench.report.examination import with_findings
-    from mtlbench.report.records import collect
     from mtlbench.report.settings import runs, settings
 
     found = drawn or gallery(report, records)

@@ -11,13 +11,13 @@ import numpy as np
 
 from mtlbench import stats
 from mtlbench.errors import UsageError, unknown
+from mtlbench.records.groups import Cells, Record, collect, headings
 from mtlbench.report.compare import compare, compare_delta_m, delta_m, delta_m_summary
 from mtlbench.report.examples import Examples, example_intervals
 from mtlbench.report.headline import headline
-from mtlbench.report.model import Cost, Failed, Group, Missing, Report, Score, Task
-from mtlbench.report.provenance import cautions, superseded
+from mtlbench.report.origins import cautions, superseded
 from mtlbench.report.ranking import mean_ranks, ranking
-from mtlbench.report.records import Cells, Record, collect, headings
+from mtlbench.report.result import Cost, Failed, Group, Missing, Report, Score, Task
 from mtlbench.report.split import on_test
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from mtlbench import stats
-from mtlbench.report.model import ALPHA, FEWEST_SEEDS, Difference, Floor, Group, Ranking, Task
 from mtlbench.report.numbers import number, p_value
+from mtlbench.report.result import ALPHA, FEWEST_SEEDS, Difference, Floor, Group, Ranking, Task
 
 SCORES = "Mean ± sample standard deviation over n seeds ({seeds}), on {split}; higher is better."
 OVERALL = (

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from mtlbench import stats
+from mtlbench.records.groups import Cells
 from mtlbench.report.conclude import conclude
-from mtlbench.report.model import CONFIDENCE, DeltaM, Difference
-from mtlbench.report.records import Cells
+from mtlbench.report.result import CONFIDENCE, DeltaM, Difference
 
 Series = Mapping[int, float]
 """One number per seed."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from mtlbench import stats
-from mtlbench.report.model import ALPHA, Difference
+from mtlbench.report.result import ALPHA, Difference
 
 
 def conclude(differences: Sequence[Difference], margin: float | None) -> list[Difference]:

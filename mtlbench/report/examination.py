@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from mtlbench.diagnose import diagnose_group
-from mtlbench.diagnose.render import examined
-from mtlbench.report.layout import Block, Bullets, Heading, Paragraph
-from mtlbench.report.records import Cells
+from mtlbench.diagnose.text import examined
+from mtlbench.records.groups import Cells
+from mtlbench.report.document import Block, Bullets, Heading, Paragraph
 
 
 def with_findings(blocks: Sequence[Block], groups: Mapping[str, Cells]) -> list[Block]:

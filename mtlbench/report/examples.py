@@ -9,8 +9,8 @@ from dataclasses import asdict
 import numpy as np
 
 from mtlbench import stats
-from mtlbench.report.model import ExampleInterval, Task
-from mtlbench.report.records import Cells, Record
+from mtlbench.records.groups import Cells, Record
+from mtlbench.report.result import ExampleInterval, Task
 
 Examples = Callable[[Record], Mapping[str, stats.Vector]]
 """From a finished record to every task's scores by development row, in the same order in all records. Their mean must

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mtlbench.report.model import FEWEST_SEEDS, Difference, Group
 from mtlbench.report.numbers import number
+from mtlbench.report.result import FEWEST_SEEDS, Difference, Group
 
 
 def headline(group: Group) -> tuple[str, ...]:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mtlbench.record_file import read_side_file
-from mtlbench.report.records import Record
+from mtlbench.records.groups import Record
+from mtlbench.records.record_file import read_side_file
 from mtlbench.stats import Vector
 
 

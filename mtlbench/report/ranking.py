@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from mtlbench import stats
+from mtlbench.records.groups import Cells
 from mtlbench.report.compare import compare_pairs
-from mtlbench.report.model import Difference, MeanRank, Ranking
-from mtlbench.report.records import Cells
+from mtlbench.report.result import Difference, MeanRank, Ranking
 
 
 def mean_ranks(cells: Cells) -> tuple[tuple[MeanRank, ...], list[str]]:

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mtlbench.report.layout import Row, Section, Table
-from mtlbench.report.model import Group
-from mtlbench.report.records import Cells, Record, spec
+from mtlbench.records.groups import Cells, Record, spec
+from mtlbench.report.document import Row, Section, Table
+from mtlbench.report.result import Group
 
 DIGITS = 12
 """Of a hash: enough to tell two apart."""

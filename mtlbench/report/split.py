@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mtlbench.errors import UsageError
-from mtlbench.report.records import Record
+from mtlbench.records.groups import Record
 
 
 def on_test(records: Sequence[Record]) -> list[dict[str, Any]]:

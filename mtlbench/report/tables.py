@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from mtlbench.report import captions
 from mtlbench.report.blocks import Row, Section, Table
-from mtlbench.report.model import Difference, Group
 from mtlbench.report.numbers import ABSENT, interval, number, p_value, signed
+from mtlbench.report.result import Difference, Group
 
 
 def power(group: Group) -> Table:

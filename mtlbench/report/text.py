@@ -11,8 +11,8 @@ from rich.cells import cell_len, set_cell_size
 from rich.table import Table as Grid
 from rich.text import Text
 
-from mtlbench.report.layout import Block, Bullets, Heading, Paragraph, Table
-from mtlbench.terminal import Console, printed
+from mtlbench.host.terminal import Console, printed
+from mtlbench.report.document import Block, Bullets, Heading, Paragraph, Table
 
 WIDTH = 80
 NAME_WIDTH, NARROW_NAME_WIDTH = 24, 12

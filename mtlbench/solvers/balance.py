@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from mtlbench.contract.method import Matrix, Vector
 from mtlbench.errors import SolverError
-from mtlbench.method import Matrix, Vector
 from mtlbench.solvers.gram import TOLERANCE, factor
 
 RIDGE = 1e-12

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mtlbench.contract.method import Matrix, Vector
 from mtlbench.errors import SolverError
-from mtlbench.method import Matrix, Vector
 
 TOLERANCE = 1e-8
 """Largest violation of the optimality conditions that is accepted, relative to the terms in them."""

@@ -9,12 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch
 from torch import nn
 
-from mtlbench.encoder import Encoder
-from mtlbench.model import MultiTaskModel
-from mtlbench.registry import load_registry
+from mtlbench.plugins.registry import load_registry
 from mtlbench.report.figures import style
 from mtlbench.report.figures.figure import Figure
 from mtlbench.study.parts import Part
+from mtlbench.text.encoder import Encoder
+from mtlbench.text.model import MultiTaskModel
 
 ROW, GAP = 0.56, 0.2
 """Height of a box and of the space above it, in inches."""

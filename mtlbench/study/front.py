@@ -10,12 +10,12 @@ from itertools import combinations
 import matplotlib.figure
 from matplotlib.lines import Line2D
 
+from mtlbench.records.groups import Cells, spec
 from mtlbench.report.figures import scatter, style
 from mtlbench.report.figures.context import listed
 from mtlbench.report.figures.figure import Figure, Unavailable
-from mtlbench.report.model import Task
 from mtlbench.report.numbers import number
-from mtlbench.report.records import Cells, spec
+from mtlbench.report.result import Task
 from mtlbench.study.parts import Part
 from mtlbench.tune.tuned import TrialEntry, Tuned
 

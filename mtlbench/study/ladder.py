@@ -15,8 +15,8 @@ from mtlbench.diagnose import Finding, diagnose_group
 from mtlbench.report.blocks import Block, Bullets, Paragraph, Row, Section, Table
 from mtlbench.report.figures import style
 from mtlbench.report.figures.figure import Figure, Unavailable
-from mtlbench.report.model import Task
 from mtlbench.report.numbers import ABSENT, interval, number, plus_minus, signed
+from mtlbench.report.result import Task
 from mtlbench.study.paper import RED, SCORES
 from mtlbench.study.parts import Rung
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from mtlbench.records.groups import Record
 from mtlbench.report.blocks import Bullets
 from mtlbench.report.numbers import number
-from mtlbench.report.records import Record
 from mtlbench.study.paper import SAMPLED, rows_of, sampling_error, score_of
 from mtlbench.study.parts import Part
 

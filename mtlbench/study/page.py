@@ -11,12 +11,12 @@ import jinja2
 
 from mtlbench.errors import UsageError
 from mtlbench.report.blocks import Block
+from mtlbench.report.document import document
 from mtlbench.report.figures.figure import Figure, Unavailable
 from mtlbench.report.figures.save import save_figures
-from mtlbench.report.layout import document
 from mtlbench.report.markdown import escape
 from mtlbench.report.markdown import render as markdown
-from mtlbench.report.model import Report
+from mtlbench.report.result import Report
 from mtlbench.study import ladder
 from mtlbench.study.architecture import architecture
 from mtlbench.study.curves import scores

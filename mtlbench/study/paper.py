@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from mtlbench.report.blocks import Block, Bullets, Paragraph, Row, Section, Table
 from mtlbench.report.figures.figure import Unavailable
-from mtlbench.report.model import Score, Task
 from mtlbench.report.numbers import ABSENT, number, plus_minus
+from mtlbench.report.result import Score, Task
 from mtlbench.study.parts import Part, Study
 
 SCORES = {

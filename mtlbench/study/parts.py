@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from mtlbench.plan.suite import Recipe, load_suite, packaged_suites
+from mtlbench.records.groups import Cells, Record, collect
 from mtlbench.report.build import build
-from mtlbench.report.model import Group
-from mtlbench.report.records import Cells, Record, collect
+from mtlbench.report.result import Group
 from mtlbench.report.split import on_test
-from mtlbench.suite import Recipe, load_suite, packaged_suites
 
 LADDER = re.compile(r"ladder-(\d+)-(.+)")
 """Names of the suites that are rungs; those of one number stand beside each other, ordered by their descriptions."""

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from mtlbench.gradients.gram import cosines
-from mtlbench.library import weights
+from mtlbench.engine.inner_products import cosines
+from mtlbench.engine.library import weights
 from mtlbench.report.figures import style
 from mtlbench.report.figures.figure import Figure
 from mtlbench.report.numbers import number, signed

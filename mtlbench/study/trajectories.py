@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mtlbench.provenance import usable_cores
+from mtlbench.host.provenance import usable_cores
 from mtlbench.tasks.toy import Toy
 from mtlbench.toy.figure import draw
 from mtlbench.toy.pool import run_jobs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mtlbench.report.blocks import Paragraph, Row, Section, Table
 from mtlbench.report.figures.figure import Unavailable
-from mtlbench.tune.render import COLUMNS, notes, row, title
+from mtlbench.tune.text import COLUMNS, notes, row, title
 from mtlbench.tune.tuned import Tuned
 
 NONE = "No tuning was given: run mtlbench tune, then mtlbench study --tuned FILE with the tuned.json that it wrote"

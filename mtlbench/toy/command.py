@@ -9,15 +9,15 @@ from pathlib import Path
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from mtlbench.contract.method import Method, without_trainer
+from mtlbench.contract.plugin import split_specs
 from mtlbench.errors import UsageError, unknown
-from mtlbench.method import Method, without_trainer
-from mtlbench.plugin import split_specs
-from mtlbench.progress import console
-from mtlbench.provenance import usable_cores
-from mtlbench.registry import Registry, load_registry
+from mtlbench.grid.progress import console
+from mtlbench.host.provenance import usable_cores
+from mtlbench.plugins.registry import Registry, load_registry
 from mtlbench.tasks.toy import SETTINGS, Toy
-from mtlbench.toy.outcome import Outcome, as_data, as_text
 from mtlbench.toy.pool import run_jobs
+from mtlbench.toy.result import Outcome, as_data, as_text
 from mtlbench.toy.trajectory import Job, Trajectory, refusal
 
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mtlbench.adam import Adam
+from mtlbench.contract.method import Method, Vector
+from mtlbench.contract.observation import observe
 from mtlbench.errors import CellError
-from mtlbench.method import Method, Vector
-from mtlbench.observation import observe
-from mtlbench.registry import load_registry
+from mtlbench.plugins.registry import load_registry
+from mtlbench.solvers.adam import Adam
 from mtlbench.tasks.toy import Array, Toy
 
 KEPT = 1000

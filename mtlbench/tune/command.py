@@ -7,22 +7,22 @@ from dataclasses import dataclass, replace
 
 from rich.markup import escape
 
+from mtlbench.contract.method import Method
+from mtlbench.contract.plugin import expand_spec, parse_spec, split_specs
 from mtlbench.errors import UsageError, unknown
 from mtlbench.execute.executor import Event
 from mtlbench.execute.placement import torchrun_place
-from mtlbench.grid import Request as Grid
-from mtlbench.grid import introduce, load_workload, make_headers, train_cells
-from mtlbench.method import Method
-from mtlbench.plan import MOST_SEEDS, SEEDS_END, Cell, Workload
-from mtlbench.plugin import expand_spec, parse_spec, split_specs
-from mtlbench.progress import console
-from mtlbench.registry import Registry, load_registry
-from mtlbench.store import Store
-from mtlbench.suite import load_suite
-from mtlbench.tune.render import as_plan, as_text
+from mtlbench.grid.command import Request as Grid
+from mtlbench.grid.command import introduce, load_workload, make_headers, train_cells
+from mtlbench.grid.progress import console
+from mtlbench.plan.cells import MOST_SEEDS, SEEDS_END, Cell, Workload
+from mtlbench.plan.suite import load_suite
+from mtlbench.plugins.registry import Registry, load_registry
+from mtlbench.records.store import Store
 from mtlbench.tune.sampler import Sampler, load_optuna
 from mtlbench.tune.space import read_space
-from mtlbench.tune.study import FIRST_SEED, Budget, Study, ended
+from mtlbench.tune.text import as_plan, as_text
+from mtlbench.tune.trials import FIRST_SEED, Budget, Study, ended
 from mtlbench.tune.tuned import Tuned, summarize, write_tuned
 
 SAMPLERS: dict[str, Sampler] = {"halton": "halton", "tpe": "tpe"}

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from mtlbench.contract.method import Method
+from mtlbench.contract.numerals import number
 from mtlbench.errors import UsageError
-from mtlbench.method import Method
-from mtlbench.numerals import number
 
 DIGITS = 3
 """Significant digits of a value, so that a spec stays short."""

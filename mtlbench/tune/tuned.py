@@ -13,13 +13,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mtlbench.disk import write_whole
+from mtlbench.contract.method import Method
 from mtlbench.errors import UsageError
-from mtlbench.method import Method
-from mtlbench.plan import Workload, fingerprint
-from mtlbench.registry import Registry
+from mtlbench.host.disk import write_whole
+from mtlbench.plan.cells import Workload, fingerprint
+from mtlbench.plugins.registry import Registry
 from mtlbench.tune.space import Side
-from mtlbench.tune.study import Budget, Study, Trial, best
+from mtlbench.tune.trials import Budget, Study, Trial, best
 
 NAME = "tuned.json"
 SCHEMA = 1

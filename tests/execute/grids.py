@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from mtlbench.execute.executor import Event, Executor
-from mtlbench.execute.loop import Loop
-from mtlbench.plan import Workload, make_cells
-from mtlbench.record import describe_tasks, header
-from mtlbench.record_file import read_history
-from mtlbench.registry import load_registry
-from mtlbench.store import Store
+from mtlbench.execute.scheduler import Loop
+from mtlbench.plan.cells import Workload, make_cells
+from mtlbench.plugins.registry import load_registry
+from mtlbench.records.record import describe_tasks, header
+from mtlbench.records.record_file import read_history
+from mtlbench.records.store import Store
 
 
 class Grid:

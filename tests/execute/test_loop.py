@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from mtlbench.execute import loop as loop_module
+from mtlbench.execute import scheduler as loop_module
 from mtlbench.execute.executor import Event, Job
-from mtlbench.execute.loop import Loop
-from mtlbench.leases import SIZE, Leases
-from mtlbench.plan import Cell, Workload, make_cells
-from mtlbench.record import Record, describe_tasks, header
-from mtlbench.registry import load_registry
-from mtlbench.store import Store
+from mtlbench.execute.scheduler import Loop
+from mtlbench.plan.cells import Cell, Workload, make_cells
+from mtlbench.plugins.registry import load_registry
+from mtlbench.records.leases import SIZE, Leases
+from mtlbench.records.record import Record, describe_tasks, header
+from mtlbench.records.store import Store
 
 
 class Scripted:

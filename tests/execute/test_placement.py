@@ -15,9 +15,9 @@ from grids import Grid
 from mtlbench.errors import UsageError
 from mtlbench.execute.local import Local, device_slots
 from mtlbench.execute.placement import Placement, torchrun_place
-from mtlbench.plan import Workload
-from mtlbench.provenance import usable_cores
-from mtlbench.store import Store
+from mtlbench.host.provenance import usable_cores
+from mtlbench.plan.cells import Workload
+from mtlbench.records.store import Store
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from grids import Grid, bits
 
 from mtlbench.errors import UsageError
 from mtlbench.execute.executor import Event, Job
-from mtlbench.leases import Lease, holders
-from mtlbench.plan import Workload
-from mtlbench.store import Store
+from mtlbench.plan.cells import Workload
+from mtlbench.records.leases import Lease, holders
+from mtlbench.records.store import Store
 
 pytest.importorskip("submitit", reason="needs the extra 'slurm'")
 

@@ -17,10 +17,10 @@ from torchjd import aggregation as torchjd
 
 import mtlbench
 from mtlbench import aggregate, get_method, seeds, weights
+from mtlbench.contract.method import Matrix, Method, Observation, Vector
+from mtlbench.contract.observation import observe
 from mtlbench.errors import UsageError
-from mtlbench.method import Matrix, Method, Observation, Vector
-from mtlbench.observation import observe
-from mtlbench.simplex import project
+from mtlbench.solvers.simplex import project
 
 UPDATES = ["graddrop", "graddrop[leak=0.3]", "trimmed-mean", "moco", "moco[normalize=loss]", "db-mtl", "config-m"]
 CROSS = ["sdmgrad", "modo"]
@@ -476,7 +476,7 @@ def test_log_judges_the_transformed_problem() -> None:
         def residual(self, seen: Observation, weights: Vector) -> float | None:
             return float(np.abs(weights - seen.gram.sum(axis=1)).max())
 
-    wrapped = mtlbench.registry.load_registry().wrappers["log"].around(Told)()
+    wrapped = mtlbench.plugins.registry.load_registry().wrappers["log"].around(Told)()
     rows, losses = jacobian(12, 3, 5), losses_of(12, 3)
     seen = observe(wrapped, losses=losses, gram=rows @ rows.T)
     found = wrapped.weights(seen)

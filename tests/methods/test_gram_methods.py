@@ -16,9 +16,9 @@ import torch
 from torchjd import aggregation as torchjd
 
 from mtlbench import aggregate, get_method, seeds, weights
+from mtlbench.contract.method import Matrix, Method, Vector
+from mtlbench.contract.observation import observe
 from mtlbench.errors import SolverError, UsageError
-from mtlbench.method import Matrix, Method, Vector
-from mtlbench.observation import observe
 
 cvxpy: Any = importlib.import_module("cvxpy")  # its types leave out half its names
 

@@ -16,8 +16,8 @@ import torch
 from torchjd import scalarization as torchjd
 
 from mtlbench import UsageError, aggregate, backward, get_method, weights
-from mtlbench.method import Method, Vector
-from mtlbench.observation import FLOOR
+from mtlbench.contract.method import Method, Vector
+from mtlbench.contract.observation import FLOOR
 
 EXACT = ["mean", "fixed", "si", "gls", "dwa", "uw", "uw-so", "imtl-l", "stch", "famo"]
 DRAWN = ["rlw", "random", "random[distribution=dirichlet]"]

@@ -16,7 +16,7 @@ import torch
 from torchjd import aggregation as torchjd
 
 from mtlbench import aggregate, get_method, seeds
-from mtlbench.method import Matrix, Observation, Vector
+from mtlbench.contract.method import Matrix, Observation, Vector
 
 cvxpy: Any = importlib.import_module("cvxpy")  # its types leave out half its names
 

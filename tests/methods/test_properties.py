@@ -27,7 +27,7 @@ from mtlbench.check.families import (
     weakly_stationary,
     zero_rows,
 )
-from mtlbench.method import Matrix, Observation, Vector
+from mtlbench.contract.method import Matrix, Observation, Vector
 
 settings.register_profile("methods", deadline=None, derandomize=True, database=None, max_examples=8)
 checked = settings(settings.get_profile("methods"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from torch import nn
 
-from mtlbench.packed.choice import Way, portions
-from mtlbench.packed.layout import Layout
+from mtlbench.engine.packed.layout import Layout
+from mtlbench.engine.packed.way import Way, portions
 
 MINILM = (384, 1536, 6, 30_522)
 BASE = (768, 3072, 12, 30_522)

@@ -27,17 +27,17 @@ from tiny_models import (
 from torch import nn
 
 from mtlbench import get_method
+from mtlbench.contract.method import Method, Vector
+from mtlbench.contract.observation import observe
+from mtlbench.engine.loop import LoopEngine, TaskLoss
+from mtlbench.engine.packed.engine import PackedEngine
+from mtlbench.engine.packed.layout import Layout
+from mtlbench.engine.packed.lean import Alike, Lean, blocks_of, by_rows
+from mtlbench.engine.packed.pack import Pack, Sequences
+from mtlbench.engine.packed.passes import JointForward
+from mtlbench.engine.packed.rows import Rows
+from mtlbench.engine.step import Forward, NotFinite, Step
 from mtlbench.errors import CellError, UsageError
-from mtlbench.gradients.loop import LoopEngine, TaskLoss
-from mtlbench.gradients.step import Forward, NotFinite, Step
-from mtlbench.method import Method, Vector
-from mtlbench.observation import observe
-from mtlbench.packed.engine import PackedEngine
-from mtlbench.packed.layout import Layout
-from mtlbench.packed.lean import Alike, Lean, blocks_of, by_rows
-from mtlbench.packed.pack import Pack, Sequences
-from mtlbench.packed.passes import JointForward
-from mtlbench.packed.rows import Rows
 
 METHODS = (
     "sum",
@@ -608,7 +608,7 @@ def test_a_gradient_that_is_not_finite_names_the_task(what: str, option: str, na
 
 @pytest.mark.parametrize("numbers", [1, 100])
 def test_tables_in_blocks_have_the_same_inner_products(monkeypatch: pytest.MonkeyPatch, numbers: int) -> None:
-    monkeypatch.setattr("mtlbench.packed.lean.TABLE_BLOCK", numbers)
+    monkeypatch.setattr("mtlbench.engine.packed.lean.TABLE_BLOCK", numbers)
     model = Plain()
     step = make_engine(model, "lean").step(get_method("pcgrad"), forward(model))
     assert close(step.gram, truths("plain", 0.0, 0).gram, 1e-10)
@@ -648,7 +648,7 @@ def test_an_infinite_gradient_beside_one_of_zero() -> None:
 def test_products_by_rows_are_those_of_the_gradients(
     monkeypatch: pytest.MonkeyPatch, lengths: list[int], with_bias: bool, block: int
 ) -> None:
-    monkeypatch.setattr("mtlbench.packed.lean.BLOCK", block)
+    monkeypatch.setattr("mtlbench.engine.packed.lean.BLOCK", block)
     random = torch.Generator().manual_seed(0)
     inputs = torch.randn(9, 5, dtype=torch.float64, generator=random)
     gradient = torch.randn(9, 4, dtype=torch.float64, generator=random)
@@ -681,7 +681,7 @@ def test_both_ways_to_inner_products_agree(monkeypatch: pytest.MonkeyPatch, shap
         calls.append(1)
         return by_rows(*given, **options)
 
-    monkeypatch.setattr("mtlbench.packed.lean.by_rows", spy)
+    monkeypatch.setattr("mtlbench.engine.packed.lean.by_rows", spy)
     layer, pack = nn.Linear(*shape, bias=bias).double(), Pack.of(batches(0), "cpu")
     inputs = torch.randn(len(pack.ids), shape[0], dtype=torch.float64)
     gradient = torch.randn(len(pack.ids), shape[1], dtype=torch.float64)

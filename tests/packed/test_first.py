@@ -10,9 +10,9 @@ import torch
 from tiny_models import FAMILIES, WAYS, Encoded, Truth, grads, make_engine, sequences, shared_of, truth
 
 from mtlbench import get_method
-from mtlbench.gradients.step import Forward
-from mtlbench.packed.layers import Recomputation
-from mtlbench.packed.pack import Pack
+from mtlbench.engine.packed.layers import Recomputation
+from mtlbench.engine.packed.pack import Pack
+from mtlbench.engine.step import Forward
 
 LENGTHS = [[5, 1, 40, 7], [3], [12, 1, 2, 13, 30]]
 SEEDS = (11, 12, 13)

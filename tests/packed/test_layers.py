@@ -11,11 +11,11 @@ import torch
 from tiny_models import FAMILIES, WIDTH, Encoded, Plain, sequences, shared_of
 from torch import nn
 
-from mtlbench.packed.attention import packed_attention, takes_varying_lengths
-from mtlbench.packed.dropout import attention_masks, dropped
-from mtlbench.packed.layers import install, unsupported
-from mtlbench.packed.pack import Pack
-from mtlbench.packed.tape import Tape
+from mtlbench.engine.packed.attention import packed_attention, takes_varying_lengths
+from mtlbench.engine.packed.dropout import attention_masks, dropped
+from mtlbench.engine.packed.layers import install, unsupported
+from mtlbench.engine.packed.pack import Pack
+from mtlbench.engine.packed.tape import Tape
 
 LENGTHS = [[5, 1, 40, 7], [3], [12, 1, 2, 13, 30]]
 SEEDS = (11, 12, 13)
@@ -133,9 +133,9 @@ def test_attention_by_the_kernel_for_varying_lengths(monkeypatch: pytest.MonkeyP
     pack = packed([0, 1, 2], seeds=False)
     given = tensors(pack)
     wanted = [attention(pack, given, scaling=scaling) for scaling in (None, 0.7)]
-    monkeypatch.setattr("mtlbench.packed.attention.varlen_attn", kernel)
+    monkeypatch.setattr("mtlbench.engine.packed.attention.varlen_attn", kernel)
     assert not takes_varying_lengths(given[0][0])  # not on a CPU
-    monkeypatch.setattr("mtlbench.packed.attention.takes_varying_lengths", lambda rows: True)
+    monkeypatch.setattr("mtlbench.engine.packed.attention.takes_varying_lengths", lambda rows: True)
     found = [attention(pack, given, scaling=scaling) for scaling in (None, 0.7)]
     assert calls == [None, 0.7]
     torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
@@ -305,8 +305,8 @@ def test_frozen_layers_stay_torchs_own() -> None:
 
 def test_gradients_of_inputs_are_autograds() -> None:
     """Checked without a collector's help: it is given the norm's gradient of the inputs only."""
-    from mtlbench.packed.layout import Layout
-    from mtlbench.packed.rows import Rows
+    from mtlbench.engine.packed.layout import Layout
+    from mtlbench.engine.packed.rows import Rows
 
     pack = packed([0, 1, 2])
     inputs = torch.randn(len(pack.ids), WIDTH, dtype=torch.float64)

@@ -12,17 +12,17 @@ import torch
 from tiny_models import FAMILIES, WAYS, Encoded, Model, Plain, grads, make_engine, sequences, shared_of
 
 from mtlbench import get_method
+from mtlbench.contract.method import Method, Observation, Vector
+from mtlbench.engine.loop import LoopEngine, TaskLoss
+from mtlbench.engine.packed.engine import PackedEngine
+from mtlbench.engine.packed.layers import Recomputation
+from mtlbench.engine.packed.pack import Pack, Sequences
+from mtlbench.engine.step import Forward, NotFinite, Step
 from mtlbench.errors import CellError, UsageError
-from mtlbench.gradients.loop import LoopEngine, TaskLoss
-from mtlbench.gradients.step import Forward, NotFinite, Step
-from mtlbench.method import Method, Observation, Vector
-from mtlbench.packed.engine import PackedEngine
-from mtlbench.packed.layers import Recomputation
-from mtlbench.packed.pack import Pack, Sequences
-from mtlbench.plan import Workload
-from mtlbench.registry import load_registry
-from mtlbench.suite import load_suite
-from mtlbench.train import Outcome, train
+from mtlbench.plan.cells import Workload
+from mtlbench.plan.suite import load_suite
+from mtlbench.plugins.registry import load_registry
+from mtlbench.training.train import Outcome, train
 
 Make = Callable[..., Workload]
 LENGTHS = ([3, 5, 1, 8, 2, 2], [7, 1, 4, 4, 6, 9], [2, 3, 12, 1, 1, 5])
@@ -159,7 +159,7 @@ def test_recomputed_activations_of_padded_rows_give_the_same_bits(
     make_workload: Make, monkeypatch: pytest.MonkeyPatch, method: str, precision: str
 ) -> None:
     """As in an encoder that cannot be packed, whose masks come from torch's own generator."""
-    monkeypatch.setattr("mtlbench.model.FAMILIES", {})
+    monkeypatch.setattr("mtlbench.text.model.FAMILIES", {})
     usual, saved = (run(make_workload(checkpointing=each, precision=precision), method) for each in (False, True))
     assert usual.engine["name"] == "loop"
     assert losses_of(saved) == losses_of(usual)
@@ -313,7 +313,9 @@ def test_a_lack_of_memory_says_what_helps(make_workload: Make, ask: Callable[[],
 
 
 def test_a_lack_of_memory_in_evaluation_says_where(make_workload: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mtlbench.model_training.ModelTraining._scored", lambda *_: _raise(MemoryError("full")))
+    monkeypatch.setattr(
+        "mtlbench.training.model_training.ModelTraining._scored", lambda *_: _raise(MemoryError("full"))
+    )
     with pytest.raises(CellError, match=r"^evaluation after step 2: out of memory \(full\)"):
         run(make_workload(), "sum")
 

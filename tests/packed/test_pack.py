@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import sequences
 
-from mtlbench.packed.pack import WASTE, Pack
-from mtlbench.packed.queries import Queries
+from mtlbench.engine.packed.pack import WASTE, Pack
+from mtlbench.engine.packed.queries import Queries
 
 CASES = {
     "one token": [[1]],

@@ -18,13 +18,13 @@ from tiny_models import Encoded, Model, Plain, grads, make_engine, sequences, sh
 from torch.distributed import FileStore  # type: ignore[attr-defined]
 
 from mtlbench import get_method, seeds
+from mtlbench.contract.method import Method
+from mtlbench.engine.inner_products import gram
+from mtlbench.engine.loop import LoopEngine, TaskLoss
+from mtlbench.engine.packed.pack import Pack, Sequences
+from mtlbench.engine.processes import ALONE, Processes, joined
+from mtlbench.engine.step import Forward, NotFinite, Step
 from mtlbench.errors import CellError
-from mtlbench.gradients.gram import gram
-from mtlbench.gradients.loop import LoopEngine, TaskLoss
-from mtlbench.gradients.step import Forward, NotFinite, Step
-from mtlbench.method import Method
-from mtlbench.packed.pack import Pack, Sequences
-from mtlbench.processes import ALONE, Processes, joined
 
 LENGTHS = ([3, 5, 1, 8, 2, 2, 6, 4], [7, 1, 4, 4, 6, 9, 2, 3], [2, 3, 12, 1, 1, 5, 5, 7])
 EVERY_KIND = (

@@ -10,17 +10,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from mtlbench.gradients.step import Forward
-from mtlbench.method import Matrix, Vector
-from mtlbench.packed.attention import NAME, register
-from mtlbench.packed.choice import Way
-from mtlbench.packed.engine import PackedEngine
-from mtlbench.packed.first import FirstTokens
-from mtlbench.packed.layers import install, install_dropout
-from mtlbench.packed.layout import Layout
-from mtlbench.packed.pack import Pack, Sequences
-from mtlbench.packed.tape import Tape
-from mtlbench.processes import ALONE, Processes
+from mtlbench.contract.method import Matrix, Vector
+from mtlbench.engine.packed.attention import NAME, register
+from mtlbench.engine.packed.engine import PackedEngine
+from mtlbench.engine.packed.first import FirstTokens
+from mtlbench.engine.packed.layers import install, install_dropout
+from mtlbench.engine.packed.layout import Layout
+from mtlbench.engine.packed.pack import Pack, Sequences
+from mtlbench.engine.packed.tape import Tape
+from mtlbench.engine.packed.way import Way
+from mtlbench.engine.processes import ALONE, Processes
+from mtlbench.engine.step import Forward
 
 FAMILIES = ("bert", "roberta", "distilbert", "electra")
 WORDS, WIDTH, LONGEST = 60, 16, 40

@@ -16,6 +16,7 @@ from histories import EVERY, STEPS, with_histories
 from scipy import stats
 
 from mtlbench.errors import UsageError
+from mtlbench.records.groups import collect
 from mtlbench.report import gallery
 from mtlbench.report.build import build
 from mtlbench.report.figures import Gallery, curves, ranks, scatter, style, svg
@@ -25,7 +26,6 @@ from mtlbench.report.figures.forest import seed_differences
 from mtlbench.report.figures.save import save_figures
 from mtlbench.report.figures.sweeps import sweeps
 from mtlbench.report.figures.traces import read
-from mtlbench.report.records import collect
 
 PAPER_S = "|".join((style.INK, style.QUIET, style.LINE, style.PAPER))
 NASTY = "<script>&" + "n" * 51

@@ -11,9 +11,9 @@ from factory import NASTY, grid, record
 
 from mtlbench.report import render
 from mtlbench.report.build import build
+from mtlbench.report.document import Bullets, Heading, Paragraph, Row, Section, Table
 from mtlbench.report.figures import Gallery, style
 from mtlbench.report.html import render as render_page
-from mtlbench.report.layout import Bullets, Heading, Paragraph, Row, Section, Table
 
 VOID = ("meta", "img", "br")
 

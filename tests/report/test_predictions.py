@@ -13,10 +13,10 @@ import pytest
 from factory import grid
 
 from mtlbench.execute.worker import _parquet
-from mtlbench.metrics import METRICS, answers
 from mtlbench.report.build import build
 from mtlbench.report.predictions import right_answers
-from mtlbench.train import Outcome
+from mtlbench.text.metrics import METRICS, answers
+from mtlbench.training.train import Outcome
 
 
 def beside(folder: Path, content: bytes) -> dict[str, Any]:

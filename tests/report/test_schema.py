@@ -1,6 +1,6 @@
 """``docs/report.schema.json`` describes the JSON report: all of it, and as it is.
 
-It is made from the classes of ``mtlbench.report.model``, whose docstrings become its descriptions. After a change of
+It is made from the classes of ``mtlbench.report.result``, whose docstrings become its descriptions. After a change of
 them: ``python tests/report/test_schema.py`` writes it anew.
 """
 
@@ -20,7 +20,7 @@ from pydantic import TypeAdapter
 
 from mtlbench.report import model, render
 from mtlbench.report.build import build
-from mtlbench.report.data import SCHEMA
+from mtlbench.report.json_csv import SCHEMA
 
 FILE = Path(__file__).parents[2] / "docs" / "report.schema.json"
 

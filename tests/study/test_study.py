@@ -16,16 +16,16 @@ from histories import with_histories
 
 from mtlbench import cli, stats
 from mtlbench.diagnose import diagnose_group
+from mtlbench.engine.library import aggregate
 from mtlbench.errors import UsageError
-from mtlbench.library import aggregate
-from mtlbench.model import MultiTaskModel
-from mtlbench.plan import Workload
+from mtlbench.plan.cells import Workload
+from mtlbench.plan.suite import packaged_suites
+from mtlbench.records.store import Store
 from mtlbench.report.blocks import Bullets, Table
 from mtlbench.report.figures.figure import Unavailable
-from mtlbench.store import Store
 from mtlbench.study import architecture, curves, front, ladder, limits, page, paper, projection
 from mtlbench.study.parts import Part, Study, study_of
-from mtlbench.suite import packaged_suites
+from mtlbench.text.model import MultiTaskModel
 from mtlbench.tune.tuned import SELECTION, StudyEntry, TrialEntry, Tuned, write_tuned
 
 GAINS = {"stl": 0.02, "sum": 0.0, "pcgrad": 0.01}

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from real_data import REAL, needs_files
 
+from mtlbench.contract.task import Rows, Splits, Task
 from mtlbench.errors import UsageError
-from mtlbench.registry import load_registry
-from mtlbench.task import Rows, Splits, Task
+from mtlbench.plugins.registry import load_registry
 
 
 def make(spec: str) -> Task:
@@ -273,7 +273,7 @@ def test_every_task_says_its_source_and_summary() -> None:
 
 def test_finding_tasks_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from mtlbench.registry import load_registry; import mtlbench.floors; load_registry();"
+        "import sys; from mtlbench.plugins.registry import load_registry; import mtlbench.text.floors; load_registry();"
         "print({'torch', 'pandas', 'datasets', 'pyarrow', 'sklearn', 'scipy'} & set(sys.modules))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

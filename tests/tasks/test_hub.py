@@ -10,10 +10,10 @@ import pytest
 
 datasets = pytest.importorskip("datasets")
 
+from mtlbench.contract.task import Splits, Task  # noqa: E402
 from mtlbench.errors import UsageError  # noqa: E402
-from mtlbench.floors import floors  # noqa: E402
-from mtlbench.registry import load_registry  # noqa: E402
-from mtlbench.task import Splits, Task  # noqa: E402
+from mtlbench.plugins.registry import load_registry  # noqa: E402
+from mtlbench.text.floors import floors  # noqa: E402
 
 EMOTIONS = ["joy", "anger", "fear"]
 

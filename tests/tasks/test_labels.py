@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mtlbench.contract.task import Splits
 from mtlbench.errors import UsageError
-from mtlbench.labels import Classes, Labels, LabelSets, Scores
-from mtlbench.registry import load_registry
-from mtlbench.task import Splits
+from mtlbench.plugins.registry import load_registry
+from mtlbench.text.labels import Classes, Labels, LabelSets, Scores
 
 STARS = Classes(5, ("1", "2", "3", "4", "5"))
 EMOTIONS = LabelSets(3, ("joy", "anger", "fear"))

@@ -13,16 +13,16 @@ import pandas as pd
 import pytest
 import torch
 
+from mtlbench.contract.task import Rows, Splits
 from mtlbench.diagnose.evidence import Run
 from mtlbench.execute.worker import _parquet
-from mtlbench.floors import floors
-from mtlbench.metrics import answers
-from mtlbench.plan import Workload
-from mtlbench.record_file import read_side_file
-from mtlbench.registry import load_registry
-from mtlbench.store import Store
-from mtlbench.task import Rows, Splits
-from mtlbench.train import Outcome, train
+from mtlbench.plan.cells import Workload
+from mtlbench.plugins.registry import load_registry
+from mtlbench.records.record_file import read_side_file
+from mtlbench.records.store import Store
+from mtlbench.text.floors import floors
+from mtlbench.text.metrics import answers
+from mtlbench.training.train import Outcome, train
 
 Make = Callable[..., Workload]
 WORDS = ["the", "film", "dog", "cat", "good", "bad", "runs", "sleeps", "slowly", "red", "blue", "house"]

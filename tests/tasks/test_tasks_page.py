@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mtlbench.metrics import METRICS
-from mtlbench.plan import Workload
-from mtlbench.plugin import split_specs
-from mtlbench.registry import load_registry
-from mtlbench.suite import Suite, load_suite
-from mtlbench.train import Outcome, train
+from mtlbench.contract.plugin import split_specs
+from mtlbench.plan.cells import Workload
+from mtlbench.plan.suite import Suite, load_suite
+from mtlbench.plugins.registry import load_registry
+from mtlbench.text.metrics import METRICS
+from mtlbench.training.train import Outcome, train
 
 datasets = pytest.importorskip("datasets")
 

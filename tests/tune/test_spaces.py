@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mtlbench.errors import UsageError
-from mtlbench.registry import load_registry
+from mtlbench.plugins.registry import load_registry
 from mtlbench.tune.sampler import halton
 from mtlbench.tune.space import Space, read_space, split
 

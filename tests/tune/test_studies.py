@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from mtlbench.errors import UsageError
-from mtlbench.plan import Workload
-from mtlbench.registry import load_registry
+from mtlbench.plan.cells import Workload
+from mtlbench.plugins.registry import load_registry
 from mtlbench.tune.sampler import Sampler, load_optuna
 from mtlbench.tune.space import read_space
-from mtlbench.tune.study import Budget, Study, Trial, best, ended
+from mtlbench.tune.trials import Budget, Study, Trial, best, ended
 from mtlbench.tune.tuned import read_tuned, summarize, tuned_methods, write_tuned
 
 REGISTRY = load_registry()
@@ -170,7 +170,7 @@ def file(workload: Workload, tmp_path: Path) -> Path:
 
 
 def rewritten(path: Path, change: Callable[[dict[str, Any]], Any], *, checksum: bool = True) -> Path:
-    from mtlbench.plan import fingerprint
+    from mtlbench.plan.cells import fingerprint
 
     content = json.loads(path.read_text())
     change(content)

@@ -17,10 +17,10 @@ import torch
 
 import mtlbench as library
 from mtlbench.errors import UsageError
-from mtlbench.plan import Workload, make_cells
-from mtlbench.registry import load_registry
-from mtlbench.store import Store
-from mtlbench.train import Outcome, train
+from mtlbench.plan.cells import Workload, make_cells
+from mtlbench.plugins.registry import load_registry
+from mtlbench.records.store import Store
+from mtlbench.training.train import Outcome, train
 
 Done = subprocess.CompletedProcess[str]
 Call = Callable[..., Done]
@@ -265,7 +265,7 @@ def test_a_learning_rate_is_refused_where_nobody_heeds_it(mtlbench: Call, tmp_pa
 
 
 def test_the_declaration_of_a_space_is_no_part_of_a_methods_code(tmp_path: Path) -> None:
-    from mtlbench.registry import source_fingerprint
+    from mtlbench.plugins.registry import source_fingerprint
 
     prints = []
     for name, text in (

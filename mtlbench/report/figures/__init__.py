@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from mtlbench.records.groups import Cells
 from mtlbench.report.figures import cosines, curves, forest, ranks, scatter
 from mtlbench.report.figures.context import Context
 from mtlbench.report.figures.figure import Figure, Omission, Unavailable
 from mtlbench.report.figures.save import save_figures
 from mtlbench.report.figures.traces import read
-from mtlbench.report.model import Group
-from mtlbench.report.records import Cells
+from mtlbench.report.result import Group
 
 __all__ = ["Figure", "Gallery", "Omission", "figures_of", "save_figures"]
 

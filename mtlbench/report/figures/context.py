@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from mtlbench.records.groups import Cells
 from mtlbench.report.compare import Series, delta_m
 from mtlbench.report.figures import style
 from mtlbench.report.figures.traces import Traces
-from mtlbench.report.model import Group
-from mtlbench.report.records import Cells
+from mtlbench.report.result import Group
 
 MOST_LISTED = 8
 

@@ -16,8 +16,8 @@ from scipy import stats
 from mtlbench.report.figures import style
 from mtlbench.report.figures.context import Context
 from mtlbench.report.figures.figure import Figure, Unavailable
-from mtlbench.report.model import CONFIDENCE
 from mtlbench.report.numbers import number
+from mtlbench.report.result import CONFIDENCE
 
 BINS = 40
 """At most so many points a line: steps are averaged within bins."""

@@ -11,8 +11,8 @@ from matplotlib.lines import Line2D
 from mtlbench.report.figures import style
 from mtlbench.report.figures.context import Context
 from mtlbench.report.figures.figure import Figure, Unavailable
-from mtlbench.report.model import CONFIDENCE, Difference
 from mtlbench.report.numbers import interval, signed
+from mtlbench.report.result import CONFIDENCE, Difference
 
 ROW, PANEL = 0.25, 0.42
 """Height of a method, and of what surrounds a panel, in inches."""

@@ -9,8 +9,8 @@ import matplotlib.figure
 from mtlbench.report.figures import style
 from mtlbench.report.figures.context import Context, listed
 from mtlbench.report.figures.figure import Figure, Unavailable
-from mtlbench.report.model import CONFIDENCE
 from mtlbench.report.numbers import number, p_value
+from mtlbench.report.result import CONFIDENCE
 
 FEWEST_METHODS, FEWEST_SEEDS = 3, 5
 ROW = 0.22

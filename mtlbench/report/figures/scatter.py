@@ -14,8 +14,8 @@ from mtlbench.report.figures import style
 from mtlbench.report.figures.context import Context, listed
 from mtlbench.report.figures.figure import Figure, Unavailable
 from mtlbench.report.figures.sweeps import Sweep, sweeps
-from mtlbench.report.model import Task
 from mtlbench.report.numbers import number, signed
+from mtlbench.report.result import Task
 
 PANEL = 2.35
 MOST_PAIRS = 10

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from mtlbench.records.groups import Cells, spec
 from mtlbench.report.figures.context import listed
-from mtlbench.report.records import Cells, spec
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from mtlbench.record_file import read_history
-from mtlbench.report.records import Cells, Record
+from mtlbench.records.groups import Cells, Record
+from mtlbench.records.record_file import read_history
 
 STEPS = ("method", "seed", "step", "task", "loss", "weight", "norm")
 COSINES = ("method", "seed", "step", "pair", "cosine")

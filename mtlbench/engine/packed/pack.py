@@ -1,0 +1,206 @@
+"""A pack: the sequences of several tasks' batches one after another, without padding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mtlbench.engine.packed.queries import Queries
+
+WASTE = 1.25
+"""Sequences are padded together for attention while the longest is at most this many times as long as the shortest."""
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Some tokenised sequences, flat.
+
+    :param ids: (T,) token numbers of all of them.
+    :param kinds: (T,) segment numbers (0 for a first text, 1 for a second), all 0 where the encoder has none.
+    :param lengths: (S,) tokens of each; none is empty.
+    :param rows: how many rows they are: S, or S/2 where each row is two sequences, all first ones before all second.
+    :param vectors: (S, width) what a frozen encoder makes of them, where that is known already.
+    """
+
+    ids: NDArray[np.int64]
+    kinds: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    rows: int = -1
+    vectors: torch.Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.rows < 0:
+            object.__setattr__(self, "rows", len(self.lengths))
+
+
+@dataclass(frozen=True)
+class Group:
+    """Sequences of like length, which attention pads and works on together.
+
+    :param sequences: their numbers in the pack.
+    :param longest: L, the most tokens of one.
+    :param mask: (n, L) whether a place is a token; ``None`` where all are.
+    """
+
+    sequences: NDArray[np.int64]
+    longest: int
+    mask: torch.Tensor | None
+
+
+@dataclass(frozen=True)
+class Pack:
+    """The batches of K tasks in one row of T tokens, task after task, sequence after sequence.
+
+    :param ids: (T,) token numbers.
+    :param kinds: (T,) segment numbers.
+    :param positions: (T,) place of each token in its sequence.
+    :param lengths: (S,) tokens of each sequence, on the CPU.
+    :param tasks: (K + 1,) number of the first sequence of each task, and S.
+    :param rows: how many rows each task has; see :class:`Sequences`.
+    :param seeds: K seeds of the tasks' dropout masks; ``None`` where nothing is dropped.
+    :param vectors: (S, width) of every sequence, where all are known without the encoder.
+    """
+
+    ids: torch.Tensor
+    kinds: torch.Tensor
+    positions: torch.Tensor
+    lengths: NDArray[np.int64]
+    tasks: tuple[int, ...]
+    rows: tuple[int, ...]
+    seeds: tuple[int, ...] | None = None
+    vectors: torch.Tensor | None = None
+
+    @classmethod
+    def of(cls, batches: Sequence[Sequences], device: str | torch.device, seeds: tuple[int, ...] | None = None) -> Pack:
+        """Pack the batches of K tasks."""
+        lengths = np.concatenate([batch.lengths for batch in batches])
+        starts = np.cumsum(lengths) - lengths
+        positions = np.arange(int(lengths.sum())) - np.repeat(starts, lengths)
+        ids = np.concatenate([batch.ids for batch in batches])
+        kinds = np.concatenate([batch.kinds for batch in batches])
+        flat = moved(np.stack([ids, kinds, positions]), device)
+        first = np.cumsum([0, *(len(batch.lengths) for batch in batches)])
+        rows = tuple(batch.rows for batch in batches)
+        vectors = [batch.vectors for batch in batches if batch.vectors is not None]
+        known = torch.cat(vectors) if len(vectors) == len(batches) else None
+        return cls(flat[0], flat[1], flat[2], lengths, tuple(int(number) for number in first), rows, seeds, known)
+
+    @property
+    def count(self) -> int:
+        """K, the number of tasks."""
+        return len(self.tasks) - 1
+
+    @cached_property
+    def starts(self) -> NDArray[np.int64]:
+        """(S + 1,) number of the first token of each sequence, and T."""
+        return np.concatenate([[0], np.cumsum(self.lengths)])
+
+    @property
+    def token_ranges(self) -> list[tuple[int, int]]:
+        """K half-open ranges of tokens."""
+        return [
+            (int(self.starts[first]), int(self.starts[last]))
+            for first, last in zip(self.tasks, self.tasks[1:], strict=False)
+        ]
+
+    @property
+    def sequence_ranges(self) -> list[tuple[int, int]]:
+        """K half-open ranges of sequences."""
+        return list(zip(self.tasks, self.tasks[1:], strict=False))
+
+    def ranges(self, rows: int) -> list[tuple[int, int]]:
+        """Return the tasks' ranges in a tensor with one row a token, or one row a sequence.
+
+        :raises ValueError: for any other number of rows.
+        """
+        if rows == len(self.ids):
+            return self.token_ranges
+        if rows == len(self.lengths):
+            return self.sequence_ranges
+        raise ValueError(f"{rows} rows are neither {len(self.ids)} tokens nor {len(self.lengths)} sequences")
+
+    def task_of_row(self, rows: int) -> torch.Tensor:
+        """Return the number of each row's task, in a tensor with one row a token or one row a sequence."""
+        return self._task_of_token if rows == len(self.ids) else self._task_of_sequence
+
+    def sums(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return the (K, width) sums of each task's rows; a row that is not finite spoils those of all tasks."""
+        return self.members(len(rows), rows.dtype) @ rows
+
+    def members(self, rows: int, dtype: torch.dtype) -> torch.Tensor:
+        """(K, rows) 1 where a row is a task's, else 0."""
+        if (rows, dtype) not in self._membership:
+            numbers = torch.arange(self.count, device=self.ids.device)
+            self._membership[rows, dtype] = (numbers[:, None] == self.task_of_row(rows)).to(dtype)
+        return self._membership[rows, dtype]
+
+    @cached_property
+    def _membership(self) -> dict[tuple[int, torch.dtype], torch.Tensor]:
+        return {}
+
+    @cached_property
+    def _task_of_token(self) -> torch.Tensor:
+        return self._numbers(self.token_ranges)
+
+    @cached_property
+    def _task_of_sequence(self) -> torch.Tensor:
+        return self._numbers(self.sequence_ranges)
+
+    def _numbers(self, ranges: list[tuple[int, int]]) -> torch.Tensor:
+        counts = [last - first for first, last in ranges]
+        return moved(np.repeat(np.arange(len(counts)), counts), self.ids.device)
+
+    @cached_property
+    def sequence_of_token(self) -> torch.Tensor:
+        """(T,) number of each token's sequence."""
+        return moved(np.repeat(np.arange(len(self.lengths)), self.lengths), self.ids.device)
+
+    @cached_property
+    def first_tokens(self) -> torch.Tensor:
+        """(S,) number of each sequence's first token."""
+        return moved(self.starts[:-1], self.ids.device)
+
+    @cached_property
+    def groups(self) -> list[Group]:
+        """The sequences sorted by length into groups that attention pads together."""
+        order = np.argsort(self.lengths, kind="stable")
+        groups, first = [], 0
+        for last in range(1, len(order) + 1):
+            if last == len(order) or self.lengths[order[last]] > WASTE * self.lengths[order[first]] + 2:
+                groups.append(self._group(order[first:last]))
+                first = last
+        return groups
+
+    @cached_property
+    def all_queries(self) -> Queries:
+        """Every token asks in attention."""
+        return Queries(self, first=False)
+
+    @cached_property
+    def first_queries(self) -> Queries:
+        """The first token of every sequence asks."""
+        return Queries(self, first=True)
+
+    def prepare(self) -> None:
+        """Work out what attention will ask for."""
+        _ = self.first_tokens
+        for queries in (self.all_queries, self.first_queries):
+            _ = queries.rows, queries.places, queries.masks if self.seeds is not None else None
+
+    def _group(self, chosen: NDArray[np.int64]) -> Group:
+        lengths = self.lengths[chosen]
+        mask = np.arange(lengths.max()) < lengths[:, None]
+        return Group(chosen, int(lengths.max()), None if mask.all() else moved(mask, self.ids.device))
+
+
+def moved(array: NDArray[np.generic], device: str | torch.device) -> torch.Tensor:
+    """Return an array as a tensor on a device; to a GPU from pinned memory, so that nothing waits for the copy."""
+    tensor = torch.from_numpy(array)
+    if torch.device(device).type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)

@@ -1,0 +1,1 @@
+"""``mtlbench run``: from the request to a trained grid."""

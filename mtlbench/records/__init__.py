@@ -1,0 +1,1 @@
+"""What is on disk, and the only reader and writer of it."""

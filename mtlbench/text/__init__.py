@@ -1,0 +1,1 @@
+"""The text problem: rows, labels, tokens, batches, encoder, model, metrics and floors."""

@@ -1,0 +1,1 @@
+"""One cell to one result: loop, checkpoints, history, pairing."""

@@ -1,0 +1,234 @@
+"""Which engine computes a model's steps, and the forwards that all engines run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from mtlbench import seeds
+from mtlbench.contract.method import Method, Vector
+from mtlbench.engine.cost import give_memory_back
+from mtlbench.engine.loop import LoopEngine, TaskLoss
+from mtlbench.engine.packed.checks import all_finite
+from mtlbench.engine.packed.engine import PackedEngine
+from mtlbench.engine.packed.layers import Recomputation, install
+from mtlbench.engine.packed.layout import Layout
+from mtlbench.engine.packed.pack import Pack
+from mtlbench.engine.packed.way import Way
+from mtlbench.engine.processes import ALONE, Processes
+from mtlbench.engine.scaling import LossScale
+from mtlbench.engine.step import Forward, NotFinite, Step
+from mtlbench.errors import CellError
+from mtlbench.plan.suite import Recipe
+from mtlbench.text.batches import TaskData
+from mtlbench.text.model import MultiTaskModel
+from mtlbench.text.task_loss import loss_of
+
+Name = Literal["packed", "lean", "loop"]
+
+
+class Inputs:
+    """The batches of a cell's steps, and the forwards of tasks on them.
+
+    Dropout masks depend on seed, step, task and batch number (and part) alone, whatever tasks run together.
+
+    :param precision: of the forward pass; losses are float32.
+    :param parts: equal parts that every batch is processed in.
+    :param processes: those that the parts are spread over.
+    """
+
+    def __init__(
+        self,
+        model: MultiTaskModel,
+        data: Sequence[TaskData],
+        seed: int,
+        device: str,
+        *,
+        precision: str = "float32",
+        parts: int = 1,
+        processes: Processes = ALONE,
+    ) -> None:
+        self.model, self.data, self.seed, self.device = model, data, seed, device
+        self.precision: torch.dtype = getattr(torch, precision)
+        self.parts, self.processes = parts, processes
+        self._step = 0
+        self._made: dict[tuple[int, tuple[int, ...], int], tuple[Pack, list[torch.Tensor]]] = {}
+
+    def forward(self, step: int, number: int, tasks: Sequence[int], part: int = 0) -> list[Forward]:
+        """Run some tasks on one of a step's batches, or on a part of it, in one pack.
+
+        :param number: 0 for the batch that the update is for; 1 and 2 for further, independent ones.
+        """
+        pack, goals = self._packed(step, number, tuple(tasks), part)
+        half = self.precision is not torch.float32
+        with torch.autocast(torch.device(self.device).type, self.precision if half else None, enabled=half):
+            features = self.model.features(pack)
+            outputs = [self.model.heads[task](vectors) for task, vectors in zip(tasks, features, strict=True)]
+        return [
+            Forward(self._weighted(loss_of(self.data[task].task, found.float(), targets), step, task), [vectors])
+            for task, found, vectors, targets in zip(tasks, outputs, features, goals, strict=True)
+        ]
+
+    def _weighted(self, loss: torch.Tensor, step: int, task: int) -> torch.Tensor:
+        weight = float(self.data[task].weights[step])
+        return loss if weight == 1.0 else weight * loss
+
+    def ahead(self, step: int) -> None:
+        """Make the next step's packs, those of the kinds that this step asked for.
+
+        To be called while a device still computes this step. It needs no thread: a step's packs take about a
+        thousandth of the time that the step takes on a CPU, and none of the copies to a GPU waits.
+        """
+        for number, tasks, part in list(self._made):
+            self._packed(step, number, tasks, part)
+
+    def _packed(self, step: int, number: int, tasks: tuple[int, ...], part: int) -> tuple[Pack, list[torch.Tensor]]:
+        """Return some tasks' pack and targets; made once a step, whoever asks again."""
+        if step != self._step:
+            self._step, self._made = step, {}
+        if (number, tasks, part) not in self._made:
+            chosen = [self.data[task] for task in tasks]
+            batches = [one.batch(step, number, part, self.parts) for one in chosen]
+            further: list[str | int] = [number] if number else []
+            if self.parts > 1:
+                further += ["part", part]
+            masks = tuple(seeds.derive(self.seed, "dropout", step, one.task.key, *further) for one in chosen)
+            pack = Pack.of([sequences for sequences, _ in batches], self.device, masks)
+            if self.model.unpacked is None and pack.vectors is None:
+                pack.prepare()
+            self._made[number, tasks, part] = pack, [targets for _, targets in batches]
+        return self._made[number, tasks, part]
+
+    def losses_after(self, step: int) -> Vector:
+        """Return the losses of a step's own batches, with their dropout masks, at the present parameters."""
+        # with a graph, though none is needed: torch picks attention kernels by that, and they draw masks differently
+        together = (
+            [range(len(self.data))] if self.model.unpacked is None else [[task] for task in range(len(self.data))]
+        )
+        losses = np.zeros(len(self.data))
+        for part in self.processes.own(self.parts):
+            graphs = [graph for some in together for graph in self.forward(step, 0, some, part)]
+            losses += [float(graph.loss.detach()) for graph in graphs]
+        losses = self.processes.total(losses) / self.parts
+        all_finite(losses, "loss after the step")
+        return losses
+
+
+class Engine(Protocol):
+    """What the training loop asks of an engine."""
+
+    told: dict[str, str | None]
+    """Its name, and why it is not the packed one."""
+
+    @property
+    def scale(self) -> LossScale | None:
+        """The loss scale, in float16: all that an engine takes from one step to the next."""
+
+    def step(self, method: Method, step: int, *, measure: bool) -> Step:
+        """Fill ``.grad`` of every trained parameter for one step; see the engines for what they raise."""
+
+
+def make_engine(model: MultiTaskModel, inputs: Inputs, recipe: Recipe) -> Engine:
+    """Return the engine that a recipe asks for; ``auto`` is the packed one wherever the encoder can be packed.
+
+    :raises CellError: when the recipe asks for packing and the encoder cannot be.
+    """
+    if recipe.engine in ("packed", "lean") and model.unpacked is not None:
+        raise CellError(f"engine={recipe.engine} is not possible: {model.unpacked}; use engine=auto or loop")
+    loops = recipe.engine == "loop" or model.unpacked is not None
+    if loops and inputs.parts != inputs.processes.count:
+        raise CellError(f"accumulate needs the packed engine, not the loop ({model.unpacked or 'asked for'})")
+    if recipe.checkpointing:
+        Recomputation(model.encoder, model.tape).switch(True)
+    engine = _Loop(model, inputs, recipe) if loops else _Packed(model, inputs, recipe)
+    return _Scaled(engine, inputs) if recipe.precision == "float16" else engine
+
+
+class _Scaled:
+    """Steps in float16: the loss scale, and what becomes of a step whose gradients overflow."""
+
+    def __init__(self, scaled: _Loop | _Packed, inputs: Inputs) -> None:
+        self.told, self.scale = scaled.told, LossScale()
+        self._scaled, self._inputs = scaled, inputs
+
+    def step(self, method: Method, step: int, *, measure: bool) -> Step:
+        # weights that come from losses are made before there are gradients: back to this state if these overflow
+        before = None if method.reads == "gradients" else method.state_dict()
+        self._scaled.engine.loss_scale = self.scale.value
+        try:
+            taken = self._scaled.step(method, step, measure=measure)
+        except NotFinite as error:
+            if error.what != "gradient":
+                raise
+            if before is not None:
+                method.load_state_dict(before)
+            self.scale.overflowed()
+            return Step(self._inputs.losses_after(step), None, None, 1.0, skipped=True)
+        self.scale.fitted()
+        return taken
+
+
+class _Loop:
+    scale = None
+
+    def __init__(self, model: MultiTaskModel, inputs: Inputs, recipe: Recipe) -> None:
+        self.told: dict[str, str | None] = {"name": "loop", "reason": model.unpacked or "asked for"}
+        self.engine = LoopEngine(
+            model.shared,
+            model.last_shared_layer,
+            match_sum=recipe.update_norm == "sum",
+            names=model.named_parameters(),
+            processes=inputs.processes,
+        )
+        self._inputs, self._heads = inputs, [list(head.parameters()) for head in model.heads]
+
+    def step(self, method: Method, step: int, *, measure: bool) -> Step:
+        def forward(task: int, number: int) -> Forward:
+            return self._inputs.forward(step, number, [task], self._inputs.processes.rank)[0]
+
+        tasks = [
+            TaskLoss(lambda number, task=task: forward(task, number), head)  # type: ignore[misc]
+            for task, head in enumerate(self._heads)
+        ]
+        return self.engine.step(method, tasks, measure=measure)
+
+
+class _Packed:
+    scale = None
+
+    def __init__(self, model: MultiTaskModel, inputs: Inputs, recipe: Recipe) -> None:
+        install(nn.ModuleList([model.encoder, model.fine_tuning]), model.tape)
+        layout = Layout(model.shared, model.tables, model.named_parameters())
+        tokens = sum(one.sizes.mean() * float(one.train_tokens.lengths().mean()) for one in inputs.data)
+        way = Way.choose(layout, len(model.heads), tokens, {"packed": False, "lean": True}.get(recipe.engine))
+        self.engine = PackedEngine(
+            layout,
+            model.last_shared_layer,
+            model.tape,
+            [list(head.parameters()) for head in model.heads],
+            match_sum=recipe.update_norm == "sum",
+            way=way,
+            parts=inputs.parts,
+            processes=inputs.processes,
+        )
+        self._inputs, self._tasks = inputs, range(len(model.heads))
+        self.told: dict[str, str | None] = {"name": "lean" if self.engine.way.lean else "packed", "reason": None}
+        self._saves = recipe.checkpointing
+        self._recomputation: Recomputation | None = None
+        if self.engine.way.lean and not self.engine.way.keeps and not model.settings.frozen:
+            self._recomputation = Recomputation(model.encoder, model.tape)
+            give_memory_back()
+
+    def step(self, method: Method, step: int, *, measure: bool) -> Step:
+        def forward(
+            number: int, *, part: int = 0, tasks: Sequence[int] | None = None, recompute: bool = False
+        ) -> list[Forward]:
+            if self._recomputation is not None:
+                self._recomputation.switch(recompute or self._saves)
+            return self._inputs.forward(step, number, self._tasks if tasks is None else tasks, part)
+
+        return self.engine.step(method, forward, measure=measure)

@@ -1,0 +1,102 @@
+"""What was tuned, as a table for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mtlbench.host.terminal import printed
+from mtlbench.tune.tuned import StudyEntry, TrialEntry, Tuned
+
+NAME_WIDTH = 20
+COLUMNS = ("method", "trials", "failed", "defaults", "best", "best with")
+ARROWS = {"low": "↓", "high": "↑"}
+
+
+def as_text(tuned: Tuned, *, width: int, color: bool) -> str:
+    """Return the table and its notes; plain in a pipe, the same characters with colour on a terminal."""
+
+    def show(console: Console) -> None:
+        console.print(Text(title(tuned), style="bold"), "", sep="\n")
+        console.print(_table(tuned))
+        console.print()
+        for note in notes(tuned):
+            console.print(Text(note))
+
+    return printed(show, width=width, color=color)
+
+
+def title(tuned: Tuned) -> str:
+    """Return what the tables are called."""
+    return f"Tuning on {tuned.suite}, {tuned.steps} steps a trial"
+
+
+def as_plan(tuned: Tuned) -> str:
+    """Return a line for every trial that can be named: what it is, and what became of it."""
+    lines = []
+    for study in tuned.studies:
+        lines += [f"{study.method} trial {trial.number}: {trial.spec}: {trial.status}" for trial in study.trials]
+        if len(study.trials) < tuned.trials:
+            lines.append(f"{study.method}: {tuned.trials - len(study.trials)} more, which depend on these")
+    return "\n".join(lines)
+
+
+def row(tuned: Tuned, study: StudyEntry) -> tuple[Text, ...]:
+    """Return what the table says of a method, by :data:`COLUMNS`."""
+    chosen, failed = study.chosen, len(study.failed)
+    return (
+        Text(study.method),
+        Text(f"{study.ended}/{tuned.trials}"),
+        Text(str(failed), style="bold red" if failed else ""),
+        Text(_score(study.trials[0])),
+        Text(_score(chosen)),
+        Text("-") if chosen is None else _values(study, chosen),
+    )
+
+
+def _table(tuned: Tuned) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
+    first, *numbers, last = COLUMNS
+    table.add_column(first, overflow="fold", max_width=NAME_WIDTH)
+    for name in numbers:
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column(last, overflow="fold")
+    for study in tuned.studies:
+        table.add_row(*row(tuned, study))
+    return table
+
+
+def _score(trial: TrialEntry | None) -> str:
+    return "-" if trial is None or trial.score is None else f"{trial.score:.4f}"
+
+
+def _values(study: StudyEntry, trial: TrialEntry) -> Text:
+    """Return a trial's values; those on an edge have an arrow."""
+    told = Text()
+    for name, value in trial.values.items():
+        edge = ARROWS.get(study.edges.get(name, ""), "")
+        text = value if isinstance(value, str) else f"{value:g}"
+        told.append(" " if told else "").append(f"{name}={text}{edge}", style="bold yellow" if edge else "")
+    return told
+
+
+def notes(tuned: Tuned) -> Iterator[str]:
+    """Yield what a reader of the numbers must know beside them."""
+    yield f"score: {tuned.selection} ({', '.join(map(str, tuned.seeds))})"
+    rates = ", ".join({study.space["base_lr"] for study in tuned.studies})
+    yield f"base_lr, the model's learning rate: {rates} for every method; the recipe's is {tuned.lr:g}"
+    for study in tuned.studies:
+        own = [f"{name} {text}" for name, text in study.space.items() if name != "base_lr"]
+        if own:
+            yield f"{study.method}: {', '.join(own)}"
+    if any(study.edges for study in tuned.studies):
+        yield f"{' or '.join(ARROWS.values())}: on the edge of its space; a better one may lie beyond: --lr, --space"
+    for study in tuned.studies:
+        for trial in study.failed:
+            yield f"{trial.spec} failed: {trial.reason}"
+    if tuned.complete:
+        yield "the best of several trials looks better than it is: report it on other seeds"

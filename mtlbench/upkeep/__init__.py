@@ -1,0 +1,1 @@
+"""Results folders: status, merge, clean, export, and two folders beside each other."""

@@ -124,7 +124,7 @@ class Placement:
 
 def torchrun_place() -> tuple[int, int] | None:
     """Return this process's number and how many there are, where torchrun has started it."""
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
+    if not {"TORCHELASTIC_RUN_ID", "RANK", "WORLD_SIZE"} <= os.environ.keys():
         return None
     return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
 

@@ -27,6 +27,8 @@ TICK = 1.0
 """Seconds that the loop waits for an event at most."""
 POLL = 5.0
 """Seconds between two looks at a cell that another launcher runs."""
+ENDS = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+"""Signals that end a launcher: of an operator, of a terminal that is closed, of Ctrl-\\."""
 
 Listener = Callable[[Event], None]
 
@@ -62,10 +64,10 @@ class Loop:
     def run(self, cells: Sequence[Cell]) -> bool:
         """Run cells and return whether all ended well.
 
-        :raises KeyboardInterrupt: after Ctrl-C or SIGTERM, when all workers have left.
+        :raises KeyboardInterrupt: after Ctrl-C or another signal that ends a process, when all workers have left.
         """
         self._waiting.extend((0.0, cell) for cell in cells)
-        with _sigterm_as_ctrl_c(), self._heartbeat, self._stopped_at_the_end():
+        with _ends_as_by_ctrl_c(), self._heartbeat, self._stopped_at_the_end():
             told = False
             while self._waiting or self._running:
                 self._fill()
@@ -190,8 +192,11 @@ class Loop:
 
 
 @contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """Have SIGTERM do what Ctrl-C does, where this is the main thread, which alone hears signals."""
+def _ends_as_by_ctrl_c() -> Iterator[None]:
+    """Have the other signals that end a process do what Ctrl-C does: nothing of the run is left behind.
+
+    One that is ignored stays so, as the end of a terminal by ``nohup``. Only the main thread hears signals.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -199,8 +204,12 @@ def _sigterm_as_ctrl_c() -> Iterator[None]:
     def interrupt(number: int, frame: Any) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.getsignal(number) for number in ENDS}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

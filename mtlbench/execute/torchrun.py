@@ -9,13 +9,13 @@ import contextlib
 import os
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 
 from torch.distributed import PrefixStore, Store, rendezvous  # type: ignore[attr-defined]
 
 from mtlbench.engine.processes import Processes, joined
-from mtlbench.errors import UsageError
+from mtlbench.errors import UsageError, one_line
 from mtlbench.execute.executor import Event, Job
 from mtlbench.execute.worker import follow, run_cell
 from mtlbench.plan.cells import Cell
@@ -71,13 +71,15 @@ class Torchrun:
 def follow_cells(cells: Sequence[Cell], records: Records) -> int:
     """Train what process 0 hands out, as one of its other processes; return when there is no more.
 
-    :raises UsageError: for a cell that this process does not know: it was started with another command, or other files.
+    :raises UsageError: for a cell that this process does not know: it was started with another command, or other files;
+        when process 0 is gone.
     """
     store, count = _rendezvous()
     known, number = {cell.key: cell for cell in cells}, 0
     while True:
-        store.wait([_name(number)], FOR_EVER)
-        key = store.get(_name(number)).decode()
+        with _met():
+            store.wait([_name(number)], FOR_EVER)
+            key = store.get(_name(number)).decode()
         if not key:
             return 0
         if key not in known:
@@ -95,8 +97,21 @@ def follow_cells(cells: Sequence[Cell], records: Records) -> int:
 
 def _rendezvous() -> tuple[Store, int]:
     """Return torchrun's store, and how many processes it has started."""
-    store, _, count = next(rendezvous("env://"))
+    with _met():
+        store, _, count = next(rendezvous("env://"))
     return store, count
+
+
+@contextlib.contextmanager
+def _met() -> Iterator[None]:
+    """Talk to torchrun's store.
+
+    :raises UsageError: when it does not answer: this process does not reach it, or process 0 is gone.
+    """
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:  # what torch raises of networks, and of addresses
+        raise UsageError(f"process 0 of torchrun does not answer: {one_line(str(error), 200)}") from None
 
 
 def _name(number: int) -> str:

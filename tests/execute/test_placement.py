@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from grids import Grid
 
 from mtlbench.errors import UsageError
 from mtlbench.execute.local import Local, device_slots
-from mtlbench.execute.placement import Placement
+from mtlbench.execute.placement import Placement, torchrun_place
 from mtlbench.host.provenance import usable_cores
 from mtlbench.plan.cells import Workload
 from mtlbench.records.store import Store
@@ -97,3 +99,30 @@ def test_a_cells_process_sees_its_own_gpu(
     assert not grid.loop(tmp_path / "results", executor, lambda event: None).run(grid.cells)
     messages = [record["error"]["message"] for record in Store(tmp_path / "results").scan().records]
     assert set(messages) == {"RuntimeError: sees 5", "RuntimeError: sees 6"}
+
+
+@pytest.mark.parametrize("lacks", ["RANK", "WORLD_SIZE", "TORCHELASTIC_RUN_ID"])
+def test_a_shell_with_some_of_torchruns_variables_is_no_process_of_it(
+    monkeypatch: pytest.MonkeyPatch, lacks: str
+) -> None:
+    for name in ("TORCHELASTIC_RUN_ID", "RANK", "WORLD_SIZE"):
+        monkeypatch.setenv(name, "1")
+    assert torchrun_place() == (1, 1)
+    monkeypatch.delenv(lacks)
+    assert torchrun_place() is None
+
+
+@pytest.mark.parametrize(
+    ("port", "why"), [("1", "timed out|refused|failed"), ("none", "invalid literal"), (None, "MASTER_PORT")]
+)
+def test_processes_of_torchrun_that_do_not_meet_say_so(
+    monkeypatch: pytest.MonkeyPatch, port: str | None, why: str
+) -> None:
+    from mtlbench.execute import torchrun
+
+    answers = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "RANK": "1", "WORLD_SIZE": "2"}
+    for name, value in answers.items():
+        monkeypatch.setenv(name, value) if value is not None else monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(torchrun, "rendezvous", partial(torchrun.rendezvous, timeout=timedelta(seconds=1)))
+    with pytest.raises(UsageError, match=f"process 0 of torchrun does not answer: .*({why})"):
+        torchrun.Torchrun()

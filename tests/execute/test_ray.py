@@ -81,6 +81,61 @@ def test_an_address_where_nobody_listens_is_said_at_once(make_workload: Callable
         Ray(make_workload().recipe, jobs=None, address="127.0.0.1:1")
 
 
+def test_the_address_of_the_environment_is_tried_at_once_too(
+    make_workload: Callable[..., Workload], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mtlbench.execute.ray import Ray
+
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with pytest.raises(UsageError, match=r"no Ray cluster at 127\.0\.0\.1:1: .*refused"):
+        Ray(make_workload().recipe, jobs=None, address=None)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("Version mismatch: The cluster was started with:\n    Ray: 2.40.0\n    Python: 3.12.1"),
+        ray.exceptions.RaySystemError("no token"),
+        PermissionError("/tmp/ray"),
+    ],
+)
+def test_what_ray_raises_and_warns_of_at_the_start_is_one_line(
+    make_workload: Callable[..., Workload],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    error: Exception,
+) -> None:
+    import logging
+    import warnings
+
+    from mtlbench.execute.ray import Ray
+
+    def init(**options: Any) -> None:
+        logging.getLogger("ray").warning("token authentication")
+        warnings.warn("in future versions of Ray", FutureWarning, stacklevel=1)
+        raise error
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(UsageError) as told:
+        Ray(make_workload().recipe, jobs=None, address="auto")
+    assert str(told.value) == f"no Ray cluster at auto: {' '.join(str(error).split())}"
+    assert capfd.readouterr().err == ""
+
+
+def test_a_cell_that_no_machine_can_hold_says_so(make_workload: Callable[..., Workload], monkeypatch: Any) -> None:
+    from mtlbench.execute.ray import Ray
+
+    monkeypatch.setattr(ray, "init", lambda **options: None)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 2.0}}])
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    recipe = make_workload(threads=64).recipe
+    with pytest.raises(UsageError, match="a cell takes 64 cores, which no machine of the Ray cluster has"):
+        Ray(recipe, jobs=None, address=None)
+    assert Ray(recipe, jobs=None, address="auto")._small  # more machines may come: told once cells wait
+
+
 @pytest.mark.slow
 def test_rays_cells_have_the_bits_of_local_ones(
     cluster: Any, make_workload: Callable[..., Workload], tmp_path: Path, local_bits: dict[str, Any]

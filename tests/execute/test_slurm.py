@@ -1,4 +1,4 @@
-"""SLURM jobs through submitit. There is no SLURM here: submitit's local executor runs the same jobs as processes."""
+"""SLURM jobs without SLURM: submitit's local executor runs the same jobs as processes. See also test_cluster.py."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from grids import Grid, bits
 
-from mtlbench.execute.executor import Event
+from mtlbench.errors import UsageError
+from mtlbench.execute.executor import Event, Job
 from mtlbench.plan.cells import Workload
-from mtlbench.records.leases import holders
+from mtlbench.records.leases import Lease, holders
 from mtlbench.records.store import Store
 
 pytest.importorskip("submitit", reason="needs the extra 'slurm'")
@@ -46,11 +48,14 @@ def test_slurms_cells_have_the_bits_of_local_ones(
     record = Store(tmp_path / "results").scan().records[0]
     assert record["tries"] == 1 and record["environment"]["machine"]["cores"] >= 1  # told by the job itself
     assert (home / ".mtlbench" / "slurm").stat().st_mode & 0o077 == 0
+    assert not list((home / ".mtlbench" / "slurm").iterdir())
     assert not list((tmp_path / "results").rglob("*.pkl"))
 
 
 @pytest.mark.slow
-def test_a_preempted_cell_is_queued_again_and_counted(make_workload: Callable[..., Workload], tmp_path: Path) -> None:
+def test_a_cell_without_time_left_is_queued_again_from_its_checkpoint(
+    make_workload: Callable[..., Workload], tmp_path: Path
+) -> None:
     workload = make_workload(steps=400)
     grid = Grid(workload, ["sum"], [0])
     executor = slurm(workload)
@@ -61,27 +66,28 @@ def test_a_preempted_cell_is_queued_again_and_counted(make_workload: Callable[..
         workers = {one.pid for one in holders(tmp_path / "results")} - {os.getpid()}
         if not preempted and workers:
             preempted = True
-            os.kill(workers.pop(), signal.SIGUSR2)  # what SLURM is asked to send before it takes a machine away
+            os.kill(workers.pop(), signal.SIGUSR2)  # what SLURM is asked to send before the time is up
         return wait(0.1)
 
     executor.wait = preempting
     events: list[Event] = []
     assert grid.loop(tmp_path / "results", executor, events.append).run(grid.cells)
-    assert preempted and [event.kind for event in events] == ["done"]  # SLURM's matter alone
+    assert preempted and [event.kind for event in events if event.kind != "note"] == ["again", "done"]
+    assert "its 10 minutes were up, see --slurm-time: its process was asked to end" in events[0].message
     assert Store(tmp_path / "results").scan().records[0]["tries"] == 2
 
 
-def test_the_tries_of_a_preempted_cell_have_an_end(make_workload: Callable[..., Workload], tmp_path: Path) -> None:
-    from mtlbench.execute.executor import Job
-    from mtlbench.execute.slurm import Work
-    from mtlbench.records.leases import Lease
+@pytest.mark.parametrize(("restarts", "tries"), [(None, 1), ("2", 3)])
+def test_a_job_that_slurm_queues_again_is_another_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restarts: str | None, tries: int
+) -> None:
+    from mtlbench.execute import slurm_job
 
-    cell = Grid(make_workload(), ["sum"], [0]).cells[0]
-    work: Any = Work(Job(cell, {"tries": 1}, Store(tmp_path), Lease(tmp_path / "x", "y")))
-    for tries in (2, 3):
-        work = work.checkpoint().function
-        assert work.job.record["tries"] == tries
-    assert work.checkpoint() is None
+    if restarts is not None:
+        monkeypatch.setenv("SLURM_RESTART_COUNT", restarts)
+    monkeypatch.setattr(slurm_job, "run_remote", lambda job: job.record["tries"])
+    job: Any = Job(None, {"tries": 1}, Store(tmp_path), Lease(tmp_path / "x", "y"))  # type: ignore[arg-type]
+    assert slurm_job.Work(job)() == tries
 
 
 @pytest.mark.slow
@@ -100,7 +106,7 @@ def test_a_killed_job_is_lost_and_tried_again(make_workload: Callable[..., Workl
         nonlocal killed
         if executor._running and not killed:
             killed = True
-            executor._running[0][0]._process.send_signal(signal.SIGKILL)
+            executor._running[0].handle._process.send_signal(signal.SIGKILL)
         return wait(0.1)
 
     executor.wait = killing
@@ -112,6 +118,187 @@ def test_a_killed_job_is_lost_and_tried_again(make_workload: Callable[..., Workl
 def test_without_slurm_a_line_says_so(
     mtlbench: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
     done = mtlbench("run", "--executor", "slurm", "--results", str(tmp_path / "results"))
     assert done.returncode == 2 and "there is no SLURM here: srun is not in PATH" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+class Handle:
+    """What submitit knows of a job: its state, and what it left behind."""
+
+    job_id = "7"
+
+    def __init__(self, folder: Path, state: str, word: Event | Exception | None = None, log: str = "") -> None:
+        self.state, self._word, self._log = state, word, log
+        self.paths: Any = SimpleNamespace(folder=folder, result_pickle=folder / "result")
+        if word is not None:
+            self.paths.result_pickle.touch()
+
+    def result(self) -> Event:
+        if isinstance(self._word, Exception):
+            raise self._word
+        assert self._word is not None
+        return self._word
+
+    def stderr(self) -> str:
+        return self._log
+
+
+TOLD = "its process was asked to end, by SIGTERM, after step 3"
+
+
+@pytest.mark.parametrize(
+    ("state", "word", "log", "message", "retries"),
+    [
+        ("CANCELLED", TOLD, "", f"SLURM job 7 ended as CANCELLED: {TOLD}", 0),
+        ("PREEMPTED", TOLD, "", f"SLURM job 7 ended as PREEMPTED: {TOLD}", 2),
+        ("COMPLETED", TOLD, "", TOLD, 2),
+        ("COMPLETED", TOLD.replace("TERM", "USR2"), "", "its 9 minutes were up, see --slurm-time: ", 2),
+        ("TIMEOUT", None, "", "SLURM job 7 ended as TIMEOUT: its 9 minutes were up, see --slurm-time", 0),
+        ("NODE_FAIL", None, "", "SLURM job 7 ended as NODE_FAIL", 2),
+        ("OUT_OF_MEMORY", None, "killed\n", "SLURM job 7 ended as OUT_OF_MEMORY: killed", 0),
+        ("GONE", None, "", "SLURM job 7 ended as GONE", 2),
+        ("FAILED", None, "x\nsrun: exit 127\n\n", "SLURM job 7 ended as FAILED: srun: exit 127", 2),
+    ],
+)
+def test_slurm_says_what_became_of_a_job_without_an_end(
+    tmp_path: Path,
+    make_workload: Callable[..., Workload],
+    monkeypatch: pytest.MonkeyPatch,
+    state: str,
+    word: str | None,
+    log: str,
+    message: str,
+    retries: int,
+) -> None:
+    from mtlbench.execute import slurm_job
+
+    monkeypatch.setattr(slurm_job, "LAG", 0.0)
+    cell = Grid(make_workload(), ["sum"], [0]).cells[0]
+    said = None if word is None else Event("lost", cell, message=word, retries=2)
+    job = Job(cell, {"tries": 1}, Store(tmp_path), Lease(tmp_path / "x", "y"))
+    end = slurm_job.Task(job, Handle(tmp_path, state, said, log), minutes=9).end()
+    assert end is not None and end.kind == "lost" and end.retries == retries
+    assert end.message.startswith(message)
+
+
+@pytest.mark.parametrize("state", ["PENDING", "RUNNING", "COMPLETING", "SUSPENDED", "REQUEUE_HOLD", "UNKNOWN"])
+def test_a_job_that_may_come_back_has_not_ended(
+    tmp_path: Path, make_workload: Callable[..., Workload], state: str
+) -> None:
+    from mtlbench.execute.slurm_job import Task
+
+    cell = Grid(make_workload(), ["sum"], [0]).cells[0]
+    job = Job(cell, {"tries": 1}, Store(tmp_path), Lease(tmp_path / "x", "y"))
+    said = Event("lost", cell, message=TOLD, retries=2)
+    assert Task(job, Handle(tmp_path, state, said), minutes=9).end() is None
+    assert Task(job, Handle(tmp_path, state, Event("done", cell)), minutes=9).end() == Event("done", cell)
+
+
+def test_a_job_that_could_not_begin_gives_the_last_line_of_its_trace(
+    tmp_path: Path, make_workload: Callable[..., Workload]
+) -> None:
+    import submitit
+
+    from mtlbench.execute.slurm_job import Task
+
+    cell = Grid(make_workload(), ["sum"], [0]).cells[0]
+    trace = (
+        "failed with trace:\n-----\nTraceback\n  File\nModuleNotFoundError: No module named 'x'\n\n-----\nYou can check"
+    )
+    error = submitit.core.utils.FailedJobError(f"{trace} full logs with 'job.stderr(0)'")
+    job = Job(cell, {"tries": 1}, Store(tmp_path), Lease(tmp_path / "x", "y"))
+    end = Task(job, Handle(tmp_path, "FAILED", error), minutes=9).end()
+    assert end is not None and end.message == "SLURM job 7 ended as FAILED: ModuleNotFoundError: No module named 'x'"
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_what_is_more_than_slurm_takes_is_queued_in_parts(
+    tmp_path: Path, make_workload: Callable[..., Workload], monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    """The limit is on this run's jobs in the queue, as an administrator sets it."""
+    from mtlbench.execute import slurm as module
+
+    workload = make_workload()
+    cells = Grid(workload, ["sum"], range(5)).cells
+    jobs = [Job(cell, {"tries": 1}, Store(tmp_path), Lease(tmp_path / "x", "y")) for cell in cells]
+    executor = slurm(workload)
+
+    def submitted(taken: list[Job]) -> list[Any]:
+        if len(executor._running) + len(taken) > limit:
+            raise module.Refused("SLURM refuses a cell's job: too many")
+        return [
+            SimpleNamespace(job=job, handle=SimpleNamespace(job_id="7"), news=lambda _: [], end=lambda: None)
+            for job in taken
+        ]
+
+    monkeypatch.setattr(executor, "_submitted", submitted)
+    executor.submit(jobs)
+    assert [task.job for task in executor._running] == jobs[:limit]
+    assert [event.message for event in executor.wait(0.0)] == [
+        "SLURM refuses a cell's job: too many; asked again until it does"
+    ]
+    assert not executor.wait(0.0)  # told once
+    executor._running[0].end = lambda: Event("done", cells[0])
+    assert [event.kind for event in executor.wait(0.0)] == ["done"]
+    assert [task.job for task in executor._running] == jobs[1 : limit + 1]
+
+
+def test_the_first_refusal_ends_the_run(
+    tmp_path: Path, make_workload: Callable[..., Workload], monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    from mtlbench.execute import slurm as module
+
+    workload = make_workload()
+    executor = slurm(workload)
+
+    def refused(taken: list[Job]) -> list[Any]:
+        raise module.Refused("SLURM refuses a cell's job: Invalid account")
+
+    monkeypatch.setattr(executor, "_submitted", refused)
+    with pytest.raises(UsageError, match="Invalid account"):
+        executor.submit([Job(cell, {}, Store(tmp_path), None) for cell in Grid(workload, ["sum"], [0, 1]).cells])  # type: ignore[arg-type]
+    executor.stop(0.0)
+    assert not list((home / ".mtlbench" / "slurm").iterdir())
+
+
+def test_the_queue_tells_states_and_keeps_them_while_slurm_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mtlbench.execute import squeue
+
+    running = "7_0|RUNNING|None\n"
+    answers: Any = iter([f"{running}7_1|PENDING|Nodes|x, y\n", squeue.Silent("no controller"), running])
+
+    def told(*command: str) -> str:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return str(answer)
+
+    monkeypatch.setattr(squeue, "_told", told)
+    queue = squeue.Squeue("mtlbench-x")
+    queue.register_job("7_1")
+    waits = ("PENDING", "Nodes|x, y")
+    for trouble, state in (("", waits), ("no controller", waits), ("", ("GONE", ""))):
+        queue.update()
+        assert queue.trouble == trouble and queue.last("7_1") == state
+
+
+def test_what_runs_on_a_machine_without_the_results_folder_says_so(
+    tmp_path: Path, make_workload: Callable[..., Workload]
+) -> None:
+    from mtlbench.execute.remote import run_remote
+
+    cell = Grid(make_workload(), ["sum"], [0]).cells[0]
+    end = run_remote(Job(cell, {"tries": 1}, Store(tmp_path / "away"), Lease(tmp_path / "x", "y")))
+    assert end.kind == "lost" and end.retries == 0 and "give --results a shared one" in end.message
+
+
+def test_a_job_queued_again_after_its_cell_has_ended_leaves_its_record(
+    tmp_path: Path, make_workload: Callable[..., Workload]
+) -> None:
+    from mtlbench.execute.remote import run_remote
+
+    cell = Grid(make_workload(), ["sum"], [0]).cells[0]
+    end = run_remote(Job(cell, {"tries": 1}, Store(tmp_path), Lease(tmp_path / "gone", "y")))
+    assert end.kind == "taken" and not list(tmp_path.rglob("*.json"))

@@ -29,8 +29,8 @@ def observe(
     """Check what a method is about to be given, and give it in float64.
 
     Where the method takes logarithms of the losses, or its heads descend them, a loss of exactly 0 is given as
-    :data:`mtlbench.contract.observation.FLOOR`, 10⁻⁸, and :attr:`Observation.floored` names the task; positive losses are
-    given as they are.
+    :data:`mtlbench.contract.observation.FLOOR`, 10⁻⁸, and :attr:`Observation.floored` names the task; positive losses
+    are given as they are.
 
     :raises UsageError: naming the method and the value: when K = 0 or K is below :attr:`Method.min_tasks`; when what
         the method reads is missing; when a matrix is not square, finite, symmetric, has a negative diagonal or is not

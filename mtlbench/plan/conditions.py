@@ -22,8 +22,8 @@ LOSS = 1000.0
 def check_methods(methods: Sequence[Method], tasks: int) -> None:
     """Ask every method about a step of so many tasks: parameters that count or number the tasks show whether they fit.
 
-    Of a method that is not ours only :attr:`mtlbench.contract.method.Method.min_tasks` is read: its code might end or hold
-    up this process, and runs in cells alone.
+    Of a method that is not ours only :attr:`mtlbench.contract.method.Method.min_tasks` is read: its code might end or
+    hold up this process, and runs in cells alone.
 
     :raises UsageError: the method's own, where it is not defined for them.
     """

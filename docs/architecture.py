@@ -132,7 +132,12 @@ class House:
         return reached
 
     def floors(self) -> dict[str, int]:
-        """Return room → how many rooms stand below it at most, one below another."""
+        """Return room → how many rooms stand below it at most, one below another.
+
+        :raises ValueError: when an import leads up: rooms in a circle have no floors.
+        """
+        if self.upward():
+            raise ValueError(f"imports lead up: {', '.join(self.upward())}")
         floors: dict[str, int] = {}
 
         def floor(room: str) -> int:

@@ -18,8 +18,8 @@ from mtlbench.contract.method import Method, without_trainer
 from mtlbench.contract.plugin import split_specs
 from mtlbench.errors import UsageError
 from mtlbench.execute.placement import check_device
-from mtlbench.grid.progress import console
 from mtlbench.host.streams import print_data
+from mtlbench.host.terminal import console
 from mtlbench.plan.cells import Workload
 from mtlbench.plan.conditions import check_methods
 from mtlbench.plan.suite import load_suite

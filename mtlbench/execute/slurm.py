@@ -20,7 +20,7 @@ from rich.markup import escape
 
 from mtlbench.errors import UsageError
 from mtlbench.execute.executor import Event, Job
-from mtlbench.grid.progress import console
+from mtlbench.host.terminal import console
 from mtlbench.plan.suite import Recipe
 
 try:

@@ -17,8 +17,9 @@ from mtlbench.errors import UsageError
 from mtlbench.execute.executor import Event
 from mtlbench.execute.placement import Placement, torchrun_place
 from mtlbench.execute.scheduler import Loop
-from mtlbench.grid.progress import Progress, console, duration
+from mtlbench.grid.progress import Progress
 from mtlbench.host.provenance import environment
+from mtlbench.host.terminal import console, duration
 from mtlbench.plan.cells import CHECKPOINT_EVERY, Cell, Workload, make_cells, parse_seeds
 from mtlbench.plan.suite import load_suite
 from mtlbench.plugins.registry import Registry, load_registry

@@ -18,8 +18,8 @@ from mtlbench import seeds
 from mtlbench.contract.task import Rows, Splits
 from mtlbench.errors import CellError
 from mtlbench.grid.command import Request, load_workload
-from mtlbench.grid.progress import console
 from mtlbench.host.streams import print_data
+from mtlbench.host.terminal import console
 from mtlbench.plan.cells import Workload
 from mtlbench.plugins.registry import Registry, load_registry
 from mtlbench.report.blocks import Bullets, Paragraph, Row, Section, Table

@@ -10,14 +10,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
-from mtlbench.host.terminal import Console
+from mtlbench.host.terminal import console, duration
 
 if TYPE_CHECKING:
     from mtlbench.execute.executor import Event
     from mtlbench.plan.cells import Cell
-
-console = Console(stderr=True, soft_wrap=True, highlight=False)
-"""Messages go to standard error; standard output is for results."""
 
 
 class Progress:
@@ -85,13 +82,3 @@ class Progress:
             spent = time.perf_counter() - self._begun
             text += f", {duration(spent * (self._cells - self._finished) / self._finished)} left"
         return text
-
-
-def duration(seconds: float) -> str:
-    """Return a time for people: ``42 s``, ``3:20 min``, ``2:05 h``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60}:{whole % 60:02d} min"
-    return f"{whole // 3600}:{whole % 3600 // 60:02d} h"

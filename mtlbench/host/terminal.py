@@ -48,3 +48,17 @@ def printed(show: Callable[[Console], None], *, width: int, color: bool) -> str:
     )
     show(console)
     return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines())
+
+
+console = Console(stderr=True, soft_wrap=True, highlight=False)
+"""Messages go to standard error; standard output is for results."""
+
+
+def duration(seconds: float) -> str:
+    """Return a time for people: ``42 s``, ``3:20 min``, ``2:05 h``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02d} min"
+    return f"{whole // 3600}:{whole % 3600 // 60:02d} h"

@@ -12,8 +12,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from mtlbench.contract.method import Method, without_trainer
 from mtlbench.contract.plugin import split_specs
 from mtlbench.errors import UsageError, unknown
-from mtlbench.grid.progress import console
 from mtlbench.host.provenance import usable_cores
+from mtlbench.host.terminal import console
 from mtlbench.plugins.registry import Registry, load_registry
 from mtlbench.tasks.toy import SETTINGS, Toy
 from mtlbench.toy.pool import run_jobs

@@ -14,8 +14,8 @@ from mtlbench.execute.executor import Event
 from mtlbench.execute.placement import torchrun_place
 from mtlbench.grid.command import Request as Grid
 from mtlbench.grid.command import introduce, load_workload, make_headers, train_cells
-from mtlbench.grid.progress import console
 from mtlbench.grid.tuned_file import Tuned, write_tuned
+from mtlbench.host.terminal import console
 from mtlbench.plan.cells import MOST_SEEDS, SEEDS_END, Cell, Workload
 from mtlbench.plan.suite import load_suite
 from mtlbench.plugins.registry import Registry, load_registry

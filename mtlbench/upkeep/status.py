@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mtlbench.errors import UsageError
-from mtlbench.grid.progress import duration
 from mtlbench.host.streams import print_data
+from mtlbench.host.terminal import duration
 from mtlbench.records.leases import Holder, holders
 from mtlbench.records.record import Record
 from mtlbench.records.store import CHECKPOINTS, Store

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from mtlbench.bench.contenders import Ours
-from mtlbench.engine.packed import engine
-from mtlbench.engine.packed.rows import Rows
+from mtlbench.engine.packed import packed_engine as engine
+from mtlbench.engine.packed.rows import GradientRows
 from mtlbench.plan.cells import Workload
 from mtlbench.plan.suite import load_suite
 from mtlbench.plugins.registry import load_registry
@@ -20,7 +20,7 @@ from mtlbench.text.batches import TaskData
 from mtlbench.training.engines import Inputs
 from mtlbench.training.train import Outcome, train
 
-SURGERY = ((Rows, "gram"), (Rows, "combine"), (engine, "observe"), (engine, "ask_weights"))
+SURGERY = ((GradientRows, "gram"), (GradientRows, "combine"), (engine, "observe"), (engine, "ask_weights"))
 """Gram matrix, weights, weighted sum: what PCGrad adds to the sum's forward and backward."""
 
 

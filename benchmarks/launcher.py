@@ -27,8 +27,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from mtlbench.execute.executor import Event, Job
-from mtlbench.execute.scheduler import Loop
+from mtlbench.execute.executor import CellJob, Event
+from mtlbench.execute.scheduler import Scheduler
 from mtlbench.host.provenance import environment
 from mtlbench.plan.cells import Cell, Workload, make_cells
 from mtlbench.plan.suite import load_suite
@@ -55,12 +55,12 @@ class Sleepers:
         self.capacity, self._seconds = capacity, seconds
         self.spent, self.most = 0.0, 0
         """CPU seconds that went into records and leases on the workers' behalf; workers that slept at one time."""
-        self._asleep: list[tuple[float, int, Job]] = []
+        self._asleep: list[tuple[float, int, CellJob]] = []
         self._numbers = count()
         self._ended: SimpleQueue[tuple[Event, float]] = SimpleQueue()
         self._pool = ThreadPoolExecutor(WRITERS)
 
-    def submit(self, jobs: Sequence[Job]) -> None:
+    def submit(self, jobs: Sequence[CellJob]) -> None:
         for job in jobs:
             heapq.heappush(self._asleep, (time.monotonic() + self._seconds(), next(self._numbers), job))
         self.most = max(self.most, len(self._asleep))
@@ -81,7 +81,7 @@ class Sleepers:
                 return events
             event, spent = self._ended.get()
 
-    def _end(self, job: Job) -> None:
+    def _end(self, job: CellJob) -> None:
         begun = time.thread_time()
         job.lease.enter()
         job.store.save({**job.record, "status": "done"}, {})
@@ -109,7 +109,7 @@ def simulate(folder: Path, wanted: int, workers: int, seconds: tuple[float, floa
     store.prepare()
     told: Counter[str] = Counter()
     cells, headers = grid(wanted)
-    loop = Loop(headers, store, executor, lambda event: told.update([event.kind]), before={})
+    loop = Scheduler(headers, store, executor, lambda event: told.update([event.kind]), before={})
     begun, spent = time.perf_counter(), time.process_time()
     well = loop.run(cells)
     elapsed, spent = time.perf_counter() - begun, time.process_time() - spent

@@ -24,7 +24,7 @@ from pathlib import Path
 from benchmarks.plants import FAULTS, RECIPE, TASKS, Fault
 from benchmarks.tiny_bert import write_tiny_bert
 from mtlbench.diagnose import Finding, diagnose
-from mtlbench.execute.executor import Event, Job
+from mtlbench.execute.executor import CellJob, Event
 from mtlbench.execute.worker import run_cell
 from mtlbench.plan.cells import Workload, make_cells, parse_seeds
 from mtlbench.plan.suite import load_suite
@@ -84,7 +84,7 @@ def train(folder: Path, fault: Fault | None, methods: Sequence[str], seeds: str)
             if lease is None:
                 raise RuntimeError(f"{cell.title} of {folder} is run by another process")
             record = header(cell, workload, registry, describe_tasks(workload), {})
-            run_cell(Job(cell, record, store, lease), _deaf)  # in this process: a new one would import all anew
+            run_cell(CellJob(cell, record, store, lease), _deaf)  # in this process: a new one would import all anew
     return kept(folder, seeds)
 
 

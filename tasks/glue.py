@@ -14,7 +14,7 @@ from mtlbench.text.hub import read_hub
 from mtlbench.text.labels import Classes, Labels, Scores
 
 
-class Part(NamedTuple):
+class GlueEntry(NamedTuple):
     """One task of GLUE.
 
     :param columns: of its one or two texts.
@@ -29,15 +29,15 @@ class Part(NamedTuple):
 
 
 PARTS = {
-    "cola": Part(("sentence",), Classes(2), ("matthews",)),
-    "sst2": Part(("sentence",), Classes(2), ("accuracy",), "sst"),
-    "mrpc": Part(("sentence1", "sentence2"), Classes(2), ("accuracy", "f1")),
-    "stsb": Part(("sentence1", "sentence2"), Scores(0.0, 5.0), ("pearson", "spearman"), "stsb"),
-    "qqp": Part(("question1", "question2"), Classes(2), ("accuracy", "f1"), "quora"),
-    "mnli": Part(("premise", "hypothesis"), Classes(3), ("accuracy",)),
-    "qnli": Part(("question", "sentence"), Classes(2), ("accuracy",)),
-    "rte": Part(("sentence1", "sentence2"), Classes(2), ("accuracy",)),
-    "wnli": Part(("sentence1", "sentence2"), Classes(2), ("accuracy",)),
+    "cola": GlueEntry(("sentence",), Classes(2), ("matthews",)),
+    "sst2": GlueEntry(("sentence",), Classes(2), ("accuracy",), "sst"),
+    "mrpc": GlueEntry(("sentence1", "sentence2"), Classes(2), ("accuracy", "f1")),
+    "stsb": GlueEntry(("sentence1", "sentence2"), Scores(0.0, 5.0), ("pearson", "spearman"), "stsb"),
+    "qqp": GlueEntry(("question1", "question2"), Classes(2), ("accuracy", "f1"), "quora"),
+    "mnli": GlueEntry(("premise", "hypothesis"), Classes(3), ("accuracy",)),
+    "qnli": GlueEntry(("question", "sentence"), Classes(2), ("accuracy",)),
+    "rte": GlueEntry(("sentence1", "sentence2"), Classes(2), ("accuracy",)),
+    "wnli": GlueEntry(("sentence1", "sentence2"), Classes(2), ("accuracy",)),
 }
 
 
@@ -69,7 +69,7 @@ class Glue(Task):
             raise UsageError(f"task glue: mismatched=true is for task=mnli, not {self.task}")
 
     @property
-    def part(self) -> Part:
+    def part(self) -> GlueEntry:
         """What is known of the task."""
         return PARTS[self.task]
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from mtlbench.engine.packed.way import Way
+from mtlbench.engine.packed.strategy import Strategy
 from mtlbench.engine.scaling import LossScale
 from mtlbench.host.disk import TEMPORARY
 from mtlbench.host.provenance import versions
@@ -118,7 +118,7 @@ def test_every_engine_resumes(
 ) -> None:
     if engine == "two passes":
         engine = "lean"
-        monkeypatch.setattr(Way, "choose", lambda *_: Way(lean=True, keeps=False, portion=1))
+        monkeypatch.setattr(Strategy, "choose", lambda *_: Strategy(lean=True, keeps=False, portion=1))
     assert_resumes(make_workload(steps=3, engine=engine, precision=precision), "pcgrad", tmp_path, 1)
 
 

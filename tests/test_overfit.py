@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mtlbench.contract.task import Rows
-from mtlbench.grid.command import Request
+from mtlbench.grid.command import RunRequest
 from mtlbench.grid.overfit import one_batch, run_overfit
 
 STEPS = 160
@@ -61,7 +61,7 @@ def ask(tmp_path: Path, tiny_bert: Path, data_dir: Path, capsys: pytest.CaptureF
         if plugin is not None:
             (tmp_path / "broken.py").write_text(plugin)
             files = (str(tmp_path / "broken.py"),)
-        request = Request(
+        request = RunRequest(
             str(suite), None, None, data_dir, tmp_path / "none", files, changes={"steps": STEPS, **changes}
         )
         code = run_overfit(request, as_json=True, width=None, color=False)
@@ -107,7 +107,7 @@ def test_a_batch_has_no_text_twice_and_two_labels_where_there_are_two() -> None:
 
 def test_what_a_person_reads(ask, capsys, tmp_path: Path, data_dir: Path, table_tasks: tuple[str, ...]) -> None:
     ask(table_tasks[:1])
-    request = Request(str(tmp_path / "one.toml"), None, None, data_dir, tmp_path / "none", changes={"steps": STEPS})
+    request = RunRequest(str(tmp_path / "one.toml"), None, None, data_dir, tmp_path / "none", changes={"steps": STEPS})
     assert run_overfit(request, as_json=False, width=100, color=False) == 0
     text = capsys.readouterr().out
     assert "learned by heart" in text and "Every task's batch was learned by heart." in text

@@ -21,7 +21,7 @@ import torch.distributed as dist
 from mtlbench.engine.processes import ALONE, ProcessDied, Processes, spread
 from mtlbench.errors import CellError, UsageError
 from mtlbench.execute.placement import Placement
-from mtlbench.grid.command import Request, _spread
+from mtlbench.grid.command import RunRequest, _spread
 from mtlbench.plan.cells import Workload
 from mtlbench.plan.suite import load_suite
 from mtlbench.plugins.registry import load_registry
@@ -314,7 +314,7 @@ def test_torchrun_trains_every_cell_in_all_its_processes(suite_file: Path, data_
 
 
 def test_options_that_torchrun_leaves_no_room_for(tmp_path: Path) -> None:
-    request = Request("quick", "sum", "1", None, tmp_path)
+    request = RunRequest("quick", "sum", "1", None, tmp_path)
     assert _spread(request, 4).changes == {"processes": 4}
     with pytest.raises(UsageError, match="torchrun has started 4 processes: leave --processes-per-cell away"):
         _spread(replace(request, changes={"processes": 2}), 4)

@@ -16,7 +16,7 @@ from mtlbench.errors import UsageError
 from mtlbench.plugins.registry import load_registry
 from mtlbench.tasks.toy import SETTINGS, Toy
 from mtlbench.toy.pool import run_jobs
-from mtlbench.toy.trajectory import KEPT, Job, Trajectory, run_job
+from mtlbench.toy.trajectory import KEPT, ToyJob, Trajectory, run_job
 
 CENTRE = (0.0, -8.355)
 """Where the mean loss is least: -15.092."""
@@ -125,7 +125,7 @@ def test_the_task_has_no_rows() -> None:
 
 
 def ends(method: str, setting: str = "cagrad", *, steps: int, lr: float) -> list[Trajectory]:
-    return run_job(Job(method, Toy(setting), steps, lr))  # type: ignore[arg-type]
+    return run_job(ToyJob(method, Toy(setting), steps, lr))  # type: ignore[arg-type]
 
 
 def test_the_trajectory_of_the_sum_is_that_of_torch() -> None:
@@ -178,7 +178,7 @@ def test_famo_is_told_positive_losses_and_its_losses_after_the_step() -> None:
 
 
 def test_trajectories_do_not_depend_on_the_number_of_processes() -> None:
-    jobs = [Job(method, Toy("nash"), 60, 0.01) for method in ("sum", "pcgrad", "gradnorm")]
+    jobs = [ToyJob(method, Toy("nash"), 60, 0.01) for method in ("sum", "pcgrad", "gradnorm")]
     one, two = (run_jobs(jobs, workers, lambda job, found: None) for workers in (1, 2))
     for mine, theirs in zip(one, two, strict=True):
         assert [np.array(t.path).tobytes() for t in mine] == [np.array(t.path).tobytes() for t in theirs]
@@ -192,7 +192,7 @@ def raising(tmp_path: Path) -> Path:
 
 
 def test_a_method_that_raises_stops_its_own_trajectory_only(raising: Path) -> None:
-    above, below, right = run_job(Job("third", Toy(), 5, 0.01, (str(raising),)))
+    above, below, right = run_job(ToyJob("third", Toy(), 5, 0.01, (str(raising),)))
     assert above.error is None is right.error and above.steps == right.steps == 5
     assert below.error == "ArithmeticError: no weights" and below.steps == 2 and not below.reached
     np.testing.assert_array_equal(below.path[-1], ends("sum", steps=2, lr=0.01)[1].path[-1])
@@ -200,7 +200,7 @@ def test_a_method_that_raises_stops_its_own_trajectory_only(raising: Path) -> No
 
 def test_an_update_that_is_no_number_is_an_error(raising: Path) -> None:
     with np.errstate(all="ignore"):
-        found = run_job(Job("endless", Toy(), 5, 0.01, (str(raising),)))
+        found = run_job(ToyJob("endless", Toy(), 5, 0.01, (str(raising),)))
     assert all("returned an update that is not 2 finite numbers" in str(trajectory.error) for trajectory in found)
 
 

@@ -11,9 +11,9 @@ from typing import Any
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from mtlbench.bench.job import Job
+from mtlbench.bench.job import Measurement
 from mtlbench.bench.process import run_alone
-from mtlbench.bench.result import PLAIN, Found, Outcome, as_data, as_text
+from mtlbench.bench.result import PLAIN, BenchResult, Measured, as_data, as_text
 from mtlbench.contract.method import Method, without_trainer
 from mtlbench.contract.plugin import split_specs
 from mtlbench.errors import UsageError
@@ -28,7 +28,7 @@ from mtlbench.text.model_trial import Traits
 
 
 @dataclass(frozen=True)
-class Request:
+class BenchRequest:
     """The options of the command; ``None`` means the suite's own value.
 
     :param changes: recipe fields that the command line sets.
@@ -43,7 +43,7 @@ class Request:
     changes: dict[str, Any] = field(default_factory=dict)
 
 
-def run_bench(request: Request, *, width: int = 80, color: bool = False) -> int:
+def run_bench(request: BenchRequest, *, width: int = 80, color: bool = False) -> int:
     """Measure, print the table, write data and figure; return the exit code: 1 if a contender failed.
 
     :raises UsageError: when an option is not usable or the output folder is not writable.
@@ -67,12 +67,14 @@ def run_bench(request: Request, *, width: int = 80, color: bool = False) -> int:
     contenders: list[tuple[str | None, str | None]] = [(None, None)]
     contenders += [(method.spec, engine) for method in methods for engine in engines_of(method, traits)]
     jobs = [
-        Job(spec, workload.recipe.model_copy(update={"engine": engine or "auto"}), suite.name, data_dir, plugin_files)
+        Measurement(
+            spec, workload.recipe.model_copy(update={"engine": engine or "auto"}), suite.name, data_dir, plugin_files
+        )
         for spec, engine in contenders
     ]
     found = _measure(contenders, jobs)
     keys = tuple(task.key for task in workload.tasks)
-    outcome = Outcome(suite.name, workload.recipe, keys, workload.files.title, found)
+    outcome = BenchResult(suite.name, workload.recipe, keys, workload.files.title, found)
     data = json.dumps(as_data(outcome), indent=2, ensure_ascii=False) + "\n"
     if request.as_json:
         print_data(data, "json")
@@ -107,7 +109,7 @@ def _methods(registry: Registry, wanted: str | None, usual: Sequence[str]) -> li
     return list(made.values())
 
 
-def _measure(contenders: Sequence[tuple[str | None, str | None]], jobs: Sequence[Job]) -> list[Found]:
+def _measure(contenders: Sequence[tuple[str | None, str | None]], jobs: Sequence[Measurement]) -> list[Measured]:
     """Measure one contender after another: two at a time would share the machine."""
     steps = jobs[0].recipe.steps or 0
     bar = Progress(
@@ -121,7 +123,7 @@ def _measure(contenders: Sequence[tuple[str | None, str | None]], jobs: Sequence
     with bar:
         line = bar.add_task("bench", total=len(jobs) * steps)
         for (spec, engine), job in zip(contenders, jobs, strict=True):
-            one = Found(spec or PLAIN, engine)
+            one = Measured(spec or PLAIN, engine)
             bar.update(line, description=escape(one.title))
             run_alone(job, one, lambda: bar.advance(line))
             results.append(one)
@@ -139,7 +141,7 @@ def _prepare(folder: Path) -> None:
         raise UsageError(f"cannot write {folder}: {error.strerror}") from None
 
 
-def _write(outcome: Outcome, data: str, folder: Path) -> None:
+def _write(outcome: BenchResult, data: str, folder: Path) -> None:
     from mtlbench.bench.figure import draw
 
     file, figures = folder / "bench.json", [folder / "bench.svg", folder / "bench.png"]

@@ -11,7 +11,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mtlbench.bench.result import Found, Outcome
+from mtlbench.bench.result import BenchResult, Measured
 
 COLOURS = {None: "0.55", "packed": "#0072B2", "lean": "#009E73", "loop": "#D55E00"}
 """Of the engines: Okabe and Ito's palette, which the colour-blind tell apart; grey for the plain sum."""
@@ -29,7 +29,7 @@ STYLE: Any = {
 }
 
 
-def draw(outcome: Outcome, files: Sequence[Path]) -> None:
+def draw(outcome: BenchResult, files: Sequence[Path]) -> None:
     """Draw the bars of what was measured, and save the figure under every name; the suffix decides the format."""
     found = [one for one in outcome.found if one.median is not None]
     with matplotlib.rc_context(STYLE):
@@ -44,7 +44,7 @@ def draw(outcome: Outcome, files: Sequence[Path]) -> None:
             figure.savefig(file, dpi=200, metadata={"Date": None} if file.suffix == ".svg" else None)
 
 
-def _panel(panel: Axes, title: str, values: Sequence[float], found: Sequence[Found]) -> None:
+def _panel(panel: Axes, title: str, values: Sequence[float], found: Sequence[Measured]) -> None:
     bars = panel.barh(range(len(values)), values, height=0.72, color=[COLOURS[one.engine] for one in found])
     numbers = [f"{value:.0f}" if value >= 100 else f"{value:.1f}" for value in values]
     panel.bar_label(bars, numbers, padding=2, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5})
@@ -55,5 +55,5 @@ def _panel(panel: Axes, title: str, values: Sequence[float], found: Sequence[Fou
     panel.margins(x=0.16)
 
 
-def _label(one: Found) -> str:
+def _label(one: Measured) -> str:
     return "\n".join(textwrap.wrap(one.title, LABEL_WIDTH))

@@ -12,7 +12,7 @@ WARM_UP = 2
 
 
 @dataclass(frozen=True)
-class Job:
+class Measurement:
     """One contender to measure.
 
     :param method: its spec; ``None`` for the plain padded sum.

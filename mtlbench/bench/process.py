@@ -7,14 +7,14 @@ import signal
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 
-from mtlbench.bench.job import Job
-from mtlbench.bench.result import Found
+from mtlbench.bench.job import Measurement
+from mtlbench.bench.result import Measured
 
 
-def run_alone(job: Job, found: Found, heard: Callable[[], object]) -> None:
+def run_alone(job: Measurement, found: Measured, heard: Callable[[], object]) -> None:
     """Run a job in a process of its own, and fill in what it tells; its death is its failure alone."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["mtlbench.bench.worker"])
+    context.set_forkserver_preload(["mtlbench.bench.measure"])
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_enter, args=(job, theirs), daemon=True)
     process.start()
@@ -41,7 +41,7 @@ def run_alone(job: Job, found: Found, heard: Callable[[], object]) -> None:
         process.join()
 
 
-def _enter(job: Job, connection: Connection) -> None:
-    from mtlbench.bench.worker import run_job
+def _enter(job: Measurement, connection: Connection) -> None:
+    from mtlbench.bench.measure import run_job
 
     run_job(job, connection)

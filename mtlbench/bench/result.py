@@ -20,7 +20,7 @@ METHOD_WIDTH = 26
 
 
 @dataclass
-class Found:
+class Measured:
     """What was measured of one contender.
 
     :param method: its spec, or :data:`PLAIN`.
@@ -46,29 +46,29 @@ class Found:
         """Median seconds a step; ``None`` where the contender failed."""
         return statistics.median(self.seconds) if self.seconds and self.error is None else None
 
-    def time_ratio(self, plain: Found) -> float | None:
+    def time_ratio(self, plain: Measured) -> float | None:
         """Return the median over steps of this one's time by the plain sum's, batch by batch."""
         if self.median is None or plain.median is None:
             return None
         return statistics.median(a / b for a, b in zip(self.seconds, plain.seconds, strict=True))
 
-    def memory_ratio(self, plain: Found) -> float | None:
+    def memory_ratio(self, plain: Measured) -> float | None:
         """Return this one's peak memory by the plain sum's."""
         return None if self.peak is None or plain.peak is None else self.peak / plain.peak
 
 
 @dataclass(frozen=True)
-class Outcome:
+class BenchResult:
     """The recipe and what was measured with it, the plain padded sum first."""
 
     suite: str
     recipe: Recipe
     tasks: tuple[str, ...]
     encoder: str
-    found: list[Found]
+    found: list[Measured]
 
     @property
-    def plain(self) -> Found:
+    def plain(self) -> Measured:
         return self.found[0]
 
     @property
@@ -104,7 +104,7 @@ class Outcome:
         return told + [f"{'; '.join(who)}: {reason}" for reason, who in reasons.items()]
 
 
-def as_text(outcome: Outcome, *, width: int, color: bool) -> str:
+def as_text(outcome: BenchResult, *, width: int, color: bool) -> str:
     """Return the table and its notes; plain in a pipe, the same characters with colour on a terminal."""
 
     def show(console: Console) -> None:
@@ -115,7 +115,7 @@ def as_text(outcome: Outcome, *, width: int, color: bool) -> str:
     return printed(show, width=width, color=color)
 
 
-def _table(outcome: Outcome) -> Table:
+def _table(outcome: BenchResult) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
     table.add_column("method", overflow="fold", max_width=METHOD_WIDTH)
     table.add_column("engine", no_wrap=True)
@@ -141,7 +141,7 @@ def _ratio(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-def as_data(outcome: Outcome) -> dict[str, Any]:
+def as_data(outcome: BenchResult) -> dict[str, Any]:
     """Return the recipe, versions and machine, and every measurement, as plain data."""
     return {
         "suite": outcome.suite,

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from mtlbench.cli import bench, diagnose, export, grids, methods, overfit, report, results, study, tune
+from mtlbench.cli import bench, diagnose, export, grids, overfit, plugins, report, results, study, tune
 from mtlbench.cli.app import app
 from mtlbench.cli.digits import check_numbers
 from mtlbench.errors import UsageError
@@ -22,8 +22,8 @@ __all__ = [
     "export",
     "grids",
     "main",
-    "methods",
     "overfit",
+    "plugins",
     "report",
     "results",
     "study",

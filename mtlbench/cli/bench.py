@@ -26,9 +26,9 @@ def bench(
     plugin: Plugins = [],
 ) -> None:
     """Measure step time and peak memory of methods on every engine, beside a plain padded sum."""
-    from mtlbench.bench.command import Request, run_bench
+    from mtlbench.bench.command import BenchRequest, run_bench
 
-    request = Request(
+    request = BenchRequest(
         suite=suite,
         methods=methods,
         data_dir=data_dir,

@@ -120,9 +120,9 @@ def run(
 ) -> None:
     """Train a grid of methods × seeds on a suite; cells that are done are skipped."""
     from mtlbench.execute.placement import Placement
-    from mtlbench.grid.command import Request, run_grid
+    from mtlbench.grid.command import RunRequest, run_grid
 
-    request = Request(
+    request = RunRequest(
         suite=suite,
         methods=methods,
         seeds=seeds,

@@ -27,12 +27,12 @@ def overfit(
     json: Json = False,
 ) -> None:
     """Train each task on one batch until it knows it by heart; what cannot is broken. Exits with 1 then."""
-    from mtlbench.grid.command import Request
+    from mtlbench.grid.command import RunRequest
     from mtlbench.grid.overfit import run_overfit
 
     changes = given(tasks=tasks, model=model, steps=steps, batch_size=batch_size, lr=lr, threads=threads, device=device)
     files = tuple(str(file) for file in plugin)
-    request = Request(suite, None, None, data_dir, Path("results"), plugin_files=files, changes=changes)
+    request = RunRequest(suite, None, None, data_dir, Path("results"), plugin_files=files, changes=changes)
     color = takes_escapes()
     width = shutil.get_terminal_size().columns if color else None
     raise typer.Exit(run_overfit(request, as_json=json, width=width, color=color))

@@ -46,8 +46,8 @@ def tune(
 ) -> None:
     """Tune methods, each with the same number of trials; mtlbench run --methods @RESULTS/tuned.json takes the best."""
     from mtlbench.execute.placement import Placement
-    from mtlbench.grid.command import Request as Grid
-    from mtlbench.tune.command import Request, run_tune
+    from mtlbench.grid.command import RunRequest as Grid
+    from mtlbench.tune.command import TuneRequest, run_tune
 
     grid = Grid(
         suite=suite,
@@ -60,5 +60,5 @@ def tune(
         dry_run=dry_run,
         changes=given(tasks=tasks, model=model, steps=steps, batch_size=batch_size, threads=threads, device=device),
     )
-    request = Request(grid, trials, seeds, sampler, lr, space, tuning_seed)
+    request = TuneRequest(grid, trials, seeds, sampler, lr, space, tuning_seed)
     raise typer.Exit(run_tune(request, width=shutil.get_terminal_size().columns, color=takes_escapes()))

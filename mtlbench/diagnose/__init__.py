@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from mtlbench.diagnose.balance import check_balance
 from mtlbench.diagnose.evidence import Patient
 from mtlbench.diagnose.finding import Finding, Severity, Sureness
 from mtlbench.diagnose.fit import check_fit
 from mtlbench.diagnose.heads import check_heads
+from mtlbench.diagnose.loss_balance import check_balance
 from mtlbench.diagnose.rate import check_rate
-from mtlbench.diagnose.rows import check_data
+from mtlbench.diagnose.row_findings import check_data
+from mtlbench.diagnose.run_health import check_training
 from mtlbench.diagnose.surgery import check_surgery
-from mtlbench.diagnose.training import check_training
 from mtlbench.diagnose.transfer import check_transfer
 from mtlbench.records.groups import Cells, Record, collect
 

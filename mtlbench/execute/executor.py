@@ -16,7 +16,7 @@ RETRIES = 2
 
 
 @dataclass(frozen=True)
-class Job:
+class CellJob:
     """One try at a cell: all that a worker needs, wherever it is.
 
     :param record: the header, see :func:`mtlbench.records.record.header`.
@@ -58,7 +58,7 @@ class Executor(Protocol):
     def capacity(self) -> int:
         """How many jobs it takes at a time, running or queued."""
 
-    def submit(self, jobs: Sequence[Job]) -> None:
+    def submit(self, jobs: Sequence[CellJob]) -> None:
         """Take jobs."""
 
     def wait(self, seconds: float) -> Sequence[Event]:

@@ -13,7 +13,7 @@ from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 
-from mtlbench.execute.executor import RETRIES, Event, Job
+from mtlbench.execute.executor import RETRIES, CellJob, Event
 
 Slot = str | None
 """Room for one cell: the CUDA_VISIBLE_DEVICES that its process gets; None: what this process has."""
@@ -21,7 +21,7 @@ Slot = str | None
 
 @dataclass
 class _Running:
-    job: Job
+    job: CellJob
     slot: Slot
     process: ForkServerProcess
 
@@ -41,7 +41,7 @@ class Local:
         self._context.set_forkserver_preload(["mtlbench.execute.worker"])
         start_fork_server()
 
-    def submit(self, jobs: Sequence[Job]) -> None:
+    def submit(self, jobs: Sequence[CellJob]) -> None:
         for job in jobs:
             slot = self._free.popleft()
             ours, theirs = self._context.Pipe(duplex=False)
@@ -94,7 +94,7 @@ def start_fork_server() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
-def died(job: Job, code: int) -> Event:
+def died(job: CellJob, code: int) -> Event:
     """Return the event of a process that ended without a word: a crash of native code, or it was killed.
 
     SIGKILL comes from an operator or from a system short of memory, and nobody can tell which: one more try.
@@ -121,7 +121,7 @@ def device_slots(devices: Sequence[str], cells: int) -> list[Slot]:
     return slots * cells
 
 
-def _enter(job: Job, slot: Slot, connection: Connection) -> None:
+def _enter(job: CellJob, slot: Slot, connection: Connection) -> None:
     """Entry point of a cell's process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     if slot is not None:

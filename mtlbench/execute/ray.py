@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Sequence
 
 from mtlbench.errors import UsageError, one_line
-from mtlbench.execute.executor import RETRIES, Event, Job
+from mtlbench.execute.executor import RETRIES, CellJob, Event
 from mtlbench.execute.remote import run_remote
 from mtlbench.plan.suite import Recipe
 
@@ -42,7 +42,7 @@ class Ray:
         cpus, gpus = self._needs["CPU"], self._needs["GPU"]
         # a process for one task only, as on this machine; tries are counted by the loop
         self._task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_calls=1, max_retries=0)(run_remote)
-        self._running: dict[ray.ObjectRef[Event], Job] = {}
+        self._running: dict[ray.ObjectRef[Event], CellJob] = {}
         self._small = self._too_small()
         if self._small and self._ours and not (address or os.environ.get("RAY_ADDRESS")):
             ray.shutdown()
@@ -63,7 +63,7 @@ class Ray:
         there: dict[str, float] = ray.cluster_resources()
         return 2 * max(1, *(int(there.get(name, 0.0) // need) for name, need in self._needs.items() if need))
 
-    def submit(self, jobs: Sequence[Job]) -> None:
+    def submit(self, jobs: Sequence[CellJob]) -> None:
         for job in jobs:
             self._running[self._task.remote(job)] = job
 
@@ -127,7 +127,7 @@ def _reach(address: str | None) -> None:
         raise UsageError(f"no Ray cluster at {address}: {error}") from None
 
 
-def _ended(task: ray.ObjectRef[Event], job: Job) -> Event:
+def _ended(task: ray.ObjectRef[Event], job: CellJob) -> Event:
     """Return what became of a task: a process or machine that went away is worth another try, too little memory not."""
     try:
         return ray.get(task)

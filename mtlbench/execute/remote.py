@@ -6,7 +6,7 @@ import platform
 import signal
 from dataclasses import replace
 
-from mtlbench.execute.executor import RETRIES, Event, Job
+from mtlbench.execute.executor import RETRIES, CellJob, Event
 from mtlbench.execute.stop import Stop
 from mtlbench.host.provenance import environment
 from mtlbench.records.leases import FolderRemoved, LeaseLost
@@ -15,7 +15,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 """Clusters end what they cancel by the first or the second, and what has no time left by the third."""
 
 
-def run_remote(job: Job) -> Event:
+def run_remote(job: CellJob) -> Event:
     """Run a cell here, and return how it ended, with its notes, which nobody could hear before.
 
     Its record is told of this machine, in place of the launcher's.

@@ -11,14 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mtlbench.execute.executor import Event, Executor, Job
+from mtlbench.execute.executor import CellJob, Event, Executor
 from mtlbench.execute.heartbeat import Heartbeat
 from mtlbench.plan.cells import Cell
 from mtlbench.records.leases import Leases
 from mtlbench.records.record import Record, now
 from mtlbench.records.record_file import read_record
 from mtlbench.records.store import NotRecorded, Store
-from mtlbench.records.store_cache import Stamp
+from mtlbench.records.store_cache import FileStamp
 
 GRACE = 20.0
 """Seconds that workers have after Ctrl-C to finish their step, write a checkpoint and leave: the largest one that was
@@ -33,7 +33,7 @@ ENDS = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 Listener = Callable[[Event], None]
 
 
-class Loop:
+class Scheduler:
     """Brings every cell of a grid to its end, here or by another launcher on the same results folder.
 
     :param headers: makes the header of a cell's record.
@@ -49,7 +49,7 @@ class Loop:
         executor: Executor,
         listener: Listener,
         *,
-        before: Mapping[Path, Stamp],
+        before: Mapping[Path, FileStamp],
         fail_fast: bool = False,
         leases: Leases | None = None,
     ) -> None:
@@ -58,7 +58,7 @@ class Loop:
         self._leases = leases or Leases(store.folder)
         self._heartbeat = Heartbeat()
         self._waiting: deque[tuple[float, Cell]] = deque()
-        self._running: dict[str, Job] = {}
+        self._running: dict[str, CellJob] = {}
         self._well = True
 
     def run(self, cells: Sequence[Cell]) -> bool:
@@ -82,7 +82,7 @@ class Loop:
 
     def _fill(self) -> None:
         """Claim and submit cells until the executor is full, or the others are with other launchers."""
-        jobs: list[Job] = []
+        jobs: list[CellJob] = []
         room = self._executor.capacity - len(self._running)
         while len(jobs) < room and self._waiting and self._waiting[0][0] <= time.monotonic():
             _, cell = self._waiting.popleft()
@@ -93,7 +93,7 @@ class Loop:
         if jobs:
             self._executor.submit(jobs)
 
-    def _claimed(self, cell: Cell) -> Job | None:
+    def _claimed(self, cell: Cell) -> CellJob | None:
         """Return the first try at a cell; or nothing when another launcher has it, or had it and ended it."""
         record = {**self._headers(cell), "started": now()}
         try:
@@ -112,12 +112,12 @@ class Loop:
             self._waiting.append((time.monotonic() + POLL, cell))
             return None
         self._heartbeat.add(lease)
-        return Job(cell, record, self._store, lease)
+        return CellJob(cell, record, self._store, lease)
 
     def _ended_elsewhere(self, cell: Cell, record: Record) -> Event | None:
         path = self._store.path_of(record)
         try:
-            if Stamp.of(path) == self._before.get(path):
+            if FileStamp.of(path) == self._before.get(path):
                 return None
             found = read_record(path)
         except (OSError, ValueError):  # none, or one that is no use
@@ -144,15 +144,15 @@ class Loop:
             return
         self._end(self._recorded(job, event) if event.kind == "lost" else event)
 
-    def _again(self, job: Job, event: Event) -> None:
+    def _again(self, job: CellJob, event: Event) -> None:
         """Try a lost cell once more, on the same lease."""
         tries = job.record["tries"] + 1
         self._listener(Event("again", job.cell, done=tries, message=event.message))
-        again = Job(job.cell, {**job.record, "tries": tries}, job.store, job.lease)
+        again = CellJob(job.cell, {**job.record, "tries": tries}, job.store, job.lease)
         self._running[job.cell.key] = again
         self._executor.submit([again])
 
-    def _recorded(self, job: Job, event: Event) -> Event:
+    def _recorded(self, job: CellJob, event: Event) -> Event:
         """Write the record of a cell whose worker could not."""
         tries = job.record["tries"]
         message = event.message + (f", {tries} tries" if tries > 1 else "")

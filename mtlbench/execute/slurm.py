@@ -19,7 +19,7 @@ from pathlib import Path
 from rich.markup import escape
 
 from mtlbench.errors import UsageError
-from mtlbench.execute.executor import Event, Job
+from mtlbench.execute.executor import CellJob, Event
 from mtlbench.host.terminal import console
 from mtlbench.plan.suite import Recipe
 
@@ -28,7 +28,7 @@ try:
 except ImportError:
     raise UsageError("--executor slurm needs submitit: pip install 'mtlbench[slurm]'") from None
 
-from mtlbench.execute.slurm_job import Task, Work
+from mtlbench.execute.slurm_job import SlurmTask, Work
 from mtlbench.execute.squeue import STUCK, Silent, Squeue, most_cores, plain
 
 LARGEST_ARRAY = 1000
@@ -84,12 +84,12 @@ class Slurm:
             slurm_signal_delay_s=min(90, 30 * minutes),
             slurm_array_parallelism=self.capacity,
         )
-        self._waiting: list[Job] = []
-        self._running: list[Task] = []
+        self._waiting: list[CellJob] = []
+        self._running: list[SlurmTask] = []
         self._queued, self._refusal, self._again = False, "", 0.0
         self._told: set[str] = set()
 
-    def submit(self, jobs: Sequence[Job]) -> None:
+    def submit(self, jobs: Sequence[CellJob]) -> None:
         """Queue jobs; keep those that SLURM does not take now, as for a limit on jobs, and offer them again later.
 
         :raises UsageError: when it takes none, and has taken none before.
@@ -165,7 +165,7 @@ class Slurm:
             self._running += tasks
             del self._waiting[:size]
 
-    def _submitted(self, jobs: Sequence[Job]) -> list[Task]:
+    def _submitted(self, jobs: Sequence[CellJob]) -> list[SlurmTask]:
         try:
             # submitit prints what it raises, too
             with contextlib.redirect_stderr(io.StringIO()), _outside():
@@ -174,7 +174,7 @@ class Slurm:
             raise Refused(f"SLURM refuses a cell's job: {plain(str(error))}") from None
         except OSError as error:
             raise Refused(f"a cell's job cannot be written to {self._folder}: {error.strerror}") from None
-        return [Task(job, handle, self._minutes) for job, handle in zip(jobs, handles, strict=True)]
+        return [SlurmTask(job, handle, self._minutes) for job, handle in zip(jobs, handles, strict=True)]
 
     def _ends(self) -> list[Event]:
         """Return how jobs have ended, since the last look."""
@@ -203,7 +203,7 @@ class Slurm:
             events += self._once(jobs[0], f"{trouble}; asked again until it does") if jobs else []
         return events
 
-    def _once(self, job: Job, message: str) -> list[Event]:
+    def _once(self, job: CellJob, message: str) -> list[Event]:
         """Return a note, unless it was told before."""
         new = message not in self._told
         self._told.add(message)

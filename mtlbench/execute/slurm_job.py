@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import submitit
 
 from mtlbench.errors import one_line
-from mtlbench.execute.executor import RETRIES, Event, Job
+from mtlbench.execute.executor import RETRIES, CellJob, Event
 from mtlbench.execute.remote import run_remote
 from mtlbench.execute.squeue import ENDED
 
@@ -27,7 +27,7 @@ LOCAL_ENDED = {"FINISHED", "INTERRUPTED"}
 class Work:
     """One cell's job, as submitit takes it."""
 
-    job: Job
+    job: CellJob
 
     def __call__(self) -> Event:
         """Run the cell. A job that SLURM has put back into its queue is another try."""
@@ -36,14 +36,14 @@ class Work:
 
 
 @dataclass
-class Task:
+class SlurmTask:
     """A job in the queue.
 
     :param handle: submitit's.
     :param minutes: that it may take.
     """
 
-    job: Job
+    job: CellJob
     handle: submitit.Job[Event]
     minutes: int
     _begun: bool = False

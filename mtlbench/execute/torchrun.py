@@ -16,7 +16,7 @@ from torch.distributed import PrefixStore, Store, rendezvous  # type: ignore[att
 
 from mtlbench.engine.processes import Processes, joined
 from mtlbench.errors import UsageError, one_line
-from mtlbench.execute.executor import Event, Job
+from mtlbench.execute.executor import CellJob, Event
 from mtlbench.execute.worker import follow, run_cell
 from mtlbench.plan.cells import Cell
 from mtlbench.records.store import Store as Records
@@ -35,7 +35,7 @@ class Torchrun:
         self._handed = 0
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
 
-    def submit(self, jobs: Sequence[Job]) -> None:
+    def submit(self, jobs: Sequence[CellJob]) -> None:
         for job in jobs:
             meeting = PrefixStore(_name(self._handed), self._store)
             self._hand(job.cell.key)
@@ -56,7 +56,7 @@ class Torchrun:
         self._store.set(_name(self._handed), key)
         self._handed += 1
 
-    def _run(self, job: Job, meeting: Store) -> None:
+    def _run(self, job: CellJob, meeting: Store) -> None:
         def meet(
             count: int, device: str, work: Callable[[Processes], None]
         ) -> contextlib.AbstractContextManager[Processes]:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from mtlbench.engine.processes import ProcessDied, Processes, spread
 from mtlbench.errors import CellError, OutOfMemory, UsageError
-from mtlbench.execute.executor import RETRIES, Event, Job
+from mtlbench.execute.executor import RETRIES, CellJob, Event
 from mtlbench.execute.heartbeat import Heartbeat
 from mtlbench.execute.stop import Stop
 from mtlbench.plan.cells import Cell, Workload, make_cells
@@ -48,7 +48,7 @@ MAY_PASS = (OutOfMemory, MemoryError, OSError)
 fails for a reason of its own, such as a loss that is NaN, would fail the same way again, and begins anew."""
 
 
-def run_cell(job: Job, tell: Tell, signals: Sequence[int] = (signal.SIGTERM,), meet: Meet = spread) -> Event:
+def run_cell(job: CellJob, tell: Tell, signals: Sequence[int] = (signal.SIGTERM,), meet: Meet = spread) -> Event:
     """Train one cell, write its record, done or failed, and return how it ended: one try, in this process.
 
     It goes on from the cell's newest checkpoint, if there is one. The cell's other processes, if it has several, are

@@ -16,7 +16,7 @@ from mtlbench.contract.plugin import split_specs
 from mtlbench.errors import UsageError
 from mtlbench.execute.executor import Event
 from mtlbench.execute.placement import Placement, torchrun_place
-from mtlbench.execute.scheduler import Loop
+from mtlbench.execute.scheduler import Scheduler
 from mtlbench.grid.progress import Progress
 from mtlbench.host.provenance import environment
 from mtlbench.host.terminal import console, duration
@@ -24,12 +24,12 @@ from mtlbench.plan.cells import CHECKPOINT_EVERY, Cell, Workload, make_cells, pa
 from mtlbench.plan.suite import load_suite
 from mtlbench.plugins.registry import Registry, load_registry
 from mtlbench.records.record import Record, describe_tasks, header
-from mtlbench.records.store import Scan, Store
-from mtlbench.records.store_cache import Stamp
+from mtlbench.records.store import FolderContents, Store
+from mtlbench.records.store_cache import FileStamp
 
 
 @dataclass(frozen=True)
-class Request:
+class RunRequest:
     """The options of ``mtlbench run``; ``None`` means the suite's own value.
 
     :param methods: specs by comma; or ``@`` and a file that ``mtlbench tune`` wrote: the best of each method.
@@ -50,7 +50,7 @@ class Request:
     changes: dict[str, Any] = field(default_factory=dict)
 
 
-def run_grid(request: Request) -> int:
+def run_grid(request: RunRequest) -> int:
     """Run a grid and return the exit code: 0 when all its cells are done, 1 when one failed.
 
     :raises UsageError: for anything wrong with the request, before the first cell starts.
@@ -85,7 +85,7 @@ def run_grid(request: Request) -> int:
     return 0 if well else 1
 
 
-def _spread(request: Request, count: int) -> Request:
+def _spread(request: RunRequest, count: int) -> RunRequest:
     """Return a request for cells over the processes that torchrun has started.
 
     :raises UsageError: for options that say otherwise.
@@ -98,7 +98,7 @@ def _spread(request: Request, count: int) -> Request:
     return replace(request, placement=Placement(executor="torchrun"), changes=changes)
 
 
-def _plan(request: Request, registry: Registry) -> tuple[Workload, list[Cell]]:
+def _plan(request: RunRequest, registry: Registry) -> tuple[Workload, list[Cell]]:
     suite = load_suite(request.suite)
     seeds = parse_seeds(request.seeds) if request.seeds is not None else list(range(suite.seeds))
     wanted = request.methods if request.methods is not None else ",".join(suite.methods)
@@ -126,7 +126,7 @@ def choose_methods(wanted: str, registry: Registry) -> list[Method]:
     return list(methods.values())
 
 
-def load_workload(request: Request, registry: Registry) -> Workload:
+def load_workload(request: RunRequest, registry: Registry) -> Workload:
     """Return what all cells share: the suite's recipe as the command line changes it, data, model, which is tried.
 
     :raises UsageError: for a value out of its range, an option that makes no sense, files that are not there, or a
@@ -184,7 +184,7 @@ def _lowered(workload: Workload) -> Iterator[str]:
         yield f"evaluations {recipe.evaluations} lowered to {workload.steps}: one after every step"
 
 
-def _print_plan(cells: Sequence[Cell], todo: Sequence[Cell], found: Scan, jobs: int) -> None:
+def _print_plan(cells: Sequence[Cell], todo: Sequence[Cell], found: FolderContents, jobs: int) -> None:
     states = found.status()
     waiting = {cell.key for cell in todo}
     for cell in cells:
@@ -200,19 +200,19 @@ def _print_plan(cells: Sequence[Cell], todo: Sequence[Cell], found: Scan, jobs: 
         console.print(f"estimated time: {duration(sum(past) / len(past) * len(todo) / min(jobs, len(todo)))}")
 
 
-def make_headers(request: Request, registry: Registry, workload: Workload) -> Callable[[Cell], Record]:
+def make_headers(request: RunRequest, registry: Registry, workload: Workload) -> Callable[[Cell], Record]:
     """Return what makes the header of a cell's record."""
     tasks, where = describe_tasks(workload), environment(request.placement.device_here(workload.recipe))
     return lambda cell: header(cell, workload, registry, tasks, where)
 
 
 def train_cells(
-    request: Request,
+    request: RunRequest,
     workload: Workload,
     headers: Callable[[Cell], Record],
     todo: Sequence[Cell],
     store: Store,
-    before: Mapping[Path, Stamp],
+    before: Mapping[Path, FileStamp],
     also: Callable[[Event], None] = lambda event: None,
 ) -> bool:
     """Train cells and say how it went; return whether all ended well.
@@ -236,7 +236,7 @@ def train_cells(
             also(event)
 
         executor = request.placement.start(workload.recipe)
-        well = Loop(headers, store, executor, heard, before=before, fail_fast=request.fail_fast).run(todo)
+        well = Scheduler(headers, store, executor, heard, before=before, fail_fast=request.fail_fast).run(todo)
     left = len(todo) - counts["done"] - counts["failed"]
     console.print(
         f"{counts['done']} done, {counts['failed']} failed"

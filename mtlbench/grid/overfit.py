@@ -17,7 +17,7 @@ from rich.markup import escape
 from mtlbench import seeds
 from mtlbench.contract.task import Rows, Splits
 from mtlbench.errors import CellError
-from mtlbench.grid.command import Request, load_workload
+from mtlbench.grid.command import RunRequest, load_workload
 from mtlbench.host.streams import print_data
 from mtlbench.host.terminal import console
 from mtlbench.plan.cells import Workload
@@ -82,7 +82,7 @@ class Learned:
         return "the loss falls, and not far enough: more --steps, or a higher --lr; or the labels do not fit the loss"
 
 
-def run_overfit(request: Request, *, as_json: bool, width: int | None, color: bool) -> int:
+def run_overfit(request: RunRequest, *, as_json: bool, width: int | None, color: bool) -> int:
     """Try every task of a request, print what came of it, and return the exit code: 1 when a batch was not learned.
 
     :raises UsageError: for anything wrong with the request, before the first step.

@@ -26,11 +26,11 @@ SCHEMA = 1
 SELECTION = "mean over tasks of the primary metric on the development rows, mean over the tuning seeds"
 
 
-class _Part(BaseModel):
+class _Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class TrialEntry(_Part):
+class TrialEntry(_Entry):
     """One trial. ``values``: of what is tuned. ``keys``: of its cells' records, by seed."""
 
     number: int
@@ -43,7 +43,7 @@ class TrialEntry(_Part):
     keys: dict[int, str]
 
 
-class StudyEntry(_Part):
+class StudyEntry(_Entry):
     """A method as the user wrote it, what was tuned of it, and its trials. ``best``: the number of a trial."""
 
     method: str
@@ -68,7 +68,7 @@ class StudyEntry(_Part):
         return [trial for trial in self.trials if trial.status == "failed"]
 
 
-class Tuned(_Part):
+class Tuned(_Entry):
     """The file.
 
     :param group: what all cells share, as in their records.

@@ -24,7 +24,7 @@ from mtlbench.host.safe_names import folder_name
 from mtlbench.plan.cells import Cell, fingerprint
 from mtlbench.records.record import Record
 from mtlbench.records.record_file import find_side_files, read_record, read_side_file, side_files_at, verified
-from mtlbench.records.store_cache import RecordCache, Stamp
+from mtlbench.records.store_cache import FileStamp, RecordCache
 
 STALE_SECONDS = 3600.0
 CHECKPOINTS = ".checkpoints"
@@ -38,7 +38,7 @@ class NotRecorded(RuntimeError):
 
 
 @dataclass
-class Scan:
+class FolderContents:
     """Every record of a folder, and each file that is not one, with the reason."""
 
     records: list[Record] = field(default_factory=list)
@@ -138,12 +138,12 @@ class Store:
             why = error.strerror if self.folder.is_dir() else "the folder is gone"
             raise NotRecorded(f"its record cannot be written to {self.folder}: {why}") from error
 
-    def scan(self) -> Scan:
+    def scan(self) -> FolderContents:
         """Read every record. What cannot be read is named, with the reason, and left where it is.
 
         Where there are many, those that did not change since they were last verified come from a cache beside them.
         """
-        found = Scan()
+        found = FolderContents()
         with _uncollected():
             cache = RecordCache(self.folder)
             for path in self._paths():
@@ -154,12 +154,12 @@ class Store:
             cache.save()
         return found
 
-    def state(self) -> dict[Path, Stamp]:
+    def state(self) -> dict[Path, FileStamp]:
         """Return the stamp of every record file: when it is the same as before, so are the records."""
         stamps = {}
         for path in self._paths():
             with contextlib.suppress(FileNotFoundError):  # another process may have replaced it
-                stamps[path] = Stamp.of(path)
+                stamps[path] = FileStamp.of(path)
         return stamps
 
     def _paths(self) -> list[Path]:
@@ -213,7 +213,7 @@ def _scanned(path: Path, cache: RecordCache) -> Record:
     :raises OSError: when it cannot be read.
     :raises ValueError: as :func:`mtlbench.records.record_file.read_record`.
     """
-    name, stamp = "/".join(path.parts[-3:]), Stamp.of(path)
+    name, stamp = "/".join(path.parts[-3:]), FileStamp.of(path)
     record = cache.get(name, stamp)
     if record is None:
         record = verified(path.read_bytes())

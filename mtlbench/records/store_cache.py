@@ -30,7 +30,7 @@ FORM = f"mtlbench cache 2, records {SCHEMA}\n".encode()
 DIGEST = hashlib.sha256().digest_size
 
 
-class Stamp(NamedTuple):
+class FileStamp(NamedTuple):
     """What changes when a file does."""
 
     size: int
@@ -38,7 +38,7 @@ class Stamp(NamedTuple):
     ctime_ns: int
 
     @classmethod
-    def of(cls, path: Path) -> Stamp:
+    def of(cls, path: Path) -> FileStamp:
         """Take a file's stamp.
 
         :raises OSError: when there is no such file, or it is none: reading a pipe would wait for ever.
@@ -58,18 +58,18 @@ class RecordCache:
     def __init__(self, folder: Path) -> None:
         self._file = folder / CACHE_FOLDER / "records"
         self._table = self._load()
-        self._rows: dict[str, tuple[int, Stamp, Record]] = {}
+        self._rows: dict[str, tuple[int, FileStamp, Record]] = {}
         if self._table is not None:
             paths, *stamps, contents = (column.to_pylist() for column in self._table.columns)
             # all at once: the parser then makes one string of each key, which halves what the records take in memory
             records = json.loads(f"[{','.join(contents)}]")
             for row, (path, record) in enumerate(zip(paths, records, strict=True)):
-                self._rows[path] = row, Stamp(*(part[row] for part in stamps)), record
+                self._rows[path] = row, FileStamp(*(part[row] for part in stamps)), record
         self._used: list[int] = []
-        self._new: list[tuple[str, Stamp, str]] = []
+        self._new: list[tuple[str, FileStamp, str]] = []
         self._now = time.time_ns()
 
-    def get(self, path: str, stamp: Stamp) -> Record | None:
+    def get(self, path: str, stamp: FileStamp) -> Record | None:
         """Return a file's verified record, or ``None`` when it has to be read. To be asked once a file."""
         if path not in self._rows:
             return None
@@ -79,7 +79,7 @@ class RecordCache:
         self._used.append(row)
         return record
 
-    def put(self, path: str, stamp: Stamp, record: Record) -> None:
+    def put(self, path: str, stamp: FileStamp, record: Record) -> None:
         """Remember a record that was read and verified.
 
         :param stamp: taken before it was read: a change while it was read then shows.
@@ -106,10 +106,10 @@ class RecordCache:
         paths, stamps, contents = zip(*self._new, strict=True) if self._new else ((), (), ())
         columns = [
             pa.array(paths, pa.string()),
-            *(pa.array([stamp[part] for stamp in stamps], pa.int64()) for part in range(len(Stamp._fields))),
+            *(pa.array([stamp[part] for stamp in stamps], pa.int64()) for part in range(len(FileStamp._fields))),
             pa.array(contents, pa.large_string()),
         ]
-        table = pa.table(columns, names=["path", *Stamp._fields, "record"])
+        table = pa.table(columns, names=["path", *FileStamp._fields, "record"])
         if self._table is not None:
             table = pa.concat_tables([self._table.take(pa.array(self._used, pa.int64())), table])
         sink = pa.BufferOutputStream()

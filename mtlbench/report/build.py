@@ -17,7 +17,7 @@ from mtlbench.report.examples import Examples, example_intervals
 from mtlbench.report.headline import headline
 from mtlbench.report.origins import cautions, superseded
 from mtlbench.report.ranking import mean_ranks, ranking
-from mtlbench.report.result import Cost, Failed, Group, Missing, Report, Score, ScoredTask
+from mtlbench.report.result import Cost, Failed, GroupReport, Missing, Report, Score, ScoredTask
 from mtlbench.report.split import on_test
 
 
@@ -59,7 +59,7 @@ def build(
     return Report(baseline=baseline, groups=tuple(built), damaged=damaged)
 
 
-def _group(cells: Cells, heading: str, wanted: str, margin: float | None, examples: Examples | None) -> Group:
+def _group(cells: Cells, heading: str, wanted: str, margin: float | None, examples: Examples | None) -> GroupReport:
     """Build the section of one group."""
     baseline = cells.find(wanted)
     methods = sorted(cells.methods, key=lambda m: (m not in cells.single_task, m != baseline, m))
@@ -74,7 +74,7 @@ def _group(cells: Cells, heading: str, wanted: str, margin: float | None, exampl
     crossed, crossed_notes = example_intervals(cells, baseline, examples) if baseline and examples else ((), [])
     apart = cautions(cells)
     ranked, pairs = ranking(cells, deltas)
-    group = Group(
+    group = GroupReport(
         group=cells.group,
         suite=cells.suite,
         heading=heading,

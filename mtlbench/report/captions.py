@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from mtlbench import stats
 from mtlbench.report.numbers import number, p_value
-from mtlbench.report.result import ALPHA, FEWEST_SEEDS, Difference, Floor, Group, Ranking, ScoredTask
+from mtlbench.report.result import ALPHA, FEWEST_SEEDS, Difference, Floor, GroupReport, Ranking, ScoredTask
 
 SCORES = "Mean ± sample standard deviation over n seeds ({seeds}), on {split}; higher is better."
 OVERALL = (
@@ -22,7 +22,7 @@ NORMS = {"sum": " Shared update: every method's is brought to the norm of the pl
 """What to say of the recipe's ``update_norm``. Of the methods' native norms, which are usual, nothing."""
 
 
-def recipe(group: Group) -> str:
+def recipe(group: GroupReport) -> str:
     """Say how the cells were trained."""
     settings = [
         f"{name}={value}"

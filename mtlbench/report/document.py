@@ -17,7 +17,7 @@ from mtlbench.report.blocks import Row as Row
 from mtlbench.report.blocks import Section as Section
 from mtlbench.report.blocks import Table as Table
 from mtlbench.report.numbers import interval, memory, number, p_value, plus_minus, signed
-from mtlbench.report.result import Difference, Group, Report, Score, ScoredTask
+from mtlbench.report.result import Difference, GroupReport, Report, Score, ScoredTask
 
 BELOW, TUNED, FEWER, SEPARABLE = "▼", "†", "‡", "*"
 
@@ -33,7 +33,7 @@ def document(report: Report) -> list[Block]:
     return blocks
 
 
-def _group(group: Group) -> list[Block]:
+def _group(group: GroupReport) -> list[Block]:
     """Lay out one group: what was found, the tables, then everything that is not in them."""
     blocks: list[Block] = [Heading(group.heading)]
     blocks += [Paragraph(sentence) for sentence in group.headline]
@@ -56,7 +56,7 @@ def _group(group: Group) -> list[Block]:
     return blocks
 
 
-def _scores(group: Group, primary: bool) -> Table:
+def _scores(group: GroupReport, primary: bool) -> Table:
     """Lay out methods × tasks."""
     endpoints = [(t, m) for t in group.tasks for m in t.metrics if (m == t.primary) == primary]
     scores = {(score.method, score.task, score.metric): score for score in group.scores}
@@ -107,7 +107,7 @@ def _tuned_legend(tasks: Sequence[ScoredTask]) -> list[str]:
     return [f"{TUNED} the encoder was tuned on this task's corpus: {', '.join(tuned)}."] if tuned else []
 
 
-def _overall(group: Group) -> Table:
+def _overall(group: GroupReport) -> Table:
     """Lay out one row per method over all tasks: Δm, rank, conflict, cost. A column that nobody fills is left out."""
     deltas = {delta.method: delta for delta in group.delta_m}
     ranks = {rank.method: rank for rank in group.mean_ranks}
@@ -143,7 +143,7 @@ def _overall(group: Group) -> Table:
     return Table("Over all tasks, and cost", columns, (Section(None, laid),), tuple(legend))
 
 
-def _differences(group: Group, primary: bool) -> Table:
+def _differences(group: GroupReport, primary: bool) -> Table:
     """Lay out the differences to the baseline, a section per endpoint."""
     found = [d for d in group.comparisons if (d.family == "primary") == primary]
     sections = []

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from mtlbench.report.numbers import number
-from mtlbench.report.result import FEWEST_SEEDS, Difference, Group
+from mtlbench.report.result import FEWEST_SEEDS, Difference, GroupReport
 
 
-def headline(group: Group) -> tuple[str, ...]:
+def headline(group: GroupReport) -> tuple[str, ...]:
     """Say what was measured, and what the primary comparisons show. Not separable is never called equal."""
     return (_measured(group), *_shown(group))
 
 
-def _measured(group: Group) -> str:
+def _measured(group: GroupReport) -> str:
     """Count the cells."""
     counts = [_count(len(group.methods), "method"), _count(len(group.tasks), "task"), _count(len(group.seeds), "seed")]
     gaps = []
@@ -22,7 +22,7 @@ def _measured(group: Group) -> str:
     return f"{', '.join(counts)}; {' and '.join(gaps) or 'every cell finished'}."
 
 
-def _shown(group: Group) -> list[str]:
+def _shown(group: GroupReport) -> list[str]:
     """Name the separable differences, then what was not separable and how large it might have been all the same."""
     primary = [d for d in group.comparisons if d.family == "primary"]
     if not primary:
@@ -44,7 +44,7 @@ def _shown(group: Group) -> list[str]:
     return sentences
 
 
-def _over_all_tasks(group: Group) -> list[str]:
+def _over_all_tasks(group: GroupReport) -> list[str]:
     """Name the methods whose Δm is separable from the baseline's: a family of its own."""
     found = [
         f"{d.method} is {d.verdict} ({d.mean_difference:+.2f} %)" for d in group.delta_m_comparisons if d.separable

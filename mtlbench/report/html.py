@@ -25,7 +25,7 @@ class Drawing:
 
 
 @dataclass
-class Part:
+class PagePart:
     """What stands under one heading, in the order of the page."""
 
     heading: str = ""
@@ -71,13 +71,13 @@ def render(
     return environment.get_template("report.html.j2").render(parts=parts, title=title) + "\n"
 
 
-def _parts(blocks: Sequence[Block]) -> list[Part]:
+def _parts(blocks: Sequence[Block]) -> list[PagePart]:
     """Split the document by its headings, and each part by what may come between its blocks."""
-    parts = [Part()]
+    parts = [PagePart()]
     for block in blocks:
         part = parts[-1]
         if isinstance(block, Heading):
-            parts.append(Part(block.text, f"part-{len(parts)}"))
+            parts.append(PagePart(block.text, f"part-{len(parts)}"))
         elif isinstance(block, Paragraph) and not part.tables and not part.rest:
             part.summary.append(block)
         elif isinstance(block, Bullets) or (isinstance(block, Table) and block.detail) or part.rest:

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from mtlbench.host.safe_names import spreadsheet_cell
-from mtlbench.report.result import CONFIDENCE, Difference, Group, Report
+from mtlbench.report.result import CONFIDENCE, Difference, GroupReport, Report
 
 SCHEMA = 1
 
@@ -51,7 +51,7 @@ def to_csv(report: Report) -> str:
     return buffer.getvalue()
 
 
-def _lines(group: Group) -> Iterable[dict[str, Any]]:
+def _lines(group: GroupReport) -> Iterable[dict[str, Any]]:
     """Join everything that is known of a method on a metric."""
     compared = {(d.method, d.task, d.metric): d for d in group.comparisons}
     costs = {cost.method: asdict(cost) for cost in group.costs}
@@ -100,7 +100,7 @@ def _object(item: Any) -> dict[str, Any]:
     )
 
 
-def _described(group: Group) -> dict[str, Any]:
+def _described(group: GroupReport) -> dict[str, Any]:
     """Return what a group is, without its results."""
     return {
         "group": group.group,
@@ -119,6 +119,6 @@ def _described(group: Group) -> dict[str, Any]:
     }
 
 
-def _of(report: Report, group: Group, sentences: Iterable[str]) -> list[str]:
+def _of(report: Report, group: GroupReport, sentences: Iterable[str]) -> list[str]:
     """Return sentences, each led by its group where there are several."""
     return [f"{group.heading}: {text}" if len(report.groups) > 1 else text for text in sentences]

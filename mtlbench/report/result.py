@@ -114,7 +114,7 @@ class Failed:
 
 
 @dataclass(frozen=True)
-class Group:
+class GroupReport:
     """Cells with the same tasks, data, model, budget and recipe: the only ones that are compared."""
 
     group: str
@@ -156,6 +156,6 @@ class Report:
     """The whole report: a pure function of the records."""
 
     baseline: str
-    groups: tuple[Group, ...]
+    groups: tuple[GroupReport, ...]
     damaged: tuple[tuple[str, str], ...] = field(default=())
     """Path and reason of every record that could not be read."""

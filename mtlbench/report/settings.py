@@ -8,13 +8,13 @@ from typing import Any
 
 from mtlbench.records.groups import Cells, Record, spec
 from mtlbench.report.document import Row, Section, Table
-from mtlbench.report.result import Group
+from mtlbench.report.result import GroupReport
 
 DIGITS = 12
 """Of a hash: enough to tell two apart."""
 
 
-def settings(group: Group, cells: Cells) -> Table:
+def settings(group: GroupReport, cells: Cells) -> Table:
     """Lay out recipe, encoder, tasks, methods and software. Where cells differ, every value is listed."""
     sections = [
         _section("Recipe", group.recipe),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from mtlbench.report import captions
 from mtlbench.report.blocks import Row, Section, Table
 from mtlbench.report.numbers import ABSENT, interval, number, p_value, signed
-from mtlbench.report.result import Difference, Group
+from mtlbench.report.result import Difference, GroupReport
 
 
-def power(group: Group) -> Table:
+def power(group: GroupReport) -> Table:
     """Lay out what each primary comparison could have found, and how often the method won."""
     sections = [Section("Δm %", tuple(_power(d, 2) for d in group.delta_m_comparisons))]
     primary = [d for d in group.comparisons if d.family == "primary"]
@@ -60,7 +60,7 @@ def _power(d: Difference, digits: int) -> Row:
     )
 
 
-def examples(group: Group) -> Table:
+def examples(group: GroupReport) -> Table:
     """Lay out the intervals over seeds and rows."""
     sections = []
     for task in group.tasks:

@@ -6,7 +6,7 @@ the seeds are the sample, tasks never are (Demšar 2006 needs many independent t
 
 from mtlbench.stats.adjust import benjamini_hochberg, hochberg, holm
 from mtlbench.stats.base import ALPHA, CONFIDENCE, FEWEST_SEEDS, NOISE, Vector, without_noise
-from mtlbench.stats.choice import Choice, primary_test
+from mtlbench.stats.choice import TestChoice, primary_test
 from mtlbench.stats.crossed import Crossed, crossed_interval
 from mtlbench.stats.exact import EXACT_UP_TO, sign_flip
 from mtlbench.stats.measures import WinRate, delta_m, interquartile_mean, win_rate
@@ -22,10 +22,10 @@ __all__ = [
     "FEWEST_SEEDS",
     "NOISE",
     "POWER",
-    "Choice",
     "Comparison",
     "Crossed",
     "Friedman",
+    "TestChoice",
     "Vector",
     "WinRate",
     "benjamini_hochberg",

@@ -19,14 +19,14 @@ loses power: at the effect that the t test finds with 80 %, it found 76 to 79 % 
 
 
 @dataclass(frozen=True)
-class Choice:
+class TestChoice:
     """The primary test and why."""
 
     test: Test
     reason: str
 
 
-def primary_test(n: int, tests: int, paired: bool = True, alpha: float = ALPHA) -> Choice:
+def primary_test(n: int, tests: int, paired: bool = True, alpha: float = ALPHA) -> TestChoice:
     """Choose the primary test of a difference from n seeds.
 
     ========  ==========  ==========================================================================
@@ -44,24 +44,28 @@ def primary_test(n: int, tests: int, paired: bool = True, alpha: float = ALPHA) 
     """
     floor = 2.0 / 2.0**n
     if n < FEWEST_SEEDS:
-        return Choice("none", f"{_seeds(n)} cannot show whether a test's assumptions hold, so no difference is claimed")
+        return TestChoice(
+            "none", f"{_seeds(n)} cannot show whether a test's assumptions hold, so no difference is claimed"
+        )
     if not paired:
-        return Choice("Welch t", "the runs are not paired, and no exact test is free of assumptions without pairs")
+        return TestChoice("Welch t", "the runs are not paired, and no exact test is free of assumptions without pairs")
     if n < EXACT_FROM:
-        return Choice(
+        return TestChoice(
             "paired t",
             f"with {n} seeds the exact sign-flip p cannot fall below {floor:.2g}, which leaves Student's t, whose "
             "assumption of normal differences so few seeds cannot check",
         )
     if n > EXACT_UP_TO:
-        return Choice("paired t", f"the mean of {n} differences is close to normal, and counting 2^{n} flips is long")
+        return TestChoice(
+            "paired t", f"the mean of {n} differences is close to normal, and counting 2^{n} flips is long"
+        )
     if floor * tests * ROOM > alpha:
-        return Choice(
+        return TestChoice(
             "paired t",
             f"over {tests} tests Holm's correction lifts the sign-flip test's smallest p to "
             f"{min(1.0, floor * tests):.2g}, too near to {alpha:g} for it to find as much",
         )
-    return Choice("sign flip", f"with {n} seeds the exact test can decide, and it needs no normal differences")
+    return TestChoice("sign flip", f"with {n} seeds the exact test can decide, and it needs no normal differences")
 
 
 def _seeds(n: int) -> str:

@@ -12,7 +12,7 @@ from torch import nn
 from mtlbench.plugins.registry import load_registry
 from mtlbench.report.figures import style
 from mtlbench.report.figures.figure import Figure
-from mtlbench.study.parts import Part
+from mtlbench.study.parts import StudiedSuite
 from mtlbench.text.encoder import Encoder
 from mtlbench.text.model import MultiTaskModel
 
@@ -35,7 +35,7 @@ class Box:
         return "\n".join([self.name, self.shape, *([f"{self.parameters:,} parameters"] if self.parameters else [])])
 
 
-def build_model(part: Part) -> MultiTaskModel:
+def build_model(part: StudiedSuite) -> MultiTaskModel:
     """Build the model that a suite's cells start from.
 
     :raises UsageError: when its encoder or one of its tasks is not at hand.
@@ -45,7 +45,7 @@ def build_model(part: Part) -> MultiTaskModel:
     return MultiTaskModel(encoder, encoder.locate(), tasks, seed=0)
 
 
-def architecture(part: Part) -> Figure:
+def architecture(part: StudiedSuite) -> Figure:
     """Draw the model of a suite; errors as in :func:`build_model`."""
     model = build_model(part)
     shared, heads = shared_boxes(model), head_boxes(model, [task.name for task in part.cells.tasks])

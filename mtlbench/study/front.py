@@ -17,7 +17,7 @@ from mtlbench.report.figures.context import listed
 from mtlbench.report.figures.figure import Figure, Unavailable
 from mtlbench.report.numbers import number
 from mtlbench.report.result import ScoredTask
-from mtlbench.study.parts import Part
+from mtlbench.study.parts import StudiedSuite
 
 PANEL = 2.35
 SCALARIZATIONS = ("fixed", "sum", "mean")
@@ -29,7 +29,7 @@ Scores = Mapping[str, tuple[float, ...]]
 """Each method's primary metric of every task."""
 
 
-def front(part: Part) -> Figure:
+def front(part: StudiedSuite) -> Figure:
     """Draw a suite's methods: scores are means over seeds.
 
     :raises Unavailable: when a suite has fewer than two tasks or three scalarizations that differ.
@@ -51,7 +51,7 @@ def front(part: Part) -> Figure:
     )
 
 
-def tuned_front(tuned: Tuned, part: Part) -> Figure:
+def tuned_front(tuned: Tuned, part: StudiedSuite) -> Figure:
     """Draw the trials of a tuning: all of the scalarizations, whose learning rates differ too; the best of others.
 
     :param part: the suite that was tuned on, for what its tasks are.

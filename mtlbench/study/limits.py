@@ -6,17 +6,17 @@ from mtlbench.records.groups import Record
 from mtlbench.report.blocks import Bullets
 from mtlbench.report.numbers import number
 from mtlbench.study.paper import SAMPLED, rows_of, sampling_error, score_of
-from mtlbench.study.parts import Part
+from mtlbench.study.parts import StudiedSuite
 
 
-def limits(part: Part) -> Bullets:
+def limits(part: StudiedSuite) -> Bullets:
     """List what is not to be concluded from a suite."""
     record = next(iter(part.cells.done.values()), part.cells.records[0])
     told = [*_encoder(part), *_sampling(part), _training(part, record), *_time(part), _rates(part)]
     return Bullets("What cannot be concluded from it", tuple(told))
 
 
-def _encoder(part: Part) -> list[str]:
+def _encoder(part: StudiedSuite) -> list[str]:
     """Name the encoder, and the tasks whose corpus it had seen."""
     told = [f"How methods compare with another encoder than {part.group.encoder}."]
     tuned = [task.name for task in part.cells.tasks if task.tuned_corpus]
@@ -25,7 +25,7 @@ def _encoder(part: Part) -> list[str]:
     return told
 
 
-def _sampling(part: Part) -> list[str]:
+def _sampling(part: StudiedSuite) -> list[str]:
     """Tell every task's sampling error, at the baseline's score."""
     errors = []
     for task in part.cells.tasks:
@@ -40,7 +40,7 @@ def _sampling(part: Part) -> list[str]:
     ]
 
 
-def _training(part: Part, record: Record) -> str:
+def _training(part: StudiedSuite, record: Record) -> str:
     """Tell how long training was, in steps and in passes over the training rows."""
     recipe, described = part.cells.recipe, record["tasks"]
     taken = record.get("seen") or dict.fromkeys(described, recipe["steps"] * recipe["batch_size"])
@@ -51,7 +51,7 @@ def _training(part: Part, record: Record) -> str:
     )
 
 
-def _time(part: Part) -> list[str]:
+def _time(part: StudiedSuite) -> list[str]:
     """Tell how many steps the single-task models would take in the baseline's time."""
     seconds = {cost.method: cost.seconds_per_step for cost in part.group.costs if cost.seconds_per_step}
     alone = next((method for method in part.cells.single_task if method in seconds), None)
@@ -65,7 +65,7 @@ def _time(part: Part) -> list[str]:
     ]
 
 
-def _rates(part: Part) -> str:
+def _rates(part: StudiedSuite) -> str:
     """Say whether methods had learning rates of their own."""
     if any((record["method"].get("parameters") or {}).get("base_lr") is not None for record in part.cells.records):
         return "How methods compare after more tuning than they had here."

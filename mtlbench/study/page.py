@@ -20,11 +20,11 @@ from mtlbench.report.markdown import render as markdown
 from mtlbench.report.result import Report
 from mtlbench.study import ladder
 from mtlbench.study.architecture import architecture
-from mtlbench.study.curves import scores
 from mtlbench.study.front import front, tuned_front
 from mtlbench.study.limits import limits
 from mtlbench.study.paper import table_2
-from mtlbench.study.parts import Part, Study
+from mtlbench.study.paper_figures import scores
+from mtlbench.study.parts import StudiedSuite, StudyResult
 from mtlbench.study.projection import projection
 from mtlbench.study.trajectories import trajectories
 from mtlbench.study.tuning import given, tuning
@@ -37,7 +37,7 @@ NO_TEST = "No cell was scored on a test split: run a suite with test_rows = N, o
 TOY = "figure-1-toy"
 
 
-def write_page(study: Study, folder: Path, tuned: Tuned | None = None) -> list[Path]:
+def write_page(study: StudyResult, folder: Path, tuned: Tuned | None = None) -> list[Path]:
     """Write the page and its figures, and return the files; the same records give the same bytes.
 
     :param tuned: how the methods were tuned, if they were.
@@ -56,7 +56,7 @@ def write_page(study: Study, folder: Path, tuned: Tuned | None = None) -> list[P
 class Page:
     """What fills the template's places; figures are saved as they are made."""
 
-    study: Study
+    study: StudyResult
     folder: Path
     tuned: Tuned | None = None
     written: list[Path] = field(default_factory=list)
@@ -119,13 +119,13 @@ def _render(page: Page) -> str:
     )
 
 
-def _first(parts: Sequence[Part]) -> Part:
+def _first(parts: Sequence[StudiedSuite]) -> StudiedSuite:
     if not parts:
         raise Unavailable(NO_SUITE)
     return parts[0]
 
 
-def _reports(parts: Sequence[Part], absent: str, *more: Callable[[Part], Block]) -> list[Block]:
+def _reports(parts: Sequence[StudiedSuite], absent: str, *more: Callable[[StudiedSuite], Block]) -> list[Block]:
     """Lay out suites as the report does, and more under each.
 
     :raises Unavailable: with the reason, when there are none.

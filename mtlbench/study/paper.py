@@ -13,7 +13,7 @@ from mtlbench.report.blocks import Block, Bullets, Paragraph, Row, Section, Tabl
 from mtlbench.report.figures.figure import Unavailable
 from mtlbench.report.numbers import ABSENT, number, plus_minus
 from mtlbench.report.result import Score, ScoredTask
-from mtlbench.study.parts import Part, Study
+from mtlbench.study.parts import StudiedSuite, StudyResult
 
 SCORES = {
     "sst5": {"stl": 0.520, "pcgrad": 0.436},
@@ -96,7 +96,7 @@ class Fit:
         return self.distance <= WITHIN * self.error
 
 
-def table_2(study: Study) -> list[Block]:
+def table_2(study: StudyResult) -> list[Block]:
     """Lay out the paper's Table 2 beside our own numbers, and a reading of each cell.
 
     :raises Unavailable: when no suite has a task of the paper's.
@@ -128,7 +128,7 @@ def table_2(study: Study) -> list[Block]:
     ]
 
 
-def _row(study: Study, shown: list[Part], task: ScoredTask, method: str) -> tuple[str, ...]:
+def _row(study: StudyResult, shown: list[StudiedSuite], task: ScoredTask, method: str) -> tuple[str, ...]:
     mark = "†" if task.tuned_corpus else ""
     scores = [score_of(part, task.name, method) for part in shown]
     ours = [plus_minus(s.mean, s.std) + mark if s and s.mean is not None else ABSENT for s in scores]
@@ -144,7 +144,7 @@ def _row(study: Study, shown: list[Part], task: ScoredTask, method: str) -> tupl
     )
 
 
-def _candidates(study: Study, task: ScoredTask, method: str) -> Iterator[Fit]:
+def _candidates(study: StudyResult, task: ScoredTask, method: str) -> Iterator[Fit]:
     """Yield what a number of the paper might be: a trivial rule, or what the method reaches on a rung of the ladder."""
     published = SCORES[task.name][method]
     rules: dict[str, Fit] = {}
@@ -169,13 +169,13 @@ def sampling_error(metric: str, score: float, rows: int) -> float:
     return math.sqrt(score * (1.0 - score) / rows) if metric == "accuracy" else (1.0 - score**2) / math.sqrt(rows)
 
 
-def score_of(part: Part, task: str, method: str) -> Score | None:
+def score_of(part: StudiedSuite, task: str, method: str) -> Score | None:
     """Return a method's score on a task's primary metric; none where it has no cells."""
     found = part.cells.find(method)  # a tuned method has its parameters in its name
     return next((s for s in part.group.scores if (s.task, s.method) == (task, found) and s.primary), None)
 
 
-def rows_of(part: Part, task: str) -> int:
+def rows_of(part: StudiedSuite, task: str) -> int:
     """Return the development rows of a task in a suite; 0 where it has no such task."""
     found = next((record["tasks"][task]["dev"] for record in part.cells.records if task in record["tasks"]), 0)
     return int(found)

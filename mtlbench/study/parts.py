@@ -11,7 +11,7 @@ from typing import Any
 from mtlbench.plan.suite import Recipe, load_suite, packaged_suites
 from mtlbench.records.groups import Cells, Record, collect
 from mtlbench.report.build import build
-from mtlbench.report.result import Group
+from mtlbench.report.result import GroupReport
 from mtlbench.report.split import on_test
 
 LADDER = re.compile(r"ladder-(\d+)-(.+)")
@@ -19,11 +19,11 @@ LADDER = re.compile(r"ladder-(\d+)-(.+)")
 
 
 @dataclass(frozen=True)
-class Part:
+class StudiedSuite:
     """One suite: the newest of its groups of cells, and what the report makes of them."""
 
     cells: Cells
-    group: Group
+    group: GroupReport
 
     @property
     def suite(self) -> str:
@@ -42,7 +42,7 @@ class Rung:
     :param changes: ``field old → new`` for every field of the recipe that differs; none for the first rung.
     """
 
-    part: Part
+    part: StudiedSuite
     number: int
     name: str
     before: Rung | None = None
@@ -50,7 +50,7 @@ class Rung:
 
 
 @dataclass(frozen=True)
-class Study:
+class StudyResult:
     """What a results folder holds.
 
     :param suites: those that are no rungs, the one with the most finished cells first.
@@ -59,18 +59,18 @@ class Study:
     :param older: suite → how many groups of its cells are left out.
     """
 
-    suites: tuple[Part, ...]
+    suites: tuple[StudiedSuite, ...]
     rungs: tuple[Rung, ...]
-    tested: tuple[Part, ...]
+    tested: tuple[StudiedSuite, ...]
     older: Mapping[str, int]
 
     @property
-    def parts(self) -> tuple[Part, ...]:
+    def parts(self) -> tuple[StudiedSuite, ...]:
         """Every suite, rungs first."""
         return (*(rung.part for rung in self.rungs), *self.suites)
 
 
-def study_of(records: Sequence[Record]) -> Study:
+def study_of(records: Sequence[Record]) -> StudyResult:
     """Sort records by their suites.
 
     Of several groups of one suite the newest counts: the others were made by another version, or with other options.
@@ -82,17 +82,19 @@ def study_of(records: Sequence[Record]) -> Study:
     scored = [record for part in suites for record in part.cells.records if record.get("test_scores")]
     counts = Counter(cells.suite for cells in collect(records))
     older = {suite: count - 1 for suite, count in sorted(counts.items()) if count > 1}
-    return Study(tuple(suites), tuple(_rungs(parts)), tuple(_parts(on_test(scored))) if scored else (), older)
+    return StudyResult(tuple(suites), tuple(_rungs(parts)), tuple(_parts(on_test(scored))) if scored else (), older)
 
 
-def _parts(records: Sequence[Record]) -> list[Part]:
+def _parts(records: Sequence[Record]) -> list[StudiedSuite]:
     newest = {cells.suite: cells for cells in collect(records)}  # oldest first: the last one of a name stays
     report = build([record for cells in newest.values() for record in cells.records])
     groups = {group.group: group for group in report.groups}
-    return [Part(cells, replace(groups[cells.group], heading=f"Suite {suite}")) for suite, cells in newest.items()]
+    return [
+        StudiedSuite(cells, replace(groups[cells.group], heading=f"Suite {suite}")) for suite, cells in newest.items()
+    ]
 
 
-def _rungs(parts: Sequence[Part]) -> list[Rung]:
+def _rungs(parts: Sequence[StudiedSuite]) -> list[Rung]:
     """Order the rungs. The one before is, of those of lower numbers, the one whose recipe is nearest."""
     found = [(match, part) for part in parts if (match := LADDER.fullmatch(part.suite))]
     rungs: list[Rung] = []
@@ -104,7 +106,7 @@ def _rungs(parts: Sequence[Part]) -> list[Rung]:
     return rungs
 
 
-def _changes(before: Part, after: Part) -> tuple[str, ...]:
+def _changes(before: StudiedSuite, after: StudiedSuite) -> tuple[str, ...]:
     """Say which fields of the recipe differ, in the recipe's order."""
     old, new = _settings(before.cells), _settings(after.cells)
     return tuple(f"{name} {_said(old[name])} → {_said(new[name])}" for name in new if old[name] != new[name])

@@ -8,7 +8,7 @@ from mtlbench.host.provenance import usable_cores
 from mtlbench.tasks.toy import Toy
 from mtlbench.toy.figure import draw
 from mtlbench.toy.pool import run_jobs
-from mtlbench.toy.trajectory import Job, Trajectory
+from mtlbench.toy.trajectory import ToyJob, Trajectory
 
 METHODS = {"Adam": "sum", "Adam with PCGrad": "pcgrad"}
 
@@ -17,7 +17,7 @@ def trajectories(file: Path) -> str:
     """Run both from all starts of the CAGrad paper's setting, draw their ways, and say where they ended."""
     problem = Toy("cagrad")
     constants = problem.constants
-    jobs = [Job(spec, problem, constants.steps, constants.lr) for spec in METHODS.values()]
+    jobs = [ToyJob(spec, problem, constants.steps, constants.lr) for spec in METHODS.values()]
     found = run_jobs(jobs, min(len(jobs), usable_cores()), lambda job, ways: None)
     draw(problem, dict(zip(METHODS, found, strict=True)), [file])
     told = [f"{name} {_reached(ways)}" for name, ways in zip(METHODS, found, strict=True)]

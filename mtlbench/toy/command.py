@@ -17,12 +17,12 @@ from mtlbench.host.terminal import console
 from mtlbench.plugins.registry import Registry, load_registry
 from mtlbench.tasks.toy import SETTINGS, Toy
 from mtlbench.toy.pool import run_jobs
-from mtlbench.toy.result import Outcome, as_data, as_text
-from mtlbench.toy.trajectory import Job, Trajectory, refusal
+from mtlbench.toy.result import ToyResult, as_data, as_text
+from mtlbench.toy.trajectory import ToyJob, Trajectory, refusal
 
 
 @dataclass(frozen=True)
-class Request:
+class ToyRequest:
     """The options of the command; ``None`` leaves it to the setting, or takes all methods or cores."""
 
     setting: str = "cagrad"
@@ -34,7 +34,7 @@ class Request:
     output: Path = Path("toy")
 
 
-def run_toy(request: Request, *, width: int = 80, color: bool = False) -> int:
+def run_toy(request: ToyRequest, *, width: int = 80, color: bool = False) -> int:
     """Run the methods, print the table, write data and figure; return the exit code: 1 if a method raised.
 
     :raises UsageError: when an option is not usable or the output folder is not writable.
@@ -85,10 +85,10 @@ def _all(registry: Registry) -> list[str]:
     return sorted({*registry.methods, *examples}, key=lambda name: (name != "sum", name))
 
 
-def _run(request: Request, problem: Toy, methods: dict[str, Method], skipped: dict[str, str]) -> Outcome:
+def _run(request: ToyRequest, problem: Toy, methods: dict[str, Method], skipped: dict[str, str]) -> ToyResult:
     steps, lr = request.steps or problem.constants.steps, request.lr or problem.constants.lr
     plugin_files = tuple(str(Path(file).resolve()) for file in request.plugin_files)
-    jobs = [Job(spec, problem, steps, lr, plugin_files) for spec in methods]
+    jobs = [ToyJob(spec, problem, steps, lr, plugin_files) for spec in methods]
     workers = min(len(jobs), request.jobs or usable_cores())
     bar = Progress(
         TextColumn("{task.description}"),
@@ -101,13 +101,13 @@ def _run(request: Request, problem: Toy, methods: dict[str, Method], skipped: di
     with bar:
         line = bar.add_task("toy", total=len(jobs))
 
-        def heard(job: Job, trajectories: list[Trajectory]) -> None:
+        def heard(job: ToyJob, trajectories: list[Trajectory]) -> None:
             bar.advance(line)
             if not console.redraws:
                 console.print(f"{escape(job.method)} done")
 
         found = run_jobs(jobs, workers, heard)
-    return Outcome(problem, steps, lr, methods, skipped, dict(zip(methods, found, strict=True)))
+    return ToyResult(problem, steps, lr, methods, skipped, dict(zip(methods, found, strict=True)))
 
 
 def _prepare(folder: Path) -> None:
@@ -118,7 +118,7 @@ def _prepare(folder: Path) -> None:
         raise UsageError(f"cannot write {folder}: {error.strerror}") from None
 
 
-def _write(outcome: Outcome, folder: Path) -> None:
+def _write(outcome: ToyResult, folder: Path) -> None:
     from mtlbench.toy.figure import draw
 
     data, figures = folder / "toy.json", [folder / "toy.svg", folder / "toy.png"]

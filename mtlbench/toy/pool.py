@@ -12,12 +12,12 @@ from multiprocessing.context import ForkServerProcess
 import numpy as np
 
 from mtlbench.execute.local import start_fork_server
-from mtlbench.toy.trajectory import Job, Trajectory, ended, run_job
+from mtlbench.toy.trajectory import ToyJob, Trajectory, ended, run_job
 
-Done = Callable[[Job, list[Trajectory]], None]
+Done = Callable[[ToyJob, list[Trajectory]], None]
 
 
-def run_jobs(jobs: Sequence[Job], workers: int, heard: Done) -> list[list[Trajectory]]:
+def run_jobs(jobs: Sequence[ToyJob], workers: int, heard: Done) -> list[list[Trajectory]]:
     """Run jobs, some at a time, and return their trajectories in the jobs' order; the results do not depend on it.
 
     :param jobs: of different methods.
@@ -26,7 +26,7 @@ def run_jobs(jobs: Sequence[Job], workers: int, heard: Done) -> list[list[Trajec
     """
     found = dict[str, list[Trajectory]]()
 
-    def done(job: Job, trajectories: list[Trajectory]) -> None:
+    def done(job: ToyJob, trajectories: list[Trajectory]) -> None:
         found[job.method] = trajectories
         heard(job, trajectories)
 
@@ -38,11 +38,11 @@ def run_jobs(jobs: Sequence[Job], workers: int, heard: Done) -> list[list[Trajec
     return [found[job.method] for job in jobs]
 
 
-def _in_processes(jobs: Sequence[Job], workers: int, done: Done) -> None:
+def _in_processes(jobs: Sequence[ToyJob], workers: int, done: Done) -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["mtlbench.toy.trajectory"])
     start_fork_server()
-    waiting, running = deque(jobs), dict[Connection, tuple[Job, ForkServerProcess]]()
+    waiting, running = deque(jobs), dict[Connection, tuple[ToyJob, ForkServerProcess]]()
     try:
         while waiting or running:
             while waiting and len(running) < workers:
@@ -61,12 +61,12 @@ def _in_processes(jobs: Sequence[Job], workers: int, done: Done) -> None:
             process.terminate()
 
 
-def _enter(job: Job, connection: Connection) -> None:
+def _enter(job: ToyJob, connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
     connection.send(run_job(job))
 
 
-def _receive(connection: Connection, job: Job, process: ForkServerProcess) -> list[Trajectory]:
+def _receive(connection: Connection, job: ToyJob, process: ForkServerProcess) -> list[Trajectory]:
     """Return what a process found; one that died without a word costs its own method only."""
     try:
         found: list[Trajectory] = connection.recv()

@@ -22,7 +22,7 @@ CRITERION = f"reached: the last point is within {REACHED:g} of the Pareto set (n
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ToyResult:
     """The problem, how it was run, and the trajectories of every method by its spec."""
 
     problem: Toy
@@ -53,7 +53,7 @@ class Outcome:
                     yield f"{spec} raised in step {way.steps + 1} from {_point(way.start)}: {way.error}"
 
 
-def as_text(outcome: Outcome, *, width: int, color: bool) -> str:
+def as_text(outcome: ToyResult, *, width: int, color: bool) -> str:
     """Return the table and its notes; plain in a pipe, the same characters with colour on a terminal."""
 
     def show(console: Console) -> None:
@@ -69,7 +69,7 @@ def as_text(outcome: Outcome, *, width: int, color: bool) -> str:
     return printed(show, width=width, color=color)
 
 
-def _table(outcome: Outcome) -> Table:
+def _table(outcome: ToyResult) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
     table.add_column("method", overflow="fold", max_width=METHOD_WIDTH)
     for name in ("start", "end", "loss 1", "loss 2", "mean"):
@@ -94,7 +94,7 @@ def _point(point: Any, digits: int = 1) -> str:
     return ", ".join(f"{float(value):.{digits}f}" for value in point)
 
 
-def as_data(outcome: Outcome) -> dict[str, Any]:
+def as_data(outcome: ToyResult) -> dict[str, Any]:
     """Return settings, versions, and every end point, as plain data."""
     return {
         "problem": {"setting": outcome.problem.setting, **asdict(outcome.problem.constants)},

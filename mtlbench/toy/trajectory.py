@@ -20,7 +20,7 @@ REACHED = 0.1
 
 
 @dataclass(frozen=True)
-class Job:
+class ToyJob:
     """What one process does: a method by its spec, on a setting of the problem, from every start of the setting."""
 
     method: str
@@ -71,7 +71,7 @@ def reads_losses(method: Method) -> bool:
     return method.reads_losses != "no" or method.reads_after
 
 
-def run_job(job: Job) -> list[Trajectory]:
+def run_job(job: ToyJob) -> list[Trajectory]:
     """Run Adam on a method's updates from every start; a start has a method object, and random numbers, of its own.
 
     A method that raises stops its own trajectory only. The result depends on nothing but the job.
@@ -105,7 +105,7 @@ def ended(trajectory: Trajectory, problem: Toy, point: Vector) -> Trajectory:
 class _Walk:
     """A method with its state on one trajectory; it stands still once the method has raised."""
 
-    def __init__(self, job: Job, number: int) -> None:
+    def __init__(self, job: ToyJob, number: int) -> None:
         start = job.problem.constants.starts[number]
         self.method = load_registry(job.plugin_files).method(job.method)
         self.method.reseed(number)

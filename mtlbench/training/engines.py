@@ -14,11 +14,11 @@ from mtlbench.contract.method import Method, Vector
 from mtlbench.engine.cost import give_memory_back
 from mtlbench.engine.loop import LoopEngine, TaskLoss
 from mtlbench.engine.packed.checks import all_finite
-from mtlbench.engine.packed.engine import PackedEngine
 from mtlbench.engine.packed.layers import Recomputation, install
 from mtlbench.engine.packed.layout import Layout
 from mtlbench.engine.packed.pack import Pack
-from mtlbench.engine.packed.way import Way
+from mtlbench.engine.packed.packed_engine import PackedEngine
+from mtlbench.engine.packed.strategy import Strategy
 from mtlbench.engine.processes import ALONE, Processes
 from mtlbench.engine.scaling import LossScale
 from mtlbench.engine.step import Forward, NotFinite, Step
@@ -204,7 +204,7 @@ class _Packed:
         install(nn.ModuleList([model.encoder, model.fine_tuning]), model.tape)
         layout = Layout(model.shared, model.tables, model.named_parameters())
         tokens = sum(one.sizes.mean() * float(one.train_tokens.lengths().mean()) for one in inputs.data)
-        way = Way.choose(layout, len(model.heads), tokens, {"packed": False, "lean": True}.get(recipe.engine))
+        way = Strategy.choose(layout, len(model.heads), tokens, {"packed": False, "lean": True}.get(recipe.engine))
         self.engine = PackedEngine(
             layout,
             model.last_shared_layer,

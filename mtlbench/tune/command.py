@@ -12,7 +12,7 @@ from mtlbench.contract.plugin import expand_spec, parse_spec, split_specs
 from mtlbench.errors import UsageError, unknown
 from mtlbench.execute.executor import Event
 from mtlbench.execute.placement import torchrun_place
-from mtlbench.grid.command import Request as Grid
+from mtlbench.grid.command import RunRequest as Grid
 from mtlbench.grid.command import introduce, load_workload, make_headers, train_cells
 from mtlbench.grid.tuned_file import Tuned, write_tuned
 from mtlbench.host.terminal import console
@@ -24,7 +24,7 @@ from mtlbench.tune.sampler import Sampler, load_optuna
 from mtlbench.tune.space import read_space
 from mtlbench.tune.summary import summarize
 from mtlbench.tune.text import as_plan, as_text
-from mtlbench.tune.trials import FIRST_SEED, Budget, Study, ended
+from mtlbench.tune.trials import FIRST_SEED, Budget, MethodSearch, ended
 
 SAMPLERS: dict[str, Sampler] = {"halton": "halton", "tpe": "tpe"}
 AROUND = 10.0
@@ -32,7 +32,7 @@ AROUND = 10.0
 
 
 @dataclass(frozen=True)
-class Request:
+class TuneRequest:
     """The options of ``mtlbench tune``.
 
     :param grid: those that it has in common with ``mtlbench run``.
@@ -52,7 +52,7 @@ class Request:
     tuning_seed: int
 
 
-def run_tune(request: Request, *, width: int, color: bool) -> int:
+def run_tune(request: TuneRequest, *, width: int, color: bool) -> int:
     """Tune and return the exit code: 0 when every method had its trials and one of them succeeded, else 1.
 
     :raises UsageError: for anything wrong with the request, before the first cell starts.
@@ -77,7 +77,7 @@ def run_tune(request: Request, *, width: int, color: bool) -> int:
     return 0 if tuned.complete and all(study.chosen for study in tuned.studies) else 1
 
 
-def _budget(request: Request) -> Budget:
+def _budget(request: TuneRequest) -> Budget:
     if request.sampler not in SAMPLERS:
         raise unknown("sampler", request.sampler, SAMPLERS)
     if not 1 <= request.seeds <= MOST_SEEDS:
@@ -90,7 +90,7 @@ def _budget(request: Request) -> Budget:
     return Budget(request.trials, seeds, SAMPLERS[request.sampler], request.tuning_seed)
 
 
-def _studies(request: Request, registry: Registry, workload: Workload) -> list[Study]:
+def _studies(request: TuneRequest, registry: Registry, workload: Workload) -> list[MethodSearch]:
     """Return what is to be tuned: parameters that a spec names stay as they are."""
     wanted = request.grid.methods
     specs = split_specs(wanted) if wanted is not None else load_suite(request.grid.suite).methods
@@ -98,7 +98,7 @@ def _studies(request: Request, registry: Registry, workload: Workload) -> list[S
     rates = request.lr or f"{workload.recipe.lr / AROUND:.3g}:{workload.recipe.lr * AROUND:.3g}"
     if rates.count(":") != 1:
         raise UsageError(f"--lr {rates}: write LOW:HIGH, the lowest and the highest learning rate to try")
-    studies: dict[str, Study] = {}
+    studies: dict[str, MethodSearch] = {}
     for name, given in (one for spec in specs for one in expand_spec(spec)):
         method = registry.method_class(name).make(dict(given))
         if "base_lr" in given:
@@ -132,13 +132,13 @@ def _spaces(text: str) -> dict[str, dict[str, str]]:
     return found
 
 
-def _study(method: Method, texts: Mapping[str, str], workload: Workload) -> Study:
+def _study(method: Method, texts: Mapping[str, str], workload: Workload) -> MethodSearch:
     """Read a method's spaces; all must contain its first trial.
 
     :raises UsageError: when they do not, or are none.
     """
     spaces = {name: read_space(text, method, name, len(workload.tasks)) for name, text in texts.items()}
-    study = Study(method, spaces)
+    study = MethodSearch(method, spaces)
     values = study.values(method, workload)
     for name, space in spaces.items():
         try:
@@ -151,7 +151,7 @@ def _study(method: Method, texts: Mapping[str, str], workload: Workload) -> Stud
     return study
 
 
-def _tune(grid: Grid, registry: Registry, workload: Workload, budget: Budget, studies: Sequence[Study]) -> Tuned:
+def _tune(grid: Grid, registry: Registry, workload: Workload, budget: Budget, studies: Sequence[MethodSearch]) -> Tuned:
     """Train what is open, the earliest trials of all methods first, until nothing is left that was not tried."""
     store, headers, tried = Store(grid.results), None, set[str]()
     while True:
@@ -178,7 +178,7 @@ def _tune(grid: Grid, registry: Registry, workload: Workload, budget: Budget, st
 
 
 def _look(
-    store: Store, workload: Workload, budget: Budget, studies: Sequence[Study]
+    store: Store, workload: Workload, budget: Budget, studies: Sequence[MethodSearch]
 ) -> tuple[Tuned, list[Cell], list[Cell]]:
     """Return what the records show, the cells of all trials that can be named, and those that are to be trained."""
     records = {record["key"]: record for record in store.scan().records}

@@ -7,10 +7,12 @@ from typing import Any
 
 from mtlbench.grid.tuned_file import SELECTION, StudyEntry, TrialEntry, Tuned
 from mtlbench.plan.cells import Workload
-from mtlbench.tune.trials import Budget, Study, Trial, best
+from mtlbench.tune.trials import Budget, MethodSearch, Trial, best
 
 
-def summarize(workload: Workload, group: str, budget: Budget, found: Sequence[tuple[Study, Sequence[Trial]]]) -> Tuned:
+def summarize(
+    workload: Workload, group: str, budget: Budget, found: Sequence[tuple[MethodSearch, Sequence[Trial]]]
+) -> Tuned:
     """Return what the trials have shown so far."""
     entries = []
     for study, trials in found:

@@ -67,7 +67,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Study:
+class MethodSearch:
     """A method and what is tuned of it.
 
     :param method: as the user wrote it: the first trial.

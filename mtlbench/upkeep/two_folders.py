@@ -9,7 +9,7 @@ from pathlib import Path
 from mtlbench.errors import UsageError
 from mtlbench.records.groups import collect
 from mtlbench.records.record import Record
-from mtlbench.records.store import Scan, Store
+from mtlbench.records.store import FolderContents, Store
 from mtlbench.report.result import Report
 
 
@@ -32,7 +32,7 @@ class Pair:
         first, second = (folder.name for folder in self.folders)
         return (first, second) if first and second and first != second else (str(self.folders[0]), str(self.folders[1]))
 
-    def scan(self) -> tuple[Scan, Scan]:
+    def scan(self) -> tuple[FolderContents, FolderContents]:
         """Read both, each method under the name of its folder: ``pcgrad (A)``.
 
         :raises UsageError: when one has no records.
@@ -42,7 +42,7 @@ class Pair:
             if not scan.records:
                 raise UsageError(f"no records in {folder}, so there is nothing to compare")
         first, second = (
-            Scan([_labelled(record, label) for record in scan.records], scan.damaged)
+            FolderContents([_labelled(record, label) for record in scan.records], scan.damaged)
             for scan, label in zip(found, self.labels, strict=True)
         )
         return first, second
@@ -51,7 +51,7 @@ class Pair:
         """Return the baseline's name in the report: the first folder's, unless the user named a folder."""
         return name if name.endswith(tuple(f" ({label})" for label in self.labels)) else f"{name} ({self.labels[0]})"
 
-    def annotated(self, report: Report, scans: Sequence[Scan]) -> Report:
+    def annotated(self, report: Report, scans: Sequence[FolderContents]) -> Report:
         """Say of each group what a comparison across the folders can be: none where only one has cells of it."""
         groups = []
         for group in report.groups:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mtlbench.execute.executor import Event, Executor
-from mtlbench.execute.scheduler import Loop
+from mtlbench.execute.scheduler import Scheduler
 from mtlbench.plan.cells import Workload, make_cells
 from mtlbench.plugins.registry import load_registry
 from mtlbench.records.record import describe_tasks, header
@@ -29,12 +29,12 @@ class Grid:
         self._tasks = describe_tasks(self._workload)
         self.cells = make_cells(self._workload, [self._registry.method(name) for name in methods], seeds)
 
-    def loop(self, folder: Path, executor: Executor, listener: Callable[[Event], None]) -> Loop:
+    def loop(self, folder: Path, executor: Executor, listener: Callable[[Event], None]) -> Scheduler:
         """Return a loop over an empty results folder."""
         store = Store(folder)
         store.prepare()
         where = {"versions": {}, "machine": {}}
-        return Loop(
+        return Scheduler(
             lambda cell: header(cell, self._workload, self._registry, self._tasks, where),
             store,
             executor,

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from mtlbench.execute import scheduler as loop_module
-from mtlbench.execute.executor import Event, Job
-from mtlbench.execute.scheduler import Loop
+from mtlbench.execute.executor import CellJob, Event
+from mtlbench.execute.scheduler import Scheduler
 from mtlbench.plan.cells import Cell, Workload, make_cells
 from mtlbench.plugins.registry import load_registry
 from mtlbench.records.leases import SIZE, Leases
@@ -25,14 +25,14 @@ from mtlbench.records.store import Store
 class Scripted:
     """An executor that ends every job as a script says: a function from the job to its last event."""
 
-    def __init__(self, script: Callable[[Job], Event], capacity: int = 2) -> None:
+    def __init__(self, script: Callable[[CellJob], Event], capacity: int = 2) -> None:
         self.script, self.capacity = script, capacity
-        self.queue: list[Job] = []
+        self.queue: list[CellJob] = []
         self.tried: list[tuple[str, int]] = []
         self.stops: list[float] = []
         self.most = 0
 
-    def submit(self, jobs: Sequence[Job]) -> None:
+    def submit(self, jobs: Sequence[CellJob]) -> None:
         self.queue += jobs
         self.most = max(self.most, len(self.queue))
 
@@ -48,13 +48,13 @@ class Scripted:
         self.stops.append(grace)
 
 
-def done(job: Job) -> Event:
+def done(job: CellJob) -> Event:
     job.store.save({**job.record, "status": "done"}, {})
     job.lease.release()
     return Event("done", job.cell)
 
 
-def failed(job: Job) -> Event:
+def failed(job: CellJob) -> Event:
     error = {"type": "CellError", "message": "loss is nan", "step": 1, "task": None}
     job.store.save({**job.record, "error": error}, {})
     job.lease.release()
@@ -72,14 +72,14 @@ def grid(make_workload: Callable[..., Workload]) -> tuple[list[Cell], Callable[[
 class Launcher:
     """A loop on a folder, with all that it told."""
 
-    def __init__(self, folder: Path, grid: Any, script: Callable[[Job], Event], **options: Any) -> None:
+    def __init__(self, folder: Path, grid: Any, script: Callable[[CellJob], Event], **options: Any) -> None:
         self.cells, headers = grid
         self.store = Store(folder)
         self.store.prepare()
         self.executor = Scripted(script)
         self.events: list[Event] = []
         before = options.pop("before", self.store.state())
-        self.loop = Loop(headers, self.store, self.executor, self.events.append, before=before, **options)
+        self.loop = Scheduler(headers, self.store, self.executor, self.events.append, before=before, **options)
 
     def run(self) -> bool:
         return self.loop.run(self.cells)
@@ -111,7 +111,7 @@ def test_what_workers_kept_for_the_end_is_told_before_it(tmp_path: Path, grid: A
 
 @pytest.mark.parametrize(("retries", "tries"), [(0, 1), (1, 2), (2, 3)])
 def test_a_lost_cell_is_tried_as_often_as_it_deserves(tmp_path: Path, grid: Any, retries: int, tries: int) -> None:
-    def script(job: Job) -> Event:
+    def script(job: CellJob) -> Event:
         if job.cell.title != "sum seed 1":
             return done(job)
         return Event("lost", job.cell, message="its node went away", retries=retries)
@@ -130,9 +130,9 @@ def test_a_lost_cell_is_tried_as_often_as_it_deserves(tmp_path: Path, grid: Any,
 @pytest.mark.parametrize("ended", [done, failed])
 @pytest.mark.parametrize("retries", [0, 2])
 def test_a_worker_killed_between_its_record_and_its_word_lost_nothing(
-    tmp_path: Path, grid: Any, retries: int, ended: Callable[[Job], Event]
+    tmp_path: Path, grid: Any, retries: int, ended: Callable[[CellJob], Event]
 ) -> None:
-    def script(job: Job) -> Event:
+    def script(job: CellJob) -> Event:
         ended(job)
         return Event("lost", job.cell, message="killed", retries=retries)
 
@@ -151,7 +151,7 @@ def test_a_cell_that_failed_by_itself_is_not_tried_again(tmp_path: Path, grid: A
 
 
 def test_the_record_says_which_try_it_was(tmp_path: Path, grid: Any) -> None:
-    def script(job: Job) -> Event:
+    def script(job: CellJob) -> Event:
         return done(job) if job.record["tries"] == 3 else Event("lost", job.cell, retries=2)
 
     launcher = Launcher(tmp_path, grid, script)
@@ -176,7 +176,7 @@ def test_a_launcher_waits_for_the_cells_of_others_and_says_so(tmp_path: Path, gr
     cell, headers = grid[0][0], grid[1]
     lease = Leases(tmp_path).claim(cell.key, cell.title)
     assert lease is not None
-    other = Job(cell, headers(cell), launcher.store, lease)
+    other = CellJob(cell, headers(cell), launcher.store, lease)
     launcher.loop._listener = lambda event: (launcher.events.append(event), event.kind == "waiting" and failed(other))
     assert not launcher.run()  # the other's failure is this grid's failure
     assert launcher.told("waiting") == [cell.title]
@@ -194,7 +194,7 @@ def test_the_cell_of_a_launcher_that_went_silent_is_run_here(tmp_path: Path, gri
 
 
 def test_a_cell_taken_over_is_heard_of_when_the_other_ends_it(tmp_path: Path, grid: Any) -> None:
-    def script(job: Job) -> Event:
+    def script(job: CellJob) -> Event:
         if job.record["tries"] == 1 and job.cell.title == "sum seed 0" and not job.store.state():
             job.store.save({**job.record, "status": "done"}, {})  # by the one who took it
             job.lease.release()
@@ -225,7 +225,7 @@ def test_signals_stop_the_executor_with_grace_and_release_leases(tmp_path: Path,
     if signal.getsignal(number) is signal.SIG_IGN:
         pytest.skip("the signal is ignored here: a job in the background of a shell, or under nohup")
 
-    def script(job: Job) -> Event:
+    def script(job: CellJob) -> Event:
         os.kill(os.getpid(), number)
         return Event("step", job.cell)
 
@@ -239,7 +239,7 @@ def test_signals_stop_the_executor_with_grace_and_release_leases(tmp_path: Path,
 
 
 def test_a_second_ctrl_c_kills_at_once(tmp_path: Path, grid: Any) -> None:
-    def script(job: Job) -> Event:
+    def script(job: CellJob) -> Event:
         raise KeyboardInterrupt
 
     launcher = Launcher(tmp_path, grid, script)

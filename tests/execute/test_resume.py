@@ -19,7 +19,7 @@ from mtlbench.diagnose import diagnose
 from mtlbench.diagnose.text import to_blocks, to_json
 from mtlbench.diagnose.unfinished import unfinished
 from mtlbench.errors import CellError
-from mtlbench.execute.executor import Event, Job
+from mtlbench.execute.executor import CellJob, Event
 from mtlbench.execute.remote import run_remote
 from mtlbench.execute.worker import run_cell
 from mtlbench.plan.cells import Workload, make_cells
@@ -62,7 +62,7 @@ class Cells:
         job.lease.release()
         return ended
 
-    def job(self) -> Job:
+    def job(self) -> CellJob:
         """Return the next try."""
         registry = load_registry(self.workload.plugin_files)
         (cell,) = make_cells(self.workload, [registry.method(self.method)], [0])
@@ -71,7 +71,7 @@ class Cells:
         lease = Leases(self.folder).claim(cell.key, cell.title)
         assert lease is not None
         record = header(cell, self.workload, registry, describe_tasks(self.workload), {})
-        return Job(replace(cell, checkpoint_every=self.every), record, store, lease)
+        return CellJob(replace(cell, checkpoint_every=self.every), record, store, lease)
 
     @property
     def notes(self) -> list[str]:

@@ -6,7 +6,7 @@ import pytest
 from torch import nn
 
 from mtlbench.engine.packed.layout import Layout
-from mtlbench.engine.packed.way import Way, portions
+from mtlbench.engine.packed.strategy import Strategy, portions
 
 MINILM = (384, 1536, 6, 30_522)
 BASE = (768, 3072, 12, 30_522)
@@ -34,9 +34,9 @@ def layout(width: int, inner: int, layers: int, words: int) -> Layout:
     ],
 )
 def test_sizes_decide(model: tuple[int, int, int, int], tasks: int, tokens: int, lean: bool, keeps: bool) -> None:
-    assert Way.choose(layout(*model), tasks, tokens).lean is lean
+    assert Strategy.choose(layout(*model), tasks, tokens).lean is lean
     for wanted in (False, True):
-        way = Way.choose(layout(*model), tasks, tokens, wanted)
+        way = Strategy.choose(layout(*model), tasks, tokens, wanted)
         assert (way.lean, way.keeps) == (wanted, keeps)
 
 

@@ -30,12 +30,12 @@ from mtlbench import get_method
 from mtlbench.contract.method import Method, Vector
 from mtlbench.contract.method_input import observe
 from mtlbench.engine.loop import LoopEngine, TaskLoss
-from mtlbench.engine.packed.engine import PackedEngine
 from mtlbench.engine.packed.layout import Layout
 from mtlbench.engine.packed.lean import Alike, Lean, blocks_of, by_rows
 from mtlbench.engine.packed.pack import Pack, Sequences
+from mtlbench.engine.packed.packed_engine import PackedEngine
 from mtlbench.engine.packed.passes import JointForward
-from mtlbench.engine.packed.rows import Rows
+from mtlbench.engine.packed.rows import GradientRows
 from mtlbench.engine.step import Forward, NotFinite, Step
 from mtlbench.errors import CellError, UsageError
 
@@ -464,7 +464,7 @@ def test_a_native_use_of_a_shared_parameter_is_refused() -> None:
 
 @modes
 def test_a_layer_for_one_tasks_rows_is_refused(way: str) -> None:
-    """Rows of a pack are told apart by their number: a layer sees all tasks' tokens or sequences, or none."""
+    """GradientRows of a pack are told apart by their number: a layer sees all tasks' tokens or sequences, or none."""
     model = Plain()
     extra = nn.Linear(WIDTH, WIDTH).double()
     model.norm.add_module("extra", extra)
@@ -686,7 +686,7 @@ def test_both_ways_to_inner_products_agree(monkeypatch: pytest.MonkeyPatch, shap
     inputs = torch.randn(len(pack.ids), shape[0], dtype=torch.float64)
     gradient = torch.randn(len(pack.ids), shape[1], dtype=torch.float64)
     layout = Layout(list(layer.parameters()), [])
-    rows = Rows(layout, torch.zeros(3, layout.size, dtype=torch.float64)).begin(pack)
+    rows = GradientRows(layout, torch.zeros(3, layout.size, dtype=torch.float64)).begin(pack)
     lean = Lean(layout, pack, of=[layer.weight])
     rows.linear(layer, inputs, gradient)
     lean.linear(layer, inputs, gradient)

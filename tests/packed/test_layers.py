@@ -306,7 +306,7 @@ def test_frozen_layers_stay_torchs_own() -> None:
 def test_gradients_of_inputs_are_autograds() -> None:
     """Checked without a collector's help: it is given the norm's gradient of the inputs only."""
     from mtlbench.engine.packed.layout import Layout
-    from mtlbench.engine.packed.rows import Rows
+    from mtlbench.engine.packed.rows import GradientRows
 
     pack = packed([0, 1, 2])
     inputs = torch.randn(len(pack.ids), WIDTH, dtype=torch.float64)
@@ -317,7 +317,7 @@ def test_gradients_of_inputs_are_autograds() -> None:
         if installed:
             install(model, model.tape)
             layout = Layout(*shared_of(model))
-            collector = Rows(layout, torch.zeros(3, layout.size, dtype=torch.float64))
+            collector = GradientRows(layout, torch.zeros(3, layout.size, dtype=torch.float64))
             model.tape.collector = collector.begin(pack)
         given = inputs.clone().requires_grad_()
         states = model.second(torch.tanh(model.first(model.norm(given))))

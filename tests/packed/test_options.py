@@ -14,9 +14,9 @@ from tiny_models import FAMILIES, WAYS, Encoded, Model, Plain, grads, make_engin
 from mtlbench import get_method
 from mtlbench.contract.method import Method, Observation, Vector
 from mtlbench.engine.loop import LoopEngine, TaskLoss
-from mtlbench.engine.packed.engine import PackedEngine
 from mtlbench.engine.packed.layers import Recomputation
 from mtlbench.engine.packed.pack import Pack, Sequences
+from mtlbench.engine.packed.packed_engine import PackedEngine
 from mtlbench.engine.step import Forward, NotFinite, Step
 from mtlbench.errors import CellError, UsageError
 from mtlbench.plan.cells import Workload

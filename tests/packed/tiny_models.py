@@ -12,13 +12,13 @@ from torch import nn
 
 from mtlbench.contract.method import Matrix, Vector
 from mtlbench.engine.packed.attention import NAME, register
-from mtlbench.engine.packed.engine import PackedEngine
 from mtlbench.engine.packed.first import FirstTokens
 from mtlbench.engine.packed.layers import install, install_dropout
 from mtlbench.engine.packed.layout import Layout
 from mtlbench.engine.packed.pack import Pack, Sequences
+from mtlbench.engine.packed.packed_engine import PackedEngine
+from mtlbench.engine.packed.strategy import Strategy
 from mtlbench.engine.packed.tape import Tape
-from mtlbench.engine.packed.way import Way
 from mtlbench.engine.processes import ALONE, Processes
 from mtlbench.engine.step import Forward
 
@@ -178,9 +178,9 @@ def shared_of(model: Model) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
 
 
 WAYS = {
-    "buffer": Way(lean=False),
-    "lean": Way(lean=True),
-    "two passes": Way(lean=True, keeps=False, portion=20),  # two or three of the tests' tasks at a time
+    "buffer": Strategy(lean=False),
+    "lean": Strategy(lean=True),
+    "two passes": Strategy(lean=True, keeps=False, portion=20),  # two or three of the tests' tasks at a time
 }
 
 

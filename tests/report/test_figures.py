@@ -19,7 +19,7 @@ from mtlbench.errors import UsageError
 from mtlbench.records.groups import collect
 from mtlbench.report import gallery
 from mtlbench.report.build import build
-from mtlbench.report.figures import Gallery, curves, ranks, scatter, style, svg
+from mtlbench.report.figures import Gallery, curves, rank_diagram, scatter, style, svg
 from mtlbench.report.figures.context import Context
 from mtlbench.report.figures.cosines import conflict_shares
 from mtlbench.report.figures.forest import seed_differences
@@ -208,7 +208,7 @@ def test_methods_that_differ_in_two_parameters_are_not_joined() -> None:
 
 def test_ranks_are_over_seeds_and_demsar_s_critical_difference() -> None:
     """Four classifiers on 14 blocks: Demšar 2006, p. 15, has 1.25 (2.569 √(4 · 5 / (6 · 14)))."""
-    found = ranks.ranks(context(grid({"sum": 0.0, "a": 0.1, "b": 0.2, "c": 0.3}, 14)))
+    found = rank_diagram.ranks(context(grid({"sum": 0.0, "a": 0.1, "b": 0.2, "c": 0.3}, 14)))
     assert found.critical == pytest.approx(1.2536, abs=1e-3)
     assert found.methods == ("c", "b", "a", "sum")
     assert found.ranks == (1.0, 2.0, 3.0, 4.0)

@@ -25,7 +25,7 @@ from mtlbench.records.store import Store
 from mtlbench.report.blocks import Bullets, Table
 from mtlbench.report.figures.figure import Unavailable
 from mtlbench.study import architecture, curves, front, ladder, limits, page, paper, projection
-from mtlbench.study.parts import Part, Study, study_of
+from mtlbench.study.parts import StudiedSuite, StudyResult, study_of
 from mtlbench.text.model import MultiTaskModel
 
 GAINS = {"stl": 0.02, "sum": 0.0, "pcgrad": 0.01}
@@ -53,7 +53,7 @@ def climbed() -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Study:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> StudyResult:
     """A ladder, and a suite with scalarizations."""
     weights = {"fixed[w=2:1:1]": -0.01, "fixed[w=1:2:1]": 0.0, "fixed[w=1:1:2]": 0.005}
     records = [*climbed(), *suite("main", GAINS | weights, 5)]
@@ -139,7 +139,7 @@ def test_what_cannot_be_concluded_is_worked_out() -> None:
 # --- the ladder
 
 
-def test_differences_are_paired_by_seed(whole: Study) -> None:
+def test_differences_are_paired_by_seed(whole: StudyResult) -> None:
     last, before = whole.rungs[3], whole.rungs[1]
     assert last.before is not None and last.before.name == before.name
     told, table, weighed, _ = ladder.tables(whole.rungs)
@@ -157,7 +157,7 @@ def test_differences_are_paired_by_seed(whole: Study) -> None:
     assert f"sst5 accuracy, {(plain - earlier).mean():+.3f}" in weighed.text and "(6-warmup) and +0.0" in weighed.text
 
 
-def test_the_doctor_is_heard_of_every_rung(whole: Study) -> None:
+def test_the_doctor_is_heard_of_every_rung(whole: StudyResult) -> None:
     *_, findings = ladder.tables(whole.rungs)
     assert isinstance(findings, Bullets)
     for rung, told in zip(whole.rungs, findings.items, strict=True):
@@ -208,13 +208,13 @@ def test_the_architecture_is_built_from_a_record(tiny_bert: Path) -> None:
         architecture.architecture(study_of(records).suites[0])
 
 
-def test_scores_have_the_papers_lines(whole: Study) -> None:
+def test_scores_have_the_papers_lines(whole: StudyResult) -> None:
     figure = curves.scores(whole.suites[0], "figure-4-main")
     assert "sst5 0.520 and 0.436" in figure.description
     assert "paper, PCGrad 0.279" in figure.svg and "paper, single-task 0.696" in figure.svg
 
 
-def test_the_front_is_of_scalarizations_alone(whole: Study) -> None:
+def test_the_front_is_of_scalarizations_alone(whole: StudyResult) -> None:
     figure = front.front(whole.suites[0])
     assert "4 constant weightings" in figure.description and "stl" in figure.description
     assert figure.svg.count('id="front"') == 3
@@ -222,7 +222,7 @@ def test_the_front_is_of_scalarizations_alone(whole: Study) -> None:
         front.front(whole.rungs[0].part)
 
 
-def test_the_front_of_a_tuning_has_every_trial_of_constant_weights_and_the_best_of_others(whole: Study) -> None:
+def test_the_front_of_a_tuning_has_every_trial_of_constant_weights_and_the_best_of_others(whole: StudyResult) -> None:
     main = whole.suites[0]
     names = [task.name for task in main.cells.tasks]
 
@@ -264,7 +264,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         file.write_text("<svg/>")
         return "Two ways."
 
-    def built(part: Part) -> None:
+    def built(part: StudiedSuite) -> None:
         raise UsageError("model 'minilm' is not installed")
 
     monkeypatch.setattr(page, "trajectories", drawn)
@@ -348,4 +348,4 @@ def test_test_scores_have_tables_of_their_own() -> None:
         for task in record["tasks"].values():
             task["test"] = {"rows": 100, "floors": task["floors"]}
     (part,) = study_of(records).tested
-    assert isinstance(part, Part) and part.group.split == "test"
+    assert isinstance(part, StudiedSuite) and part.group.split == "test"

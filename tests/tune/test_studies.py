@@ -17,7 +17,7 @@ from mtlbench.plugins.registry import load_registry
 from mtlbench.tune.sampler import Sampler, load_optuna
 from mtlbench.tune.space import read_space
 from mtlbench.tune.summary import summarize
-from mtlbench.tune.trials import Budget, Study, Trial, best, ended
+from mtlbench.tune.trials import Budget, MethodSearch, Trial, best, ended
 
 REGISTRY = load_registry()
 LR = "1e-5:1e-3:log"
@@ -29,10 +29,10 @@ def workload(make_workload: Callable[..., Workload]) -> Workload:
     return make_workload()
 
 
-def study(spec: str) -> Study:
+def study(spec: str) -> MethodSearch:
     method = REGISTRY.method(spec)
     texts = {"base_lr": LR, **method.search}
-    return Study(method, {name: read_space(text, method, name, 3) for name, text in texts.items()})
+    return MethodSearch(method, {name: read_space(text, method, name, 3) for name, text in texts.items()})
 
 
 def budget(trials: int = 6, sampler: Sampler = "halton", seeds: int = 1, seed: int = 0) -> Budget:
@@ -57,7 +57,7 @@ def score_of(trial: Trial) -> float:
     return 1.0 - abs(1.0 - lr / 1e-4) / 10.0
 
 
-def play(one: Study, workload: Workload, given: Budget, score: Callable[[Trial], Any] = score_of) -> list[Trial]:
+def play(one: MethodSearch, workload: Workload, given: Budget, score: Callable[[Trial], Any] = score_of) -> list[Trial]:
     """Answer open trials, one after another, until there is none."""
     records: Records = {}
     while True:

@@ -13,7 +13,7 @@ from torch.nn import functional
 from mtlbench.engine.packed.dropout import attention_masks
 from mtlbench.engine.packed.first import FirstTokens
 from mtlbench.engine.packed.pack import Pack
-from mtlbench.engine.packed.padding import Group
+from mtlbench.engine.packed.padding import PaddedGroup
 from mtlbench.engine.packed.queries import Queries
 
 try:
@@ -93,7 +93,7 @@ def _attend(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    group: Group,
+    group: PaddedGroup,
     dropped: torch.Tensor | None,
     scaling: float | None,
 ) -> torch.Tensor:

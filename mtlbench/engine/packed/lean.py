@@ -13,7 +13,7 @@ from mtlbench.engine.packed.joint import Joint
 from mtlbench.engine.packed.layout import Layout
 from mtlbench.engine.packed.pack import Pack
 from mtlbench.engine.packed.rows import norm_backward, write_product
-from mtlbench.engine.packed.way import portions
+from mtlbench.engine.packed.strategy import portions
 from mtlbench.errors import CellError
 from mtlbench.solvers.inner_products import as_gram, products
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mtlbench.engine.packed.padding import Group, grouped, moved
+from mtlbench.engine.packed.padding import PaddedGroup, grouped, moved
 from mtlbench.engine.packed.queries import Queries
 
 
@@ -150,7 +150,7 @@ class Pack:
         return moved(self.starts[:-1], self.ids.device)
 
     @cached_property
-    def groups(self) -> list[Group]:
+    def groups(self) -> list[PaddedGroup]:
         """The sequences sorted by length into groups that attention pads together."""
         return grouped(self.lengths, self.ids.device)
 

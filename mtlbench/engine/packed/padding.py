@@ -13,7 +13,7 @@ WASTE = 1.25
 
 
 @dataclass(frozen=True)
-class Group:
+class PaddedGroup:
     """Sequences of like length, which attention pads and works on together.
 
     :param sequences: their numbers in the pack.
@@ -26,7 +26,7 @@ class Group:
     mask: torch.Tensor | None
 
 
-def grouped(lengths: NDArray[np.int64], device: torch.device) -> list[Group]:
+def grouped(lengths: NDArray[np.int64], device: torch.device) -> list[PaddedGroup]:
     """Return sequences sorted by length into groups that attention pads together.
 
     :param lengths: (S,) tokens of each sequence.
@@ -41,10 +41,10 @@ def grouped(lengths: NDArray[np.int64], device: torch.device) -> list[Group]:
     return groups
 
 
-def _group(chosen: NDArray[np.int64], lengths: NDArray[np.int64], device: torch.device) -> Group:
+def _group(chosen: NDArray[np.int64], lengths: NDArray[np.int64], device: torch.device) -> PaddedGroup:
     longest = int(lengths[chosen].max())
     mask = np.arange(longest) < lengths[chosen][:, None]
-    return Group(chosen, longest, None if mask.all() else moved(mask, device))
+    return PaddedGroup(chosen, longest, None if mask.all() else moved(mask, device))
 
 
 def moved(array: NDArray[np.generic], device: str | torch.device) -> torch.Tensor:

@@ -13,7 +13,7 @@ from mtlbench.engine.packed.checks import Culprits
 from mtlbench.engine.packed.head_gradients import Heads
 from mtlbench.engine.packed.layout import Layout, Touched
 from mtlbench.engine.packed.pack import Pack
-from mtlbench.engine.packed.rows import Rows
+from mtlbench.engine.packed.rows import GradientRows
 from mtlbench.engine.packed.tape import Collector, Tape
 from mtlbench.engine.processes import ALONE, Processes
 from mtlbench.engine.step import Forward
@@ -46,7 +46,7 @@ class Passes:
         """For float16; a power of two. Nothing that a step gives shows it."""
         self.update: torch.Tensor
         """(P,) the last step's; memory that the next step writes again."""
-        self._buffers: dict[str, Rows] = {}
+        self._buffers: dict[str, GradientRows] = {}
 
     def _parts(self, forward: JointForward, number: int) -> Iterator[list[Forward]]:
         """Run the forwards of this process's parts of a batch, each when the one before has had its backward pass."""
@@ -54,7 +54,7 @@ class Passes:
         for part in self.processes.own(self.parts):
             yield forward(number) if self.parts == 1 else forward(number, part=part)
 
-    def _collected(self, name: str, batch: Iterable[list[Forward]]) -> Rows:
+    def _collected(self, name: str, batch: Iterable[list[Forward]]) -> GradientRows:
         """Return a buffer with the gradients of all parts of a batch."""
         rows = None
         for graphs in batch:
@@ -121,9 +121,9 @@ class Passes:
     def _unscaled(self, products: Matrix) -> Matrix:
         return products if self.loss_scale == 1.0 else products / self.loss_scale**2
 
-    def _rows(self, name: str) -> Rows:
+    def _rows(self, name: str) -> GradientRows:
         if name not in self._buffers or len(self._buffers[name].buffer) != self._pack.count:
-            self._buffers[name] = Rows(self.layout, self.layout.zeros(self._pack.count, self.layout.size))
+            self._buffers[name] = GradientRows(self.layout, self.layout.zeros(self._pack.count, self.layout.size))
         return self._buffers[name]
 
     @cached_property

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mtlbench.engine.packed.padding import Group, moved
+from mtlbench.engine.packed.padding import PaddedGroup, moved
 
 
 class Queries:
@@ -22,7 +22,7 @@ class Queries:
     """
 
     def __init__(
-        self, lengths: NDArray[np.int64], groups: Sequence[Group], device: torch.device, *, first: bool
+        self, lengths: NDArray[np.int64], groups: Sequence[PaddedGroup], device: torch.device, *, first: bool
     ) -> None:
         self._lengths, self._groups, self._device = lengths, groups, device
         self._asking = np.ones_like(lengths) if first else lengths

@@ -11,7 +11,7 @@ from mtlbench.engine.packed.pack import Pack
 from mtlbench.solvers.inner_products import as_gram, gram, products
 
 
-class Rows:
+class GradientRows:
     """Per-task gradients, written straight into a (K, P) buffer.
 
     :param buffer: its rows are the tasks; zeros to begin with.
@@ -22,14 +22,14 @@ class Rows:
         self.pack: Pack | None = None
         self._written: set[int] = set()
 
-    def begin(self, pack: Pack) -> Rows:
+    def begin(self, pack: Pack) -> GradientRows:
         """Get ready for the backward pass of a batch's first pack; see :meth:`go_on` for its others."""
         self.pack, self._written = pack, set()
         for table in self.layout.tables:
             self.touched.clear(table, self.layout.view(self.buffer, table), 1)
         return self
 
-    def go_on(self, pack: Pack) -> Rows:
+    def go_on(self, pack: Pack) -> GradientRows:
         """Get ready for the backward pass of another pack, whose gradients are added."""
         self.pack = pack
         return self

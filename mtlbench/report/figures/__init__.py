@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from mtlbench.records.groups import Cells
-from mtlbench.report.figures import cosines, curves, forest, ranks, scatter
+from mtlbench.report.figures import cosines, curves, forest, rank_diagram, scatter
 from mtlbench.report.figures.context import Context
 from mtlbench.report.figures.figure import Figure, Omission, Unavailable
 from mtlbench.report.figures.save import save_figures
 from mtlbench.report.figures.traces import read
-from mtlbench.report.result import Group
+from mtlbench.report.result import GroupReport
 
 __all__ = ["Figure", "Gallery", "Omission", "figures_of", "save_figures"]
 
@@ -20,7 +20,7 @@ KINDS: Final[tuple[Callable[[Context], Figure], ...]] = (
     forest.forest,
     scatter.pareto,
     scatter.cost,
-    ranks.ranking,
+    rank_diagram.ranking,
     curves.scores_by_step,
     curves.scores_by_time,
     curves.losses,
@@ -39,7 +39,7 @@ class Gallery:
     omitted: tuple[Omission, ...]
 
 
-def figures_of(group: Group, cells: Cells) -> Gallery:
+def figures_of(group: GroupReport, cells: Cells) -> Gallery:
     """Return the figures of one group.
 
     :param group: as the report has it.

@@ -10,7 +10,7 @@ from mtlbench.records.groups import Cells
 from mtlbench.report.compare import Series, delta_m
 from mtlbench.report.figures import style
 from mtlbench.report.figures.traces import Traces
-from mtlbench.report.result import Group
+from mtlbench.report.result import GroupReport
 
 MOST_LISTED = 8
 
@@ -19,7 +19,7 @@ MOST_LISTED = 8
 class Context:
     """A group, its cells and their histories."""
 
-    group: Group
+    group: GroupReport
     cells: Cells
     traces: Traces
 

@@ -27,7 +27,7 @@ BAND = f"Lines: means over seeds; bands: {CONFIDENCE:.0%} intervals (Student's t
 
 
 @dataclass(frozen=True)
-class Panel:
+class CurvePanel:
     """One task's panel."""
 
     task: str
@@ -120,16 +120,16 @@ def _binned(frame: pd.DataFrame) -> pd.DataFrame:
     return frame["value"].groupby(keys).mean().reset_index()
 
 
-def _metrics(context: Context) -> list[Panel]:
+def _metrics(context: Context) -> list[CurvePanel]:
     """Return a panel for every task's primary metric, with its floor."""
     floors = [(task, task.floor(task.primary)) for task in context.group.tasks]
-    return [Panel(t.name, f"{style.short(t.name)} {t.primary} ↑", f.value if f else None) for t, f in floors]
+    return [CurvePanel(t.name, f"{style.short(t.name)} {t.primary} ↑", f.value if f else None) for t, f in floors]
 
 
-def _tasks(context: Context, frame: pd.DataFrame, label: str) -> list[Panel]:
+def _tasks(context: Context, frame: pd.DataFrame, label: str) -> list[CurvePanel]:
     """Return a panel for every task that has values."""
     known = set(frame["task"])
-    return [Panel(t.name, f"{style.short(t.name)} {label}") for t in context.group.tasks if t.name in known]
+    return [CurvePanel(t.name, f"{style.short(t.name)} {label}") for t in context.group.tasks if t.name in known]
 
 
 def _last(values: pd.DataFrame) -> tuple[str, float]:
@@ -146,7 +146,7 @@ def _figure(
     title: str,
     axis: str,
     frame: pd.DataFrame,
-    panels: list[Panel],
+    panels: list[CurvePanel],
     summary: Callable[[pd.DataFrame], tuple[str, float]],
     even: float | None = None,
 ) -> Figure:
@@ -171,7 +171,7 @@ def _figure(
     )
 
 
-def _described(frame: pd.DataFrame, panel: Panel, methods: list[str], summary: Any) -> str:
+def _described(frame: pd.DataFrame, panel: CurvePanel, methods: list[str], summary: Any) -> str:
     """Name the methods with the least and the greatest value on one task."""
     here = frame[frame["task"] == panel.task]
     when, found = "", {}
@@ -189,7 +189,7 @@ def _draw(
     context: Context,
     axis: str,
     frame: pd.DataFrame,
-    panels: list[Panel],
+    panels: list[CurvePanel],
     methods: list[str],
     even: float | None,
 ) -> matplotlib.figure.Figure:
@@ -212,7 +212,7 @@ def _draw(
     return figure
 
 
-def _level(axes: Axes, panel: Panel, even: float | None) -> None:
+def _level(axes: Axes, panel: CurvePanel, even: float | None) -> None:
     """Draw the floor, or where tasks are alike. A floor far below would flatten the lines: its number is enough."""
     level = panel.floor if panel.floor is not None else even
     if level is None:

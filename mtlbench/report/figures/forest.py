@@ -22,7 +22,7 @@ JITTER = 0.26
 
 
 @dataclass(frozen=True)
-class Panel:
+class ForestPanel:
     """The differences on one endpoint."""
 
     label: str
@@ -36,9 +36,9 @@ def forest(context: Context) -> Figure:
     if not primary:
         raise Unavailable("Differences from the baseline: no method could be compared")
     panels = [
-        Panel("Δm %", 2, context.group.delta_m_comparisons),
+        ForestPanel("Δm %", 2, context.group.delta_m_comparisons),
         *(
-            Panel(f"{task.name} {task.primary}", 3, tuple(d for d in primary if d.task == task.name))
+            ForestPanel(f"{task.name} {task.primary}", 3, tuple(d for d in primary if d.task == task.name))
             for task in context.group.tasks
         ),
     ]
@@ -62,7 +62,7 @@ def seed_differences(context: Context, d: Difference) -> dict[int, float]:
     return {seed: ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())}
 
 
-def _described(baseline: str, panels: list[Panel]) -> str:
+def _described(baseline: str, panels: list[ForestPanel]) -> str:
     """Say what is shown, and each panel's extremes."""
     words = [
         f"Method - {baseline}; right of the line is better. Dot: one seed. Diamond and bar: mean and "
@@ -81,11 +81,11 @@ def _described(baseline: str, panels: list[Panel]) -> str:
     return " ".join(words)
 
 
-def _bounds(d: Difference, panel: Panel) -> str:
+def _bounds(d: Difference, panel: ForestPanel) -> str:
     return f" {interval(d.ci_low, d.ci_high, panel.digits)}" if d.ci_low is not None else ""
 
 
-def _draw(context: Context, panels: list[Panel]) -> matplotlib.figure.Figure:
+def _draw(context: Context, panels: list[ForestPanel]) -> matplotlib.figure.Figure:
     compared = {d.method for panel in panels for d in panel.found}
     methods = [method for method in context.ranking if method in compared]
     height = len(panels) * (PANEL + ROW * len(methods)) + 0.45
@@ -102,7 +102,7 @@ def _draw(context: Context, panels: list[Panel]) -> matplotlib.figure.Figure:
     return figure
 
 
-def _draw_panel(ax: Axes, context: Context, methods: list[str], panel: Panel) -> None:
+def _draw_panel(ax: Axes, context: Context, methods: list[str], panel: ForestPanel) -> None:
     style.grid(ax, "x")
     ax.axvline(0.0, color=style.INK, linewidth=0.9, zorder=1)
     rows = {method: number for number, method in enumerate(methods)}

@@ -101,7 +101,7 @@ def toy(
     plugin: Plugins = [],
 ) -> None:
     """Run methods on the two-dimensional toy problem: where they end, and a figure of the way."""
-    from mtlbench.toy.command import Request, run_toy
+    from mtlbench.toy.command import ToyRequest, run_toy
 
-    request = Request(setting, methods, steps, lr, jobs, tuple(str(file) for file in plugin), output)
+    request = ToyRequest(setting, methods, steps, lr, jobs, tuple(str(file) for file in plugin), output)
     raise typer.Exit(run_toy(request, color=takes_escapes()))

@@ -12,13 +12,13 @@ from mtlbench.report.figures.figure import Figure
 from mtlbench.report.figures.traces import read
 from mtlbench.report.numbers import number
 from mtlbench.study.paper import METHODS, RED, SCORES
-from mtlbench.study.parts import Part
+from mtlbench.study.parts import StudiedSuite
 
 ENDS = {"stl": (0.01, "left"), "pcgrad": (1.0, "right")}
 """Where a line of the paper is named: the place along it, and the side that the text begins or ends at."""
 
 
-def scores(part: Part, name: str) -> Figure:
+def scores(part: StudiedSuite, name: str) -> Figure:
     """Draw the report's scores over steps, and lines at the paper's last scores.
 
     :param name: of the figure's file.

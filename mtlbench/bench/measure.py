@@ -12,7 +12,7 @@ import torch
 import transformers.models.bert.modeling_bert  # noqa: F401  imported here so that the fork server has it ready
 
 from mtlbench.bench.contenders import Contender, Ours, Padded, PaddedModel, make_optimizer
-from mtlbench.bench.job import WARM_UP, Job
+from mtlbench.bench.job import WARM_UP, Measurement
 from mtlbench.contract.method import Method
 from mtlbench.engine.cost import PeakMemory
 from mtlbench.engine.step import NotFinite
@@ -29,7 +29,7 @@ ROWS = 4096
 """Training rows of a task that the batches are drawn from: to tokenise more would take time and change nothing."""
 
 
-def run_job(job: Job, connection: Connection) -> None:
+def run_job(job: Measurement, connection: Connection) -> None:
     """Measure one contender. Entry point of the process.
 
     :param connection: gets ``("step", seconds)`` a timed step, and ``("end", peak bytes)`` or ``("failed", reason)``.
@@ -45,7 +45,7 @@ def run_job(job: Job, connection: Connection) -> None:
     connection.close()
 
 
-def _measure(job: Job, connection: Connection) -> int:
+def _measure(job: Measurement, connection: Connection) -> int:
     prepare_process(job.recipe.threads)
     registry = load_registry(job.plugin_files)
     workload = Workload.load(job.suite, job.recipe, registry, data_dir=job.data_dir, plugin_files=job.plugin_files)

@@ -17,7 +17,7 @@ KEPT = 2
 
 
 @dataclass(frozen=True)
-class Way:
+class Strategy:
     """How a step gets from gradients to inner products to the update.
 
     :param lean: without a (K, P) buffer.
@@ -32,7 +32,7 @@ class Way:
     portion: float = inf
 
     @classmethod
-    def choose(cls, layout: Layout, tasks: int, tokens: float, lean: bool | None = None) -> Way:
+    def choose(cls, layout: Layout, tasks: int, tokens: float, lean: bool | None = None) -> Strategy:
         """Choose by the sizes alone, so that the same cell goes the same way on every machine.
 
         :param tokens: of all tasks together, a step, on average.

@@ -20,8 +20,8 @@ from mtlbench.engine.packed.joint import Joint
 from mtlbench.engine.packed.layout import Layout, Touched
 from mtlbench.engine.packed.lean import Lean
 from mtlbench.engine.packed.passes import JointForward, Passes
+from mtlbench.engine.packed.strategy import Strategy, portions
 from mtlbench.engine.packed.tape import Tape
-from mtlbench.engine.packed.way import Way, portions
 from mtlbench.engine.processes import ALONE, Processes
 from mtlbench.engine.step import Forward, NotFinite, Step
 from mtlbench.errors import CellError, UsageError
@@ -34,7 +34,7 @@ class PackedEngine(Passes):
     Task k's loss depends on task k's rows only, so one backward of Σ Lₖ gives every row's output gradient, and a
     layer's per-task gradients are products of the tasks' own rows: the work of a plain sum. Weights that do not depend
     on gradients are multiplied onto the rows (:class:`Joint`). Others come from a (K, P) buffer (:class:`Rows`) or,
-    lean, from inner products alone (:class:`Lean`); see :class:`Way`.
+    lean, from inner products alone (:class:`Lean`); see :class:`Strategy`.
 
     :param layout: the shared parameters.
     :param last_shared_layer: those of them that methods such as GradNorm look at.
@@ -58,7 +58,7 @@ class PackedEngine(Passes):
         heads: Sequence[Sequence[nn.Parameter]],
         *,
         match_sum: bool = False,
-        way: Way,
+        way: Strategy,
         parts: int = 1,
         processes: Processes = ALONE,
     ) -> None:
@@ -66,7 +66,7 @@ class PackedEngine(Passes):
         self.last_shared_layer, self.match_sum = list(last_shared_layer), match_sum
         if not all(parameter in layout for parameter in self.last_shared_layer):
             raise UsageError("last_shared_layer has parameters that are not among the shared ones")
-        self.way = way if parts == 1 else Way(lean=False)
+        self.way = way if parts == 1 else Strategy(lean=False)
         self._touched = Touched()
 
     def step(self, method: Method, forward: JointForward, *, measure: bool = False) -> Step:

@@ -39,7 +39,7 @@ class Dialect:
     quoting: Quoting | None = None
 
 
-class _DelimitedRow(NamedTuple):
+class _SplitLine(NamedTuple):
     line: int
     cells: list[str]
     lines: list[str]
@@ -131,14 +131,13 @@ def _lines(path: Path, text: str) -> tuple[list[str], int, str | None]:
     return lines[start:], start + 1, said[1] if said else None
 
 
-def _rows(path: Path, lines: list[str], start: int, delimiter: str, quoting: Quoting) -> list[_DelimitedRow]:
+def _rows(path: Path, lines: list[str], start: int, delimiter: str, quoting: Quoting) -> list[_SplitLine]:
     """Split the lines into rows."""
     if quoting == "none":
         return [
-            _DelimitedRow(number, line.rstrip("\r\n").split(delimiter), [line])
-            for number, line in enumerate(lines, start)
+            _SplitLine(number, line.rstrip("\r\n").split(delimiter), [line]) for number, line in enumerate(lines, start)
         ]
-    rows, first = list[_DelimitedRow](), 0
+    rows, first = list[_SplitLine](), 0
     limit = csv.field_size_limit(LONGEST)
     try:
         options = {**QUOTES[quoting], "delimiter": delimiter, "strict": True}
@@ -147,7 +146,7 @@ def _rows(path: Path, lines: list[str], start: int, delimiter: str, quoting: Quo
         options["skipinitialspace"] = delimiter != " " and any(name.startswith(" ") for name in header[1:])
         reader = csv.reader(lines, **options)
         for cells in reader:
-            rows.append(_DelimitedRow(start + first, cells, lines[first : reader.line_num]))
+            rows.append(_SplitLine(start + first, cells, lines[first : reader.line_num]))
             first = reader.line_num
     except csv.Error as fault:  # named by the line where the row begins: that is where the quote was opened
         raise UsageError(f"{path}, line {start + first}: {_explained(str(fault))}") from None
@@ -174,7 +173,7 @@ def _header_hint(wanted: Sequence[str], line: str, delimiter: str, quoting: Quot
     return ""
 
 
-def _quoted_fault(row: _DelimitedRow, width: int) -> str | None:
+def _quoted_fault(row: _SplitLine, width: int) -> str | None:
     """Return what tells that a row has quotes of CSV's, in a file that has none by custom."""
     if len(row.cells) < width and row.lines[0].count('"') % 2:
         return (
@@ -193,7 +192,7 @@ def _has_doubled_quotes(cell: str) -> bool:
 
 
 def _swallowed(
-    row: _DelimitedRow,
+    row: _SplitLine,
     width: int,
     delimiter: str,
     places: Sequence[int],

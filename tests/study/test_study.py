@@ -24,7 +24,7 @@ from mtlbench.plan.suite import packaged_suites
 from mtlbench.records.store import Store
 from mtlbench.report.blocks import Bullets, Table
 from mtlbench.report.figures.figure import Unavailable
-from mtlbench.study import architecture, curves, front, ladder, limits, page, paper, projection
+from mtlbench.study import architecture, front, ladder, limits, page, paper, paper_figures, projection
 from mtlbench.study.parts import StudiedSuite, StudyResult, study_of
 from mtlbench.text.model import MultiTaskModel
 
@@ -209,7 +209,7 @@ def test_the_architecture_is_built_from_a_record(tiny_bert: Path) -> None:
 
 
 def test_scores_have_the_papers_lines(whole: StudyResult) -> None:
-    figure = curves.scores(whole.suites[0], "figure-4-main")
+    figure = paper_figures.scores(whole.suites[0], "figure-4-main")
     assert "sst5 0.520 and 0.436" in figure.description
     assert "paper, PCGrad 0.279" in figure.svg and "paper, single-task 0.696" in figure.svg
 

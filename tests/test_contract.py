@@ -14,8 +14,8 @@ import pytest
 import torch
 from torch import nn
 
-from mtlbench import get_method
-from mtlbench.contract.method import Matrix, Method, Observation, Parameters, Reads, Vector
+from mtlbench import Matrix, Method, Observation, Vector, get_method
+from mtlbench.contract.method import Parameters, Reads
 from mtlbench.contract.method_input import observe
 from mtlbench.engine.loop import LoopEngine, TaskLoss
 from mtlbench.engine.step import Forward, NotFinite, Step
@@ -67,14 +67,14 @@ class Recorder(Method):
     reads: ClassVar[Reads] = "losses"
     given: Any = (0.3, 1.7, 0.9)
     clip: float | None = None
-    seen: Any = field(default=None, init=False)
+    observed: Any = field(default=None, init=False)
 
     @property
     def clip_norm(self) -> float | None:
         return self.clip
 
-    def weights(self, seen: Observation) -> Vector:
-        self.seen = seen
+    def weights(self, observation: Observation) -> Vector:
+        self.observed = observation
         return np.array(self.given)
 
 
@@ -93,8 +93,8 @@ class ReadsGradients(Recorder):
     name = "gradients"
     reads: ClassVar[Reads] = "gradients"
 
-    def weights(self, seen: Observation) -> Vector:
-        self.seen = seen.gradients.clone()
+    def weights(self, observation: Observation) -> Vector:
+        self.observed = observation.gradients.clone()
         return np.array(self.given)
 
 
@@ -125,9 +125,9 @@ class Median(ReadsGradients):
     returns: ClassVar[Literal["weights", "update"]] = "update"
     change: Callable[[torch.Tensor], Any] = lambda update: update
 
-    def update(self, seen: Observation) -> torch.Tensor:
-        self.seen = seen.gradients.clone()
-        return self.change(seen.gradients.median(dim=0).values)
+    def update(self, observation: Observation) -> torch.Tensor:
+        self.observed = observation.gradients.clone()
+        return self.change(observation.gradients.median(dim=0).values)
 
 
 @dataclass
@@ -149,7 +149,7 @@ ALL: list[type[Recorder]] = [Recorder, ReadsGram, ReadsGradients, ReadsTwoBatche
 def test_a_method_sees_the_gradients_in_their_own_precision(dtype: torch.dtype, measure: bool) -> None:
     model, method = Linear(dtype), ReadsGradients()
     step = model.step(method, measure=measure)
-    assert method.seen.dtype == dtype and torch.equal(method.seen, model.rows)
+    assert method.observed.dtype == dtype and torch.equal(method.observed, model.rows)
     assert step.weights is not None and step.weights.tolist() == WEIGHTS.tolist()
     torch.testing.assert_close(model.update(), torch.from_numpy(WEIGHTS).to(dtype) @ model.rows)
 
@@ -171,7 +171,7 @@ def test_an_update_becomes_the_gradient_and_has_no_weights(measure: bool) -> Non
         (lambda update: update[None], r"update of shape \(1, 11\), not \(11,\)"),
         (lambda update: update * torch.nan, "update that is not finite"),
         (lambda update: update / 0.0, "update that is not finite"),
-        (lambda update: update.numpy(), "update that is no torch tensor: ndarray"),
+        (lambda update: update.numpy(), "update that is not a torch tensor: ndarray"),
     ],
 )
 def test_a_bad_update_names_the_method(change: Callable[[torch.Tensor], Any], words: str) -> None:
@@ -208,7 +208,7 @@ def test_bad_weights_name_the_method(method: type[Recorder], bad: Any) -> None:
 )
 def test_whatever_a_method_answers_names_it(bad: Any, words: str) -> None:
     class Answering(Recorder):
-        def weights(self, seen: Observation) -> Any:
+        def weights(self, observation: Observation) -> Any:
             if isinstance(bad, Exception):
                 raise bad
             return bad
@@ -222,7 +222,7 @@ def test_whatever_a_method_answers_names_it(bad: Any, words: str) -> None:
 @pytest.mark.parametrize("good", [[1, 2, 3], (True, False, True), torch.tensor([1.0, 2.0, 3.0]), np.float32([1, 2, 3])])
 def test_numbers_of_any_kind_are_weights(good: Any) -> None:
     class Answering(Recorder):
-        def weights(self, seen: Observation) -> Any:
+        def weights(self, observation: Observation) -> Any:
             return good
 
     weights = Linear().step(Answering()).weights
@@ -234,7 +234,7 @@ def test_numbers_of_any_kind_are_weights(good: Any) -> None:
 )
 def test_whatever_update_a_method_answers_names_it(change: Callable[[torch.Tensor], Any]) -> None:
     with pytest.raises(
-        CellError, match=r"^method median(: update\(\) raised Zero| returned an update (of|that is no))"
+        CellError, match=r"^method median(: update\(\) raised Zero| returned an update (of|that is not))"
     ):
         Linear().step(Median(change=change))
 
@@ -249,7 +249,7 @@ def test_a_method_is_shown_only_what_it_reads() -> None:
     for method, absent in [(Recorder(), "gram"), (ReadsTwoBatches(), "gradients"), (ReadsGram(), "gradients")]:
         Linear().step(method, measure=True)
         with pytest.raises(UsageError, match=f"{absent} were not given"):
-            getattr(method.seen, absent)
+            getattr(method.observed, absent)
 
 
 # Two more batches
@@ -260,7 +260,7 @@ def test_products_are_those_of_batches_1_and_2_and_the_update_is_of_batch_0(meas
     model, method = Linear(), ReadsTwoBatches()
     step = model.step(method, measure=measure)
     by_hand = [[float(one @ other) for other in model.slopes[2]] for one in model.slopes[1]]
-    assert method.seen.cross_gram == pytest.approx(np.array(by_hand), rel=1e-12)
+    assert method.observed.cross_gram == pytest.approx(np.array(by_hand), rel=1e-12)
     torch.testing.assert_close(model.update(), torch.from_numpy(WEIGHTS) @ model.slopes[0])
     assert sorted(model.asked) == sorted((task, batch) for task in range(TASKS) for batch in (0, 1, 2))
     if measure:
@@ -307,7 +307,7 @@ def test_the_gram_matrix_of_the_representation(together: bool, measure: bool) ->
     step = model.step(method, measure=measure)
     full = (model.slopes @ model.slopes.T).numpy()
     wanted = full if together else np.diag(np.diagonal(full))
-    assert method.seen.gram == pytest.approx(wanted, rel=1e-12, abs=0.0)
+    assert method.observed.gram == pytest.approx(wanted, rel=1e-12, abs=0.0)
     torch.testing.assert_close(gradient_of(model.theta), torch.from_numpy(WEIGHTS) @ model.slopes @ model.matrix)
     rows = (model.slopes @ model.matrix).numpy()
     assert (step.gram == pytest.approx(rows @ rows.T)) if measure else step.gram is None
@@ -315,13 +315,13 @@ def test_the_gram_matrix_of_the_representation(together: bool, measure: bool) ->
 
 
 def test_measuring_changes_no_bit_of_the_representations_method() -> None:
-    seen, updates = [], []
+    grams, updates = [], []
     for measure in (False, True):
         model, method = Encoded(together=True), ReadsRepresentation()
         model.step(method, measure=measure)
-        seen.append(method.seen.gram.tobytes())
+        grams.append(method.observed.gram.tobytes())
         updates.append(gradient_of(model.theta).numpy().tobytes())
-    assert seen[0] == seen[1] and updates[0] == updates[1]
+    assert grams[0] == grams[1] and updates[0] == updates[1]
 
 
 @BOTH

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 
-from mtlbench.contract.plugin import Plugin, describe_parameters, expand_spec, parameter_fields, parse_spec, split_specs
-from mtlbench.contract.spec import Names, quoted
+from mtlbench.contract.plugin import Plugin, describe_parameters, parameter_fields
+from mtlbench.contract.spec import Names, expand_spec, parse_spec, quoted, split_specs
 from mtlbench.errors import UsageError
 from mtlbench.plugins.registry import load_registry
 from mtlbench.text.encoder import Encoder

@@ -24,8 +24,8 @@ from mtlbench import Method, Observation
 class Mine(Method):
     """Mine."""
     name = "{name}"
-    def weights(self, seen: Observation):
-        return np.ones(seen.tasks)
+    def weights(self, observation: Observation):
+        return np.ones(observation.tasks)
 '''
 
 
@@ -98,13 +98,16 @@ NAME = 'name = "mine"'
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        ("folder: object = object()", "parameter folder=<object .* is of no type that a spec and a record can hold"),
+        ("folder: object = object()", "specs and records cannot hold parameter folder=<object .*>; declare it"),
         ("ratio: float = float('nan')", "parameter ratio=nan should be a finite number"),
-        ("parts: tuple = field(default_factory=lambda: (1, 2))", r"parameter parts=\(1, 2\) is of no type"),
-        ("ratio: 'Nowhere' = 1", "cannot be made: NameError: name 'Nowhere' is not defined"),
-        ("matrix: np.ndarray = None", "cannot be made: PydanticSchemaGenerationError"),
-        ("def __post_init__(self): raise KeyError('x')", "cannot be made: KeyError: 'x'"),
-        ("def __init__(self, more): pass", "cannot be made: TypeError"),
+        (
+            "parts: tuple = field(default_factory=lambda: (1, 2))",
+            r"specs and records cannot hold parameter parts=\(1, 2\)",
+        ),
+        ("ratio: 'Nowhere' = 1", "cannot be created: NameError: name 'Nowhere' is not defined"),
+        ("matrix: np.ndarray = None", "cannot be created: PydanticSchemaGenerationError"),
+        ("def __post_init__(self): raise KeyError('x')", "cannot be created: KeyError: 'x'"),
+        ("def __init__(self, more): pass", "cannot be created: TypeError"),
         ("reads = 'grads'", "reads is 'grads'; declare losses or gram or cross_gram or gradients"),
         ("heads = None", "heads is None; declare plain or weighted or log"),
         ("returns = 'updates'", "returns is 'updates'; declare weights or update"),
@@ -186,8 +189,8 @@ class Times(Wrapper):
     def accepts(cls, inner):
         return "it wraps joint methods only" if not inner.joint else None
 
-    def weights(self, seen: Observation):
-        return self.factor * super().weights(seen)
+    def weights(self, observation: Observation):
+        return self.factor * super().weights(observation)
 '''
 
 

@@ -12,7 +12,7 @@ import pytest
 import scipy.optimize
 
 import mtlbench
-from mtlbench.contract.method import Matrix, Vector
+from mtlbench import Matrix, Vector
 from mtlbench.errors import SolverError
 from mtlbench.solvers import (
     balanced,

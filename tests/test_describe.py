@@ -81,7 +81,7 @@ def test_new_method_in_a_checkout(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "told"),
-    [("Mine", "lower-case"), ("a_b", "lower-case"), ("sum", "there already"), ("log", "there already")],
+    [("Mine", "lower-case"), ("a_b", "lower-case"), ("sum", "exists already"), ("log", "exists already")],
 )
 def test_new_method_refuses_a_bad_name(name: str, told: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=told):

@@ -1,145 +1,32 @@
-"""What a method may declare, in the engine: what it reads, what it returns, and what is done with that.
-
-The losses are linear, so the gradients are the slopes that the test chose.
-"""
+"""A method's declarations at work in the engine: what it reads, what it returns, heads, clipping and scale."""
 
 from __future__ import annotations
-
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pytest
 import torch
+from linear_model import (
+    ALL,
+    BOTH,
+    SIZE,
+    TASKS,
+    WEIGHTS,
+    Linear,
+    LogHeads,
+    Median,
+    ReadsGradients,
+    ReadsGram,
+    ReadsRepresentation,
+    ReadsTwoBatches,
+    Recorder,
+    gradient_of,
+)
 from torch import nn
 
-from mtlbench import Matrix, Method, Observation, Vector, get_method
-from mtlbench.contract.method import Parameters, Reads
-from mtlbench.contract.method_input import observe
+from mtlbench import Method, get_method
 from mtlbench.engine.loop import LoopEngine, TaskLoss
 from mtlbench.engine.step import Forward, NotFinite, Step
-from mtlbench.errors import CellError, UsageError
-from mtlbench.solvers.inner_products import gram
-
-TASKS, SIZE = 3, 11
-WEIGHTS = np.array([0.3, 1.7, 0.9])
-BOTH = pytest.mark.parametrize("measure", [False, True])
-
-
-class Linear:
-    """Task i on batch b: the loss 2 + ⟨slopes[b, i], θ⟩ + (i + 1) Σ headᵢ, at θ = 0; batches 0, 1 and 2 differ."""
-
-    def __init__(self, dtype: torch.dtype = torch.float64, scale: float = 1.0) -> None:
-        draw = torch.Generator().manual_seed(0)
-        self.slopes = scale * torch.randn(3, TASKS, SIZE, generator=draw, dtype=dtype)
-        self.shared = [nn.Parameter(torch.zeros(5, dtype=dtype)), nn.Parameter(torch.zeros(2, 3, dtype=dtype))]
-        self.heads = [nn.Parameter(torch.ones(2, dtype=dtype)) for _ in range(TASKS)]
-        self.asked: list[tuple[int, int]] = []
-
-    def forward(self, task: int, batch: int) -> Forward:
-        self.asked.append((task, batch))
-        theta = torch.cat([parameter.flatten() for parameter in self.shared])
-        return Forward(2.0 + self.slopes[batch, task] @ theta + (task + 1) * self.heads[task].sum())
-
-    def step(self, method: Method, *, match_sum: bool = False, measure: bool = False) -> Step:
-        tasks = [TaskLoss(lambda batch, i=i: self.forward(i, batch), [self.heads[i]]) for i in range(TASKS)]  # type: ignore[misc]
-        return LoopEngine(self.shared, [], match_sum=match_sum).step(method, tasks, measure=measure)
-
-    @property
-    def rows(self) -> torch.Tensor:
-        return self.slopes[0]
-
-    def update(self) -> torch.Tensor:
-        return torch.cat([gradient_of(parameter).flatten() for parameter in self.shared])
-
-
-def gradient_of(parameter: torch.Tensor) -> torch.Tensor:
-    assert parameter.grad is not None
-    return parameter.grad
-
-
-@dataclass
-class Recorder(Method):
-    """Gives the weights that it was told, and keeps what it saw."""
-
-    name = "recorder"
-    reads: ClassVar[Reads] = "losses"
-    given: Any = (0.3, 1.7, 0.9)
-    clip: float | None = None
-    observed: Any = field(default=None, init=False)
-
-    @property
-    def clip_norm(self) -> float | None:
-        return self.clip
-
-    def weights(self, observation: Observation) -> Vector:
-        self.observed = observation
-        return np.array(self.given)
-
-
-@dataclass
-class ReadsGram(Recorder):
-    """The same from the Gram matrix."""
-
-    name = "gram"
-    reads: ClassVar[Reads] = "gram"
-
-
-@dataclass
-class ReadsGradients(Recorder):
-    """The same from the gradients."""
-
-    name = "gradients"
-    reads: ClassVar[Reads] = "gradients"
-
-    def weights(self, observation: Observation) -> Vector:
-        self.observed = observation.gradients.clone()
-        return np.array(self.given)
-
-
-@dataclass
-class ReadsTwoBatches(Recorder):
-    """The same from the products of two more batches."""
-
-    name = "two-batches"
-    reads: ClassVar[Reads] = "cross_gram"
-
-
-@dataclass
-class ReadsRepresentation(ReadsGram):
-    """The same from the gradients of the representation."""
-
-    name = "representation"
-
-    @property
-    def gram_of(self) -> Parameters:
-        return "representation"
-
-
-@dataclass
-class Median(ReadsGradients):
-    """Returns an update: the median of the gradients in every coordinate."""
-
-    name = "median"
-    returns: ClassVar[Literal["weights", "update"]] = "update"
-    change: Callable[[torch.Tensor], Any] = lambda update: update
-
-    def update(self, observation: Observation) -> torch.Tensor:
-        self.observed = observation.gradients.clone()
-        return self.change(observation.gradients.median(dim=0).values)
-
-
-@dataclass
-class LogHeads(Recorder):
-    """Heads descend the logarithm."""
-
-    name = "log-heads"
-    heads: ClassVar[Literal["plain", "weighted", "log"]] = "log"
-
-
-ALL: list[type[Recorder]] = [Recorder, ReadsGram, ReadsGradients, ReadsTwoBatches, Median, LogHeads]
-
+from mtlbench.errors import UsageError
 
 # Whole gradients, and updates
 
@@ -162,94 +49,6 @@ def test_an_update_becomes_the_gradient_and_has_no_weights(measure: bool) -> Non
     assert (step.gram is not None) == measure
     assert torch.equal(model.update(), model.rows.median(dim=0).values)
     assert [gradient_of(head).tolist() for head in model.heads] == [[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]]
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (lambda update: update[:-1], r"update of shape \(10,\), not \(11,\)"),
-        (lambda update: update[None], r"update of shape \(1, 11\), not \(11,\)"),
-        (lambda update: update * torch.nan, "update that is not finite"),
-        (lambda update: update / 0.0, "update that is not finite"),
-        (lambda update: update.numpy(), "update that is not a torch tensor: ndarray"),
-    ],
-)
-def test_a_bad_update_names_the_method(change: Callable[[torch.Tensor], Any], words: str) -> None:
-    model = Linear()
-    with pytest.raises(CellError, match=f"method median returned an {words}"):
-        model.step(Median(change=change))
-    assert all(parameter.grad is None for parameter in model.shared)
-
-
-@pytest.mark.parametrize("method", [Recorder, ReadsGram, ReadsGradients, ReadsTwoBatches])
-@pytest.mark.parametrize("bad", [[1.0, 2.0], [[1.0, 2.0, 3.0]], [1.0, np.nan, 1.0], [1.0, np.inf, 1.0]])
-def test_bad_weights_name_the_method(method: type[Recorder], bad: Any) -> None:
-    model = Linear()
-    with pytest.raises(CellError, match=f"method {method.name} returned weights .*, not 3 finite numbers"):
-        model.step(method(given=bad))
-    assert all(parameter.grad is None for parameter in model.shared)
-
-
-@pytest.mark.parametrize(
-    ("bad", "words"),
-    [
-        (None, "returned weights None, not 3 finite numbers"),
-        ("abc", "returned weights 'abc', not 3"),
-        (["1", "2", "3"], r"returned weights \['1', '2', '3'\], not 3"),
-        ([1.0, [2.0], 3.0], "returned weights"),
-        ({"a": 1.0}, r"returned weights \{'a': 1.0\}, not 3"),
-        (np.ones(3) * 1j, r"returned weights array\(\[0.\+1.j"),
-        (torch.ones(3, requires_grad=True), "returned weights tensor"),
-        (torch.ones(3, dtype=torch.complex64), "returned weights tensor"),
-        (ZeroDivisionError("division by zero"), r"weights\(\) raised ZeroDivisionError: division by zero"),
-        (NotImplementedError(), r"weights\(\) raised NotImplementedError$"),
-        (IndexError("task 3\nof 3"), r"weights\(\) raised IndexError: task 3 of 3"),
-    ],
-)
-def test_whatever_a_method_answers_names_it(bad: Any, words: str) -> None:
-    class Answering(Recorder):
-        def weights(self, observation: Observation) -> Any:
-            if isinstance(bad, Exception):
-                raise bad
-            return bad
-
-    with pytest.raises(CellError, match=f"^method recorder:? {words}") as caught:
-        Linear().step(Answering())
-    assert "\n" not in str(caught.value)
-    assert not isinstance(bad, Exception) or caught.value.__cause__ is bad
-
-
-@pytest.mark.parametrize("good", [[1, 2, 3], (True, False, True), torch.tensor([1.0, 2.0, 3.0]), np.float32([1, 2, 3])])
-def test_numbers_of_any_kind_are_weights(good: Any) -> None:
-    class Answering(Recorder):
-        def weights(self, observation: Observation) -> Any:
-            return good
-
-    weights = Linear().step(Answering()).weights
-    assert weights is not None and weights.tolist() == [float(one) for one in good]
-
-
-@pytest.mark.parametrize(
-    "change", [lambda update: update.to(torch.complex64), lambda update: 1 / 0, lambda update: None]
-)
-def test_whatever_update_a_method_answers_names_it(change: Callable[[torch.Tensor], Any]) -> None:
-    with pytest.raises(
-        CellError, match=r"^method median(: update\(\) raised Zero| returned an update (of|that is not))"
-    ):
-        Linear().step(Median(change=change))
-
-
-def test_an_update_with_a_graph_is_taken_without_it() -> None:
-    model = Linear()
-    model.step(Median(change=lambda update: update.clone().requires_grad_() * 2.0))
-    assert all(not gradient_of(parameter).requires_grad for parameter in model.shared)
-
-
-def test_a_method_is_shown_only_what_it_reads() -> None:
-    for method, absent in [(Recorder(), "gram"), (ReadsTwoBatches(), "gradients"), (ReadsGram(), "gradients")]:
-        Linear().step(method, measure=True)
-        with pytest.raises(UsageError, match=f"{absent} were not given"):
-            getattr(method.observed, absent)
 
 
 # Two more batches
@@ -453,16 +252,3 @@ def test_measuring_changes_no_bit_of_any_kind(method: type[Recorder], dtype: tor
         tensors = [model.update(), *(gradient_of(head) for head in model.heads)]
         found.append((step.factor, [tensor.numpy().tobytes() for tensor in tensors]))
     assert found[0] == found[1]
-
-
-# Gradients that single precision can hold, but not square
-
-
-def observed(rows: Sequence[Sequence[float]]) -> Matrix:
-    return observe(ReadsGram(), gram=gram(torch.tensor(rows))).gram
-
-
-def test_a_tiny_gradient_beside_a_long_one_is_a_gram_matrix() -> None:
-    """‖g₂‖² = 10⁻⁴⁸ is 0 in single precision, ⟨g₁, g₂⟩ = 10⁻²⁴ is not: the engine's matrix must be accepted."""
-    assert observed([[1.0, 0.0], [1e-24, 0.0]]).tolist() == [[1.0, 0.0], [0.0, 0.0]]
-    assert np.isfinite(observed([[3.0, 0.0], [3e-23, 1e-23]])).all()

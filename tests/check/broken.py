@@ -1,4 +1,4 @@
-"""Methods that are each broken in one way, for the certificate to find."""
+"""Methods with one defect each, which the certificate must find."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COUNTER = itertools.count()
 
 @dataclass
 class Fine(Method):
-    """Nothing is wrong with this one: it counts steps, draws numbers, and declares what it does."""
+    """Has no defect: it counts steps, draws numbers, and declares both."""
 
     name = "fine"
     symmetry = "in distribution"
@@ -50,7 +50,7 @@ class GlobalGenerator(Method):
 
 @dataclass
 class Drifting(Method):
-    """Depends on something that no seed decides."""
+    """Depends on a counter that no seed resets."""
 
     name = "drifting"
 
@@ -60,7 +60,7 @@ class Drifting(Method):
 
 @dataclass
 class Forgetful(Method):
-    """Keeps its state where state_dict() does not look."""
+    """Keeps its state outside state_dict()."""
 
     name = "forgetful"
 
@@ -75,14 +75,14 @@ class Forgetful(Method):
 
 @dataclass
 class SharedState(Method):
-    """Returns its own state, so that whoever writes on the weights writes on the method."""
+    """Returns its own state, so that writing to the weights changes the method."""
 
     name = "shared-state"
-    kept: Any = field(default=None, init=False)
+    buffer: Any = field(default=None, init=False)
 
     def weights(self, observation: Observation) -> Any:
-        self.kept = np.ones(observation.tasks) if self.kept is None else self.kept
-        return self.kept
+        self.buffer = np.ones(observation.tasks) if self.buffer is None else self.buffer
+        return self.buffer
 
 
 @dataclass
@@ -100,7 +100,7 @@ class WritesOnGradients(Method):
 
 @dataclass
 class HeadLeakage(Method):
-    """Says that heads get their plain gradient, and has the engine weight them."""
+    """Declares plain heads, and has the engine weight them."""
 
     name = "head-leakage"
 
@@ -124,7 +124,7 @@ class OrderDependent(Method):
 
 @dataclass
 class OrderDependentInDistribution(Method):
-    """Favours the first task, in a random way."""
+    """Favours the first task by random weights."""
 
     name = "order-dependent-in-distribution"
     symmetry = "in distribution"
@@ -169,7 +169,7 @@ class NotScaleFree(Method):
 
 @dataclass
 class StoppedEarly(Method):
-    """Solves MGDA's problem with one step of Frank and Wolfe, and knows the conditions it does not meet."""
+    """Takes one Frank–Wolfe step on the problem of MGDA, and reports the violated conditions."""
 
     name = "stopped-early"
 
@@ -184,7 +184,7 @@ class StoppedEarly(Method):
 
 @dataclass
 class FalseClaims(Method):
-    """The plain sum, claiming what it does not keep."""
+    """The plain sum with false claims."""
 
     name = "false-claims"
     scale = "mean"

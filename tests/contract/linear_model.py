@@ -29,10 +29,10 @@ class Linear:
         self.slopes = scale * torch.randn(3, TASKS, SIZE, generator=draw, dtype=dtype)
         self.shared = [nn.Parameter(torch.zeros(5, dtype=dtype)), nn.Parameter(torch.zeros(2, 3, dtype=dtype))]
         self.heads = [nn.Parameter(torch.ones(2, dtype=dtype)) for _ in range(TASKS)]
-        self.asked: list[tuple[int, int]] = []
+        self.calls: list[tuple[int, int]] = []
 
     def forward(self, task: int, batch: int) -> Forward:
-        self.asked.append((task, batch))
+        self.calls.append((task, batch))
         theta = torch.cat([parameter.flatten() for parameter in self.shared])
         return Forward(2.0 + self.slopes[batch, task] @ theta + (task + 1) * self.heads[task].sum())
 
@@ -55,11 +55,11 @@ def gradient_of(parameter: torch.Tensor) -> torch.Tensor:
 
 @dataclass
 class Recorder(Method):
-    """Gives the weights that it was told, and keeps what it saw."""
+    """Returns fixed weights, and records its input."""
 
     name = "recorder"
     reads: ClassVar[Reads] = "losses"
-    given: Any = (0.3, 1.7, 0.9)
+    answer: Any = (0.3, 1.7, 0.9)
     clip: float | None = None
     observed: Any = field(default=None, init=False)
 
@@ -69,12 +69,12 @@ class Recorder(Method):
 
     def weights(self, observation: Observation) -> Vector:
         self.observed = observation
-        return np.array(self.given)
+        return np.array(self.answer)
 
 
 @dataclass
 class ReadsGram(Recorder):
-    """The same from the Gram matrix."""
+    """The same, from the Gram matrix."""
 
     name = "gram"
     reads: ClassVar[Reads] = "gram"
@@ -82,19 +82,19 @@ class ReadsGram(Recorder):
 
 @dataclass
 class ReadsGradients(Recorder):
-    """The same from the gradients."""
+    """The same, from the gradients."""
 
     name = "gradients"
     reads: ClassVar[Reads] = "gradients"
 
     def weights(self, observation: Observation) -> Vector:
         self.observed = observation.gradients.clone()
-        return np.array(self.given)
+        return np.array(self.answer)
 
 
 @dataclass
 class ReadsTwoBatches(Recorder):
-    """The same from the products of two more batches."""
+    """The same, from the products of two more batches."""
 
     name = "two-batches"
     reads: ClassVar[Reads] = "cross_gram"
@@ -102,7 +102,7 @@ class ReadsTwoBatches(Recorder):
 
 @dataclass
 class ReadsRepresentation(ReadsGram):
-    """The same from the gradients of the representation."""
+    """The same, from the gradients of the representation."""
 
     name = "representation"
 

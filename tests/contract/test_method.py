@@ -58,10 +58,10 @@ def test_an_update_becomes_the_gradient_and_has_no_weights(measure: bool) -> Non
 def test_products_are_those_of_batches_1_and_2_and_the_update_is_of_batch_0(measure: bool) -> None:
     model, method = Linear(), ReadsTwoBatches()
     step = model.step(method, measure=measure)
-    by_hand = [[float(one @ other) for other in model.slopes[2]] for one in model.slopes[1]]
+    by_hand = [[float(first @ second) for second in model.slopes[2]] for first in model.slopes[1]]
     assert method.observed.cross_gram == pytest.approx(np.array(by_hand), rel=1e-12)
     torch.testing.assert_close(model.update(), torch.from_numpy(WEIGHTS) @ model.slopes[0])
-    assert sorted(model.asked) == sorted((task, batch) for task in range(TASKS) for batch in (0, 1, 2))
+    assert sorted(model.calls) == sorted((task, batch) for task in range(TASKS) for batch in (0, 1, 2))
     if measure:
         assert step.gram == pytest.approx((model.rows @ model.rows.T).numpy(), rel=1e-12)
 
@@ -78,7 +78,7 @@ def test_a_bad_gradient_of_any_batch_names_the_task(batch: int) -> None:
 
 
 class Encoded:
-    """z = Aθ (one for all tasks, or one a task) and the losses ⟨cᵢ, z⟩, so ∂Lᵢ/∂z = cᵢ and gᵢ = Aᵀcᵢ."""
+    """z = Aθ (one for all tasks, or one per task) and the losses ⟨cᵢ, z⟩, so ∂Lᵢ/∂z = cᵢ and gᵢ = Aᵀcᵢ."""
 
     def __init__(self, together: bool) -> None:
         draw = torch.Generator().manual_seed(1)
@@ -88,12 +88,12 @@ class Encoded:
         self.together = together
         self.engine = LoopEngine([self.theta], [])
 
-    def step(self, method: Method, *, measure: bool = False, given: bool = True) -> Step:
-        one = self.matrix @ self.theta
+    def step(self, method: Method, *, measure: bool = False, representation: bool = True) -> Step:
+        shared = self.matrix @ self.theta
 
         def forward(task: int) -> Forward:
-            z = one if self.together else self.matrix @ self.theta
-            return Forward(self.slopes[task] @ z, [z] if given else [])
+            z = shared if self.together else self.matrix @ self.theta
+            return Forward(self.slopes[task] @ z, [z] if representation else [])
 
         tasks = [TaskLoss(lambda batch, i=i: forward(i), []) for i in range(TASKS)]  # type: ignore[misc]
         return self.engine.step(method, tasks, measure=measure, retain_graph=True)
@@ -105,8 +105,8 @@ def test_the_gram_matrix_of_the_representation(together: bool, measure: bool) ->
     model, method = Encoded(together), ReadsRepresentation()
     step = model.step(method, measure=measure)
     full = (model.slopes @ model.slopes.T).numpy()
-    wanted = full if together else np.diag(np.diagonal(full))
-    assert method.observed.gram == pytest.approx(wanted, rel=1e-12, abs=0.0)
+    expected = full if together else np.diag(np.diagonal(full))
+    assert method.observed.gram == pytest.approx(expected, rel=1e-12, abs=0.0)
     torch.testing.assert_close(gradient_of(model.theta), torch.from_numpy(WEIGHTS) @ model.slopes @ model.matrix)
     rows = (model.slopes @ model.matrix).numpy()
     assert (step.gram == pytest.approx(rows @ rows.T)) if measure else step.gram is None
@@ -126,7 +126,7 @@ def test_measuring_changes_no_bit_of_the_representations_method() -> None:
 @BOTH
 def test_a_missing_representation_is_named(measure: bool) -> None:
     with pytest.raises(UsageError, match="method representation reads the gradients of the representation: give"):
-        Encoded(together=True).step(ReadsRepresentation(), measure=measure, given=False)
+        Encoded(together=True).step(ReadsRepresentation(), measure=measure, representation=False)
 
 
 @BOTH
@@ -163,8 +163,8 @@ def test_the_shared_update_is_clipped_and_the_heads_are_not(method: type[Recorde
     step = clipped.step(method(clip=norm / 4.0), measure=measure)
     assert step.factor == pytest.approx(0.25, rel=1e-14)
     torch.testing.assert_close(clipped.update(), free.update() / 4.0, rtol=1e-14, atol=0.0)
-    for one, other in zip(free.heads, clipped.heads, strict=True):
-        assert torch.equal(gradient_of(one), gradient_of(other))
+    for head, other in zip(free.heads, clipped.heads, strict=True):
+        assert torch.equal(gradient_of(head), gradient_of(other))
 
 
 @pytest.mark.parametrize("method", ALL, ids=lambda method: method.name)
@@ -186,15 +186,15 @@ def test_every_update_is_brought_to_the_norm_of_the_sum(method: type[Recorder], 
     native, matched = Linear(torch.float32, scale), Linear(torch.float32, scale)
     native.step(method(), measure=measure)
     step = matched.step(method(clip=1e-9), match_sum=True, measure=measure)
-    wanted = float(matched.rows.double().sum(dim=0).norm())
-    assert float(matched.update().double().norm()) == pytest.approx(wanted, rel=1e-6)
-    assert step.factor == pytest.approx(wanted / float(native.update().double().norm()), rel=1e-6)
+    expected = float(matched.rows.double().sum(dim=0).norm())
+    assert float(matched.update().double().norm()) == pytest.approx(expected, rel=1e-6)
+    assert step.factor == pytest.approx(expected / float(native.update().double().norm()), rel=1e-6)
     assert step.factor != 1.0
     torch.testing.assert_close(
-        matched.update().double(), step.factor * native.update().double(), rtol=1e-6, atol=1e-6 * wanted
+        matched.update().double(), step.factor * native.update().double(), rtol=1e-6, atol=1e-6 * expected
     )
-    for one, other in zip(native.heads, matched.heads, strict=True):
-        assert torch.equal(gradient_of(one), gradient_of(other))
+    for head, other in zip(native.heads, matched.heads, strict=True):
+        assert torch.equal(gradient_of(head), gradient_of(other))
 
 
 @BOTH
@@ -203,7 +203,7 @@ def test_every_update_is_brought_to_the_norm_of_the_sum(method: type[Recorder], 
 def test_the_plain_sum_keeps_its_bits(method: type[Recorder], dtype: torch.dtype, measure: bool) -> None:
     native, matched = Linear(dtype), Linear(dtype)
     native.step(get_method("sum"))
-    step = matched.step(method(given=np.ones(TASKS)), match_sum=True, measure=measure)
+    step = matched.step(method(answer=np.ones(TASKS)), match_sum=True, measure=measure)
     assert step.factor == 1.0
     assert matched.update().numpy().tobytes() == native.update().numpy().tobytes()
 
@@ -216,7 +216,7 @@ def test_a_power_of_two_of_the_sum_becomes_the_sum_in_every_bit(
 ) -> None:
     native, matched = Linear(dtype), Linear(dtype)
     native.step(get_method("sum"))
-    step = matched.step(Recorder(given=np.full(TASKS, factor)), match_sum=True, measure=measure)
+    step = matched.step(Recorder(answer=np.full(TASKS, factor)), match_sum=True, measure=measure)
     assert step.factor == 1.0 / factor
     assert matched.update().numpy().tobytes() == native.update().numpy().tobytes()
 
@@ -225,7 +225,7 @@ def test_a_power_of_two_of_the_sum_becomes_the_sum_in_every_bit(
 @pytest.mark.parametrize("clip", [None, 0.5])
 def test_an_update_of_zero_stays_zero(match_sum: bool, clip: float | None) -> None:
     for method in (
-        Recorder(given=np.zeros(TASKS), clip=clip),
+        Recorder(answer=np.zeros(TASKS), clip=clip),
         Median(change=torch.zeros_like, clip=clip),
     ):
         model = Linear()
@@ -244,11 +244,11 @@ def test_gradients_that_cancel_leave_no_update() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("method", ALL, ids=lambda method: method.name)
 def test_measuring_changes_no_bit_of_any_kind(method: type[Recorder], dtype: torch.dtype, match_sum: bool) -> None:
-    found = []
+    runs = []
     for measure in (False, True):
         model = Linear(dtype)
         step = model.step(method(clip=0.7), match_sum=match_sum, measure=measure)
         assert (step.gram is not None) == (measure or method is ReadsGram)
         tensors = [model.update(), *(gradient_of(head) for head in model.heads)]
-        found.append((step.factor, [tensor.numpy().tobytes() for tensor in tensors]))
-    assert found[0] == found[1]
+        runs.append((step.factor, [tensor.numpy().tobytes() for tensor in tensors]))
+    assert runs[0] == runs[1]

@@ -44,7 +44,7 @@ def test_a_bad_update_names_the_method(change: Callable[[torch.Tensor], Any], wo
 def test_bad_weights_name_the_method(method: type[Recorder], bad: Any) -> None:
     model = Linear()
     with pytest.raises(CellError, match=f"method {method.name} returned weights .*, not 3 finite numbers"):
-        model.step(method(given=bad))
+        model.step(method(answer=bad))
     assert all(parameter.grad is None for parameter in model.shared)
 
 
@@ -64,7 +64,7 @@ def test_bad_weights_name_the_method(method: type[Recorder], bad: Any) -> None:
         (IndexError("task 3\nof 3"), r"weights\(\) raised IndexError: task 3 of 3"),
     ],
 )
-def test_whatever_a_method_answers_names_it(bad: Any, words: str) -> None:
+def test_any_bad_answer_names_the_method(bad: Any, words: str) -> None:
     class Answering(Recorder):
         def weights(self, observation: Observation) -> Any:
             if isinstance(bad, Exception):
@@ -84,13 +84,13 @@ def test_numbers_of_any_kind_are_weights(good: Any) -> None:
             return good
 
     weights = Linear().step(Answering()).weights
-    assert weights is not None and weights.tolist() == [float(one) for one in good]
+    assert weights is not None and weights.tolist() == [float(value) for value in good]
 
 
 @pytest.mark.parametrize(
     "change", [lambda update: update.to(torch.complex64), lambda update: 1 / 0, lambda update: None]
 )
-def test_whatever_update_a_method_answers_names_it(change: Callable[[torch.Tensor], Any]) -> None:
+def test_any_bad_kind_of_update_names_the_method(change: Callable[[torch.Tensor], Any]) -> None:
     with pytest.raises(
         CellError, match=r"^method median(: update\(\) raised Zero| returned an update (of|that is not))"
     ):

@@ -51,9 +51,9 @@ def test_numbers_are_plain_digits(text: str) -> None:
 
 @given(st.floats(0, 1), st.none() | st.integers(), st.booleans())
 def test_the_spec_makes_the_same_object_again(c: float, n: int | None, flag: bool) -> None:
-    made = Example(c, n, flag)
-    name, parameters = parse_spec(made.spec)
-    assert name == "example" and Example.make(dict(parameters)) == made
+    plugin = Example(c, n, flag)
+    name, parameters = parse_spec(plugin.spec)
+    assert name == "example" and Example.make(dict(parameters)) == plugin
 
 
 def test_the_description_comes_from_the_fields() -> None:

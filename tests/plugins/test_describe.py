@@ -17,18 +17,18 @@ METHODS = REGISTRY.catalogue()
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_every_method_tells_all_about_itself(name: str) -> None:
+def test_every_method_is_described(name: str) -> None:
     cls = REGISTRY.method_class(name)
     assert len(cls.summary()) > 10 and cls.source
-    told = facts(cls)
-    assert all(told.values())
+    descriptions = facts(cls)
+    assert all(descriptions.values())
     assert len((cls.__doc__ or "").split()) > 30, "the formula, its symbols, deviations"
 
 
 def test_facts() -> None:
-    told = facts(REGISTRY.method_class("gradnorm"))
-    assert told["Reads"].endswith("of the last shared layer, and the losses")
-    assert told["Cost of a step"].startswith("K backwards")
+    descriptions = facts(REGISTRY.method_class("gradnorm"))
+    assert descriptions["Reads"].endswith("of the last shared layer, and the losses")
+    assert descriptions["Cost of a step"].startswith("K backwards")
     assert facts(REGISTRY.method_class("sum"))["Cost of a step"] == "that of a plain sum"
     assert facts(REGISTRY.method_class("famo"))["Clipping"].endswith("norm 1")
 
@@ -45,5 +45,5 @@ def test_the_certificate_page_has_every_method_and_no_failure() -> None:
 
 
 def test_info_of_a_wrapped_method(mtlbench: Callable[..., Any]) -> None:
-    told = mtlbench("info", "log-cagrad").stdout
-    assert "log-cagrad" in told and "Around cagrad" in told and "c  number" in told
+    output = mtlbench("info", "log-cagrad").stdout
+    assert "log-cagrad" in output and "Around cagrad" in output and "c  number" in output

@@ -15,8 +15,8 @@ from mtlbench.plugins.scaffold import write_method
 
 
 def test_new_method_works_as_written(tmp_path: Path, mtlbench: Callable[..., Any]) -> None:
-    made = mtlbench("new-method", "my-method", "--folder", str(tmp_path))
-    assert made.returncode == 0 and "my_method.py" in made.stdout
+    done = mtlbench("new-method", "my-method", "--folder", str(tmp_path))
+    assert done.returncode == 0 and "my_method.py" in done.stdout
     tested = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_my_method.py"],
         cwd=tmp_path,
@@ -38,11 +38,11 @@ def test_new_method_in_a_checkout(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [("Mine", "lower-case"), ("a_b", "lower-case"), ("sum", "exists already"), ("log", "exists already")],
 )
-def test_new_method_refuses_a_bad_name(name: str, told: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=told):
+def test_new_method_refuses_a_bad_name(name: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=message):
         write_method(name, tmp_path)
     assert list(tmp_path.iterdir()) == []
 

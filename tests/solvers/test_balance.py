@@ -39,10 +39,10 @@ def test_balance_is_the_minimum_of_its_potential(power: float) -> None:
         return float(y @ cosines @ y / 2 - prices @ utility), y * (cosines @ y) - prices * y ** (1 - power)
 
     solved = scipy.optimize.minimize(potential, np.zeros(6), jac=True, method="BFGS", options={"gtol": 1e-9})
-    wanted = np.exp(solved.x)
-    found = balanced(cosines, prices, power)
-    assert found == pytest.approx(wanted, rel=1e-5)
-    assert imbalance(cosines, prices, power, found) < 1e-12 < imbalance(cosines, prices, power, 1.01 * found)
+    expected = np.exp(solved.x)
+    y = balanced(cosines, prices, power)
+    assert y == pytest.approx(expected, rel=1e-5)
+    assert imbalance(cosines, prices, power, y) < 1e-12 < imbalance(cosines, prices, power, 1.01 * y)
 
 
 def test_balance_at_a_stationary_point_is_that_of_the_ridge() -> None:

@@ -43,10 +43,10 @@ def test_factor_accepts_a_gram_matrix_that_rounding_made_indefinite() -> None:
 
 def test_directions_leave_zero_gradients_out() -> None:
     rows = np.array([[3.0, 4.0], [0.0, 0.0], [0.0, 1e-9]])
-    given = directions(rows @ rows.T)
-    assert given.kept.tolist() == [True, False, True]
-    assert given.lengths == pytest.approx([5.0, 1e-9], rel=1e-15)
-    assert given.cosines == pytest.approx(np.array([[1.0, 0.8], [0.8, 1.0]]), rel=1e-15)
-    assert given.spread(np.array([7.0, 8.0])).tolist() == [7.0, 0.0, 8.0]
+    result = directions(rows @ rows.T)
+    assert result.kept.tolist() == [True, False, True]
+    assert result.lengths == pytest.approx([5.0, 1e-9], rel=1e-15)
+    assert result.cosines == pytest.approx(np.array([[1.0, 0.8], [0.8, 1.0]]), rel=1e-15)
+    assert result.spread(np.array([7.0, 8.0])).tolist() == [7.0, 0.0, 8.0]
     nothing = directions(np.zeros((2, 2)))
     assert nothing.lengths.tolist() == [] and nothing.spread(nothing.lengths).tolist() == [0.0, 0.0]

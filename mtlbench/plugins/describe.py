@@ -29,7 +29,7 @@ SCALE = {
 SYMMETRY = {
     "exact": "does not matter",
     "in distribution": "does not matter on average; matters through random draws",
-    "main task": "parameter main names one task; the order of the others does not matter",
+    "main task": "parameter main names the main task; the order of the others does not matter",
     "in turns": "matters: tasks take turns",
 }
 

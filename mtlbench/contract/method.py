@@ -74,8 +74,8 @@ class Method(Plugin):
     properties: ClassVar[frozenset[Property]] = frozenset()
     """Claims about the update d that hold for all gradients gᵢ; :mod:`mtlbench.check.claims` states and tests them."""
     symmetry: ClassVar[Literal["exact", "in distribution", "main task", "in turns"]] = "exact"
-    """Whether the order of the tasks matters: not at all; only through random draws; only in that parameter ``main`` names
-    the main task; or for all, because tasks take turns."""
+    """Whether the order of the tasks matters: not at all; only through random draws; only in that parameter ``main``
+    names the main task; or for all, because tasks take turns."""
     state: ClassVar[Literal["none", "K", "K × P"]] = "none"
     """The size of the state kept between steps."""
     search: ClassVar[Mapping[str, str]] = {}

@@ -20,7 +20,8 @@ import pandas as pd
 from benchmarks import fuzz_results as results
 from benchmarks.fuzz_told import call, refused
 from benchmarks.tiny_grid import make_tiny_grid
-from mtlbench.contract.plugin import Plugin, split_specs
+from mtlbench.contract.plugin import Plugin
+from mtlbench.contract.spec import split_specs
 from mtlbench.errors import UsageError
 from mtlbench.plan.cells import parse_seeds
 from mtlbench.plugins.registry import Registry, load_registry

@@ -26,8 +26,7 @@ from benchmarks.broken_json import changed, ways
 from benchmarks.fuzz_targets import TARGETS
 from benchmarks.sample_record import EVALUATION, STEP, full, history
 from mtlbench import cli
-from mtlbench.contract.plugin import split_specs
-from mtlbench.contract.spec import quoted
+from mtlbench.contract.spec import quoted, split_specs
 from mtlbench.errors import UsageError
 from mtlbench.execute.worker import _parquet
 from mtlbench.plan.cells import fingerprint, parse_seeds

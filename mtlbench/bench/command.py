@@ -15,7 +15,7 @@ from mtlbench.bench.job import Measurement
 from mtlbench.bench.process import run_alone
 from mtlbench.bench.result import PLAIN, BenchResult, Measured, as_data, as_text
 from mtlbench.contract.method import Method, without_trainer
-from mtlbench.contract.plugin import split_specs
+from mtlbench.contract.spec import split_specs
 from mtlbench.errors import UsageError
 from mtlbench.execute.placement import check_device
 from mtlbench.host.streams import print_data

@@ -1,4 +1,4 @@
-"""Checks of a method inside the engine, on a small network: what the heads descend, what the shared part does."""
+"""Check a method inside the engine, on a small network: the gradients of the heads and of the shared parameters."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ if TYPE_CHECKING:
     import torch
 
 STEPS = 4
-"""Steps of plain gradient descent: enough for a method's state to move."""
+"""Steps of gradient descent: enough for a method's state to change."""
 
 
 def heads(subject: Subject) -> Result:
-    """Every head gets what the class declares (its own plain, weighted or log-loss gradient), and no other task's.
+    """Check that every head gets the gradient that the class declares: its own task's plain, weighted or log-loss one.
 
     The network is tanh(Ax) with K linear heads and squared losses, each task on rows of its own, in double precision.
-    The shared gradient must be the weighted sum of the tasks' gradients, where the method gives weights.
+    If the method returns weights, the shared gradient must be the weighted sum of the tasks' gradients.
+
+    :param subject: the method under test.
     """
     import torch
 
@@ -35,22 +37,22 @@ def heads(subject: Subject) -> Result:
     for step in range(STEPS):
         losses, rows, plain = network.gradients()
         try:
-            taken = engine.step(method, network.tasks())
-        except Exception as error:  # whatever a method does wrong inside the engine is the finding
+            outcome = engine.step(method, network.tasks())
+        except Exception as error:  # a method may raise anything; that is the result
             return Result("heads", False, f"step {step + 1} fails in the engine: {type(error).__name__}: {error}")
         for task, gradient in enumerate(plain):
             if declared == "weighted":
-                assert taken.weights is not None  # only methods with weights can weight the heads
-                gradient = gradient * taken.weights[task]
+                assert outcome.weights is not None  # only methods with weights can weight the heads
+                gradient = gradient * outcome.weights[task]
             elif declared == "log":
                 gradient = gradient / losses[task]
-            found = network.heads[task].grad
-            if found is None or not torch.allclose(found, gradient, rtol=EQUAL, atol=0.0):
+            actual = network.heads[task].grad
+            if actual is None or not torch.allclose(actual, gradient, rtol=EQUAL, atol=0.0):
                 return Result("heads", False, f"step {step + 1}: head {task} does not get its {declared} gradient")
-        if taken.weights is not None:
-            wanted = torch.from_numpy(taken.weights) @ rows * taken.factor
-            unit = float((torch.from_numpy(np.abs(taken.weights)) @ rows.norm(dim=1)) * taken.factor)
-            if float((engine.update - wanted).norm()) > EQUAL * (unit or 1.0):
+        if outcome.weights is not None:
+            expected = torch.from_numpy(outcome.weights) @ rows * outcome.factor
+            unit = float((torch.from_numpy(np.abs(outcome.weights)) @ rows.norm(dim=1)) * outcome.factor)
+            if float((engine.update - expected).norm()) > EQUAL * (unit or 1.0):
                 return Result("heads", False, f"step {step + 1}: the shared update is not Σ wᵢ gᵢ")
         network.descend(0.05)
         if method.reads_after:
@@ -59,7 +61,7 @@ def heads(subject: Subject) -> Result:
 
 
 class _Network:
-    """A two-layer network with one input of its own for every task and batch; seeded by itself."""
+    """A two-layer network with separate inputs for every task and batch, and a fixed seed."""
 
     def __init__(self, tasks: int) -> None:
         import torch
@@ -80,7 +82,7 @@ class _Network:
         return Forward(((features @ self.heads[task] - self.targets[batch, task]) ** 2).mean(), [features])
 
     def tasks(self) -> list[Any]:
-        """Return the tasks as the engine takes them."""
+        """Return the tasks in the form that the engine expects."""
         from mtlbench.engine.loop import TaskLoss
 
         return [
@@ -89,19 +91,20 @@ class _Network:
         ]
 
     def gradients(self) -> tuple[Vector, torch.Tensor, list[torch.Tensor]]:
-        """Return losses, (K, P) shared gradients and head gradients, by plain backpropagation."""
+        """Return (K,) losses, (K, P) shared gradients and K head gradients from plain backpropagation."""
         import torch
 
-        graphs = [self.forward(task, 0).loss for task in range(len(self.heads))]
-        found = [torch.autograd.grad(loss, [*self.shared, head]) for loss, head in zip(graphs, self.heads, strict=True)]
-        losses = np.array([float(loss.detach()) for loss in graphs])
-        return losses, torch.stack([shared.flatten() for shared, _ in found]), [head for _, head in found]
+        losses = [self.forward(task, 0).loss for task in range(len(self.heads))]
+        pairs = [torch.autograd.grad(loss, [*self.shared, head]) for loss, head in zip(losses, self.heads, strict=True)]
+        values = np.array([float(loss.detach()) for loss in losses])
+        return values, torch.stack([shared.flatten() for shared, _ in pairs]), [head for _, head in pairs]
 
     def descend(self, lr: float) -> None:
+        """Move every parameter by the learning rate along its negative gradient."""
         import torch
 
         with torch.no_grad():
             for parameter in [*self.shared, *self.heads]:
                 assert parameter.grad is not None
                 norm = float(parameter.grad.norm()) or 1.0
-                parameter -= lr * parameter.grad / norm  # of unit length, since the methods' scales differ
+                parameter -= lr * parameter.grad / norm  # steps of length lr, since the methods' scales differ

@@ -1,4 +1,4 @@
-"""Certificates for people and for programs."""
+"""Format certificates for the terminal, as Markdown and as JSON."""
 
 from __future__ import annotations
 
@@ -18,19 +18,22 @@ MARKS = {True: "pass", False: "FAIL", None: "-"}
 
 
 def print_certificate(certificate: Certificate) -> None:
-    """Print one method's certificate as a table."""
+    """Print the certificate of one method as a table.
+
+    :param certificate: the certificate.
+    """
     console = Console(soft_wrap=True, highlight=False)
     console.print(f"[bold]{escape(certificate.method)}[/]: {_verdict(certificate)}")
     table = Table(box=None, pad_edge=False, show_header=False)
-    for _ in ("check", "mark", "found"):
+    for _ in ("check", "mark", "detail"):
         table.add_column(overflow="fold")
     for result in certificate.results:
         style = {True: "", False: "bold red", None: "dim"}[result.passed]
         table.add_row(result.check, MARKS[result.passed], escape(_shortened(result.detail)), style=style)
     console.print(table, soft_wrap=False)
     if certificate.seconds:
-        told = ", ".join(f"{_milliseconds(value)} at K = {tasks}" for tasks, value in certificate.seconds.items())
-        console.print(f"one call: {told}\n")
+        times = ", ".join(f"{_milliseconds(value)} at K = {tasks}" for tasks, value in certificate.seconds.items())
+        console.print(f"one call: {times}\n")
 
 
 def _verdict(certificate: Certificate) -> str:
@@ -48,15 +51,18 @@ def _milliseconds(seconds: float) -> str:
 
 
 def as_json(certificates: Sequence[Certificate]) -> str:
-    """Return all certificates as JSON: method → checks and seconds a call."""
+    """Return certificates as JSON, with checks and seconds per call.
+
+    :param certificates: one certificate per method.
+    """
     data: list[dict[str, Any]] = [
         {
-            "method": one.method,
-            "passed": one.passed,
-            "checks": [vars(result) for result in one.results],
-            "seconds": {str(tasks): value for tasks, value in one.seconds.items()},
+            "method": certificate.method,
+            "passed": certificate.passed,
+            "checks": [vars(result) for result in certificate.results],
+            "seconds": {str(tasks): value for tasks, value in certificate.seconds.items()},
         }
-        for one in certificates
+        for certificate in certificates
     ]
     return json.dumps(data, indent=2, ensure_ascii=False)
 
@@ -65,35 +71,39 @@ CONDUCT = ("finite", "one task", "order", "own generator", "replay", "no side ef
 
 
 def as_markdown(certificates: Sequence[Certificate], matrices: int) -> str:
-    """Return the certificate page: conduct, claims with their worst violations, cost."""
-    failed = [one.method for one in certificates if not one.passed]
+    """Return the certificate page in Markdown: conduct, claims with their largest violations, and cost.
+
+    :param certificates: one certificate per method.
+    :param matrices: the number of matrices per family and check.
+    """
+    failed = [certificate.method for certificate in certificates if not certificate.passed]
     verdict = f"Failed: {', '.join(failed)}." if failed else "All pass."
     lines = [
         "# Certificate",
         "",
         f"`mtlbench check --all --matrices {matrices} --format markdown` on {len(certificates)} methods. {verdict}",
-        "What each check is, and what the matrices are: `mtlbench/check/`.",
+        "The checks and the families of matrices are documented in `mtlbench/check/`.",
         "",
         "## Conduct",
         "",
         *_table(certificates, CONDUCT, lambda result: MARKS[result.passed]),
         "",
-        "`-`: does not apply. *finite*: on every family of matrices, times 10⁻¹⁰, 1 and 10¹⁵. *order*: permuting the",
-        "tasks. *replay*: resumes to the last bit. *heads*: in the engine, each head gets what the method declares.",
+        "`-`: does not apply. *finite*: on every family of matrices, times 10⁻¹⁰, 1 and 10¹⁵. *order*: permuted tasks.",
+        "*replay*: a resumed run has the same bits. *heads*: in the engine, each head gets the declared gradient.",
         "",
         "## Claims",
         "",
-        "The largest violation met, relative to the terms involved; `-` where nothing is claimed.",
+        "The largest violation found, relative to the terms involved; `-` where the method claims nothing.",
         "",
         *_table(certificates, ("optimality", *STATEMENTS), _worst),
         "",
-        "*optimality*: residual of the method's own optimality conditions; closed forms have none.",
+        "*optimality*: residual of the method's own optimality conditions, which closed forms do not have.",
         "",
         *(f"- *{name}*: {statement}." for name, statement in STATEMENTS.items()),
         "",
         "## Cost",
         "",
-        "Milliseconds a call, median, on one core; P = 256, the products of the gradients included.",
+        "Median milliseconds per call on one core, for P = 256, including the products of the gradients.",
         "",
         *_costs(certificates),
     ]
@@ -102,10 +112,10 @@ def as_markdown(certificates: Sequence[Certificate], matrices: int) -> str:
 
 def _table(certificates: Sequence[Certificate], checks: Sequence[str], show: Any) -> list[str]:
     lines = [f"| method | {' | '.join(checks)} |", f"| --- |{' ---: |' * len(checks)}"]
-    for one in certificates:
-        found = {result.check: result for result in one.results}
-        cells = [show(found[check]) if check in found else "-" for check in checks]
-        lines.append(f"| {one.method} | {' | '.join(cells)} |")
+    for certificate in certificates:
+        results = {result.check: result for result in certificate.results}
+        cells = [show(results[check]) if check in results else "-" for check in checks]
+        lines.append(f"| {certificate.method} | {' | '.join(cells)} |")
     return lines
 
 
@@ -117,7 +127,8 @@ def _worst(result: Result) -> str:
 
 def _costs(certificates: Sequence[Certificate]) -> list[str]:
     lines = [f"| method | {' | '.join(f'K = {tasks}' for tasks in COST_AT)} |", f"| --- |{' ---: |' * len(COST_AT)}"]
-    for one in certificates:
-        cells = [f"{1000 * one.seconds[tasks]:.2g}" if tasks in one.seconds else "-" for tasks in COST_AT]
-        lines.append(f"| {one.method} | {' | '.join(cells)} |")
+    for certificate in certificates:
+        seconds = certificate.seconds
+        cells = [f"{1000 * seconds[tasks]:.2g}" if tasks in seconds else "-" for tasks in COST_AT]
+        lines.append(f"| {certificate.method} | {' | '.join(cells)} |")
     return lines

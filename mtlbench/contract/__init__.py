@@ -1,1 +1,1 @@
-"""What an author subclasses: Method, Observation, Task, Plugin; and the checks of a method's inputs and outputs."""
+"""Base classes for plugin authors (Method, Task, Plugin), and the checks of a method's inputs and return values."""

@@ -1,4 +1,4 @@
-"""The contract of a multi-task optimization method: what it reads of a step, and the K weights that it returns."""
+"""Base classes of multi-task optimization methods: declarations, hyperparameters, state, and the weights of a step."""
 
 from __future__ import annotations
 
@@ -29,18 +29,30 @@ Returns = Literal["weights", "update"]
 Heads = Literal["plain", "weighted", "log"]
 ReadsLosses = Literal["no", "any", "positive"]
 DECLARED = {"reads": Reads, "returns": Returns, "heads": Heads, "gram_of": Parameters, "reads_losses": ReadsLosses}
-"""What the engines read of a method's declarations, with the values that they know."""
+"""Declarations that the engines read, and the values that they support."""
 
 
 @dataclass
 class Method(Plugin):
-    """Base of all methods. A subclass is a dataclass: its fields are its hyperparameters.
+    """Base of all methods. A subclass is a dataclass whose fields are its hyperparameters.
 
-    Fields declared with ``field(init=False)`` are state; they are saved, restored and replayed for you.
-    A method that draws random numbers draws them from ``self.generator``, never from a global generator.
+    Fields declared with ``field(init=False)`` are state, which checkpoints save and restore. Draw random numbers from
+    ``self.generator``, never from a global generator.
 
-    What a subclass declares (class attributes, or properties where a parameter decides) is checked by
-    ``mtlbench check``; the defaults are those of a method that weights gradients by their inner products.
+    ``mtlbench check`` tests the declarations (class attributes, or properties where they depend on a parameter). The
+    defaults suit a method that weights gradients by their inner products.
+
+    >>> from dataclasses import dataclass
+    >>> import numpy as np
+    >>> from mtlbench import Method, weights
+    >>> @dataclass
+    ... class EqualLengths(Method):
+    ...     "Scales every gradient to length 1."
+    ...     name = "equal-lengths"
+    ...     def weights(self, observation):
+    ...         return 1.0 / np.sqrt(np.diagonal(observation.gram))
+    >>> weights(EqualLengths(), gram=[[4.0, 0.0], [0.0, 16.0]]).tolist()
+    [0.5, 0.25]
     """
 
     kind: ClassVar[str] = "method"
@@ -48,33 +60,33 @@ class Method(Plugin):
     """The paper: authors, title, venue, year."""
 
     reads: ClassVar[Reads] = "gram"
-    """The least that the method must be given. The engine does no more work than that."""
+    """The least input that the method needs. The engine computes no more."""
     returns: ClassVar[Returns] = "weights"
-    """Whether the method gives K weights (:meth:`weights`) or, from the gradients, P numbers (:meth:`update`)."""
+    """Whether the method returns K weights (:meth:`weights`) or, from the gradients, P numbers (:meth:`update`)."""
     reads_after: ClassVar[bool] = False
-    """Whether the method must be told the losses of the same batches after the optimizer's step."""
+    """Whether the method needs the losses of the same batches after the optimizer's step (:meth:`after_step`)."""
     heads: ClassVar[Heads] = "plain"
-    """What the task heads descend: their own task's loss, that loss times the task's weight, or its logarithm."""
+    """Objective of a task head: its own task's loss, that loss times the task's weight, or its logarithm."""
     joint: ClassVar[bool] = True
     """Whether all tasks train one shared model. ``False``: one model per task (the single-task baseline)."""
     scale: ClassVar[Literal["sum", "mean", "own"]] = "own"
-    """Native scale: for K gradients that are all g, and losses of 1, the first update is K g, g, or anything else."""
+    """Native scale: the first update for K equal gradients g and losses of 1 is K g, g, or something else."""
     properties: ClassVar[frozenset[Property]] = frozenset()
-    """What is claimed of the update d for all gradients gᵢ (statements in :mod:`mtlbench.check.claims`)."""
+    """Claims about the update d that hold for all gradients gᵢ; :mod:`mtlbench.check.claims` states and tests them."""
     symmetry: ClassVar[Literal["exact", "in distribution", "main task", "in turns"]] = "exact"
-    """Whether the order of the tasks matters: not at all; only through random draws; only for which one is the main
-    task, parameter ``main``; or for all, because tasks take turns."""
+    """Whether the order of the tasks matters: not at all; only through random draws; only in that parameter ``main``
+    names the main task; or for all, because tasks take turns."""
     state: ClassVar[Literal["none", "K", "K × P"]] = "none"
-    """How much the method remembers between steps."""
+    """The size of the state kept between steps."""
     search: ClassVar[Mapping[str, str]] = {}
-    """Parameter → the values among which ``mtlbench tune`` searches: ``"0.1:0.9"``, ``"1e-3:0.1:log"``, ``"none/l2"``;
-    ``:tasks`` for one number a task. No part of a cell's key: it changes no result."""
+    """Search space of ``mtlbench tune`` by parameter: ``"0.1:0.9"``, ``"1e-3:0.1:log"``, ``"none/l2"``; append
+    ``:tasks`` for one number per task. Not part of a cell's key, since it changes no result."""
 
     base_lr: Annotated[
         float | None,
         Field(gt=0, description="learning rate of the model, in place of the recipe's"),
     ] = dataclasses.field(default=None, kw_only=True, metadata=COMMON)
-    """Only ``mtlbench run`` heeds it; some methods have an ``lr`` of their own, of their task weights."""
+    """Used by ``mtlbench run`` only. Not the ``lr`` of some methods, which is the rate of their task weights."""
     generator: np.random.Generator = dataclasses.field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -83,91 +95,112 @@ class Method(Plugin):
 
     @classmethod
     def make(cls, parameters: dict[str, Any]) -> Self:
-        """Make one from parameters by name.
+        """Create a method from parameters by name.
 
-        :raises UsageError: as :meth:`Plugin.make`, and for a declaration that the engines do not know.
+        :param parameters: values of parameters, as text or as Python values.
+        :raises UsageError: as :meth:`Plugin.make`, and for a declaration that the engines do not support.
         """
-        made = super().make(parameters)
-        for name, kind in DECLARED.items():
+        method = super().make(parameters)
+        for name, literal in DECLARED.items():
             try:
-                value = getattr(made, name)
-            except Exception as error:  # a property may fail in any way at all
+                value = getattr(method, name)
+            except Exception as error:  # a property may raise anything
                 raise UsageError(f"method {cls.name}: {name} raised {said(error)}") from error
-            if value not in get_args(kind):
-                raise UsageError(f"method {cls.name}: {name} is {shown(value)}; declare {' or '.join(get_args(kind))}")
-        if made.returns == "update" and (made.reads != "gradients" or made.heads == "weighted"):
-            wrong = 'heads = "weighted" needs weights' if made.reads == "gradients" else 'declare reads = "gradients"'
-            raise UsageError(f"method {cls.name}: it returns an update, so {wrong}")
-        return made
+            choices = get_args(literal)
+            if value not in choices:
+                raise UsageError(f"method {cls.name}: {name} is {shown(value)}; declare {' or '.join(choices)}")
+        if method.returns == "update" and (method.reads != "gradients" or method.heads == "weighted"):
+            fix = 'heads = "weighted" needs weights' if method.reads == "gradients" else 'declare reads = "gradients"'
+            raise UsageError(f"method {cls.name}: it returns an update, so {fix}")
+        return method
 
     def reseed(self, seed: int) -> None:
-        """Give the method a private generator for this seed."""
+        """Replace the private generator.
+
+        :param seed: the seed of the run; methods of different names draw different numbers from it.
+        """
         self.generator = seeds.generator(seed, "method", self.name)
 
     def torch_generator(self, device: torch.device) -> torch.Generator:
-        """Return a torch generator for one step's draws, seeded by the next draw of :attr:`generator`."""
+        """Return a torch generator for one step's draws, seeded by the next draw of :attr:`generator`.
+
+        :param device: the device on which the numbers are drawn.
+        """
         import torch
 
         return torch.Generator(device).manual_seed(int(self.generator.integers(2**63)))
 
     @property
     def reads_losses(self) -> ReadsLosses:
-        """Whether the values of the losses matter; ``"positive"`` where logarithms or ratios of them are taken.
+        """Whether the method reads the losses; ``"positive"`` if it takes logarithms or ratios of them.
 
-        A negative loss is then an error; a loss of exactly 0 is given as :data:`mtlbench.contract.observation.FLOOR`.
+        If so, a negative loss is an error, and :data:`mtlbench.contract.observation.FLOOR` replaces a loss of 0.
         """
         return "no"
 
     @property
     def gram_of(self) -> Parameters:
-        """Over what the Gram matrix is taken: all shared parameters, the last shared layer, or the representation."""
+        """The domain of the Gram matrix: all shared parameters, the last shared layer, or the representation."""
         return "shared"
 
     @property
     def batches(self) -> int:
-        """Independent batches of every task that one step needs."""
+        """The number of independent batches of every task that one step needs."""
         return 3 if self.reads == "cross_gram" else 1
 
     @property
     def min_tasks(self) -> int:
-        """The least K that the method is defined for."""
+        """The smallest K for which the method is defined."""
         return 1
 
     @property
     def clip_norm(self) -> float | None:
-        """The norm that the engine clips the shared update to, if the method's paper clips it."""
+        """The norm to which the engine clips the shared update, if the method's paper clips it."""
         return None
 
-    def weights(self, seen: Observation) -> Vector:
-        """Return the (K,) weights w: the shared update is Σ wᵢ gᵢ.
+    def weights(self, observation: Observation) -> Vector:
+        """Return the (K,) weights w of the shared update Σ wᵢ gᵢ.
 
+        :param observation: the input of one step.
         :raises SolverError: when the method's own optimality conditions are not met.
         """
         raise NotImplementedError
 
-    def update(self, seen: Observation) -> torch.Tensor:
-        """Return the (P,) shared update, for methods that declare ``returns = "update"``."""
+    def update(self, observation: Observation) -> torch.Tensor:
+        """Return the (P,) shared update. For methods that declare ``returns = "update"``.
+
+        :param observation: the input of one step, with the gradients.
+        """
         raise NotImplementedError
 
     def after_step(self, losses: Vector) -> None:
-        """Hear the (K,) losses of the step's own batches after the optimizer moved; for ``reads_after = True``."""
+        """Receive the losses of the step's own batches after the optimizer's step. For ``reads_after = True``.
 
-    def residual(self, seen: Observation, weights: Vector) -> float | None:
-        """Return by how much weights violate the method's own optimality conditions, relative to the terms in them.
+        :param losses: (K,) mean losses of the tasks.
+        """
 
-        Computed from the observation and the weights alone, so it judges any solver. ``None``: a closed form, which
-        has no conditions beside itself.
+    def residual(self, observation: Observation, weights: Vector) -> float | None:
+        """Return how far weights violate the method's own optimality conditions, relative to the terms in them.
+
+        Compute it from the observation and the weights alone, so that it judges any solver.
+
+        :param observation: the input of one step.
+        :param weights: (K,) weights for this observation.
+        :returns: ``None`` for a closed form, which has no conditions to check.
         """
         return None
 
     def state_dict(self) -> dict[str, Any]:
-        """Return a copy of everything that the next step depends on: numbers, arrays, tensors and plain containers."""
-        state = {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self) if not f.init}
+        """Return a copy of all that the next step depends on: numbers, arrays, tensors and plain containers."""
+        state = {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self) if not field.init}
         state["generator"] = copy.deepcopy(self.generator.bit_generator.state)
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state that :meth:`state_dict` returned: the replay is exact."""
+        """Restore a state, so that the next steps replay exactly.
+
+        :param state: a return value of :meth:`state_dict`.
+        """
         for name, value in copy.deepcopy(state).items():
             if name == "generator":
                 self.generator.bit_generator.state = value
@@ -178,12 +211,12 @@ class Method(Plugin):
 
 
 def without_trainer(method: Method) -> Method:
-    """Return a method that is used outside of ``mtlbench run``, where nobody heeds its learning rate.
+    """Return a method for use outside ``mtlbench run``, after checking that it sets no learning rate of the model.
 
-    :raises UsageError: when it has one.
+    :raises UsageError: when ``base_lr`` is set.
     """
     if method.base_lr is not None:
-        raise UsageError(f"method {method.spec}: base_lr is for mtlbench run; here the learning rate is not a method's")
+        raise UsageError(f"method {method.spec}: base_lr is for mtlbench run; nothing else uses it, so leave it out")
     return method
 
 
@@ -193,32 +226,51 @@ def _plain(value: Any) -> Any:
 
 @dataclass
 class Wrapper(Method):
-    """Base of modifiers of other methods: a wrapper ``log`` around ``cagrad`` is the method ``log-cagrad``.
+    """Base of methods that modify another method: a wrapper ``log`` around ``cagrad`` is the method ``log-cagrad``.
 
-    :meth:`around` mixes the wrapper into the inner method's class, so parameters, state and declarations are those of
-    the inner method but for what the wrapper declares itself; its methods call ``super()`` for the inner one's.
+    :meth:`around` mixes the wrapper into the inner method's class. Parameters, state and declarations are those of the
+    inner method, except those that the wrapper declares itself; call ``super()`` for the inner method's results.
+
+    >>> from dataclasses import dataclass
+    >>> from mtlbench import Wrapper, get_method, weights
+    >>> @dataclass
+    ... class Halved(Wrapper):
+    ...     "Half the weights of another method."
+    ...     name = "halved"
+    ...     def weights(self, observation):
+    ...         return 0.5 * super().weights(observation)
+    >>> method = Halved.around(type(get_method("sum")))()
+    >>> method.name
+    'halved-sum'
+    >>> weights(method, gram=[[4.0, 0.0], [0.0, 16.0]]).tolist()
+    [0.5, 0.5]
     """
 
     example: ClassVar[str] = ""
-    """Name of an inner method that the wrapper is commonly used with: shown and certified in its place."""
+    """A typical inner method by name. Lists and the certificate show the wrapper around it."""
     parts: ClassVar[tuple[type[Method], ...]] = ()
-    """The wrapper's class and the inner method's, in a class that :meth:`around` made."""
+    """The classes of the wrapper and of the inner method, in a class returned by :meth:`around`."""
 
     @classmethod
     def accepts(cls, inner: type[Method]) -> str | None:
-        """Return why an inner method cannot be wrapped, or ``None`` if it can."""
+        """Return why an inner method cannot be wrapped, or ``None`` if it can.
+
+        :param inner: the class of the inner method.
+        """
         return None
 
     @classmethod
     def around(cls, inner: type[Method]) -> type[Method]:
         """Return the class of this wrapper around a method.
 
-        :raises UsageError: when both have a parameter or a state of the same name.
+        :param inner: the class of the inner method.
+        :raises UsageError: when both have a field of the same name.
         """
         own = {field.name for field in dataclasses.fields(cls)} - {field.name for field in dataclasses.fields(Method)}
-        both = own & {field.name for field in dataclasses.fields(inner)}
-        if both:
-            raise UsageError(f"method {cls.name}-{inner.name}: both parts have a field named {', '.join(sorted(both))}")
+        common = own & {field.name for field in dataclasses.fields(inner)}
+        if common:
+            names = ", ".join(sorted(common))
+            raise UsageError(f"method {cls.name}-{inner.name}: both parts have a field named {names}")
         members = {
             "name": f"{cls.name}-{inner.name}",
             "search": {**inner.search, **cls.search},
@@ -227,5 +279,5 @@ class Wrapper(Method):
             "__doc__": f"{cls.__doc__}\n\nAround {inner.name}: {inner.__doc__}",
             "__module__": cls.__module__,
         }
-        made = type(f"{cls.__name__}{inner.__name__}", (cls, inner), members)
-        return cast(type[Method], dataclass(made))
+        wrapped = type(f"{cls.__name__}{inner.__name__}", (cls, inner), members)
+        return cast(type[Method], dataclass(wrapped))

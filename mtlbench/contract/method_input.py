@@ -1,4 +1,4 @@
-"""What a method is about to be given, checked before the method sees it."""
+"""Validate the input of a method before the method sees it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     import torch
 
 SLACK = 1e-5
-"""How far a Gram matrix may be from symmetric, relative to the norms: products of single precision are."""
+"""Tolerated asymmetry of a Gram matrix relative to the norms: products in single precision are this inexact."""
+DESCRIPTIONS = {
+    "gram": "the Gram matrix of the task gradients",
+    "cross_gram": "the inner products between two batches' task gradients",
+    "gradients": "the task gradients themselves",
+}
+"""Values of :attr:`Method.reads` in words, for messages."""
 
 
 def observe(
@@ -26,45 +32,43 @@ def observe(
     cross_gram: ArrayLike | None = None,
     gradients: torch.Tensor | None = None,
 ) -> Observation:
-    """Check what a method is about to be given, and give it in float64.
+    """Validate the input of a method and return it in float64.
 
-    Where the method takes logarithms of the losses, or its heads descend them, a loss of exactly 0 is given as
+    Where the method takes logarithms of the losses, or its heads descend them, a loss of exactly 0 becomes
     :data:`mtlbench.contract.observation.FLOOR`, 10⁻⁸, and :attr:`Observation.floored` names the task; positive losses
-    are given as they are.
+    stay as they are.
 
-    :raises UsageError: naming the method and the value: when K = 0 or K is below :attr:`Method.min_tasks`; when what
-        the method reads is missing; when a matrix is not square, finite, symmetric, has a negative diagonal or is not
-        one of inner products (|⟨gᵢ, gⱼ⟩| > ‖gᵢ‖‖gⱼ‖); when losses are not finite, or < 0 where logarithms are taken.
+    :param method: the method that will read the observation.
+    :param losses: (K,) mean losses of the tasks.
+    :param gram: (K, K) inner products of the task gradients.
+    :param cross_gram: (K, K) inner products between the task gradients of two independent batches.
+    :param gradients: (K, P) task gradients, which are neither checked nor converted.
+    :raises UsageError: naming the method and the value: when K = 0 or K is below :attr:`Method.min_tasks`; when a value
+        that the method reads is missing; when a matrix is not square, finite and symmetric, has a negative diagonal or
+        does not hold inner products (|⟨gᵢ, gⱼ⟩| > ‖gᵢ‖‖gⱼ‖); when losses are not finite, or < 0 where logarithms are
+        taken.
     """
     if losses is None and method.reads_losses != "no":
         raise UsageError(f"method {method.name} reads the losses: give losses")
-    if (
-        method.reads != "losses"
-        and {"gram": gram, "cross_gram": cross_gram, "gradients": gradients}[method.reads] is None
-    ):
-        raise UsageError(f"method {method.name} reads {_WORDS[method.reads]}: give {method.reads}")
-    seen = Observation(
-        None if losses is None else _losses(method, np.asarray(losses, dtype=np.float64)),
-        None if gram is None else _gram(method, np.asarray(gram, dtype=np.float64)),
+    matrices = {"gram": gram, "cross_gram": cross_gram, "gradients": gradients}
+    if method.reads != "losses" and matrices[method.reads] is None:
+        raise UsageError(f"method {method.name} reads {DESCRIPTIONS[method.reads]}: give {method.reads}")
+    observation = Observation(
+        None if losses is None else _checked_losses(method, np.asarray(losses, dtype=np.float64)),
+        None if gram is None else _checked_gram(method, np.asarray(gram, dtype=np.float64)),
         cross_gram=None if cross_gram is None else _square(method, "cross_gram", np.asarray(cross_gram, np.float64)),
         gradients=gradients,
     )
-    sizes = {name: len(value) for name, value in seen._given.items() if value is not None}
-    if len(set(sizes.values())) > 1:
-        raise UsageError(f"method {method.name}: the number of tasks differs: {sizes}")
-    if seen.tasks < method.min_tasks:
-        raise UsageError(f"method {method.name} needs at least {method.min_tasks} tasks, got {seen.tasks}")
-    return seen if losses is None or not _takes_logs(method) else seen.replace(losses=seen.above_zero(seen.losses))
+    if len(set(observation.sizes.values())) > 1:
+        raise UsageError(f"method {method.name}: the number of tasks differs: {observation.sizes}")
+    if observation.tasks < method.min_tasks:
+        raise UsageError(f"method {method.name} needs at least {method.min_tasks} tasks, got {observation.tasks}")
+    if losses is None or not _takes_logs(method):
+        return observation
+    return observation.replace(losses=observation.above_zero(observation.losses))
 
 
-_WORDS = {
-    "gram": "the Gram matrix of the task gradients",
-    "cross_gram": "the inner products between two batches' task gradients",
-    "gradients": "the task gradients themselves",
-}
-
-
-def _losses(method: Method, losses: Vector) -> Vector:
+def _checked_losses(method: Method, losses: Vector) -> Vector:
     if losses.ndim != 1 or not np.isfinite(losses).all():
         raise UsageError(f"method {method.name}: losses must be K finite numbers, got {losses.tolist()}")
     if _takes_logs(method) and (losses < 0.0).any():
@@ -78,15 +82,15 @@ def _takes_logs(method: Method) -> bool:
     return method.reads_losses == "positive" or method.heads == "log"
 
 
-def _square(method: Method, what: str, matrix: Matrix) -> Matrix:
+def _square(method: Method, name: str, matrix: Matrix) -> Matrix:
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
-        raise UsageError(f"method {method.name}: {what} must be a K × K matrix, got shape {matrix.shape}")
+        raise UsageError(f"method {method.name}: {name} must be a K × K matrix, got shape {matrix.shape}")
     if not np.isfinite(matrix).all():
-        raise UsageError(f"method {method.name}: {what} must be finite, got {matrix.tolist()}")
+        raise UsageError(f"method {method.name}: {name} must be finite, got {matrix.tolist()}")
     return matrix
 
 
-def _gram(method: Method, matrix: Matrix) -> Matrix:
+def _checked_gram(method: Method, matrix: Matrix) -> Matrix:
     _square(method, "gram", matrix)
     diagonal = np.diagonal(matrix)
     if (diagonal < 0.0).any():

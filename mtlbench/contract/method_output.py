@@ -1,4 +1,4 @@
-"""What a method answers to an observation, checked here, where the culprit is known."""
+"""Call a method and validate its return value; failures name the method."""
 
 from __future__ import annotations
 
@@ -16,35 +16,39 @@ if TYPE_CHECKING:
     from mtlbench.contract.method import Method
 
 
-def ask_weights(method: Method, seen: Observation) -> Vector:
+def ask_weights(method: Method, observation: Observation) -> Vector:
     """Return a method's (K,) weights.
 
-    :raises CellError: naming the method, when they are not K finite numbers, or when it raises what is not our own.
+    :param method: a method that returns weights.
+    :param observation: its validated input.
+    :raises CellError: naming the method, when it does not return K finite numbers or raises a foreign exception.
     """
-    given = _asked(method, method.weights, seen)
+    answer = _call(method, method.weights, observation)
     try:
-        kind = np.asarray(given).dtype.kind
-        weights = np.asarray(given, dtype=np.float64) if kind in "biufO" else None
-    except (TypeError, ValueError, RuntimeError):  # of ragged lists; of torch tensors with a graph, or on a GPU
+        kind = np.asarray(answer).dtype.kind
+        weights = np.asarray(answer, dtype=np.float64) if kind in "biufO" else None
+    except (TypeError, ValueError, RuntimeError):  # from ragged lists; from torch tensors with a graph or on a GPU
         weights = None
-    if weights is None or weights.shape != (seen.tasks,) or not np.isfinite(weights).all():
-        told = shown(given) if weights is None or given is None else weights.tolist()
-        raise CellError(f"method {method.name} returned weights {told}, not {seen.tasks} finite numbers")
+    if weights is None or weights.shape != (observation.tasks,) or not np.isfinite(weights).all():
+        text = shown(answer) if weights is None or answer is None else weights.tolist()
+        raise CellError(f"method {method.name} returned weights {text}, not {observation.tasks} finite numbers")
     return weights
 
 
-def ask_update(method: Method, seen: Observation) -> torch.Tensor:
+def ask_update(method: Method, observation: Observation) -> torch.Tensor:
     """Return the (P,) shared update of a method that returns one.
 
-    :raises CellError: naming the method, when it is not P finite numbers in a torch tensor, or when it raises what is
-        not our own.
+    :param method: a method that returns an update.
+    :param observation: its validated input, with the gradients.
+    :raises CellError: naming the method, when it does not return P finite numbers in a torch tensor or raises a foreign
+        exception.
     """
     import torch
 
-    update: Any = _asked(method, method.update, seen)
-    size = seen.gradients.shape[1]
+    update: Any = _call(method, method.update, observation)
+    size = observation.gradients.shape[1]
     if not isinstance(update, torch.Tensor):
-        raise CellError(f"method {method.name} returned an update that is no torch tensor: {type(update).__name__}")
+        raise CellError(f"method {method.name} returned an update that is not a torch tensor: {type(update).__name__}")
     if update.shape != (size,):
         raise CellError(f"method {method.name} returned an update of shape {tuple(update.shape)}, not ({size},)")
     if update.is_complex():
@@ -55,20 +59,22 @@ def ask_update(method: Method, seen: Observation) -> torch.Tensor:
 
 
 def tell_after(method: Method, losses: Vector) -> None:
-    """Tell a method the losses of the step's own batches after the optimizer moved.
+    """Pass a method the losses of the step's own batches after the optimizer's step.
 
-    :raises CellError: naming the method, when it raises what is not our own.
+    :param method: a method that declares ``reads_after``.
+    :param losses: (K,) mean losses of the tasks.
+    :raises CellError: naming the method, when it raises a foreign exception.
     """
-    _asked(method, method.after_step, losses)
+    _call(method, method.after_step, losses)
 
 
-def _asked(method: Method, question: Callable[[Any], Any], about: Any) -> Any:
+def _call(method: Method, function: Callable[[Any], Any], argument: Any) -> Any:
     try:
-        return question(about)
+        return function(argument)
     except (UsageError, CellError, SolverError):
         raise
-    except Exception as error:  # a method may fail in any way at all
+    except Exception as error:  # a method may raise anything
         if is_out_of_memory(error):
             raise
-        name = getattr(question, "__name__", "it")
+        name = getattr(function, "__name__", "it")
         raise CellError(f"method {method.name}: {name}() raised {said(error)}") from error

@@ -1,4 +1,4 @@
-"""The grammar of specs, ``name[parameter=value,...]``: how they are split, read and written."""
+"""Split, parse and format specs: ``name[parameter=value,...]``."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from mtlbench.errors import UsageError
 
 
 class Quoted(str):
-    """A text that stood in quotes, without them: it is one, whatever is in it."""
+    """A text that was written in quotes, without them. It is never split, whatever it holds."""
 
 
 _MARKS = r'"(?:[^"]|"")*+"'
-"""A quoted piece. A double quote in it is doubled."""
+"""A quoted piece. A double quote inside it is doubled."""
 _PIECE = rf"(?:(?:^|(?<=[=/|]))\s*{_MARKS}(?=\s*(?:[,/|\]]|$)))"
-"""A quoted piece of a value. In any other place, and where it does not end its piece, a quote is a plain character."""
+"""A quoted piece of a value. A quote that stands elsewhere, or does not end its piece, is a plain character."""
 _BODY = rf"(?:{_PIECE}|[^\[\]])*+"
 _NAME = rf"(?:(?:^|(?<=[,\s])){_MARKS}(?=[\[,\s]|$))"
 _SPEC = re.compile(rf"(?P<name>{_NAME}|[^\[\]]+?)(\[(?P<body>{_BODY})\])?")
@@ -27,17 +27,21 @@ _SPECS = re.compile(rf"(?:{_NAME}|\[{_BODY}\]|[^,\s])++")
 
 
 def split_specs(text: str) -> list[str]:
-    """Split ``"sum, cagrad[c=0.4,rescale=c2] mgda"`` at the commas and spaces outside brackets and quotes."""
+    """Split a list of specs at the commas and spaces outside brackets and quotes.
+
+    :param text: such as ``"sum, cagrad[c=0.4,rescale=c2] mgda"``.
+    """
     return _SPECS.findall(text.strip())
 
 
 def parse_spec(text: str) -> tuple[str, dict[str, str]]:
-    """Read ``name[parameter=value,...]`` into a name and its parameters, all still text.
+    """Parse a spec into a name and its parameters, all still text.
 
     A value in double quotes may hold anything: ``table[label="Rating [1-5]",...]``. So may each piece of a list:
-    ``classes=good/"n/a"``. A double quote in quotes is doubled.
+    ``classes=good/"n/a"``. A double quote inside quotes is doubled.
 
-    :raises UsageError: when the brackets or an equals sign are missing.
+    :param text: ``name[parameter=value,...]``.
+    :raises UsageError: when a bracket or an equals sign is missing, or a parameter is given twice.
     """
     match = _SPEC.fullmatch(text.strip())
     if match is None:
@@ -59,10 +63,13 @@ def parse_spec(text: str) -> tuple[str, dict[str, str]]:
 
 
 def expand_spec(text: str) -> list[tuple[str, dict[str, str]]]:
-    """Read a spec whose values may be lists: ``cagrad[c=0.2/0.4]`` gives two.
+    """Parse a spec whose values may be lists into one name and parameters per combination.
 
     ``/`` separates the values because no shell gives it a meaning inside a word and completion does not break
-    words at it; ``|`` is read too, for those who quote. In double quotes, both are plain characters.
+    words at it; ``|`` also works, in a quoted argument. In double quotes, both are plain characters.
+
+    :param text: such as ``cagrad[c=0.2/0.4]``, which stands for two methods.
+    :raises UsageError: as :func:`parse_spec`.
     """
     name, parameters = parse_spec(text)
     values = [split_list(value, "/|") for value in parameters.values()]
@@ -70,14 +77,19 @@ def expand_spec(text: str) -> list[tuple[str, dict[str, str]]]:
 
 
 def split_list(value: str, separators: str = "/") -> tuple[str, ...]:
-    """Split a value of a spec into its pieces, without their quotes. One that stood in quotes is one piece."""
+    """Split a value of a spec into its pieces, without their quotes.
+
+    :param value: the value; if it was quoted as a whole, it is one piece.
+    :param separators: the characters at which to split.
+    """
     return (value,) if isinstance(value, Quoted) else tuple(map(_unquoted, _split(value, separators)))
 
 
 def quoted(text: str, special: str = "") -> str:
-    """Write a text into a spec: in quotes where it would not read back as it is.
+    """Return a text as it is written in a spec: in quotes where it would otherwise not read back unchanged.
 
-    :param special: characters that have a meaning in its place, beside the brackets.
+    :param text: the text.
+    :param special: characters with a meaning at this place, besides the brackets.
     """
     plain = text and text == text.strip() and not re.search(rf'(^|[=/|])\s*"|[\[\]{re.escape(special)}]', text)
     return text if plain else '"' + text.replace('"', '""') + '"'
@@ -89,7 +101,7 @@ def _unquoted(piece: str) -> str:
 
 
 def _split(text: str, separators: str) -> list[str]:
-    """Split at any of some characters outside quotes."""
+    """Split at the separators outside quotes."""
     pieces, start = [], 0
     pattern = re.compile(rf"(?:{_PIECE}|[^{re.escape(separators)}])*+")
     while match := pattern.match(text, start):
@@ -101,7 +113,11 @@ def _split(text: str, separators: str) -> list[str]:
 
 
 def as_spec(name: str, written: Sequence[str]) -> str:
-    """Return the spec of a name and of parameters as :meth:`mtlbench.contract.plugin.Plugin.written` returns them."""
+    """Return a spec.
+
+    :param name: the name of a plugin.
+    :param written: its parameters from :meth:`mtlbench.contract.plugin.Plugin.written`.
+    """
     return f"{quoted(name)}[{','.join(written)}]" if written else quoted(name)
 
 
@@ -110,4 +126,4 @@ Names = Annotated[
     pydantic.BeforeValidator(lambda value: split_list(value) if isinstance(value, str) else value),
     pydantic.WithJsonSchema({"type": "string"}),
 ]
-"""The type of a parameter that is a list of texts, with ``/`` between them on the command line."""
+"""The type of a parameter that holds a list of texts, separated by ``/`` on the command line."""

@@ -1,4 +1,4 @@
-"""The contract of a task: rows of one or two texts with a label, a head's size, a loss, metrics, and trivial floors."""
+"""Base class of tasks: rows of one or two texts with a label, the size of the head, a loss, and metrics."""
 
 from __future__ import annotations
 
@@ -26,17 +26,25 @@ DEFAULT_METRICS: dict[Kind, tuple[str, ...]] = {
     "regression": ("pearson", "spearman"),
     "multilabel": ("micro_f1", "macro_f1", "exact_match"),
 }
-"""The metrics of each kind of task that names none, the primary one first; see :mod:`mtlbench.text.metrics`."""
+"""Default metrics by kind of task, the primary one first; see :mod:`mtlbench.text.metrics`."""
 
 
 @dataclass(frozen=True)
 class Rows:
     """One split of a task.
 
-    :param texts: one or two texts a row.
+    >>> import numpy as np
+    >>> from mtlbench import Rows
+    >>> rows = Rows([("a good film",), ("a dull one",)], np.array([1, 0]))
+    >>> len(rows)
+    2
+    >>> rows.picked(rows.labels == 0).texts
+    [('a dull one',)]
+
+    :param texts: N tuples of one or two texts.
     :param labels: (N,) class numbers 0 … C − 1 (int64), (N,) real scores (float64), or, where a row may have several
-        labels, (N, C) of 0 and 1 (int64).
-    :param skipped: how many rows of the source had missing fields and were left out.
+        labels, (N, C) zeros and ones (int64).
+    :param skipped: the number of rows of the source that were left out because fields were missing.
     """
 
     texts: Sequence[tuple[str, ...]]
@@ -47,15 +55,19 @@ class Rows:
         return len(self.texts)
 
     def sample(self, limit: int | None, *purpose: str) -> Rows:
-        """Return ``limit`` rows in their order, the same ones for one purpose; all of them if there are no more."""
+        """Return a random sample of the rows in their order, always the same for one purpose.
+
+        :param limit: the size of the sample; ``None`` for all rows.
+        :param purpose: words that seed the draw.
+        """
         if limit is None or limit >= len(self):
             return self
         return self.picked(np.sort(seeds.generator("sample", *purpose).permutation(len(self))[:limit]))
 
     def picked(self, chosen: NDArray[Any]) -> Rows:
-        """Return some rows.
+        """Return the chosen rows.
 
-        :param chosen: their numbers, or (N,) of whether each is one of them.
+        :param chosen: row numbers, or an (N,) mask.
         """
         numbers = np.arange(len(self))[chosen]
         return Rows([self.texts[number] for number in numbers], self.labels[numbers], self.skipped)
@@ -63,8 +75,19 @@ class Rows:
 
 @dataclass(frozen=True)
 class Splits:
-    """The training and development rows of a task, and where they came from, in words.
+    """The rows of a task by split, and their source.
 
+    >>> import numpy as np
+    >>> from mtlbench import Rows, Splits
+    >>> train = Rows([("good",), ("bad",), ("dull",)], np.array([1, 0, 0]))
+    >>> dev = Rows([("fine",)], np.array([1]))
+    >>> splits = Splits(train, dev, "made up")
+    >>> len(splits.train), len(splits.dev), splits.test
+    (3, 1, None)
+
+    :param train: training rows.
+    :param dev: development rows.
+    :param source: where the rows came from, in words.
     :param test: rows carved off the training rows, scored once at the end; see :mod:`mtlbench.text.splits`.
     """
 
@@ -75,7 +98,7 @@ class Splits:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of every text and label of all splits, in order."""
+        """The SHA-256 of every text and label of all splits, in order."""
         digest = hashlib.sha256()
         for rows in (self.train, self.dev, *([] if self.test is None else [self.test])):
             for texts in rows.texts:
@@ -86,32 +109,52 @@ class Splits:
 
 @dataclass
 class Task(Plugin):
-    """Base of all tasks. A subclass is a dataclass: its fields are its parameters."""
+    """Base of all tasks. A subclass is a dataclass whose fields are its parameters.
+
+    >>> from dataclasses import dataclass
+    >>> import numpy as np
+    >>> from mtlbench import Rows, Splits, Task
+    >>> @dataclass
+    ... class Parity(Task):
+    ...     "Whether a number is odd."
+    ...     name = "parity"
+    ...     prediction = "classification"
+    ...     outputs = 2
+    ...     numbers: int = 10
+    ...     def load(self, data_dir):
+    ...         rows = Rows([(str(n),) for n in range(self.numbers)], np.arange(self.numbers) % 2)
+    ...         return Splits(rows, rows, "counted")
+    >>> task = Parity(numbers=4)
+    >>> task.load(None).train.labels.tolist()
+    [0, 1, 0, 1]
+    >>> task.spec, task.metrics
+    ('parity[numbers=4]', ('accuracy', 'macro_f1'))
+    """
 
     kind: ClassVar[str] = "task"
     source: ClassVar[str] = ""
-    """The paper or the maker of the data."""
+    """The paper or the publisher of the data."""
     reading: ClassVar[tuple[str, ...]] = ()
-    """Parameters that only say where rows are and how they are read. They are left out of a cell's key, where the rows
-    count by their content: one file is one task, whatever its path, its columns' names and its format."""
+    """Parameters that only say where the rows are and how to read them. A cell's key holds the rows' content in their
+    place: the same rows are the same task, whatever the file's path, column names and format."""
 
     @property
     def corpus(self) -> str:
-        """The corpus the texts come from; the report warns when an encoder was tuned on it."""
+        """The corpus of the texts; the report warns when an encoder was tuned on it."""
         return ""
 
     @property
     def key(self) -> str:
-        """The task's name in records, tables and seeds. Unique within a suite."""
+        """The task's name in records, tables and seeds, unique within a suite."""
         return self.name
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What decides results beside the rows: name and parameters; and, in place of the parameters of
-        :attr:`reading`, what comes of them: the kind, the head's size and the metrics."""
-        counted = {name: value for name, value in self.parameters.items() if name not in self.reading}
-        read = {"prediction": self.prediction, "outputs": self.outputs, "metrics": self.metrics}
-        return {"name": self.name, "parameters": counted, **(read if self.reading else {})}
+        """The part of a cell's key that, besides the rows, decides results: name and parameters. The kind, the head's
+        size and the metrics stand in for the parameters of :attr:`reading`, which determine them."""
+        parameters = {name: value for name, value in self.parameters.items() if name not in self.reading}
+        derived = {"prediction": self.prediction, "outputs": self.outputs, "metrics": self.metrics}
+        return {"name": self.name, "parameters": parameters, **(derived if self.reading else {})}
 
     @property
     def counted_spec(self) -> str:
@@ -121,33 +164,36 @@ class Task(Plugin):
 
     @property
     def prediction(self) -> Kind:
-        """Whether the label is a class, a real number, or any number of C labels."""
+        """The kind of label: a class, a real number, or any number of C labels."""
         raise NotImplementedError
 
     @property
     def outputs(self) -> int:
-        """The size of the head: the number of classes or of labels, or 1 for a real number."""
+        """The size of the head: the number of classes or labels, or 1 for a real number."""
         raise NotImplementedError
 
     def load(self, data_dir: Path | None) -> Splits:
         """Return the task's rows.
 
-        :param data_dir: the folder given with ``--data-dir``, for tasks that read files.
+        :param data_dir: the folder from ``--data-dir``, for tasks that read files.
         :raises UsageError: when the data is missing or unusable; the message names file, line and value.
         """
         raise NotImplementedError
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Names of the metrics of :mod:`mtlbench.text.metrics` that the task is scored by, the primary one first."""
+        """The names of the task's metrics (see :mod:`mtlbench.text.metrics`), the primary one first."""
         return DEFAULT_METRICS[self.prediction]
 
     def targets(self, splits: Splits, labels: NDArray[Any]) -> NDArray[Any]:
-        """Return what the loss is computed against: classes and labels as they are, scores standardised.
+        """Return the targets of the loss: classes and labels unchanged, scores standardised.
 
         Scores are standardised by the training split's mean and standard deviation, so that the loss of a
-        constant prediction is 1 whatever the label's unit.
-        Pearson and Spearman do not change under it.
+        constant prediction is 1 whatever the label's unit. This does not change Pearson and Spearman correlations.
+
+        :param splits: the task's rows.
+        :param labels: (N,) or (N, C) labels as in :class:`Rows`.
+        :raises UsageError: when all training scores are equal.
         """
         if self.prediction == "classification":
             return labels.astype(np.int64)
@@ -159,10 +205,10 @@ class Task(Plugin):
         return ((labels - splits.train.labels.mean()) / spread).astype(np.float32)
 
     def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Return the mean loss of a batch, a scalar: cross entropy of classes, squared error of real numbers, and of
-        labels the binary cross entropy, averaged over rows and labels.
+        """Return the mean loss of a batch, a scalar: cross entropy for classes, squared error for real numbers, and for
+        labels the binary cross entropy averaged over rows and labels.
 
-        :param outputs: (B, :attr:`outputs`) the head's raw outputs.
+        :param outputs: (B, :attr:`outputs`) raw outputs of the head.
         :param targets: (B,) or (B, C) from :meth:`targets`.
         """
         from torch.nn import functional

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import ArrayLike
 from torch.utils.weak import WeakIdKeyDictionary
 
-from mtlbench.contract.method import Matrix, Method, Vector, without_trainer
+from mtlbench.contract.method import Method, without_trainer
+from mtlbench.contract.observation import Matrix, Vector
 from mtlbench.engine.flat import views
 from mtlbench.engine.library import get_method
 from mtlbench.engine.loop import LoopEngine, TaskLoss

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mtlbench.contract.method import Matrix, Method, Vector, without_trainer
+from mtlbench.contract.method import Method, without_trainer
 from mtlbench.contract.method_input import observe
 from mtlbench.contract.method_output import ask_update, ask_weights
+from mtlbench.contract.observation import Matrix, Vector
 from mtlbench.errors import UsageError
 from mtlbench.plugins.registry import Registry, load_registry
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from mtlbench.contract.method import Matrix, Method
+from mtlbench.contract.method import Method
 from mtlbench.contract.method_input import observe
 from mtlbench.contract.method_output import ask_update, ask_weights
-from mtlbench.contract.observation import FLOOR
+from mtlbench.contract.observation import FLOOR, Matrix
 from mtlbench.engine.flat import columns, views
 from mtlbench.engine.norm import rescale, sum_norm
 from mtlbench.engine.processes import ALONE, Processes

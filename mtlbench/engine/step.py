@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from mtlbench.contract.method import Matrix, Vector
+from mtlbench.contract.observation import Matrix, Vector
 
 
 class NotFinite(ArithmeticError):

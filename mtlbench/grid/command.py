@@ -12,7 +12,7 @@ from typing import Any
 from rich.markup import escape
 
 from mtlbench.contract.method import Method
-from mtlbench.contract.plugin import split_specs
+from mtlbench.contract.spec import split_specs
 from mtlbench.errors import UsageError
 from mtlbench.execute.executor import Event
 from mtlbench.execute.placement import Placement, torchrun_place

@@ -10,7 +10,7 @@ import numpy as np
 
 from mtlbench.contract.method import Method
 from mtlbench.contract.method_input import observe
-from mtlbench.contract.plugin import parse_spec
+from mtlbench.contract.spec import parse_spec
 from mtlbench.errors import UsageError
 from mtlbench.plan.suite import Recipe
 from mtlbench.text.model_trial import Traits

@@ -1,1 +1,1 @@
-"""Finding, describing and scaffolding methods and tasks."""
+"""Find, describe and scaffold methods and tasks."""

@@ -1,6 +1,6 @@
-"""Which of a plugin's code decides its results: an edited method is another method, and its cells run again.
+"""Fingerprint the code of a plugin that decides its results, so that cells run again when a method is edited.
 
-Moving a file, mending a sentence or renaming a local variable changes no result, so it must not change a fingerprint.
+Moving a file, rewording a docstring or renaming a local variable changes no result, and therefore no fingerprint.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from mtlbench.contract.method import Wrapper
 from mtlbench.contract.plugin import Plugin
 
 PLUGIN_PACKAGES = ("mtlbench.methods.", "mtlbench.tasks.")
-"""Modules that count with a file that imports them: a method may build on another one."""
+"""Modules that count in the fingerprint of a file that imports them: a method may build on another one."""
 DECLARATIONS = {"search", "source"}
-"""Class attributes that change no result: what ``mtlbench tune`` searches, and the paper."""
+"""Class attributes that change no result: the search space of ``mtlbench tune``, and the paper."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 Node = TypeVar("Node", bound=ast.AST)
@@ -30,15 +30,15 @@ Node = TypeVar("Node", bound=ast.AST)
 def source_fingerprint(cls: type[Plugin]) -> str:
     """Return the SHA-256 of the code that defines a plugin.
 
-    The syntax tree of the plugin's file counts, without what changes no result: comments, layout, documentation,
-    descriptions of parameters, citations, messages of errors, annotations of functions, the names of local variables,
-    what is searched in tuning, and from where in ``mtlbench`` a name is imported. Packaged methods and tasks that the
-    file imports count with it; a wrapped method is the code of both its parts.
+    It covers the syntax tree of the plugin's file, without comments, layout, docstrings, descriptions of parameters,
+    citations, error messages, annotations of functions, names of local variables, search spaces, and the modules of
+    ``mtlbench`` from which names are imported: these change no result. It also covers packaged methods and tasks that
+    the file imports; for a wrapped method, the code of both parts.
 
-    :param cls: the class of a method or a task. Once loaded, a class does not change: it is read once.
+    :param cls: the class of a method or a task. Its file is read once, since a loaded class does not change.
     :returns: 64 hexadecimal digits.
     """
-    return _of_class(cls)  # type: ignore[arg-type]  # a class can be hashed, whatever its objects can
+    return _of_class(cls)  # type: ignore[arg-type]  # classes are hashable, even if their objects are not
 
 
 @cache
@@ -49,9 +49,9 @@ def _of_class(cls: Any) -> str:
 
 
 def of_code(code: str | bytes) -> str:
-    """Return the fingerprint of a plugin file's text.
+    """Return the fingerprint of the text of a plugin file.
 
-    :param code: the text, or the file's bytes: Python itself reads byte-order marks and declared encodings.
+    :param code: the text, or the file's bytes, whose byte-order mark and declared encoding Python handles.
     """
     tree = ast.parse(code)
     parts = [json.dumps(_canonical(_Decisive(tree).visit(ast.parse(code))), sort_keys=True)]
@@ -68,7 +68,7 @@ def _modules(tree: ast.Module) -> list[str]:
 
 
 class _Decisive(ast.NodeTransformer):
-    """Leaves of a file what may decide a result."""
+    """Reduce the tree of a file to the parts that may decide a result."""
 
     def __init__(self, tree: ast.Module) -> None:
         imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and _is_ours(node)]
@@ -79,8 +79,8 @@ class _Decisive(ast.NodeTransformer):
         return None if _is_ours(node) or node.module == "__future__" else node
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
-        is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-        return None if is_text else self.generic_visit(node)
+        is_docstring = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if is_docstring else self.generic_visit(node)
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
         node.body = [statement for statement in node.body if not _is_declaration(statement)]
@@ -92,7 +92,7 @@ class _Decisive(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_Raise(self, node: ast.Raise) -> ast.AST:
-        """Keep which error it is: its message is for people, and no cell that raises it has a result."""
+        """Keep the type of an error without its message: a cell that raises it has no result."""
         error = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
         return self.generic_visit(ast.Raise(exc=error, cause=None))
 
@@ -106,7 +106,7 @@ class _Decisive(ast.NodeTransformer):
         return self._function(node)
 
     def _function(self, node: Function) -> ast.AST:
-        """Number the local variables of an outermost function, in the order in which they appear."""
+        """Replace the local variables of an outermost function by numbers, in order of appearance."""
         outermost = self._locals is None
         if outermost:
             self._locals = {name: f"§{number}" for number, name in enumerate(dict.fromkeys(_bound(node)))}
@@ -151,7 +151,7 @@ def _is_declaration(statement: ast.stmt) -> bool:
 
 
 def _bound(function: Function) -> Iterator[str]:
-    """Yield the names that a function, with all functions in it, binds; not those that it says are global."""
+    """Yield the names that a function and its nested functions bind, except those declared global or nonlocal."""
     free = {name for node in ast.walk(function) if isinstance(node, ast.Global | ast.Nonlocal) for name in node.names}
     for node in ast.walk(function):
         if isinstance(node, ast.arg):
@@ -167,7 +167,7 @@ def _bound(function: Function) -> Iterator[str]:
 
 
 def _canonical(value: object) -> object:
-    """Return a tree as plain data. Empty fields are left out, since versions of Python differ in them."""
+    """Return a tree as plain data, without empty fields, in which versions of Python differ."""
     if isinstance(value, ast.AST):
         fields = {name: _canonical(part) for name, part in ast.iter_fields(value) if part not in (None, [])}
         return [type(value).__name__, fields]

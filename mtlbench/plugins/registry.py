@@ -1,7 +1,7 @@
-"""Finds methods and tasks: the packaged folders, entry points of installed packages, and files on the command line.
+"""Find methods and tasks in the packaged folders, in entry points of installed packages, and in plugin files.
 
-All three go the same way: a module is imported, and every concrete plugin class that it defines is registered
-under its name. A plugin that cannot be imported is kept as :class:`Broken`, with its error; the others work.
+In all three cases a module is imported, and every concrete plugin class that it defines is registered under its
+name. A packaged or installed plugin that fails to import becomes a :class:`Broken` with its error; the others work.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from types import ModuleType
 from typing import Any, TypeVar, cast
 
 from mtlbench.contract.method import Method, Wrapper
-from mtlbench.contract.plugin import Plugin, expand_spec, parse_spec
+from mtlbench.contract.plugin import Plugin
+from mtlbench.contract.spec import expand_spec, parse_spec
 from mtlbench.contract.task import Task
 from mtlbench.errors import UsageError, said, shown, unknown
 from mtlbench.host.safe_names import is_key
@@ -29,12 +30,16 @@ from mtlbench.host.safe_names import is_key
 P = TypeVar("P", bound=Plugin)
 
 GROUPS: dict[str, type[Plugin]] = {"mtlbench.methods": Method, "mtlbench.tasks": Task}
-"""Entry-point group (and packaged folder) → the contract that its plugins fulfil."""
+"""Entry-point group, which is also the packaged folder → base class of its plugins."""
 
 
 @dataclass(frozen=True)
 class Broken:
-    """A plugin that could not be used, and why."""
+    """A plugin that failed to load.
+
+    :param origin: the module, or the entry point with its package.
+    :param error: the error in one line.
+    """
 
     origin: str
     error: str
@@ -42,7 +47,14 @@ class Broken:
 
 @dataclass
 class Registry:
-    """Every plugin that was found: name → class, for each contract, and what was broken."""
+    """All plugins, by name.
+
+    :param methods: classes of methods; those of wrapped methods are added on first use.
+    :param wrappers: classes of wrappers.
+    :param tasks: classes of tasks.
+    :param origins: the module, entry point or file that defines a class.
+    :param broken: plugins that failed to load.
+    """
 
     methods: dict[str, type[Method]] = field(default_factory=dict)
     wrappers: dict[str, type[Wrapper]] = field(default_factory=dict)
@@ -51,21 +63,27 @@ class Registry:
     broken: list[Broken] = field(default_factory=list)
 
     def method(self, text: str) -> Method:
-        """Make a method from its spec, such as ``cagrad[c=0.4]`` or, with a wrapper, ``log-cagrad[c=0.4]``.
+        """Create a method from its spec.
 
-        :raises UsageError: for an unknown name (with the closest ones), parameter or value.
+        :param text: such as ``cagrad[c=0.4]`` or, with a wrapper, ``log-cagrad[c=0.4]``.
+        :raises UsageError: for an unknown name (with the closest names), an unknown parameter or an invalid value.
         """
         name, parameters = parse_spec(text)
         return self.method_class(name).make(parameters)
 
     def expand_methods(self, text: str) -> list[Method]:
-        """Make every method that a spec with lists of values stands for."""
+        """Create every method that a spec with lists of values stands for.
+
+        :param text: such as ``cagrad[c=0.2/0.4]``.
+        :raises UsageError: as :meth:`method`.
+        """
         return [self.method_class(name).make(dict(parameters)) for name, parameters in expand_spec(text)]
 
     def method_class(self, name: str) -> type[Method]:
-        """Return the class of a method; ``log-cagrad`` is the wrapper ``log`` around ``cagrad``.
+        """Return the class of a method.
 
-        :raises UsageError: for an unknown name, or a method that the wrapper cannot take.
+        :param name: such as ``cagrad`` or ``log-cagrad``, the wrapper ``log`` around ``cagrad``.
+        :raises UsageError: for an unknown name, or a method that the wrapper does not accept.
         """
         if name not in self.methods:
             for prefix, wrapper in self.wrappers.items():
@@ -79,12 +97,16 @@ class Registry:
         return self._class(self.methods, "method", name, self._wrapped())
 
     def task(self, text: str) -> Task:
-        """Make a task from its spec; errors as in :meth:`method`."""
+        """Create a task from its spec.
+
+        :param text: such as ``sst5``.
+        :raises UsageError: as :meth:`method`.
+        """
         name, parameters = parse_spec(text)
         return self._class(self.tasks, "task", name).make(dict(parameters))
 
     def catalogue(self) -> list[str]:
-        """Return the name of every method, wrappers by an example of each, in alphabetical order."""
+        """Return the names of all methods in alphabetical order, with one example of every wrapper."""
         examples = [f"{prefix}-{cls.example}" for prefix, cls in self.wrappers.items() if cls.example]
         return sorted({*self.methods, *examples})
 
@@ -102,7 +124,14 @@ class Registry:
         raise unknown(kind, name, table, further)
 
     def add_module(self, module: ModuleType, base: type[Plugin], origin: str) -> int:
-        """Register every concrete subclass of ``base`` that ``module`` itself defines; return how many."""
+        """Register every concrete subclass of a base class that a module itself defines.
+
+        :param module: the imported module.
+        :param base: the base class, :class:`Method` or :class:`Task`.
+        :param origin: the source of the module, for messages.
+        :returns: the number of registered classes.
+        :raises UsageError: as :meth:`add`.
+        """
         classes = [
             member
             for member in vars(module).values()
@@ -118,15 +147,17 @@ class Registry:
     def add(self, cls: type[Plugin], origin: str) -> None:
         """Register one class.
 
-        :raises UsageError: when its name is none that a command line can hold, or another plugin already has it.
+        :param cls: the class of a method, a wrapper or a task.
+        :param origin: its source, for messages.
+        :raises UsageError: when its name cannot stand on a command line, or another plugin has the name.
         """
         if not is_key(cls.name):
             raise UsageError(
                 f"{cls.kind} {cls.__name__} from {origin}: its name is {shown(cls.name)}; it may hold letters, digits, "
-                "'.', '_' and '-'"
+                "'.', '_' and '-' only"
             )
-        kinds = {Wrapper: self.wrappers, Method: self.methods, Task: self.tasks}
-        table = cast(dict[str, type[Plugin]], next(found for base, found in kinds.items() if issubclass(cls, base)))
+        tables = {Wrapper: self.wrappers, Method: self.methods, Task: self.tasks}
+        table = cast(dict[str, type[Plugin]], next(table for base, table in tables.items() if issubclass(cls, base)))
         if cls.name in table and table[cls.name] is not cls:
             first = self.origins[table[cls.name]]
             raise UsageError(f"{cls.kind} '{cls.name}' from {origin} is already taken by {first}; rename it")
@@ -137,9 +168,9 @@ class Registry:
 def load_registry(plugin_files: tuple[str, ...] = ()) -> Registry:
     """Find all plugins.
 
-    :param plugin_files: files given with ``--plugin``; each must define at least one method or task.
-    :raises UsageError: when such a file is missing, fails to import, defines nothing, or takes a used name.
-        The packaged folders and entry points never raise: what fails there is in ``Registry.broken``.
+    :param plugin_files: files from ``--plugin``; each must define at least one method or task.
+    :raises UsageError: when such a file is missing, fails to import, defines no plugin, or uses a name that is taken.
+        Failures in the packaged folders and entry points are listed in :attr:`Registry.broken` instead.
     """
     registry = Registry()
     for group, base in GROUPS.items():
@@ -150,12 +181,12 @@ def load_registry(plugin_files: tuple[str, ...] = ()) -> Registry:
                     registry.add(loaded, origin)
                 elif registry.add_module(loaded, base, origin) == 0:
                     raise UsageError(f"defines no {base.kind}")
-            except Exception as error:  # a plugin may fail in any way at all; the others must work
+            except Exception as error:  # a plugin may raise anything; the others must work
                 registry.broken.append(Broken(origin, said(error)))
     for file in plugin_files:
         module = _import_file(file)
         if sum(registry.add_module(module, base, file) for base in GROUPS.values()) == 0:
-            raise UsageError(f"plugin {file} defines no method and no task (a subclass of Method or Task with a name)")
+            raise UsageError(f"plugin {file} defines no method and no task: subclass Method or Task, and set name")
     return registry
 
 
@@ -183,7 +214,7 @@ def _import_file(file: str) -> ModuleType:
     sys.modules[name] = module  # dataclasses and pickle look the module up by name
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # a script that ends the process, such as argparse, is no plugin
+    except (Exception, SystemExit) as error:  # a script may exit, for instance through argparse
         del sys.modules[name]
         raise UsageError(f"plugin {file} failed to import: {said(error)}") from error
     return module

@@ -1,4 +1,4 @@
-"""``mtlbench new-method``: a file with a working method, and its test, to start from."""
+"""``mtlbench new-method``: write a file with a working method, and its test, as a starting point."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from mtlbench.errors import UsageError
 from mtlbench.plugins.registry import load_registry
 
-METHOD = '''"""{title}: one line that says what it does."""
+METHOD = '''"""{title}: summarize the method in one line."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from mtlbench import Method, Observation
+from mtlbench import Method, Observation, Vector
 
 
 @dataclass
 class {title}(Method):
-    """First line: what it is. `mtlbench list` shows it.
+    """Summarize the method in one line, which `mtlbench list` shows.
 
-    Then the formula with its symbols, here wᵢ = (m/‖gᵢ‖)^p with m the mean norm: every gradient brought towards one
-    length. Tasks without a gradient get weight 0. Last, every deviation from the paper.
+    Then give the formula and define its symbols, here wᵢ = (m/‖gᵢ‖)^p with the mean norm m, which brings the gradients
+    towards one length. Tasks with a zero gradient get weight 0. End with every deviation from the paper.
     """
 
     name = "{name}"
     source = "Authors, Title, Venue Year"
     scale = "sum"
-    properties = frozenset({{"homogeneous"}})  # what you claim; `mtlbench check` tries to refute it
+    properties = frozenset({{"homogeneous"}})  # your claims, which `mtlbench check` tests
 
     power: Annotated[float, Field(ge=0, le=1, description="0: the plain sum; 1: equal lengths")] = 1.0
 
-    def weights(self, seen: Observation):  # type: ignore[no-untyped-def]
-        norms = np.sqrt(np.diagonal(seen.gram))
+    def weights(self, observation: Observation) -> Vector:
+        norms = np.sqrt(np.diagonal(observation.gram))
         positive = norms > 0.0
         ratio = norms.mean() / np.where(positive, norms, 1.0)
         return np.where(positive, ratio**self.power, 0.0)
 '''
 
-TEST = '''"""{title} against values by hand, and its certificate."""
+TEST = '''"""Test {title} against values computed by hand, and with the checks of `mtlbench check`."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ PLUGINS = {plugins}
 
 
 def test_by_hand() -> None:
-    """Lengths 3 and 1, mean 2: weights 2/3 and 2."""
+    """The lengths 3 and 1 have the mean 2, so the weights are 2/3 and 2."""
     rows = np.array([[3.0, 0.0], [0.0, 1.0]])
     assert {call} == pytest.approx([2.0, 2.0])
 
@@ -70,20 +70,23 @@ def test_certificate() -> None:
 
 
 def write_method(name: str, folder: Path) -> tuple[Path, Path]:
-    """Write a method's file and its test; return their paths.
+    """Write the files of a method and its test.
 
-    In a checkout of this project they go where its methods and tests are, anywhere else side by side.
+    In a checkout of this project they go to its folders of methods and tests, elsewhere both go to the given folder.
 
-    :raises UsageError: for a name that is not lower-case words joined by dashes or is taken, or a file that exists.
+    :param name: lower-case words joined by dashes.
+    :param folder: the root of a checkout, or any other folder.
+    :returns: the paths of the method and of its test.
+    :raises UsageError: for an invalid name or one that is taken, a file that exists, or one that cannot be written.
     """
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
         raise UsageError(f"method name '{name}' must be lower-case letters and digits, words joined by '-'")
     registry = load_registry()
     if name in registry.methods or name in registry.wrappers:
-        raise UsageError(f"method {name} is there already: mtlbench info {name}")
+        raise UsageError(f"method {name} exists already; see mtlbench info {name}")
     module, title = name.replace("-", "_"), "".join(part.capitalize() for part in name.split("-"))
-    home = (folder / "methods" / "__init__.py").is_file() and (folder / "mtlbench").is_dir()
-    if home:
+    in_checkout = (folder / "methods" / "__init__.py").is_file() and (folder / "mtlbench").is_dir()
+    if in_checkout:
         method, test = folder / "methods" / f"{module}.py", folder / "tests" / "methods" / f"test_{module}.py"
         plugins, call = "()", "aggregate(METHOD, rows)"
     else:
@@ -93,7 +96,7 @@ def write_method(name: str, folder: Path) -> tuple[Path, Path]:
         if file.exists():
             raise UsageError(f"{file} exists; choose another name, or remove it")
     text = TEST.format(title=title, method=name, plugins=plugins, call=call)
-    if not home:
+    if not in_checkout:
         text = text.replace("import numpy as np\n", "from pathlib import Path\n\nimport numpy as np\n", 1)
         text = text.replace("import check_methods\n", f"import check_methods\n\nfrom {module} import {title}\n", 1)
     try:

@@ -1,4 +1,4 @@
-"""Adam on K numbers: the optimizer of methods that learn one number a task."""
+"""Adam on K numbers: the optimizer of methods that learn one number per task."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ EPSILON = 1e-8
 class Adam:
     """Kingma and Ba, Adam: A Method for Stochastic Optimization, ICLR 2015, algorithm 1, in float64.
 
-    ``epsilon`` may be set to less than the usual 10⁻⁸ where tiny gradients must count.
+    :param steps: the number of steps taken.
+    :param mean: (K,) running mean of the gradients, ``None`` before the first step.
+    :param square: (K,) running mean of their squares, ``None`` before the first step.
     """
 
     steps: int = 0
@@ -26,12 +28,19 @@ class Adam:
     def step(
         self, values: Vector, gradient: Vector, lr: float, *, weight_decay: float = 0.0, epsilon: float = EPSILON
     ) -> Vector:
-        """Return the values after one step; ``weight_decay`` adds its multiple of the values to the gradient."""
+        """Return the values after one step.
+
+        :param values: (K,) values to optimize.
+        :param gradient: (K,) gradient at the values.
+        :param lr: the learning rate.
+        :param weight_decay: the multiple of the values that is added to the gradient.
+        :param epsilon: added to the denominator; use less than the usual 10⁻⁸ where tiny gradients must count.
+        """
         gradient = gradient + weight_decay * values
-        before = np.zeros_like(gradient)
+        zeros = np.zeros_like(gradient)
         self.steps += 1
-        self.mean = BETA_1 * (before if self.mean is None else self.mean) + (1.0 - BETA_1) * gradient
-        self.square = BETA_2 * (before if self.square is None else self.square) + (1.0 - BETA_2) * gradient**2
+        self.mean = BETA_1 * (zeros if self.mean is None else self.mean) + (1.0 - BETA_1) * gradient
+        self.square = BETA_2 * (zeros if self.square is None else self.square) + (1.0 - BETA_2) * gradient**2
         mean = self.mean / (1.0 - BETA_1**self.steps)
         spread = np.sqrt(self.square / (1.0 - BETA_2**self.steps))
         return values - lr * mean / (spread + epsilon)

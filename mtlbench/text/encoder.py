@@ -9,8 +9,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from mtlbench.contract.plugin import Plugin, parameter_fields, parse_spec
-from mtlbench.contract.spec import as_spec
+from mtlbench.contract.plugin import Plugin, parameter_fields
+from mtlbench.contract.spec import as_spec, parse_spec
 from mtlbench.errors import UsageError
 from mtlbench.text.model_config import ModelConfig
 from mtlbench.text.model_files import (

@@ -21,9 +21,19 @@ METRICS: dict[Kind, dict[str, Metric]] = {"classification": {}, "regression": {}
 
 
 def metric(kind: Kind, name: str) -> Callable[[Metric], Metric]:
-    """Make a function a metric that tasks of a kind may name.
+    """Register a function as a metric for tasks of one kind. Use it as a decorator.
 
-    :raises UsageError: when there is another of this name.
+    >>> import numpy as np
+    >>> from mtlbench import metric
+    >>> @metric("regression", "negative_mse")
+    ... def negative_mse(predictions, labels, outputs):
+    ...     return -float(((predictions - labels) ** 2).mean())
+    >>> negative_mse(np.array([1.0, 2.0]), np.array([1.0, 4.0]), 1)
+    -2.0
+
+    :param kind: the kind of tasks that the metric scores.
+    :param name: the name that tasks list in :attr:`mtlbench.Task.metrics`.
+    :raises UsageError: when another metric of this kind has the name.
     """
 
     def add(function: Metric) -> Metric:

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mtlbench.contract.method import Method, without_trainer
-from mtlbench.contract.plugin import split_specs
+from mtlbench.contract.spec import split_specs
 from mtlbench.errors import UsageError, unknown
 from mtlbench.host.provenance import usable_cores
 from mtlbench.host.terminal import console

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mtlbench.contract.method import Method, Vector
+from mtlbench.contract.method import Method
 from mtlbench.contract.method_input import observe
+from mtlbench.contract.observation import Vector
 from mtlbench.errors import CellError
 from mtlbench.plugins.registry import load_registry
 from mtlbench.solvers.adam import Adam

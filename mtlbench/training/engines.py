@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from mtlbench import seeds
-from mtlbench.contract.method import Method, Vector
+from mtlbench.contract.method import Method
+from mtlbench.contract.observation import Vector
 from mtlbench.engine.cost import give_memory_back
 from mtlbench.engine.loop import LoopEngine, TaskLoss
 from mtlbench.engine.packed.checks import all_finite

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from mtlbench.contract.method import Method, Vector
+from mtlbench.contract.method import Method
 from mtlbench.contract.method_output import tell_after
+from mtlbench.contract.observation import Vector
 from mtlbench.engine.cost import PeakMemory
 from mtlbench.engine.packed.pack import Pack
 from mtlbench.engine.processes import Processes

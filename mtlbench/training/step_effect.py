@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from mtlbench.contract.method import Vector
+from mtlbench.contract.observation import Vector
 
 MOST = 5
 """Steps of a run that are probed at most: each costs three forward passes, outside of the step's time."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from rich.markup import escape
 
 from mtlbench.contract.method import Method
-from mtlbench.contract.plugin import expand_spec, parse_spec, split_specs
+from mtlbench.contract.spec import expand_spec, parse_spec, split_specs
 from mtlbench.errors import UsageError, unknown
 from mtlbench.execute.executor import Event
 from mtlbench.execute.placement import torchrun_place

@@ -17,7 +17,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from mtlbench.contract.method import Method, Observation, Vector
+from mtlbench import Method, Observation, Vector
 from mtlbench.errors import UsageError
 
 HALF = 0.5
@@ -33,14 +33,14 @@ class Mine(Method):
 
     c: Annotated[float, Field(ge=0, description="what it does")] = 0.5
 
-    def weights(self, seen: Observation) -> Vector:
+    def weights(self, observation: Observation) -> Vector:
         """Return them."""
         total: float = 0.0
-        for one in np.diagonal(seen.gram):
+        for one in np.diagonal(observation.gram):
             total += one  # the trace
         if total < 0:
             raise UsageError(f"method mine: negative trace {total}")
-        parts = [HALF * (lambda x, y: x * y)(one, self.c) for one in seen.gram.sum(axis=0)]
+        parts = [HALF * (lambda x, y: x * y)(one, self.c) for one in observation.gram.sum(axis=0)]
         try:
             return _scaled(np.array(parts), total)
         except ZeroDivisionError as error:
@@ -57,8 +57,8 @@ def _scaled(numbers: Vector, total: float) -> Vector:
     [
         ('"""A method."""', '"""Other words."""  # and a comment'),
         (
-            "from mtlbench.contract.method import Method, Observation, Vector",
-            "from mtlbench import Method, Observation\n",
+            "from mtlbench import Method, Observation, Vector",
+            "from mtlbench.contract.method import Method, Observation\n",
         ),
         ("from mtlbench.errors import UsageError", "from mtlbench import UsageError"),
         ('description="what it does"', 'description="what it multiplies"'),
@@ -66,7 +66,7 @@ def _scaled(numbers: Vector, total: float) -> Vector:
         ('{"c": "0:1"}', '{"c": "0:2"}'),
         ("total", "trace"),
         ("one", "square"),
-        ("seen", "observation"),
+        ("observation", "measurement"),
         ("lambda x, y: x * y", "lambda a, b: a * b"),
         ("as error", "as fault"),
         ("negative trace {total}", "the trace {total} is negative"),

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mtlbench.contract.plugin import split_specs
+from mtlbench.contract.spec import split_specs
 from mtlbench.plan.cells import Workload
 from mtlbench.plan.suite import Suite, load_suite
 from mtlbench.plugins.registry import load_registry

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from mtlbench.contract.method import Matrix, Vector
+from mtlbench.contract.observation import Matrix, Vector
 from mtlbench.engine.packed.layout import Layout
 from mtlbench.engine.packed.pack import Pack
 from mtlbench.engine.packed.rows import norm_backward

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from mtlbench.contract.method import Matrix, Method
-from mtlbench.contract.observation import above_zero
+from mtlbench.contract.method import Method
+from mtlbench.contract.observation import Matrix, above_zero
 from mtlbench.engine.packed.checks import all_finite
 from mtlbench.engine.step import Forward, Step
 from mtlbench.errors import UsageError

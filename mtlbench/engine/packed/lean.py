@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from mtlbench.contract.method import Matrix
+from mtlbench.contract.observation import Matrix
 from mtlbench.engine.packed.joint import Joint
 from mtlbench.engine.packed.layout import Layout
 from mtlbench.engine.packed.pack import Pack

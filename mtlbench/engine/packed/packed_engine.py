@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from mtlbench.contract.method import Matrix, Method, Vector
+from mtlbench.contract.method import Method
 from mtlbench.contract.method_input import observe
 from mtlbench.contract.method_output import ask_update, ask_weights
-from mtlbench.contract.observation import Observation
+from mtlbench.contract.observation import Matrix, Observation, Vector
 from mtlbench.engine.norm import norm_of, rescale
 from mtlbench.engine.packed.checks import SOME, all_finite, checked, losses_of, values
 from mtlbench.engine.packed.head_gradients import gram_of_representation

@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import nn
 
-from mtlbench.contract.method import Matrix
+from mtlbench.contract.observation import Matrix
 from mtlbench.engine.packed.checks import Culprits
 from mtlbench.engine.packed.head_gradients import Heads
 from mtlbench.engine.packed.layout import Layout, Touched

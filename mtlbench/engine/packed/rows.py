@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from mtlbench.contract.method import Matrix, Vector
+from mtlbench.contract.observation import Matrix, Vector
 from mtlbench.engine.packed.layout import Layout, Touched
 from mtlbench.engine.packed.pack import Pack
 from mtlbench.solvers.inner_products import as_gram, gram, products

@@ -1,4 +1,4 @@
-"""The small convex solvers against exact arithmetic and a conic solver, and its refusal to return a wrong answer."""
+"""Nearest points of hulls and cones against exact arithmetic and a conic solver, and the refusal of wrong answers."""
 
 from __future__ import annotations
 
@@ -9,28 +9,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-import scipy.optimize
+from random_points import points
 
 import mtlbench
-from mtlbench.contract.method import Matrix, Vector
+from mtlbench import Matrix, Vector
 from mtlbench.errors import SolverError
 from mtlbench.solvers import (
-    balanced,
     cone_multipliers,
     cone_violation,
-    directions,
-    factor,
-    imbalance,
     min_norm_point,
     nearest_feasible,
 )
 
 cvxpy: Any = importlib.import_module("cvxpy")  # its types leave out half its names
-
-
-def points(seed: int, tasks: int, size: int, spread: float = 0.0) -> Matrix:
-    draw = np.random.default_rng([seed, tasks, size])
-    return np.asarray(draw.normal(size=(tasks, size)) * 10.0 ** draw.uniform(-spread, spread, (tasks, 1)))
 
 
 def exact(rows: Matrix) -> Vector:
@@ -120,44 +111,6 @@ def test_points_are_left_as_they_were() -> None:
     assert rows.tolist() == before.tolist()
 
 
-# The factor of a Gram matrix
-
-
-@pytest.mark.parametrize("spread", [0.0, 3.0, 7.0])
-@pytest.mark.parametrize(("tasks", "size"), [(1, 5), (2, 9), (8, 30), (8, 3), (16, 1)])
-def test_factor_reproduces_the_gram_matrix_to_16_digits_of_the_norms(tasks: int, size: int, spread: float) -> None:
-    rows = points(2, tasks, size, spread)
-    gram = rows @ rows.T
-    lengths = np.linalg.norm(rows, axis=1)
-    coordinates = factor(gram)
-    assert coordinates.shape == (tasks, tasks)
-    assert (np.abs(coordinates @ coordinates.T - gram) / np.outer(lengths, lengths)).max() < 1e-13
-
-
-def test_factor_keeps_zero_gradients_zero() -> None:
-    rows = np.vstack([points(3, 3, 5), np.zeros((2, 5))])
-    coordinates = factor(rows @ rows.T)
-    assert coordinates[3:].tolist() == np.zeros((2, 5)).tolist()
-    assert coordinates @ coordinates.T == pytest.approx(rows @ rows.T, abs=1e-13)
-
-
-def test_factor_accepts_a_gram_matrix_that_rounding_made_indefinite() -> None:
-    gram = np.array([[1.0, 1.0 + 1e-15], [1.0 + 1e-15, 1.0]])
-    assert np.linalg.eigvalsh(gram).min() < 0.0
-    assert factor(gram) @ factor(gram).T == pytest.approx(gram, abs=1e-14)
-
-
-def test_directions_leave_zero_gradients_out() -> None:
-    rows = np.array([[3.0, 4.0], [0.0, 0.0], [0.0, 1e-9]])
-    given = directions(rows @ rows.T)
-    assert given.kept.tolist() == [True, False, True]
-    assert given.lengths == pytest.approx([5.0, 1e-9], rel=1e-15)
-    assert given.cosines == pytest.approx(np.array([[1.0, 0.8], [0.8, 1.0]]), rel=1e-15)
-    assert given.spread(np.array([7.0, 8.0])).tolist() == [7.0, 0.0, 8.0]
-    nothing = directions(np.zeros((2, 2)))
-    assert nothing.lengths.tolist() == [] and nothing.spread(nothing.lengths).tolist() == [0.0, 0.0]
-
-
 # Projections onto cones and polyhedra
 
 
@@ -212,42 +165,6 @@ def test_constraints_that_exclude_each_other_have_no_nearest_point() -> None:
     assert nearest_feasible(units, np.array([1.0, -1.0])) == pytest.approx([1.0, 0.0], abs=1e-14)
     assert nearest_feasible(units, np.array([-1.0, -1.0])) == pytest.approx([0.0, 0.0], abs=1e-14)
     assert nearest_feasible(np.zeros((0, 2)), np.zeros(0)) == pytest.approx(np.zeros(0))
-
-
-# C y = b y^(−p)
-
-
-@pytest.mark.parametrize("power", [0.2, 0.5, 1.0, 3.0])
-def test_balance_of_orthogonal_directions_has_a_closed_form(power: float) -> None:
-    """C = I: yᵢ = bᵢ^(1/(1+p))."""
-    prices = 10.0 ** np.linspace(-8, 8, 5)
-    assert balanced(np.eye(5), prices, power) == pytest.approx(prices ** (1 / (1 + power)), rel=1e-9)
-
-
-@pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
-def test_balance_is_the_minimum_of_its_potential(power: float) -> None:
-    """By scipy's minimiser, over log y."""
-    rows = points(5, 6, 9)
-    rows /= np.linalg.norm(rows, axis=1)[:, None]
-    cosines, prices = rows @ rows.T, np.random.default_rng(0).uniform(0.1, 10.0, 6)
-
-    def potential(logs: Vector) -> tuple[float, Vector]:
-        y = np.exp(logs)
-        utility = logs if power == 1.0 else y ** (1 - power) / (1 - power)
-        return float(y @ cosines @ y / 2 - prices @ utility), y * (cosines @ y) - prices * y ** (1 - power)
-
-    solved = scipy.optimize.minimize(potential, np.zeros(6), jac=True, method="BFGS", options={"gtol": 1e-9})
-    wanted = np.exp(solved.x)
-    found = balanced(cosines, prices, power)
-    assert found == pytest.approx(wanted, rel=1e-5)
-    assert imbalance(cosines, prices, power, found) < 1e-12 < imbalance(cosines, prices, power, 1.01 * found)
-
-
-def test_balance_at_a_stationary_point_is_that_of_the_ridge() -> None:
-    """C = [[1, −1], [−1, 1]]: 10⁻¹² y = 1/y."""
-    cosines = np.array([[1.0, -1.0], [-1.0, 1.0]])
-    assert balanced(cosines, np.ones(2), 1.0) == pytest.approx([1e6, 1e6], rel=1e-3)
-    assert imbalance(cosines, np.ones(2), 1.0, np.array([-1.0, 1.0])) == np.inf
 
 
 # What happens when a solver is wrong

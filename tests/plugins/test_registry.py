@@ -1,4 +1,4 @@
-"""Plugins: one mechanism for ours and theirs; a broken one is named and costs no other."""
+"""Plugins from all sources: a broken plugin is named, and the others work."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from mtlbench import Method, Observation
 class Mine(Method):
     """Mine."""
     name = "{name}"
-    def weights(self, seen: Observation):
-        return np.ones(seen.tasks)
+    def weights(self, observation: Observation):
+        return np.ones(observation.tasks)
 '''
 
 
@@ -41,15 +41,15 @@ def write(folder: Path, content: str, name: str = "mine.py") -> str:
 
 
 def test_the_packaged_methods_and_tasks_are_found_and_none_is_broken() -> None:
-    found = load_registry()
-    assert {"sum", "stl", "pcgrad", "gradnorm", "mgda", "cagrad"} <= set(found.methods)
-    assert {"sst5", "qqp", "stsb", "table", "sentiment", "paraphrase", "similarity"} <= set(found.tasks)
-    assert not found.broken
+    registry = load_registry()
+    assert {"sum", "stl", "pcgrad", "gradnorm", "mgda", "cagrad"} <= set(registry.methods)
+    assert {"sst5", "qqp", "stsb", "table", "sentiment", "paraphrase", "similarity"} <= set(registry.tasks)
+    assert not registry.broken
 
 
 def test_a_file_is_a_plugin(tmp_path: Path) -> None:
-    found = load_registry((write(tmp_path, GOOD.format(name="mine")),))
-    assert found.method("mine").spec == "mine"
+    registry = load_registry((write(tmp_path, GOOD.format(name="mine")),))
+    assert registry.method("mine").spec == "mine"
 
 
 @pytest.mark.parametrize(
@@ -98,13 +98,16 @@ NAME = 'name = "mine"'
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        ("folder: object = object()", "parameter folder=<object .* is of no type that a spec and a record can hold"),
+        ("folder: object = object()", "specs and records cannot hold parameter folder=<object .*>; declare it"),
         ("ratio: float = float('nan')", "parameter ratio=nan should be a finite number"),
-        ("parts: tuple = field(default_factory=lambda: (1, 2))", r"parameter parts=\(1, 2\) is of no type"),
-        ("ratio: 'Nowhere' = 1", "cannot be made: NameError: name 'Nowhere' is not defined"),
-        ("matrix: np.ndarray = None", "cannot be made: PydanticSchemaGenerationError"),
-        ("def __post_init__(self): raise KeyError('x')", "cannot be made: KeyError: 'x'"),
-        ("def __init__(self, more): pass", "cannot be made: TypeError"),
+        (
+            "parts: tuple = field(default_factory=lambda: (1, 2))",
+            r"specs and records cannot hold parameter parts=\(1, 2\)",
+        ),
+        ("ratio: 'Nowhere' = 1", "cannot be created: NameError: name 'Nowhere' is not defined"),
+        ("matrix: np.ndarray = None", "cannot be created: PydanticSchemaGenerationError"),
+        ("def __post_init__(self): raise KeyError('x')", "cannot be created: KeyError: 'x'"),
+        ("def __init__(self, more): pass", "cannot be created: TypeError"),
         ("reads = 'grads'", "reads is 'grads'; declare losses or gram or cross_gram or gradients"),
         ("heads = None", "heads is None; declare plain or weighted or log"),
         ("returns = 'updates'", "returns is 'updates'; declare weights or update"),
@@ -116,9 +119,9 @@ NAME = 'name = "mine"'
 )
 def test_a_class_that_no_cell_could_use(tmp_path: Path, body: str, expected: str) -> None:
     content = edited(NAME, f"{NAME}\n    {body}").replace("import dataclass\n", "import dataclass, field\n")
-    found = load_registry((write(tmp_path, content),))
+    registry = load_registry((write(tmp_path, content),))
     with pytest.raises(UsageError, match=f"^method mine.*{expected}") as caught:
-        found.method("mine")
+        registry.method("mine")
     assert "\n" not in str(caught.value)
 
 
@@ -145,13 +148,13 @@ def test_a_broken_entry_point_is_named_and_the_others_work(monkeypatch: pytest.M
         return [importlib.metadata.EntryPoint("theirs", "no_such_package.theirs", group)]
 
     monkeypatch.setattr(registry_module, "entry_points", entry_points)
-    found = load_registry()
-    assert found.broken == [
+    registry = load_registry()
+    assert registry.broken == [
         Broken("no_such_package.theirs (unknown package)", "ModuleNotFoundError: No module named 'no_such_package'")
     ]
-    assert "pcgrad" in found.methods
+    assert "pcgrad" in registry.methods
     with pytest.raises(UsageError, match="method theirs could not be loaded"):
-        found.method("theirs")
+        registry.method("theirs")
 
 
 def test_an_edited_method_is_another_one_but_not_for_comments(tmp_path: Path) -> None:
@@ -186,8 +189,8 @@ class Times(Wrapper):
     def accepts(cls, inner):
         return "it wraps joint methods only" if not inner.joint else None
 
-    def weights(self, seen: Observation):
-        return self.factor * super().weights(seen)
+    def weights(self, observation: Observation):
+        return self.factor * super().weights(observation)
 '''
 
 

@@ -58,8 +58,7 @@ def check_surgery(patient: Patient) -> Iterator[Finding]:
     medians = [float(np.median(conflict.cosines)) for conflict in conflicts.values()]
     evidence = (
         f"cosines below {OPPOSED:g}: {span(shares, '.1%')} of pairs at measured steps; all below 0: "
-        f"{span(negative, '.0%')}; median cosine "
-        f"{span(medians, '.3f')}; PCGrad's first two conditions "
+        f"{span(negative, '.0%')}; median cosine {span(medians, '.3f')}; PCGrad's first two conditions "
         f"(cos ≤ −Φ, Φ the similarity of norms) hold in {span(first_two, '.1%')}"
     )
     curved = [float(np.median(conflict.curvature)) for conflict in conflicts.values() if len(conflict.curvature)]

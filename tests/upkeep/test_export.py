@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent / "report"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "report"))
 from factory import failed, record
 
 from mtlbench.errors import UsageError

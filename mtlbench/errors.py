@@ -47,7 +47,7 @@ class OutOfMemory(CellError):
 class SolverError(ArithmeticError):
     """Failure of a solver to reach its optimality conditions. The message contains the matrix.
 
-    A method may raise it; the engine turns it into a :class:`CellError`:
+    A method that raises it fails its cell. It is an :class:`ArithmeticError`:
 
     >>> from mtlbench import SolverError
     >>> try:
@@ -93,12 +93,18 @@ def _plain(name: str) -> str:
 
 
 def said(error: BaseException) -> str:
-    """Return the type and message of an error raised by foreign code, in one line of at most 300 characters."""
+    """Return the type and message of an error raised by foreign code, in one line of at most 300 characters.
+
+    :param error: the error.
+    """
     return one_line(f"{type(error).__name__}: {error}".rstrip(": "), 300)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether Python or torch raised an error because memory ran out."""
+    """Return whether Python or torch raised an error because memory ran out.
+
+    :param error: the error.
+    """
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"  # torch's class, without importing torch
@@ -107,11 +113,18 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def one_line(text: str, width: int) -> str:
-    """Return a text as one line, shortened to at most ``width`` characters; ``…`` marks the cut."""
+    """Return a text as one line.
+
+    :param text: the text; line breaks and other white space become single spaces.
+    :param width: maximum number of characters; ``…`` marks the end of a shortened text.
+    """
     text = " ".join(text.split())
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def shown(value: Any) -> str:
-    """Return the representation of a value from a file for an error message, at most 60 characters long."""
+    """Return the representation of a value from a file for an error message, at most 60 characters long.
+
+    :param value: the value.
+    """
     return one_line(repr(value), 60)

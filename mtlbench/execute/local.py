@@ -42,6 +42,10 @@ class Local:
         start_fork_server()
 
     def submit(self, jobs: Sequence[CellJob]) -> None:
+        """Start jobs.
+
+        :param jobs: no more than there are free slots.
+        """
         for job in jobs:
             slot = self._free.popleft()
             receiver, sender = self._context.Pipe(duplex=False)
@@ -52,6 +56,10 @@ class Local:
             self._started.append(Event("started", job.cell))
 
     def wait(self, seconds: float) -> Sequence[Event]:
+        """Return the next events as soon as there are any.
+
+        :param seconds: time after which to return without events.
+        """
         events, self._started = self._started, []
         for connection in wait(list(self._running), 0.0 if events else seconds):
             assert isinstance(connection, Connection)
@@ -73,6 +81,10 @@ class Local:
         return event
 
     def stop(self, grace: float) -> None:
+        """End all processes.
+
+        :param grace: seconds between SIGTERM and SIGKILL.
+        """
         for running in self._running.values():
             running.process.terminate()
         end = time.monotonic() + grace

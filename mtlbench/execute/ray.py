@@ -59,16 +59,25 @@ class Ray:
 
     @property
     def capacity(self) -> int:
+        """Maximum number of jobs at a time, running or queued; it may change with the size of the cluster."""
         if self._jobs is not None:
             return self._jobs
         resources: dict[str, float] = ray.cluster_resources()
         return 2 * max(1, *(int(resources.get(name, 0.0) // need) for name, need in self._needs.items() if need))
 
     def submit(self, jobs: Sequence[CellJob]) -> None:
+        """Queue jobs as Ray tasks.
+
+        :param jobs: the jobs.
+        """
         for job in jobs:
             self._running[self._task.remote(job)] = job
 
     def wait(self, seconds: float) -> Sequence[Event]:
+        """Return the next events as soon as there are any.
+
+        :param seconds: time after which to return without events.
+        """
         if not self._running:
             time.sleep(seconds)
             return []
@@ -82,6 +91,10 @@ class Ray:
         return [_ended(task, self._running.pop(task)) for task in ready]
 
     def stop(self, grace: float) -> None:
+        """Cancel all tasks, kill those that do not end, and shut down a cluster started here.
+
+        :param grace: seconds between the request and the kill.
+        """
         for force, seconds in ((False, grace), (True, KILLED)):
             waiting = list(self._running)
             for task in waiting:

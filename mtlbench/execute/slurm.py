@@ -75,7 +75,7 @@ class Slurm:
             self._folder.mkdir(mode=0o700)
             self._executor = submitit.AutoExecutor(self._folder / "%j", cluster=cluster)
         except OSError as error:
-            raise UsageError(f"SLURM's jobs need a folder that cannot be made: {error}") from None
+            raise UsageError(f"cannot create the folder for SLURM's jobs: {error}") from None
         self._executor.update_parameters(
             name=name,
             timeout_min=minutes,
@@ -236,7 +236,7 @@ def _check(partition: str | None, cores: int) -> None:
     """
     for program in ("srun", "sbatch", "sinfo", "squeue", "scancel"):
         if shutil.which(program) is None:
-            raise UsageError(f"there is no SLURM here: {program} is not in PATH; run this where you would call sbatch")
+            raise UsageError(f"there is no SLURM here: {program} is not in PATH; run this where you would run sbatch")
     try:
         largest = most_cores(partition)
     except Silent as error:

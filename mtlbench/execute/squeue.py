@@ -126,6 +126,9 @@ def _output(*command: str) -> str:
 
 
 def plain(output: str) -> str:
-    """Return the standard error of SLURM commands as one line, without program names."""
+    """Return the error messages of SLURM commands as one line, without program names.
+
+    :param output: their standard error.
+    """
     lines = [re.sub(r"^(sbatch|sinfo): (error: |fatal: )?", "", line).strip() for line in output.splitlines()]
     return "; ".join(line for line in dict.fromkeys(lines) if line)

@@ -36,6 +36,10 @@ class Torchrun:
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
 
     def submit(self, jobs: Sequence[CellJob]) -> None:
+        """Send a job to all processes and start it in a thread.
+
+        :param jobs: a single job.
+        """
         for job in jobs:
             meeting = PrefixStore(_name(self._sent), self._store)
             self._send(job.cell.key)
@@ -43,6 +47,10 @@ class Torchrun:
             threading.Thread(target=self._run, args=(job, meeting), daemon=True).start()
 
     def wait(self, seconds: float) -> Sequence[Event]:
+        """Return the next event as soon as there is one.
+
+        :param seconds: time after which to return without an event.
+        """
         try:
             return [self._events.get(timeout=seconds)]
         except queue.Empty:

@@ -88,18 +88,18 @@ def run_cell(job: CellJob, tell: Tell, signals: Sequence[int] = (signal.SIGTERM,
                     if stop.signal:
                         raise Stopped(f"its process was asked to end, by {stop.signal}, after step {done}")
             check()
-    except LeaseLost as taken:
-        return Event("taken", job.cell, message=str(taken))
-    except (ProcessDied, Stopped) as ended:
-        return Event("lost", job.cell, message=str(ended), retries=RETRIES)
+    except LeaseLost as reason:
+        return Event("taken", job.cell, message=str(reason))
+    except (ProcessDied, Stopped) as reason:
+        return Event("lost", job.cell, message=str(reason), retries=RETRIES)
     except Exception as caught:  # an error of a method or task fails its cell; the grid continues
         error = caught
     try:
         record = save(job.record, outcome, job.store, earlier + time.perf_counter() - begun, error)
         if not isinstance(error, MAY_PASS) and not isinstance(error and error.__cause__, MAY_PASS):
             ours.clear()
-    except NotRecorded as lost:
-        return Event("failed", job.cell, message=f"{f'{error}; ' if error else ''}not recorded: {lost}")
+    except NotRecorded as reason:
+        return Event("failed", job.cell, message=f"{f'{error}; ' if error else ''}not recorded: {reason}")
     finally:
         job.lease.release()
     return Event(record["status"], job.cell, message=(record["error"] or {}).get("message", ""))
@@ -220,14 +220,14 @@ def _filled(record: Record, outcome: Outcome) -> Record:
 
 
 def _parquet(by_task: Mapping[str, NDArray[np.float32]], labels: Mapping[str, NDArray[Any]]) -> bytes:
-    """Return a split's raw outputs: task, row number, output number, value, and the label.
+    """Return a split's raw outputs as Parquet: task, row number, output number, value and label.
 
-    The label is the row's, or, where a row may have several, whether it has the one that the output is for.
+    If rows have several labels, the column holds 1 or 0: whether the row has the label of the output.
     """
     frames: list[Any] = []
     for task, outputs in by_task.items():
         rows, columns = np.indices(outputs.shape)
-        given = np.asarray(labels[task], dtype=np.float64)
+        values = np.asarray(labels[task], dtype=np.float64)
         frames.append(
             pd.DataFrame(
                 {
@@ -235,7 +235,7 @@ def _parquet(by_task: Mapping[str, NDArray[np.float32]], labels: Mapping[str, ND
                     "row": rows.ravel().astype("int32"),
                     "output": columns.ravel().astype("int16"),
                     "value": outputs.ravel(),
-                    "label": np.broadcast_to(given.reshape(len(given), -1), outputs.shape).ravel(),
+                    "label": np.broadcast_to(values.reshape(len(values), -1), outputs.shape).ravel(),
                 }
             )
         )

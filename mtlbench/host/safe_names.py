@@ -28,12 +28,18 @@ def folder_name(text: str) -> str:
 
 
 def is_file_name(text: str) -> bool:
-    """Return whether a text is a plain file name on any system, without a path to another folder."""
+    """Return whether a text is a plain file name on any system, without a path to another folder.
+
+    :param text: any text.
+    """
     return text not in ("", ".", "..") and text.isprintable() and not re.search(r'[/\\:*?"<>|]', text)
 
 
 def is_key(text: object) -> bool:
-    """Return whether a value is a name that is safe in command lines, tables and records: letters, digits, ``_.-``."""
+    """Return whether a value is a name that is safe in command lines, tables and records: letters, digits, ``_.-``.
+
+    :param text: any value; only strings can be names.
+    """
     return isinstance(text, str) and re.fullmatch(r"[\w.-]+", text) is not None
 
 

@@ -16,7 +16,11 @@ class Console(rich.console.Console):
     """Console that escapes all control characters except its own."""
 
     def render(self, *arguments: Any, **options: Any) -> Iterable[Segment]:
-        """Yield rich's segments with the nonprintable characters of their text escaped."""
+        """Yield rich's segments with the nonprintable characters of their text escaped.
+
+        :param arguments: as for :meth:`rich.console.Console.render`.
+        :param options: as for :meth:`rich.console.Console.render`.
+        """
         for segment in super().render(*arguments, **options):
             yield segment if segment.control else segment._replace(text=visible(segment.text, keep="\n"))
 
@@ -60,7 +64,10 @@ console = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
 def duration(seconds: float) -> str:
-    """Return a time in seconds in readable form: ``42 s``, ``3:20 min``, ``2:05 h``."""
+    """Return a time in readable form: ``42 s``, ``3:20 min``, ``2:05 h``.
+
+    :param seconds: the time.
+    """
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

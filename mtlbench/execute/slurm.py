@@ -95,7 +95,7 @@ class Slurm:
         """Queue jobs. Those that SLURM refuses for now, as because of a limit on jobs, are submitted again later.
 
         :param jobs: the jobs.
-        :raises UsageError: if SLURM refuses the first job of all.
+        :raises UsageError: if SLURM refuses the jobs and has accepted none before.
         """
         self._waiting += jobs
         self._queue()

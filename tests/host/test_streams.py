@@ -1,4 +1,4 @@
-"""Output in any encoding, on any terminal, and where it cannot be written."""
+"""Output in any encoding, on any terminal, and to streams that cannot be written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Histories for other programs: what is written is what the histories hold."""
+"""Histories for other programs: the exported values are those of the histories."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tasks out of balance: size of gradients, share of the update, rows seen."""
+"""Imbalance between tasks: gradient norms, shares of the update, epochs."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ from mtlbench.diagnose.evidence import Patient, Run
 from mtlbench.diagnose.finding import Finding, span
 
 RATIO, EARLY = 10.0, 0.25
-"""Of the largest to the smallest task gradient, in the median over the measured steps; and over this share of them, the
-first: the gradient of a task that was learned is small at last, whatever the scale of its loss."""
+"""Maximum ratio of the largest to the smallest task gradient, in the median over all measured steps and over this share
+of them from the start: once a task is learned, its gradient is small whatever the scale of its loss."""
 SHARE = 0.9
-"""Of the update that one task may have, in the median over the measured steps."""
+"""Maximum share of the update that a task has, in the median over the measured steps."""
 EPOCHS = 5.0
-"""How often the rows of a task may be seen while another task's are not seen once."""
+"""Maximum number of epochs of a task while another task has not finished its first."""
 
 
 def check_balance(patient: Patient) -> Iterator[Finding]:
-    """Look at gradient norms, shares of the update and epochs of every task."""
+    """Check gradient norms, shares of the update and epochs of every task.
+
+    :param patient: the cells of one method.
+    """
     if len(patient.tasks) > 1:
         if patient.runs and patient.runs[0].record["method"]["joint"]:
             yield from _silent(patient)
@@ -33,17 +36,17 @@ def check_balance(patient: Patient) -> Iterator[Finding]:
 
 def _silent(patient: Patient) -> Iterator[Finding]:
     for task in patient.tasks:
-        found = patient.most(partial(_without, task=task))
-        if found:
+        cases = patient.majority(partial(_without, task=task))
+        if cases:
             yield patient.finding(
-                found,
+                cases,
                 task,
                 code="no-gradient",
                 severity="error",
                 what=f"{task} gives the shared parameters no gradient",
-                evidence=f"its gradient norm is 0 at {span(list(found.values()), '.0%')} of the measured steps",
+                evidence=f"its gradient norm is 0 at {span(list(cases.values()), '.0%')} of the measured steps",
                 cause="its loss does not depend on the encoder: detached features, a loss of 0, or a saturated head",
-                fix="look at the task's loss(): it must be made of the outputs that it is given",
+                fix="look at the task's loss(): it must depend on the outputs",
                 sure="certain",
             )
 
@@ -55,19 +58,19 @@ def _without(run: Run, task: str) -> float | None:
 
 
 def _norms(patient: Patient) -> Iterator[Finding]:
-    found = patient.most(_ratio)
-    if found:
-        tasks = {name for _, large, small in found.values() for name in (large, small)}
-        large, small = next(iter(found.values()))[1:]
+    cases = patient.majority(_ratio)
+    if cases:
+        tasks = {name for _, large, small in cases.values() for name in (large, small)}
+        large, small = next(iter(cases.values()))[1:]
         yield patient.finding(
-            found,
+            cases,
             *(task for task in patient.tasks if task in tasks),
             code="loss-scale",
             severity="warning",
             what=f"the gradient of {large} is far larger than that of {small}",
-            evidence=f"median ratio of their norms {span([ratio for ratio, *_ in found.values()], '.1f')}; "
+            evidence=f"median ratio of their norms {span([ratio for ratio, *_ in cases.values()], '.1f')}; "
             f"at most {RATIO:g}, in the first quarter, too",
-            cause="losses of unlike scale: a sum in place of a mean, or errors on an unstandardised scale",
+            cause="losses of unlike scale: a sum instead of a mean, or errors on an unstandardised scale",
             fix="bring losses to one scale (standardised targets, means over the batch), or use a method that does",
             sure="likely",
         )
@@ -91,16 +94,16 @@ def _medians(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def _shares(patient: Patient) -> Iterator[Finding]:
-    found = patient.most(_largest)
-    if found and len({task for _, task in found.values()}) == 1:
-        task = next(iter(found.values()))[1]
+    cases = patient.majority(_largest)
+    if cases and len({task for _, task in cases.values()}) == 1:
+        task = next(iter(cases.values()))[1]
         yield patient.finding(
-            found,
+            cases,
             task,
             code="dominated",
             severity="warning",
             what=f"{task} decides the update of the shared parameters nearly alone",
-            evidence=f"median share of the squared update norm {span([share for share, _ in found.values()], '.0%')}; "
+            evidence=f"median share of the squared update norm {span([share for share, _ in cases.values()], '.0%')}; "
             f"at most {SHARE:.0%}",
             cause="its gradient is larger than the others', or the method gives it the weight",
             fix="see loss-scale; compare with fixed weights that make the gradients equal, or update_norm=sum",
@@ -109,7 +112,7 @@ def _shares(patient: Patient) -> Iterator[Finding]:
 
 
 def _largest(run: Run) -> tuple[float, str] | None:
-    """Return the share and name of the task with the largest wᵢ ⟨gᵢ, u⟩ / ‖u‖², in the median over measured steps."""
+    """Return the share wᵢ ⟨gᵢ, u⟩ / ‖u‖² and the task with the largest one, in the median over measured steps."""
     shares: dict[str, list[float]] = {}
     for row in run.measured("norms"):
         weights = row.get("weights")
@@ -137,9 +140,9 @@ def _largest(run: Run) -> tuple[float, str] | None:
 def _epochs(patient: Patient) -> Iterator[Finding]:
     if not patient.runs:
         return
-    seen = {task: patient.epochs(task) for task in patient.tasks}
-    most, least = max(seen, key=lambda task: seen[task]), min(seen, key=lambda task: seen[task])
-    if seen[most] > EPOCHS and seen[least] < 1.0:
+    epochs = {task: patient.epochs(task) for task in patient.tasks}
+    most, least = max(epochs, key=lambda task: epochs[task]), min(epochs, key=lambda task: epochs[task])
+    if epochs[most] > EPOCHS and epochs[least] < 1.0:
         sampling = patient.recipe.get("sampling", "uniform")
         yield patient.finding(
             patient.seeds,
@@ -148,12 +151,12 @@ def _epochs(patient: Patient) -> Iterator[Finding]:
             code="uneven-epochs",
             severity="warning",
             what=f"the rows of {most} are seen many times before those of {least} are seen once",
-            evidence=f"epochs: {', '.join(f'{task} {count:.1f}' for task, count in seen.items())}; "
+            evidence=f"epochs: {', '.join(f'{task} {count:.1f}' for task, count in epochs.items())}; "
             f"bounds {EPOCHS:g} and 1; sampling={sampling}",
-            cause="every step takes as many rows of the small task as of the large one"
+            cause="every step takes as many rows from the small task as from the large one"
             if sampling == "uniform"
-            else "the tasks differ more in size than this sampling makes up for, or there are few steps",
-            fix="sampling=proportional, sqrt or annealed: shares of a step's rows that follow the tasks' sizes"
+            else "the sizes of the tasks differ more than this sampling compensates, or there are too few steps",
+            fix="sampling=proportional, sqrt or annealed, which take rows according to the tasks' sizes"
             if sampling == "uniform"
             else "sampling=proportional, or more steps",
             sure="certain",

@@ -1,4 +1,4 @@
-"""What is wrong with the rows: told from the audit that a record holds of each task's splits."""
+"""Faults of the rows, from the audit of each task's splits in the record."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from mtlbench.diagnose.evidence import Patient
 from mtlbench.diagnose.finding import Finding
 
 LEAKED, MUCH = 0.01, 0.05
-"""Shares of development rows that stand in the training rows, texts and all, from which it is told of, as a warning;
-and as an error, since a score may then be wrong by points."""
+"""Shares of development rows that are training rows, with all their texts, above which leakage is a warning, and an
+error, because scores may then be wrong by points."""
 SHARED = 0.1
-"""Share of development rows that may have one text in common with a training row without a word."""
+"""Maximum share of development rows with a text in common with a training row."""
 REPEATED = 0.05
-"""Share of training rows that may repeat an earlier one."""
+"""Maximum share of training rows that repeat an earlier one."""
 CONTRADICTED = 0.01
-"""Share of training rows that may repeat an earlier one with another label."""
+"""Maximum share of training rows that repeat an earlier one with another label."""
 
 
 def check_data(patient: Patient) -> Iterator[Finding]:
-    """Look at leakage, duplicates and labels of every task."""
+    """Check leakage, duplicates and labels of every task.
+
+    :param patient: the cells of any method; all methods of a group share the rows.
+    """
     seeds = patient.seeds or [run.seed for run in patient.failed]
     for task, described in patient.tasks.items():
         audit = described.get("audit")
@@ -50,7 +53,7 @@ def check_data(patient: Patient) -> Iterator[Finding]:
                 evidence=f"{audit['repeated']} of {described['train']} ({repeated:.1%}; at most {REPEATED:.0%}), "
                 f"{audit['contradicted']} of them with another label ({contradicted:.1%}; at most {CONTRADICTED:.0%})",
                 cause="the file was joined with itself, or rows were annotated more than once",
-                fix="keep one of each, or average its labels",
+                fix="keep one copy of each, or average the labels",
                 sure="certain",
             )
         if described["prediction"] == "regression" and audit["whole"] == described["train"]:
@@ -60,11 +63,11 @@ def check_data(patient: Patient) -> Iterator[Finding]:
                 task,
                 code="whole-labels",
                 severity="error" if cut else "note",
-                what=f"all training labels of {task} are whole numbers, though it is a regression",
+                what=f"all training labels of {task} are whole numbers, although it is a regression",
                 evidence=f"{audit['distinct']} distinct labels; of the development rows' "
                 f"{audit['whole_dev'] / max(1, described['dev']):.0%} are whole",
-                cause="labels were cut to integers when they were read" if cut else "the scale has whole steps",
-                fix="read them as real numbers" if cut else "nothing, if the file is so",
+                cause="labels were truncated to integers when they were read" if cut else "the scale has whole steps",
+                fix="read them as real numbers" if cut else "nothing, if the file has such labels",
                 sure="likely" if cut else "possible",
             )
         shared = audit["shared"] / max(1, described["dev"])
@@ -86,7 +89,7 @@ def check_data(patient: Patient) -> Iterator[Finding]:
                 task,
                 code="absent-class",
                 severity="error",
-                what=f"a class of {task} that the development rows have is not in the training rows",
+                what=f"a class in the development rows of {task} has no training rows",
                 evidence="0 training rows of it; at least 1",
                 cause="the labels of the two splits do not mean the same, or the file is sorted and cut",
                 fix="look at the labels of both files",

@@ -1,4 +1,4 @@
-"""Training that failed, began oddly, or trained less than it seems: told from errors, losses and cut texts."""
+"""Training that failed, began oddly or trained less than it seems: faults in errors, losses and cut texts."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ from mtlbench.diagnose.evidence import Patient, Run
 from mtlbench.diagnose.finding import Finding, span
 
 NOT_FINITE = re.compile(r"\b(nan|inf|finite)\b")
-"""In the message of a cell that failed for a number that is not finite, such as "the loss of task sst5 is nan"."""
+"""Matches the message of a cell that failed on a nonfinite number, such as "the loss of task sst5 is nan"."""
 CUT = 0.05
-"""Share of rows that may be cut."""
+"""Maximum share of rows that are cut."""
 START = (0.7, 0.5)
-"""The first loss of a classification: at least this share of ln(classes), and at most so much more. Heads begin with
-weights of standard deviation 0.02, which moves it by a few hundredths."""
+"""Bounds on the first loss of a classification: at least this share of ln(classes), and at most this much above it.
+Heads start with weights of standard deviation 0.02, which changes the loss by a few hundredths."""
 
 
 def check_training(patient: Patient) -> Iterator[Finding]:
-    """Look at failures, frozen encoders, first losses, losses of 0 and cut texts."""
+    """Check failures, frozen encoders, first losses, losses of 0 and cut texts.
+
+    :param patient: the cells of one method.
+    """
     yield from _not_finite(patient)
     yield from _frozen(patient)
     yield from _start(patient)
@@ -37,7 +40,7 @@ def _not_finite(patient: Patient) -> Iterator[Finding]:
         yield Finding(
             code="not-finite",
             severity="error",
-            what=f"{len(failed)} of {examined} cells ended with a number that is not finite",
+            what=f"{len(failed)} of {examined} cells failed on a number that is not finite",
             evidence="; ".join(f"seed {run.seed}: {run.record['error']['message']}" for run in failed[:3]),
             cause="the learning rate is too high, a loss takes the logarithm of 0, or half precision overflowed",
             fix="lower the learning rate or warm it up; use precision=float32; look at the task's loss and labels",
@@ -60,30 +63,30 @@ def _frozen(patient: Patient) -> Iterator[Finding]:
             what="the encoder is not trained: the tasks share one new layer only",
             evidence=f"model {encoder['spec']}" + (f"; {trained} trained shared parameters" if trained else ""),
             cause="frozen=true",
-            fix="train the encoder, unless features as they are is what you want to compare on",
+            fix="train the encoder, unless you want to compare methods on fixed features",
             sure="certain",
         )
 
 
 def _start(patient: Patient) -> Iterator[Finding]:
-    """Compare the first loss of classification with ln(classes), which an untrained head must give."""
+    """Compare the first loss of each classification with ln(classes), the loss of an untrained head."""
     for task, described in patient.tasks.items():
-        classes = patient.most(partial(_classes, task=task))
+        classes = patient.majority(partial(_classes, task=task))
         if described["prediction"] != "classification" or not classes:
             continue
         expected = log(next(iter(classes.values())))
-        found = patient.most(partial(_odd_start, task=task, expected=expected))
-        if found:
+        cases = patient.majority(partial(_odd_start, task=task, expected=expected))
+        if cases:
             yield patient.finding(
-                found,
+                cases,
                 task,
                 code="odd-first-loss",
                 severity="error",
                 what=f"the first loss of {task} is not that of an untrained head",
-                evidence=f"first loss {span(list(found.values()))}; ln(classes) is {expected:.3f}",
+                evidence=f"first loss {span(list(cases.values()))}; ln(classes) is {expected:.3f}",
                 cause="the loss is not the mean cross entropy of a batch over the classes: a sum over the batch, a "
                 "softmax over the batch, a factor, or the wrong sign",
-                fix="look at the task's loss(): the mean over rows of cross entropy on raw (B, classes) outputs",
+                fix="look at the task's loss(): it must be the mean cross entropy of raw (B, classes) outputs",
                 sure="likely",
             )
 
@@ -101,17 +104,17 @@ def _odd_start(run: Run, task: str, expected: float) -> float | None:
 
 def _zero(patient: Patient) -> Iterator[Finding]:
     for task in patient.tasks:
-        found = patient.most(partial(_floored, task=task))
-        if found:
+        cases = patient.majority(partial(_floored, task=task))
+        if cases:
             yield patient.finding(
-                found,
+                cases,
                 task,
                 code="zero-loss",
                 severity="note",
                 what=f"the loss of {task} was exactly 0, and {patient.method} takes logarithms or ratios of losses",
-                evidence=f"{span(list(found.values()))} of {patient.recipe['steps']} steps; 0 counts as 1e-8 there",
-                cause="the batch is solved to the last bit of single precision, or the task's loss() is constant",
-                fix="nothing, if the task is solved; else look at the task's loss()",
+                evidence=f"{span(list(cases.values()))} of {patient.recipe['steps']} steps; 0 counts as 1e-8 there",
+                cause="the batch is fitted to the last bit of single precision, or the task's loss() is constant",
+                fix="nothing, if the task is solved; otherwise, look at the task's loss()",
                 sure="possible",
             )
 
@@ -122,9 +125,9 @@ def _floored(run: Run, task: str) -> int | None:
 
 def _cut(patient: Patient) -> Iterator[Finding]:
     cut = (patient.runs[0].record.get("cut") if patient.runs else None) or {}
-    for task, told in cut.items():
+    for task, counts in cut.items():
         rows = patient.tasks[task]["train"] + patient.tasks[task]["dev"]
-        share = (told["train"] + told["dev"]) / max(1, rows)
+        share = (counts["train"] + counts["dev"]) / max(1, rows)
         if share > CUT:
             yield patient.finding(
                 patient.seeds,
@@ -132,8 +135,8 @@ def _cut(patient: Patient) -> Iterator[Finding]:
                 code="cut-texts",
                 severity="warning",
                 what=f"many texts of {task} are cut",
-                evidence=f"{share:.1%} of its rows are longer than {told['tokens']} tokens; at most {CUT:.0%}",
-                cause="max_length is short for these texts",
+                evidence=f"{share:.1%} of its rows are longer than {counts['tokens']} tokens; at most {CUT:.0%}",
+                cause="max_length is too small for these texts",
                 fix="raise max_length",
                 sure="certain",
             )

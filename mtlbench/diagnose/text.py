@@ -13,7 +13,10 @@ from mtlbench.report.document import Block, Bullets, Heading, Paragraph
 
 
 def to_blocks(found: Sequence[tuple[Cells, Sequence[Finding]]]) -> list[Block]:
-    """Lay out the findings of every group; a healthy one gets one sentence."""
+    """Return the findings on all groups as blocks of text; a healthy group gets one sentence.
+
+    :param found: each group with its findings.
+    """
     blocks: list[Block] = []
     for title, (cells, findings) in zip(headings([cells for cells, _ in found]), found, strict=True):
         blocks += [Heading(title), *examined(cells, findings)]
@@ -21,35 +24,42 @@ def to_blocks(found: Sequence[tuple[Cells, Sequence[Finding]]]) -> list[Block]:
 
 
 def examined(cells: Cells, findings: Sequence[Finding]) -> list[Block]:
-    """Lay out the findings of one group."""
+    """Return the findings on one group as blocks of text.
+
+    :param cells: the group.
+    :param findings: its findings, the gravest first.
+    """
     counts = {"finished": len(cells.done), "failed": len(cells.failed), "unfinished": len(cells.unfinished)}
-    told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    states = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     grave = sum(finding.severity != "note" for finding in findings)
-    found = f"{grave} finding{'s' * (grave > 1)}" if grave else "nothing is wrong with them"
+    result = f"{grave} finding{'s' * (grave > 1)}" if grave else "nothing is wrong with them"
     blocks: list[Block] = [
-        Paragraph(f"Cells of {len(cells.methods)} method{'s' * (len(cells.methods) > 1)}: {told}; {found}.")
+        Paragraph(f"Cells of {len(cells.methods)} method{'s' * (len(cells.methods) > 1)}: {states}; {result}.")
     ]
     if cells.unfinished:
-        lines = [f"{one['method']} seed {one['seed']}: {_state(one)}" for one in unfinished(cells)]
+        lines = [f"{cell['method']} seed {cell['seed']}: {_state(cell)}" for cell in unfinished(cells)]
         blocks.append(Bullets("Not at their end: examined as far as their checkpoints go", tuple(lines)))
     return blocks + [Bullets(_title(alike), _lines(alike)) for alike in _alike(findings)]
 
 
 def by_group(records: Sequence[Record]) -> dict[str, list[Block]]:
-    """Return the findings about each group, by the group's id, to be shown under the group in a report.
+    """Return blocks with the findings on each group, by the group's id, for a report.
 
-    :param records: those that the report is built from.
+    :param records: the records of the report.
     """
-    found: dict[str, list[Block]] = {}
+    blocks: dict[str, list[Block]] = {}
     for cells, findings in diagnose(records):
         summary, *lists = examined(cells, findings)
-        assert isinstance(summary, Paragraph)  # a list of its own here, so that it stays with the lists under it
-        found[cells.group] = [Bullets("What the doctor says", (summary.text,)), *lists]
-    return found
+        assert isinstance(summary, Paragraph)  # as a list, it stays with the lists below it
+        blocks[cells.group] = [Bullets("What the doctor says", (summary.text,)), *lists]
+    return blocks
 
 
 def unfinished(cells: Cells) -> list[dict[str, Any]]:
-    """Return method, seed, state (running or stopped), steps done and steps in all of each cell not at its end."""
+    """Return method, seed, state (running or stopped), finished steps and all steps of each unfinished cell.
+
+    :param cells: the group.
+    """
     return [
         {
             "method": method,
@@ -62,13 +72,16 @@ def unfinished(cells: Cells) -> list[dict[str, Any]]:
     ]
 
 
-def _state(one: dict[str, Any]) -> str:
-    after = "" if one["state"] == "running" else "; the next mtlbench run goes on from there"
-    return f"{one['state']}, after step {one['step']} of {one['steps']}{after}"
+def _state(cell: dict[str, Any]) -> str:
+    after = "" if cell["state"] == "running" else "; the next mtlbench run goes on from there"
+    return f"{cell['state']}, after step {cell['step']} of {cell['steps']}{after}"
 
 
 def to_json(found: Sequence[tuple[Cells, Sequence[Finding]]]) -> str:
-    """Render as JSON: a flat list of objects, each naming its suite and group."""
+    """Return JSON with a list of all findings, each with its suite and group, and a list of the groups.
+
+    :param found: each group with its findings.
+    """
     rows = [
         {"suite": cells.suite, "group": cells.group, **asdict(finding)}
         for cells, findings in found
@@ -89,26 +102,27 @@ def to_json(found: Sequence[tuple[Cells, Sequence[Finding]]]) -> str:
 
 
 def _alike(findings: Sequence[Finding]) -> list[list[Finding]]:
-    """Put findings together that say the same of several methods, in the order of the first of each."""
-    found: dict[tuple[str, ...], list[Finding]] = {}
-    for one in findings:
-        found.setdefault((one.severity, one.code, one.what, one.cause, one.fix), []).append(one)
-    return list(found.values())
+    """Group findings that say the same of several methods, in the order of the first of each group."""
+    alike: dict[tuple[str, ...], list[Finding]] = {}
+    for finding in findings:
+        key = finding.severity, finding.code, finding.what, finding.cause, finding.fix
+        alike.setdefault(key, []).append(finding)
+    return list(alike.values())
 
 
 def _title(alike: Sequence[Finding]) -> str:
-    first, methods = alike[0], [one.method for one in alike]
+    first, methods = alike[0], [finding.method for finding in alike]
     where = f"{methods[0]}: " if len(methods) == 1 else f"{len(methods)} methods: "
     return f"{first.severity} {first.code}: {where if first.method else ''}{first.what}"
 
 
 def _lines(alike: Sequence[Finding]) -> tuple[str, ...]:
     first = alike[0]
-    seen = [f"{one.evidence} ({_cells(one)})" if one.method else one.evidence for one in alike]
+    evidence = [f"{finding.evidence} ({_cells(finding)})" if finding.method else finding.evidence for finding in alike]
     if len(alike) > 1:
-        seen = [f"{one.method}: {told}" for one, told in zip(alike, seen, strict=True)]
+        evidence = [f"{finding.method}: {line}" for finding, line in zip(alike, evidence, strict=True)]
     return (
-        *(f"evidence: {told}" for told in seen),
+        *(f"evidence: {line}" for line in evidence),
         f"cause ({first.sure}): {first.cause}",
         f"fix: {first.fix}",
     )

@@ -1,4 +1,4 @@
-"""Cells that are not at their end: how far their training got, from the checkpoints that they go on from."""
+"""Records and histories of unfinished cells, from their checkpoints."""
 
 from __future__ import annotations
 
@@ -18,31 +18,32 @@ from mtlbench.training.history_rows import merged
 
 
 def unfinished(results: Path, tell: Callable[[str], None]) -> list[Record]:
-    """Return the records of cells that have a checkpoint, as these stood when it was written.
+    """Return the records of all cells with a checkpoint, as of that checkpoint.
 
-    ``status`` is ``"running"`` where a process has the cell's lease, else ``"stopped"``; ``history`` are the rows.
+    ``status`` is ``"running"`` if a process has the lease of the cell, else ``"stopped"``; ``history`` has the rows.
 
-    :param tell: gets a line for people about every checkpoint that is no use.
+    :param results: the results folder.
+    :param tell: called with a message for the user for each unusable checkpoint.
     """
-    held = {one.key for one in holders(results) if not one.gone}
-    found = []
+    held = {holder.key for holder in holders(results) if not holder.gone}
+    records = []
     for key, path in newest_files(results / CHECKPOINTS):
         try:
             record, history = _read(path)
-        except FileNotFoundError:  # the cell ended just now, or its next checkpoint replaced this one
+        except FileNotFoundError:  # the cell has just ended, or its next checkpoint replaced this one
             continue
         except (OSError, ValueError) as error:
             tell(f"left out: {path}: {error}")
             continue
-        found.append({**record, "status": "running" if key in held else "stopped", "history": history})
-    return found
+        records.append({**record, "status": "running" if key in held else "stopped", "history": history})
+    return records
 
 
 def _read(path: Path) -> tuple[Record, list[dict[str, Any]]]:
-    """Return the record and the rows in a checkpoint, whose hash is right, whoever wrote it.
+    """Return the record and the rows of a checkpoint. Check their form: a valid hash does not vouch for its author.
 
-    :raises OSError: when it cannot be read.
-    :raises ValueError: when it is not whole, or they are not of the form that readers rely on.
+    :raises OSError: if it cannot be read.
+    :raises ValueError: if it is incomplete, or the record or the rows have an unexpected form.
     """
     record, outcome = read_parts(path, "record", "outcome")
     try:
@@ -50,6 +51,6 @@ def _read(path: Path) -> tuple[Record, list[dict[str, Any]]]:
         rows = list(json.loads(outcome["history"]))
         for row in rows:
             check_row(row, record["tasks"])
-    except (LookupError, TypeError, RecursionError) as error:  # of another form altogether
+    except (LookupError, TypeError, RecursionError) as error:  # of an entirely different form
         raise ValueError(f"not a checkpoint: {type(error).__name__}: {error}") from None
     return record, rows if record["method"]["joint"] else merged(rows)

@@ -1,4 +1,4 @@
-"""Signs of life for leases, from a thread."""
+"""A thread that renews leases."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from types import TracebackType
 from mtlbench.records.leases import FolderRemoved, Lease, LeaseLost
 
 RENEWAL = 10.0
-"""Seconds between two signs of life: some may be lost before a watcher loses patience."""
+"""Seconds between two renewals: several may fail before a watcher considers the lease dead."""
 
 
 class Heartbeat:
-    """Renews leases from a thread.
+    """Thread that renews leases; it runs while the context is entered.
 
-    :param lost: called once, from that thread, with the reason when a lease is lost; by default losses are ignored.
+    :param lost: called once per lost lease, in that thread, with the reason; by default, losses are ignored.
+    :param every: seconds between two renewals.
     """
 
     def __init__(self, lost: Callable[[Exception], None] | None = None, every: float = RENEWAL) -> None:
@@ -25,11 +26,17 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def add(self, lease: Lease) -> None:
-        """Renew this lease from now on."""
+        """Start renewing a lease.
+
+        :param lease: the lease.
+        """
         self._leases[lease.owner] = lease
 
     def remove(self, lease: Lease) -> None:
-        """Renew it no more."""
+        """Stop renewing a lease.
+
+        :param lease: the lease; nothing happens if it was not being renewed.
+        """
         self._leases.pop(lease.owner, None)
 
     def __enter__(self) -> Heartbeat:
@@ -51,5 +58,5 @@ class Heartbeat:
                     self.remove(lease)
                     if self._lost is not None:
                         self._lost(reason)
-                except OSError:  # a file system that is away for a moment; the next sign of life may arrive
+                except OSError:  # the file system is unreachable for now; the next renewal may succeed
                     continue

@@ -1,4 +1,4 @@
-"""The loop of a launcher: claim a cell, submit it, hear what became of it, try again what deserves it."""
+"""The loop of a launcher: claim cells, submit them, handle their events, retry lost ones."""
 
 from __future__ import annotations
 
@@ -21,25 +21,29 @@ from mtlbench.records.store import NotRecorded, Store
 from mtlbench.records.store_cache import FileStamp
 
 GRACE = 20.0
-"""Seconds that workers have after Ctrl-C to finish their step, write a checkpoint and leave: the largest one that was
-measured, 2.5 GB of BERT-base and a method that keeps K × P numbers, took 12 (benchmarks/checkpoints.md)."""
+"""Seconds after Ctrl-C in which workers finish their step, write a checkpoint and exit. The largest one measured, 2.5
+GB of BERT-base and a method that keeps K × P numbers, took 12 seconds (benchmarks/checkpoints.md)."""
 TICK = 1.0
-"""Seconds that the loop waits for an event at most."""
+"""Maximum seconds that the loop waits for an event."""
 POLL = 5.0
-"""Seconds between two looks at a cell that another launcher runs."""
+"""Seconds between two checks of a cell that another launcher runs."""
 ENDS = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-"""Signals that end a launcher: of an operator, of a terminal that is closed, of Ctrl-\\."""
+"""Signals that end a launcher besides Ctrl-C: from an operator, from closing the terminal, from Ctrl-\\."""
 
 Listener = Callable[[Event], None]
 
 
 class Scheduler:
-    """Brings every cell of a grid to its end, here or by another launcher on the same results folder.
+    """Loop that runs every cell of a grid, unless another launcher on the same results folder runs it.
 
-    :param headers: makes the header of a cell's record.
-    :param before: the records that were there when the grid was planned, see :meth:`Store.state`: another one that is
-        found later was written by another launcher, and its cell has ended.
-    :param fail_fast: start no more cells after the first failure.
+    :param headers: returns the header of a cell's record.
+    :param store: the results folder.
+    :param executor: runs the cells.
+    :param listener: called with every event.
+    :param before: the records that existed when the grid was planned, see :meth:`Store.state`. A record that differs
+        from these was written by another launcher: its cell has ended.
+    :param fail_fast: whether to start no more cells after the first failure.
+    :param leases: the leases of the results folder; by default, with the usual patience.
     """
 
     def __init__(
@@ -59,48 +63,50 @@ class Scheduler:
         self._heartbeat = Heartbeat()
         self._waiting: deque[tuple[float, Cell]] = deque()
         self._running: dict[str, CellJob] = {}
-        self._well = True
+        self._succeeded = True
 
     def run(self, cells: Sequence[Cell]) -> bool:
-        """Run cells and return whether all ended well.
+        """Run cells.
 
-        :raises KeyboardInterrupt: after Ctrl-C or another signal that ends a process, when all workers have left.
+        :param cells: the cells, in the order of their start.
+        :returns: whether none failed.
+        :raises KeyboardInterrupt: after Ctrl-C or another signal that ends a process, once all workers have exited.
         """
         self._waiting.extend((0.0, cell) for cell in cells)
-        with _ends_as_by_ctrl_c(), self._heartbeat, self._stopped_at_the_end():
-            told = False
+        with _signals_as_ctrl_c(), self._heartbeat, self._executor_stopped():
+            reported = False
             while self._waiting or self._running:
                 self._fill()
                 if self._running:
-                    told = False
-                elif self._waiting and not told:
+                    reported = False
+                elif self._waiting and not reported:
                     self._listener(Event("waiting", self._waiting[0][1], total=len(self._waiting)))
-                    told = True
+                    reported = True
                 for event in self._executor.wait(TICK):
-                    self._hear(event)
-        return self._well
+                    self._handle(event)
+        return self._succeeded
 
     def _fill(self) -> None:
-        """Claim and submit cells until the executor is full, or the others are with other launchers."""
+        """Claim and submit cells until the executor is full or other launchers have the rest."""
         jobs: list[CellJob] = []
         room = self._executor.capacity - len(self._running)
         while len(jobs) < room and self._waiting and self._waiting[0][0] <= time.monotonic():
             _, cell = self._waiting.popleft()
-            job = self._claimed(cell)
+            job = self._claim(cell)
             if job is not None:
                 jobs.append(job)
                 self._running[cell.key] = job
         if jobs:
             self._executor.submit(jobs)
 
-    def _claimed(self, cell: Cell) -> CellJob | None:
-        """Return the first try at a cell; or nothing when another launcher has it, or had it and ended it."""
+    def _claim(self, cell: Cell) -> CellJob | None:
+        """Return the first attempt at a cell, or ``None`` if another launcher runs the cell or has ended it."""
         record = {**self._headers(cell), "started": now()}
         try:
             lease = self._leases.claim(cell.key, cell.title)
         except OSError as error:
-            why = f"not started: its lease cannot be written to {self._store.folder}: {error.strerror}"
-            self._end(Event("failed", cell, message=why))
+            message = f"not started: its lease cannot be written to {self._store.folder}: {error.strerror}"
+            self._end(Event("failed", cell, message=message))
             return None
         ended = self._ended_elsewhere(cell, record)
         if ended is not None:
@@ -119,12 +125,12 @@ class Scheduler:
         try:
             if FileStamp.of(path) == self._before.get(path):
                 return None
-            found = read_record(path)
-        except (OSError, ValueError):  # none, or one that is no use
+            other = read_record(path)
+        except (OSError, ValueError):  # missing or damaged
             return None
-        return Event(found["status"], cell, message=(found["error"] or {}).get("message", ""))
+        return Event(other["status"], cell, message=(other["error"] or {}).get("message", ""))
 
-    def _hear(self, event: Event) -> None:
+    def _handle(self, event: Event) -> None:
         cell = event.cell
         for note in event.notes:
             self._listener(Event("note", cell, message=note))
@@ -133,47 +139,47 @@ class Scheduler:
             return
         job = self._running.pop(cell.key)
         if event.kind == "lost" and (ended := self._ended_elsewhere(cell, job.record)) is not None:
-            job.lease.release()  # its process died after the record was written and before it could say so
+            job.lease.release()  # its process died between writing the record and reporting
             event = ended
         if event.kind == "lost" and job.record["tries"] <= event.retries:
-            self._again(job, event)
+            self._retry(job, event)
             return
         self._heartbeat.remove(job.lease)
         if event.kind == "taken":
             self._waiting.append((time.monotonic() + POLL, cell))
             return
-        self._end(self._recorded(job, event) if event.kind == "lost" else event)
+        self._end(self._record_loss(job, event) if event.kind == "lost" else event)
 
-    def _again(self, job: CellJob, event: Event) -> None:
-        """Try a lost cell once more, on the same lease."""
+    def _retry(self, job: CellJob, event: Event) -> None:
+        """Submit a lost cell again, with the same lease."""
         tries = job.record["tries"] + 1
         self._listener(Event("again", job.cell, done=tries, message=event.message))
-        again = CellJob(job.cell, {**job.record, "tries": tries}, job.store, job.lease)
-        self._running[job.cell.key] = again
-        self._executor.submit([again])
+        retry = CellJob(job.cell, {**job.record, "tries": tries}, job.store, job.lease)
+        self._running[job.cell.key] = retry
+        self._executor.submit([retry])
 
-    def _recorded(self, job: CellJob, event: Event) -> Event:
-        """Write the record of a cell whose worker could not."""
+    def _record_loss(self, job: CellJob, event: Event) -> Event:
+        """Write the record of a lost cell, in place of its worker, and return the event of its failure."""
         tries = job.record["tries"]
         message = event.message + (f", {tries} tries" if tries > 1 else "")
         error = {"type": "ProcessDied", "message": message, "step": None, "task": None}
         try:
             self._store.save({**job.record, "error": error}, {})
-        except NotRecorded as lost:
-            message += f"; not recorded: {lost}"
+        except NotRecorded as reason:
+            message += f"; not recorded: {reason}"
         job.lease.release()
         return Event("failed", job.cell, message=message)
 
     def _end(self, event: Event) -> None:
         if event.kind == "failed":
-            self._well = False
+            self._succeeded = False
             if self._fail_fast:
                 self._waiting.clear()
         self._listener(event)
 
     @contextmanager
-    def _stopped_at_the_end(self) -> Iterator[None]:
-        """Stop what still runs when the block is left by Ctrl-C or an error; a second Ctrl-C kills it at once."""
+    def _executor_stopped(self) -> Iterator[None]:
+        """Stop the executor when the block ends. A second Ctrl-C kills the running cells at once."""
         try:
             yield
         except KeyboardInterrupt:
@@ -192,10 +198,10 @@ class Scheduler:
 
 
 @contextmanager
-def _ends_as_by_ctrl_c() -> Iterator[None]:
-    """Have the other signals that end a process do what Ctrl-C does: nothing of the run is left behind.
+def _signals_as_ctrl_c() -> Iterator[None]:
+    """Treat the other signals that end a process like Ctrl-C, so that the run leaves no processes or leases behind.
 
-    One that is ignored stays so, as the end of a terminal by ``nohup``. Only the main thread hears signals.
+    Ignored signals stay ignored, such as SIGHUP under ``nohup``. Only the main thread receives signals.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -204,12 +210,12 @@ def _ends_as_by_ctrl_c() -> Iterator[None]:
     def interrupt(number: int, frame: Any) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.getsignal(number) for number in ENDS}
-    for number, handler in before.items():
+    handlers = {number: signal.getsignal(number) for number in ENDS}
+    for number, handler in handlers.items():
         if handler is not signal.SIG_IGN:
             signal.signal(number, interrupt)
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)

@@ -1,1 +1,1 @@
-"""The machine: whole files, safe names, output streams, the terminal, and what is said of the environment."""
+"""The machine: atomic file writes, safe names, output streams, the terminal and the environment."""

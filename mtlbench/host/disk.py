@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic file writes."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import os
 from pathlib import Path
 
 TEMPORARY = ".writing-"
-"""How the names of half written files begin."""
+"""Prefix of the names of incomplete files."""
 
 
 def write_whole(path: Path, *content: bytes | memoryview) -> None:
-    """Write a file so that it appears whole or not at all, also after a power cut.
+    """Write a file atomically: it appears complete or not at all, even after a power cut.
 
-    :param content: one piece after another: a large file need not be in memory as one.
-    :raises OSError: when it cannot be written, as on a full disk; nothing half written is left behind.
+    :param path: the file; an existing one is replaced.
+    :param content: the pieces of the content, in order, so that a large file need not be in memory as one.
+    :raises OSError: if the file cannot be written, as on a full disk; no incomplete file is left behind.
     """
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
     try:

@@ -1,4 +1,4 @@
-"""Where and with what a cell ran: versions, source state, machine."""
+"""The environment of a cell: package versions, state of the source, machine."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ PACKAGES = ("mtlbench", "torch", "transformers", "tokenizers", "datasets", "nump
 
 
 def environment(device: str = "cpu") -> dict[str, Any]:
-    """Return versions, git state of mtlbench's own source, and the machine, as plain data.
+    """Return package versions, the git state of mtlbench's source, and the machine, as plain data.
 
-    :param device: that is computed on: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+    :param device: the device of the computation: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
     """
     return {"versions": versions(), "git": _git(Path(__file__).parent), "machine": _machine(device)}
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that a result depends on."""
-    found = {"python": platform.python_version()}
+    """Return the versions of Python and of the packages that affect results; missing packages are left out."""
+    installed = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            installed[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def _git(folder: Path) -> dict[str, Any] | None:
-    def ask(*arguments: str) -> str:
+    def git(*arguments: str) -> str:
         command = ["git", "-C", str(folder), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
     try:
-        ask("ls-files", "--error-unmatch", Path(__file__).name)  # an installed package lies in no repository of ours
-        changes = ask("status", "--porcelain", "--untracked-files=no")
-        return {"commit": ask("rev-parse", "HEAD"), "modified": bool(changes)}
+        git("ls-files", "--error-unmatch", Path(__file__).name)  # fails for an installed package: not in our repository
+        changes = git("status", "--porcelain", "--untracked-files=no")
+        return {"commit": git("rev-parse", "HEAD"), "modified": bool(changes)}
     except (OSError, subprocess.SubprocessError):
         return None
 
@@ -56,7 +56,7 @@ def _machine(device: str) -> dict[str, Any]:
 
 
 def _gpu(device: str) -> str | None:
-    """Return the GPU's name: "cuda" is another device on every machine."""
+    """Return the GPU's name, since "cuda" means a different device on each machine."""
     if device == "cpu":
         return None
     import torch
@@ -65,7 +65,7 @@ def _gpu(device: str) -> str | None:
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

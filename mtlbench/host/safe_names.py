@@ -1,4 +1,4 @@
-"""Names from outside: none leads out of a folder, none gives orders to a terminal."""
+"""Make names from files safe for paths, terminals and spreadsheets."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import hashlib
 import re
 
 LONGEST = 100
-"""Bytes of a folder's name. File systems take 255, and some encrypted ones 143."""
+"""Maximum length of a folder's name, in bytes. File systems allow 255, some encrypted ones 143."""
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-"""Names that Windows keeps for devices, with any ending."""
+"""Names that Windows reserves for devices, with any extension."""
 
 
 def folder_name(text: str) -> str:
-    """Return a name for a folder that any file system takes: ASCII, not hidden, not reserved, not too long.
+    """Return a folder name valid on any file system: ASCII, not hidden, not reserved, not too long.
 
-    Different texts may get one name: what must be told apart, a cell's key does.
+    Different texts may get the same name: cells are distinguished by their keys.
+
+    :param text: any text, such as the spec of a method.
     """
     name = re.sub(r"[^A-Za-z0-9._=,+-]+", "_", text).strip("_").lstrip(".") or "_"
     if RESERVED.fullmatch(name):
@@ -26,32 +28,41 @@ def folder_name(text: str) -> str:
 
 
 def is_file_name(text: str) -> bool:
-    """Whether a text names a file of the folder that it is used in, on any system, and of no other."""
+    """Return whether a text is a plain file name on any system, without a path to another folder.
+
+    :param text: any text.
+    """
     return text not in ("", ".", "..") and text.isprintable() and not re.search(r'[/\\:*?"<>|]', text)
 
 
 def is_key(text: object) -> bool:
-    """Whether something is a name that a command line, a table and a record's key can hold."""
+    """Return whether a value is a name that is safe in command lines, tables and records: letters, digits, ``_.-``.
+
+    :param text: any value; only strings can be names.
+    """
     return isinstance(text, str) and re.fullmatch(r"[\w.-]+", text) is not None
 
 
 def visible(text: str, keep: str = "") -> str:
-    """Return text with every character that does not print written out, such as ``\\x1b``.
+    """Return a text with each nonprintable character replaced by its escape, such as ``\\x1b``.
 
-    Names and errors come from other people's files: a terminal must show escape sequences in them, not obey them.
+    Names and errors come from other people's files: a terminal must show their escape sequences, not execute them.
 
-    :param keep: characters to leave as they are.
+    :param text: any text.
+    :param keep: characters to leave unchanged.
     """
     if text.isprintable():
         return text
     return "".join(
-        one if one.isprintable() or one in keep else one.encode("unicode_escape").decode("ascii") for one in text
+        char if char.isprintable() or char in keep else char.encode("unicode_escape").decode("ascii") for char in text
     )
 
 
 def spreadsheet_cell(value: object) -> object:
-    """Return a value for a CSV file so that a spreadsheet takes no text for a formula: an apostrophe is put before it.
+    """Return a value for a CSV file, with an apostrophe before any text that a spreadsheet would take for a formula.
 
-    No method, task or suite has a name that begins with these characters, so programs that read the file lose nothing.
+    No name of a method, task or suite begins with these characters, so other readers of the file lose nothing.
+
+    :param value: the value; only strings are changed.
     """
     return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@")) else value

@@ -1,4 +1,4 @@
-"""Standard output and error: whether they take escapes, and text that any encoding can hold."""
+"""Standard output and error: escape sequences, and text that any encoding can represent."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ SUBSTITUTES = {
     **{"→": "->", "←": "<-", "↦": "->", "↑": "^", "↓": "v", "▼": "v", "†": "*", "‡": "**", "…": "...", "′": "'"},
     **{"‖": "||", "⟨": "<", "⟩": ">", "─": "-", "━": "-", "╸": "-", "╺": "-", "•": "*", "\u0302": "^", "\u0303": "~"},
 }
-"""ASCII for the signs of our own texts; Greek letters are written out, super- and subscripts become digits."""
+"""ASCII for the symbols in our own texts. Greek letters are spelled out; super- and subscripts become digits."""
 SUBSTITUTE = "mtlbench.substitute"
-"""The name of the encoding error handler that writes :data:`SUBSTITUTES`."""
+"""Name of the encoding error handler that writes :data:`SUBSTITUTES`."""
 ESCAPE = "mtlbench.escape"
-"""The name of the encoding error handler that writes JSON's own escapes."""
+"""Name of the encoding error handler that writes JSON escapes."""
 
 
 def takes_escapes() -> bool:
-    """Return whether standard output is a terminal that obeys escape sequences, and the user does not refuse them.
+    """Return whether standard output is a terminal that supports escape sequences, and the user allows them.
 
-    ``TERM=dumb`` says that it does not obey them; ``NO_COLOR`` that the user wants none (https://no-color.org).
+    ``TERM=dumb`` means that the terminal does not support them; ``NO_COLOR``, that the user does not want them
+    (https://no-color.org).
     """
-    obeys = os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
-    return sys.stdout.isatty() and obeys and not os.environ.get("NO_COLOR")
+    supported = os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
+    return sys.stdout.isatty() and supported and not os.environ.get("NO_COLOR")
 
 
 def make_streams_safe() -> None:
-    """Let standard output and error write any text: :func:`substitute` gives what their encoding lacks."""
+    """Let standard output and error write any text: :func:`substitute` replaces what their encoding lacks."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started this process
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
@@ -43,9 +44,10 @@ def make_streams_safe() -> None:
 
 
 def print_data(text: str, format: str) -> None:
-    """Print a text that programs read. JSON and HTML are UTF-8 by definition: in another encoding they are ASCII.
+    """Print a text meant for programs. JSON and HTML are UTF-8 by definition: in any other encoding they become ASCII.
 
-    :param format: ``json`` and ``html`` are escaped without loss by their own rules; any other is printed as it is.
+    :param text: the text; line breaks at its end are replaced by a single one.
+    :param format: ``json`` and ``html`` are escaped without loss by their own rules; any other format is printed as is.
     """
     encoding = codecs.lookup(getattr(sys.stdout, "encoding", None) or "utf-8").name
     handler = {"json": ESCAPE, "html": "xmlcharrefreplace"}.get(format)
@@ -55,21 +57,25 @@ def print_data(text: str, format: str) -> None:
 
 
 def substitute(error: UnicodeError) -> tuple[str, int]:
-    """Return ASCII for the characters that an encoding lacks, and where to go on: a handler for :mod:`codecs`.
+    """Return ASCII for the characters that an encoding lacks: an error handler for :mod:`codecs`.
 
-    :data:`SUBSTITUTES` first; others are written as :func:`mtlbench.host.safe_names.visible` writes them, such
-    as ``\\u4f60``, so that no two texts become one.
+    Characters not in :data:`SUBSTITUTES` are escaped as by :func:`mtlbench.host.safe_names.visible`, such as
+    ``\\u4f60``, so that different texts stay different.
+
+    :param error: the encoding error.
+    :returns: the replacement, and the position at which encoding continues.
+    :raises UnicodeError: the error itself, if it is not an encoding error.
     """
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    written: list[str] = []
-    raised = False
+    replacement: list[str] = []
+    after_superscript = False
     for character in error.object[error.start : error.end]:
         is_superscript = unicodedata.decomposition(character).startswith("<super>")
-        written.append("^" if is_superscript and not raised else "")
-        written.append(SUBSTITUTES.get(character) or _spelled(character))
-        raised = is_superscript
-    return "".join(written), error.end
+        replacement.append("^" if is_superscript and not after_superscript else "")
+        replacement.append(SUBSTITUTES.get(character) or _spelled(character))
+        after_superscript = is_superscript
+    return "".join(replacement), error.end
 
 
 def _spelled(character: str) -> str:

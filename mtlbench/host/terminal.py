@@ -1,4 +1,4 @@
-"""Text for a terminal, or the same characters for a pipe."""
+"""Text for a terminal, or for a pipe without escape sequences."""
 
 from __future__ import annotations
 
@@ -13,27 +13,36 @@ from mtlbench.host.safe_names import visible
 
 
 class Console(rich.console.Console):
-    """A console that prints no control characters but its own."""
+    """Console that escapes all control characters except its own."""
 
     def render(self, *arguments: Any, **options: Any) -> Iterable[Segment]:
+        """Yield rich's segments with the nonprintable characters of their text escaped.
+
+        :param arguments: as for :meth:`rich.console.Console.render`.
+        :param options: as for :meth:`rich.console.Console.render`.
+        """
         for segment in super().render(*arguments, **options):
             yield segment if segment.control else segment._replace(text=visible(segment.text, keep="\n"))
 
     def on_broken_pipe(self) -> None:
-        """Let the command line end as it does for every reader that has seen enough; rich would exit with 1."""
+        """Let the command line handle a closed pipe; rich would exit with code 1.
+
+        :raises BrokenPipeError: always.
+        """
         raise BrokenPipeError
 
     @property
     def redraws(self) -> bool:
-        """Whether a line can be drawn over: false in a pipe, and on a terminal without escapes."""
+        """Whether a line can be overwritten: false in a pipe and on a terminal without escape sequences."""
         return self.is_terminal and not self.is_dumb_terminal
 
 
 def printed(show: Callable[[Console], None], *, width: int, color: bool) -> str:
-    """Return what ``show`` prints to a console, without spaces at the ends of lines.
+    """Return the output of a function that prints to a console, without trailing spaces.
 
-    :param width: cells a line.
-    :param color: whether to print terminal escapes.
+    :param show: prints to the console that it receives.
+    :param width: width of a line, in characters.
+    :param color: whether to include escape sequences.
     """
     buffer = io.StringIO()
     console = Console(
@@ -51,11 +60,14 @@ def printed(show: Callable[[Console], None], *, width: int, color: bool) -> str:
 
 
 console = Console(stderr=True, soft_wrap=True, highlight=False)
-"""Messages go to standard error; standard output is for results."""
+"""Console for messages, on standard error; standard output is for results."""
 
 
 def duration(seconds: float) -> str:
-    """Return a time for people: ``42 s``, ``3:20 min``, ``2:05 h``."""
+    """Return a time in readable form: ``42 s``, ``3:20 min``, ``2:05 h``.
+
+    :param seconds: the time.
+    """
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

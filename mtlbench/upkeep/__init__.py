@@ -1,1 +1,1 @@
-"""Results folders: status, merge, clean, export, and two folders beside each other."""
+"""Maintenance of results folders: status, merge, clean, export, and the comparison of two folders."""

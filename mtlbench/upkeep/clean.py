@@ -1,6 +1,6 @@
-"""``mtlbench clean``: what runs that were killed, and cells that ran again, left behind in a results folder.
+"""``mtlbench clean``: remove the leftovers of killed runs and repeated cells from a results folder.
 
-Only files of these kinds are ever touched, and only where they lie in the folder itself: no link is followed.
+Only such leftovers are ever removed, and only from the folder itself: links are not followed.
 """
 
 from __future__ import annotations
@@ -19,26 +19,30 @@ from mtlbench.records.store import CHECKPOINTS, DAMAGED, Store, half_written, is
 
 CELL_FILE = re.compile(r"(seed-\d+-[0-9a-f]{12})\.(.+)")
 SIDE_FILE = re.compile(r"[0-9a-f]{8}\.[a-z]+\.[a-z]+")
-"""What follows a cell's name in that of a side file: hash, what it is, ending."""
+"""Rest of a side file's name after the cell's name: hash, kind, extension."""
 
 
 @dataclass(frozen=True)
 class Leftover:
-    """A file, or a cell's folder of checkpoints, that may go."""
+    """A file, or a folder with the checkpoints of a cell, that can be removed.
+
+    :param path: the file or folder.
+    :param why: the reason.
+    """
 
     path: Path
     why: str
 
     @property
     def size(self) -> int:
-        """Bytes, with all that a folder holds."""
+        """Size in bytes; for a folder, of all its files."""
         files = self.path.rglob("*") if self.path.is_dir() else [self.path]
         return sum(file.lstat().st_size for file in files if not file.is_dir())
 
     def remove(self) -> None:
-        """Remove it.
+        """Remove the file or folder.
 
-        :raises OSError: when that is not possible.
+        :raises OSError: if that is not possible.
         """
         if self.path.is_dir():
             shutil.rmtree(self.path)
@@ -47,24 +51,25 @@ class Leftover:
 
 
 def leftovers(results: Path, *, damaged: bool, failed: bool) -> list[Leftover]:
-    """Return everything that may be removed, sorted by path, without removing it.
+    """Return everything that can be removed, sorted by path, without removing it.
 
-    :param damaged: also the records that cannot be read, and their side files.
-    :param failed: also the records of failed cells, and their side files.
-    :raises UsageError: when the folder does not exist.
+    :param results: the results folder.
+    :param damaged: whether to include records that cannot be read, and their side files.
+    :param failed: whether to include the records of failed cells, and their side files.
+    :raises UsageError: if the folder does not exist.
     """
     if not results.is_dir():
         raise UsageError(f"results folder {results} does not exist; give --results FOLDER")
-    found = [*_around(results), *(Leftover(path, "half written") for path in half_written(results))]
+    leftovers = [*_outside_cells(results), *(Leftover(path, "half written") for path in half_written(results))]
     for folder in _folders(results):
         for cell, paths in groupby(sorted(folder.iterdir()), _cell):
             if cell:
-                found += _of_cell(folder / f"{cell}.json", list(paths), damaged, failed)
-    return sorted(found, key=lambda leftover: leftover.path)
+                leftovers += _of_cell(folder / f"{cell}.json", list(paths), damaged, failed)
+    return sorted(leftovers, key=lambda leftover: leftover.path)
 
 
-def _around(results: Path) -> Iterator[Leftover]:
-    """Yield the checkpoints of cells that are done, and leases that nobody holds."""
+def _outside_cells(results: Path) -> Iterator[Leftover]:
+    """Yield the checkpoints of finished cells, and the leases of dead processes."""
     running = set()
     for holder in holders(results):
         if holder.gone:
@@ -79,38 +84,38 @@ def _around(results: Path) -> Iterator[Leftover]:
 
 
 def _folders(results: Path) -> Iterator[Path]:
-    """Yield the folders SUITE/METHOD."""
+    """Yield the folders ``SUITE/METHOD``."""
     for suite in results.iterdir():
         if suite.is_dir() and not suite.is_symlink() and not suite.name.startswith("."):
             yield from (folder for folder in suite.iterdir() if folder.is_dir() and not folder.is_symlink())
 
 
 def _cell(path: Path) -> str:
-    """Return the cell that a file belongs to, by its name; nothing for a file that is not ours."""
+    """Return the name of the cell that a file belongs to; empty for other files and for links."""
     match = CELL_FILE.fullmatch(path.name)
     return match[1] if match and path.is_file() and not path.is_symlink() else ""
 
 
 def _of_cell(path: Path, files: list[Path], damaged: bool, failed: bool) -> Iterator[Leftover]:
-    """Yield what may go of the files of one cell. Side files that a damaged record may need stay as long as it does."""
-    broken = [file for file in files if file.name.startswith(path.name) and file.name.endswith(DAMAGED)]
-    own: set[str] = set()
+    """Yield the leftovers among the files of one cell. Side files stay while a damaged record may refer to them."""
+    damaged_files = [file for file in files if file.name.startswith(path.name) and file.name.endswith(DAMAGED)]
+    named: set[str] = set()
     if path in files:
         try:
             record = read_record(path)
         except (OSError, ValueError):
-            broken.append(path)
+            damaged_files.append(path)
         else:
-            own = {entry["name"] for entry in record["files"].values()}
+            named = {entry["name"] for entry in record["files"].values()}
             if failed and record["status"] == "failed":
-                yield from (Leftover(file, "failed") for file in [path, *(path.parent / name for name in own)])
-    # a young one may be of a record that is being written: side files come first
+                yield from (Leftover(file, "failed") for file in [path, *(path.parent / name for name in named)])
+    # a recent file may belong to a record that is being written: side files are written first
     unnamed = [
         file
         for file in files
-        if SIDE_FILE.fullmatch(file.name.removeprefix(f"{path.stem}.")) and file.name not in own and is_stale(file)
+        if SIDE_FILE.fullmatch(file.name.removeprefix(f"{path.stem}.")) and file.name not in named and is_stale(file)
     ]
-    if not broken:
+    if not damaged_files:
         yield from (Leftover(file, "no record names it") for file in unnamed)
     elif damaged:
-        yield from (Leftover(file, "damaged") for file in [*broken, *unnamed])
+        yield from (Leftover(file, "damaged") for file in [*damaged_files, *unnamed])

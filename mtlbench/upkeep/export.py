@@ -1,7 +1,7 @@
-"""Histories of finished cells for other programs: a tidy CSV file, TensorBoard's event files, an MLflow database.
+"""Export histories of finished cells to other programs: a tidy CSV file, TensorBoard event files, an MLflow database.
 
-The values are those of the histories; docs/records.md describes them. The newest record of every cell counts, as in a
-report.
+The values are those of the histories, which docs/records.md describes. The newest record of each cell counts, as in
+reports.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ COLUMNS: Final = ("suite", "group", "method", "seed", "step", "task", "what", "v
 CSV_NAME: Final = "history.csv"
 DATABASE_NAME: Final = "mtlbench.mlflow.db"
 MOST_AT_ONCE: Final = 1000
-"""Metrics that MLflow takes in one call."""
+"""Maximum number of metrics in one call to MLflow."""
 EVENTS_SUFFIX: Final = ".mtlbench"
-"""Ends our event files: an export into the same folder replaces them and no other."""
+"""Suffix of our event files: an export into the same folder replaces only these."""
 BY_TASK: Final = {"losses": "loss", "weights": "weight", "norms": "norm", "cosines": "cosine"}
 ALONE: Final = ("seconds", "factor", "skipped")
 
@@ -41,31 +41,37 @@ class Value(NamedTuple):
 
     step: int
     task: str
-    """The task, ``a|b`` for a pair of tasks, or nothing for what concerns all of them."""
+    """The task, ``a|b`` for a pair of tasks, or empty for a value of all tasks together."""
     what: str
-    """``loss``, ``weight``, ``norm``, ``cosine``, ``seconds``, ``factor``, ``skipped``, ``floored`` (1 where the task's
-    loss of 0 was), or a metric's name."""
+    """``loss``, ``weight``, ``norm``, ``cosine``, ``seconds``, ``factor``, ``skipped``, ``floored`` (1 if the task's
+    loss was 0), or the name of a metric."""
     value: float
     elapsed: float
-    """Training seconds from the start to the end of the step."""
+    """Training time in seconds from the start of training to the end of the step."""
 
     @property
     def tag(self) -> str:
-        """The number's name in a tracker, such as ``loss/sst5``."""
+        """Name of the value in a tracker, such as ``loss/sst5``."""
         return f"{self.what}/{self.task}" if self.task else self.what
 
 
 @dataclass
 class Exported:
-    """What an export did."""
+    """Result of an export.
+
+    :param cells: number of exported cells.
+    :param left_out: path and reason of each cell whose history cannot be read.
+    """
 
     cells: int = 0
     left_out: list[tuple[str, str]] = field(default_factory=list)
-    """Path and reason of each cell whose history cannot be read."""
 
 
 def values(history: Iterable[dict[str, Any]]) -> Iterator[Value]:
-    """Yield every number of a history. What is null, such as the cosine with a gradient of zero, is left out."""
+    """Yield the values of a history, without nulls such as the cosine with a gradient of zero.
+
+    :param history: the rows, in order.
+    """
     elapsed = 0.0
     for row in history:
         step = row["step"]
@@ -90,95 +96,96 @@ def values(history: Iterable[dict[str, Any]]) -> Iterator[Value]:
 def export(records: Sequence[Record], to: str, folder: Path) -> Exported:
     """Write the histories of all finished cells.
 
-    :param records: as a store's scan returns them.
+    :param records: the records, as a scan of the store returns them.
     :param to: one of :data:`FORMATS`.
-    :param folder: made if it is not there.
-    :raises UsageError: when there is no finished cell, the folder cannot be written to, or a library is missing.
+    :param folder: where to write; created if missing.
+    :returns: the number of exported cells, and those left out.
+    :raises UsageError: if there are no finished cells, the folder cannot be written, or a library is missing.
     """
     cells = [dict(record) for group in collect(records) for _, record in sorted(group.done.items())]
     if not cells:
         raise UsageError("no finished cells to export")
-    done = Exported()
+    exported = Exported()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write = {"csv": _write_csv, "tensorboard": _write_events, "mlflow": _write_mlflow}[to]
-        write(_histories(cells, done), folder)
+        write(_histories(cells, exported), folder)
     except OSError as error:
         raise UsageError(f"cannot write to {folder}: {error.strerror}") from None
-    return done
+    return exported
 
 
-def _histories(cells: Iterable[Record], done: Exported) -> Iterator[tuple[Record, list[Value]]]:
-    """Yield every cell with its numbers; note the cells, and those that cannot be read."""
+def _histories(cells: Iterable[Record], exported: Exported) -> Iterator[tuple[Record, list[Value]]]:
+    """Yield each record with its values; add exported and unreadable cells to the result."""
     for record in cells:
         if "history" not in record["files"]:
-            done.left_out.append((record["path"], "it has no history"))
+            exported.left_out.append((record["path"], "it has no history"))
             continue
         try:
-            numbers = list(values(read_history(record)))
+            history = list(values(read_history(record)))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            done.left_out.append((record["path"], f"its history cannot be read: {type(error).__name__}: {error}"))
+            exported.left_out.append((record["path"], f"its history cannot be read: {type(error).__name__}: {error}"))
             continue
-        done.cells += 1
-        yield record, numbers
+        exported.cells += 1
+        yield record, history
 
 
 def _write_csv(histories: Iterable[tuple[Record, list[Value]]], folder: Path) -> None:
-    """Write one line per number; the file appears when it is whole."""
+    """Write one line per value; the file appears once it is complete."""
     temporary = folder / f"{TEMPORARY}{CSV_NAME}"
     try:
         with temporary.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(COLUMNS)
-            for record, numbers in histories:
+            for record, history in histories:
                 cell = (record["suite"], record["group"], record["method"]["spec"], record["seed"])
-                writer.writerows(map(spreadsheet_cell, (*cell, *number)) for number in numbers)
+                writer.writerows(map(spreadsheet_cell, (*cell, *value)) for value in history)
         temporary.replace(folder / CSV_NAME)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def _write_events(histories: Iterable[tuple[Record, list[Value]]], folder: Path) -> None:
-    """Write one run folder a cell, named as its record: SUITE/METHOD/seed-S-KEY.
+    """Write one run folder per cell, named like its record: SUITE/METHOD/seed-S-KEY.
 
-    :raises UsageError: when TensorBoard's library is missing.
+    :raises UsageError: if TensorBoard's library is missing.
     """
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise UsageError("--to tensorboard needs another library: pip install 'mtlbench[trackers]'") from None
-    for record, numbers in histories:
+    for record, history in histories:
         run = folder.joinpath(*Path(record["path"]).with_suffix("").parts[-3:])
         if run.is_dir():
-            for old in run.glob(f"events.out.tfevents.*{EVENTS_SUFFIX}"):
-                old.unlink()
+            for path in run.glob(f"events.out.tfevents.*{EVENTS_SUFFIX}"):
+                path.unlink()
         started = datetime.fromisoformat(record["started"]).timestamp()
         with SummaryWriter(str(run), filename_suffix=EVENTS_SUFFIX) as writer:
-            for number in numbers:
-                writer.add_scalar(number.tag, number.value, number.step, walltime=started + number.elapsed)
+            for value in history:
+                writer.add_scalar(value.tag, value.value, value.step, walltime=started + value.elapsed)
 
 
 def _write_mlflow(histories: Iterable[tuple[Record, list[Value]]], folder: Path) -> None:
-    """Write one SQLite database of MLflow's, an experiment a suite and a run a cell; it appears when it is whole.
+    """Write MLflow's SQLite database: one experiment per suite, one run per cell. It appears once it is complete.
 
-    :raises UsageError: when one of the libraries is missing.
+    :raises UsageError: if a library is missing.
     """
     try:
-        import alembic  # noqa: F401  what mlflow's light package needs for a database, and does not install
+        import alembic  # noqa: F401  mlflow's light package needs it for a database but does not install it
         import sqlalchemy  # noqa: F401
         from mlflow.entities import Metric, Param, RunTag
         from mlflow.tracking import MlflowClient
     except ImportError:
         raise UsageError("--to mlflow needs other libraries: pip install 'mtlbench[mlflow]'") from None
-    logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every table that it makes
-    # a name of its own: mlflow keeps a connection to each name for as long as the process lives
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # it logs each table that it creates
+    # a unique name, because mlflow keeps a connection to each name until the process ends
     temporary = (folder / f"{TEMPORARY}{uuid.uuid4().hex}-{DATABASE_NAME}").absolute()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # between its own libraries
+            warnings.simplefilter("ignore", DeprecationWarning)  # from calls among its own libraries
             client = MlflowClient(tracking_uri=f"sqlite:///{temporary}")
             experiments: dict[str, str] = {}
-            for record, numbers in histories:
+            for record, history in histories:
                 suite, method = record["suite"], record["method"]
                 if suite not in experiments:
                     experiments[suite] = client.create_experiment(suite)
@@ -186,11 +193,11 @@ def _write_mlflow(histories: Iterable[tuple[Record, list[Value]]], folder: Path)
                 name = f"{method['spec']} seed {record['seed']}"
                 run = client.create_run(experiments[suite], start_time=started, run_name=name).info.run_id
                 metrics = [
-                    Metric(_mlflow_name(one.tag), one.value, started + round(1000 * one.elapsed), one.step)
-                    for one in numbers
+                    Metric(_mlflow_name(value.tag), value.value, started + round(1000 * value.elapsed), value.step)
+                    for value in history
                 ]
-                told = {"method": method["name"], "seed": record["seed"], **method["parameters"]}
-                parameters = [Param(_mlflow_name(name), str(value)) for name, value in told.items()]
+                settings = {"method": method["name"], "seed": record["seed"], **method["parameters"]}
+                parameters = [Param(_mlflow_name(name), str(value)) for name, value in settings.items()]
                 tags = [RunTag("mtlbench.key", record["key"]), RunTag("mtlbench.group", record["group"])]
                 client.log_batch(run, params=parameters, tags=tags)
                 for first in range(0, len(metrics), MOST_AT_ONCE):
@@ -202,5 +209,5 @@ def _write_mlflow(histories: Iterable[tuple[Record, list[Value]]], folder: Path)
 
 
 def _mlflow_name(name: str) -> str:
-    """Return a name of the characters that MLflow takes: a pair of tasks is ``a:b``."""
+    """Return a name with only the characters that MLflow allows; a pair of tasks becomes ``a:b``."""
     return re.sub(r"[^\w./ :-]", "_", name.replace("|", ":"))

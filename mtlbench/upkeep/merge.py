@@ -1,9 +1,9 @@
-"""``mtlbench merge``: the records of several results folders in one, and what two machines disagree on.
+"""``mtlbench merge``: combine the records of several results folders, and report cells whose scores differ.
 
-One cell has one key wherever it ran, so two records of it should hold the same scores. Of two records of a cell the
-finished one is kept, then the older one; the order in which folders are named does not matter. Where two finished
-records have different scores, the other is kept too, under ``FOLDER/.conflicts``: a results folder of its own that no
-report of FOLDER reads.
+A cell has the same key wherever it ran, so its records should have the same scores. Of two records of a cell, the merge
+keeps the finished one, or else the older one; the order of the folders does not matter. If both are finished and their
+scores differ, the merge also keeps the other one, under ``FOLDER/.conflicts``: a separate results folder, which reports
+on FOLDER do not read.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from mtlbench.records.record_file import read_side_file
 from mtlbench.records.store import Store
 
 CONFLICTS = ".conflicts"
+"""Name of the folder with the records whose scores differ from those that were kept."""
 
 
 @dataclass
 class Merged:
-    """What a merge did, or would do.
+    """Result of a merge; for a dry run, what the merge would do.
 
-    :param copied: what was copied, as ``(path of the record, where it came from)``.
-    :param present: how many records were there already, the same or better ones.
+    :param copied: path within the results folder and source folder of each copied record.
+    :param present: number of source records for which the target already had the same or a better one.
     :param conflicts: one line for each cell whose records have different scores.
-    :param left: path and reason of each file that was left where it is.
+    :param left: path and reason of each damaged file that was not copied.
     """
 
     copied: list[tuple[Path, str]] = field(default_factory=list)
@@ -37,42 +38,44 @@ class Merged:
 
 
 def merge(sources: Sequence[Path], into: Path, *, dry_run: bool = False) -> Merged:
-    """Copy the records of some folders, with their side files, into another; the sources are only read.
+    """Copy the records of several folders, with their side files, into one folder. The sources do not change.
 
-    :param into: made if it is not there; what it holds takes part like the sources' records.
-    :raises UsageError: when a source does not exist, or ``into`` cannot be written to.
-    :raises NotRecorded: when a record cannot be written; those before it are whole.
+    :param sources: the results folders to copy from.
+    :param into: the results folder to copy to; created if missing. Its own records count like those of the sources.
+    :param dry_run: whether to leave ``into`` unchanged and return what the merge would do.
+    :raises UsageError: if a source does not exist, or ``into`` cannot be written.
+    :raises NotRecorded: if a record cannot be written; all earlier ones are complete.
     """
     for folder in sources:
         if not folder.is_dir():
             raise UsageError(f"results folder {folder} does not exist")
-    target, aside = Store(into), Store(into / CONFLICTS)
+    target, conflicts = Store(into), Store(into / CONFLICTS)
     if not dry_run:
         target.prepare()
     merged = Merged()
-    here: dict[str, Record] = {}
+    records: dict[str, Record] = {}
     for record in target.scan().records:
-        here[record["key"]] = min(record, here.get(record["key"], record), key=_rank)
+        records[record["key"]] = min(record, records.get(record["key"], record), key=_rank)
     for folder in sources:
         if into.exists() and folder.samefile(into):
             continue
-        found = Store(folder).scan()
-        merged.left += found.damaged
-        for record in found.records:
+        source = Store(folder).scan()
+        merged.left += source.damaged
+        for record in source.records:
             try:
-                for what in record["files"]:
-                    read_side_file(record, what)
+                for kind in record["files"]:
+                    read_side_file(record, kind)
             except (OSError, ValueError) as error:
                 merged.left.append((record["path"], str(error)))
                 continue
-            here[record["key"]] = _settle(here.get(record["key"]), record, target, aside, merged, dry_run)
+            records[record["key"]] = _settle(records.get(record["key"]), record, target, conflicts, merged, dry_run)
     return merged
 
 
 def _settle(
-    present: Record | None, record: Record, target: Store, aside: Store, merged: Merged, dry_run: bool
+    present: Record | None, record: Record, target: Store, conflicts: Store, merged: Merged, dry_run: bool
 ) -> Record:
-    """Decide between the record of a cell that is there and another one; return the one that is kept."""
+    """Choose between the present record of a cell and another one; return the chosen one."""
     if present is not None and present["checksum"] == record["checksum"]:
         merged.present += 1
         return present
@@ -80,8 +83,8 @@ def _settle(
     if other is not None and _differ(kept, other):
         merged.conflicts.append(_conflict(kept, other))
         if not dry_run:
-            aside.prepare()
-            aside.adopt(other, f"seed-{other['seed']}-{other['key'][:12]}-{other['checksum'][:8]}.json")
+            conflicts.prepare()
+            conflicts.adopt(other, f"seed-{other['seed']}-{other['key'][:12]}-{other['checksum'][:8]}.json")
     if kept is present:
         merged.present += 1
         return present
@@ -89,36 +92,36 @@ def _settle(
     if dry_run:
         return record
     path = target.adopt(record)
-    if present is not None and Path(present["path"]) != path:  # the same cell, of a suite under another name
+    if present is not None and Path(present["path"]) != path:  # the same cell, under another name of the suite
         target.remove(present)
     return {**record, "path": str(path)}
 
 
 def _rank(record: Record) -> tuple[bool, str, str]:
-    """Sort the records of one cell: the one to keep first."""
+    """Return the sort key of a record among those of its cell: the record to keep comes first."""
     return record["status"] != "done", record["started"], record["checksum"]
 
 
-def _differ(one: Record, other: Record) -> bool:
-    return one["status"] == other["status"] == "done" and one["scores"] != other["scores"]
+def _differ(record: Record, other: Record) -> bool:
+    return record["status"] == other["status"] == "done" and record["scores"] != other["scores"]
 
 
 def _conflict(kept: Record, other: Record) -> str:
-    """Say which scores of a cell differ, and what differed where they were made."""
+    """Return a line with the scores of a cell that differ, and the differences between the environments."""
     differing = [
         f"{task} {metric} {value} and {other['scores'].get(task, {}).get(metric)}"
         for task, scores in kept["scores"].items()
         for metric, value in scores.items()
         if value != other["scores"].get(task, {}).get(metric)
     ]
-    places = [
-        f"{name} {mine} and {theirs}"
+    environments = [
+        f"{name} {value} and {other_value}"
         for part in ("versions", "machine")
-        for name, mine in kept["environment"].get(part, {}).items()
-        if mine != (theirs := other["environment"].get(part, {}).get(name))
+        for name, value in kept["environment"].get(part, {}).items()
+        if value != (other_value := other["environment"].get(part, {}).get(name))
     ]
     return (
         f"{kept['method']['spec']} seed {kept['seed']} ({kept['key'][:12]}) has different scores in {kept['path']} "
         f"and {other['path']}: {'; '.join(differing) or 'other tasks'} "
-        f"(made with {', '.join(places) or 'the same versions on like machines'})"
+        f"(made with {', '.join(environments) or 'the same versions on like machines'})"
     )

@@ -1,4 +1,4 @@
-"""``mtlbench status``: how far the grids of a results folder are, what failed and why, and what runs now."""
+"""``mtlbench status``: progress of the grids of a results folder, failures with their reasons, and running cells."""
 
 from __future__ import annotations
 
@@ -25,10 +25,15 @@ STATES = ("done", "failed", "running", "missing")
 
 @dataclass(frozen=True)
 class CellStatus:
-    """One cell of a grid: a group's methods × its seeds.
+    """State of one cell of a grid, which is the product of a group's methods and its seeds.
 
-    :param error: why it failed: message, type, step and task.
-    :param log: the file with the trace of its failure.
+    :param suite: name of the suite.
+    :param group: id of the group.
+    :param method: spec of the method.
+    :param seed: the seed.
+    :param status: the state.
+    :param error: message, type, step and task of the error of a failed cell.
+    :param log: path of the file with its traceback.
     """
 
     suite: str
@@ -42,7 +47,12 @@ class CellStatus:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The newest checkpoint of a cell; a cell that is done has none."""
+    """The newest checkpoint of a cell that is not done.
+
+    :param key: key of the cell.
+    :param step: number of finished steps.
+    :param file: path of the file.
+    """
 
     key: str
     step: int
@@ -51,7 +61,13 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Status:
-    """All that is known of a results folder."""
+    """State of a results folder.
+
+    :param cells: the cells of all grids.
+    :param running: the holders of all leases, dead ones included.
+    :param checkpoints: the newest checkpoint of each cell that has one.
+    :param damaged: ``file`` and ``reason`` of each damaged record.
+    """
 
     cells: list[CellStatus]
     running: list[Holder]
@@ -60,17 +76,18 @@ class Status:
 
 
 def read_status(results: Path) -> Status:
-    """Read a results folder.
+    """Return the state of a results folder.
 
-    :raises UsageError: when it does not exist.
+    :param results: the folder.
+    :raises UsageError: if it does not exist.
     """
     if not results.is_dir():
         raise UsageError(f"results folder {results} does not exist; run mtlbench run first, or give --results FOLDER")
-    found = Store(results).scan()
+    scan = Store(results).scan()
     running = holders(results)
-    held = {one.key for one in running if not one.gone}
+    held = {holder.key for holder in running if not holder.gone}
     groups: dict[tuple[str, str], dict[tuple[str, int], Record]] = {}
-    for record in sorted(found.records, key=lambda record: str(record["started"])):
+    for record in sorted(scan.records, key=lambda record: str(record["started"])):
         groups.setdefault((record["suite"], record["group"]), {})[record["method"]["spec"], record["seed"]] = record
     cells = [
         _cell(suite, group, method, seed, records.get((method, seed)), held)
@@ -78,7 +95,7 @@ def read_status(results: Path) -> Status:
         for method in sorted({method for method, _ in records})
         for seed in sorted({seed for _, seed in records})
     ]
-    damaged = [{"file": file, "reason": why} for file, why in found.damaged]
+    damaged = [{"file": file, "reason": reason} for file, reason in scan.damaged]
     return Status(cells, running, _checkpoints(results), damaged)
 
 
@@ -93,19 +110,21 @@ def _cell(suite: str, group: str, method: str, seed: int, record: Record | None,
 
 
 def _checkpoints(results: Path) -> list[Checkpoint]:
-    found = []
+    checkpoints = []
     for folder in sorted((results / CHECKPOINTS).glob("*")):
         steps = [(int(match[1]), path) for path in folder.glob("*") if (match := STEP.fullmatch(path.name))]
         if steps:
             step, newest = max(steps)
-            found.append(Checkpoint(folder.name, step, str(newest)))
-    return found
+            checkpoints.append(Checkpoint(folder.name, step, str(newest)))
+    return checkpoints
 
 
 def print_status(results: Path, *, as_json: bool) -> None:
-    """Print the status of a results folder, 80 columns wide or as wide as the terminal.
+    """Print the state of a results folder, as wide as the terminal, or 80 columns wide without one.
 
-    :raises UsageError: when the folder does not exist.
+    :param results: the folder.
+    :param as_json: whether to print JSON instead of text.
+    :raises UsageError: if the folder does not exist.
     """
     status = read_status(results)
     if as_json:
@@ -121,13 +140,13 @@ def _blocks(status: Status, results: Path) -> list[Block]:
         blocks += [Heading(f"{suite} ({group[:8]})"), _table(cells)]
         blocks += _list("failed", [line for cell in cells if cell.status == "failed" for line in _failure(cell)])
         blocks += _list("missing", _missing(cells))
-    blocks += _list("running", [_held(_name(status, one.key), one) for one in status.running])
-    blocks += _list("checkpoints", [f"{_name(status, one.key)}: step {one.step}" for one in status.checkpoints])
-    blocks += _list("damaged", [f"{one['file']}: {one['reason']}" for one in status.damaged])
+    blocks += _list("running", [_held(_name(status, holder.key), holder) for holder in status.running])
+    blocks += _list("checkpoints", [f"{_name(status, point.key)}: step {point.step}" for point in status.checkpoints])
+    blocks += _list("damaged", [f"{entry['file']}: {entry['reason']}" for entry in status.damaged])
     counts = Counter(cell.status for cell in status.cells)
-    running = sum(not one.gone for one in status.running)
-    told = f"{counts['done']} done, {counts['failed']} failed, {running} running, {len(status.damaged)} damaged"
-    return [*blocks, Paragraph(f"\n{told} in {results}")]
+    running = sum(not holder.gone for holder in status.running)
+    summary = f"{counts['done']} done, {counts['failed']} failed, {running} running, {len(status.damaged)} damaged"
+    return [*blocks, Paragraph(f"\n{summary} in {results}")]
 
 
 def _list(title: str, items: list[str]) -> list[Block]:
@@ -144,17 +163,17 @@ def _table(cells: list[CellStatus]) -> Table:
 
 
 def _failure(cell: CellStatus) -> list[str]:
-    """Return what is known of a failure; where its message does not name step and task, they are added."""
+    """Return the lines on a failed cell. Step and task are added unless the message names them."""
     error = cell.error or {}
     message = str(error.get("message", "no reason recorded"))
     where = [f"{part} {error[part]}" for part in ("step", "task") if error.get(part) is not None]
     added = [part for part in where if part not in message]
-    told = f"{cell.method} seed {cell.seed}: {message}" + (f" ({', '.join(added)})" if added else "")
-    return [told, f"log: {cell.log}"] if cell.log else [told]
+    line = f"{cell.method} seed {cell.seed}: {message}" + (f" ({', '.join(added)})" if added else "")
+    return [line, f"log: {cell.log}"] if cell.log else [line]
 
 
 def _missing(cells: list[CellStatus]) -> list[str]:
-    """Return a line for each method with missing cells, of the grid of all methods and seeds that have any record."""
+    """Return a line for each method that lacks a record for a seed that another method of the group has."""
     by_method: dict[str, list[str]] = {}
     for cell in cells:
         if cell.status == "missing":
@@ -163,17 +182,17 @@ def _missing(cells: list[CellStatus]) -> list[str]:
 
 
 def _name(status: Status, key: str) -> str:
-    """Return what to call a cell that only its key is known of."""
-    titles = [one.cell for one in status.running if one.key == key and one.cell]
+    """Return a readable name for the key of a cell: the title in its lease if there is one."""
+    titles = [holder.cell for holder in status.running if holder.key == key and holder.cell]
     return f"{titles[0]} ({key[:12]})" if titles else key[:12]
 
 
-def _held(name: str, one: Holder) -> str:
-    where = f"process {one.pid} on {one.host}"
-    if one.gone:
+def _held(name: str, holder: Holder) -> str:
+    where = f"process {holder.pid} on {holder.host}"
+    if holder.gone:
         return f"{name}: {where}, which is gone; the next run takes it over"
     try:
-        age = (datetime.now(UTC) - datetime.fromisoformat(one.since)).total_seconds()
+        age = (datetime.now(UTC) - datetime.fromisoformat(holder.since)).total_seconds()
     except ValueError:
         return f"{name}: {where}"
     return f"{name}: {where}, for {duration(max(age, 0.0))}"

@@ -1,4 +1,4 @@
-"""Two results folders read as one, so that the same methods may be compared across them: two versions, two machines."""
+"""Compare the same methods across two results folders, such as those of two versions or machines."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from mtlbench.report.result import Report
 
 @dataclass(frozen=True)
 class Pair:
-    """Two folders, and what each is called in a report.
+    """Two results folders, with a label for each in reports.
 
-    :raises UsageError: when both are the same folder.
+    :param folders: the folders.
+    :raises UsageError: if both are the same folder.
     """
 
     folders: tuple[Path, Path]
@@ -28,48 +29,55 @@ class Pair:
 
     @property
     def labels(self) -> tuple[str, str]:
-        """The folders' own names; as they were given where these are the same."""
+        """Names of the folders, or their full paths if the names are empty or the same."""
         first, second = (folder.name for folder in self.folders)
         return (first, second) if first and second and first != second else (str(self.folders[0]), str(self.folders[1]))
 
     def scan(self) -> tuple[FolderContents, FolderContents]:
-        """Read both, each method under the name of its folder: ``pcgrad (A)``.
+        """Read both folders, with the label of the folder after each method's name: ``pcgrad (A)``.
 
-        :raises UsageError: when one has no records.
+        :raises UsageError: if a folder has no records.
         """
-        found = Store(self.folders[0]).scan(), Store(self.folders[1]).scan()
-        for folder, scan in zip(self.folders, found, strict=True):
+        unlabelled = Store(self.folders[0]).scan(), Store(self.folders[1]).scan()
+        for folder, scan in zip(self.folders, unlabelled, strict=True):
             if not scan.records:
                 raise UsageError(f"no records in {folder}, so there is nothing to compare")
         first, second = (
             FolderContents([_labelled(record, label) for record in scan.records], scan.damaged)
-            for scan, label in zip(found, self.labels, strict=True)
+            for scan, label in zip(unlabelled, self.labels, strict=True)
         )
         return first, second
 
     def baseline(self, name: str) -> str:
-        """Return the baseline's name in the report: the first folder's, unless the user named a folder."""
+        """Return the name of the baseline in the report.
+
+        :param name: the baseline, with or without a folder's label; without one, the first folder's is added.
+        """
         return name if name.endswith(tuple(f" ({label})" for label in self.labels)) else f"{name} ({self.labels[0]})"
 
     def annotated(self, report: Report, scans: Sequence[FolderContents]) -> Report:
-        """Say of each group what a comparison across the folders can be: none where only one has cells of it."""
+        """Return a report with notes on what a comparison of the folders means in each group.
+
+        :param report: the report on both folders.
+        :param scans: the records of both folders, as :meth:`scan` returns them.
+        """
         groups = []
         for group in report.groups:
-            first, second = ([r for r in scan.records if r["group"] == group.group] for scan in scans)
+            first, second = ([record for record in scan.records if record["group"] == group.group] for scan in scans)
             groups.append(replace(group, notes=(*self._notes(first, second), *group.notes)))
         return replace(report, groups=tuple(groups))
 
     def _notes(self, first: list[Record], second: list[Record]) -> list[str]:
-        """Return what is to be known of one group, whose records in both folders are given."""
-        here, there = self.labels
+        """Return the notes on one group, given its records in both folders."""
+        label, other_label = self.labels
         if not first or not second:
-            only, other = (here, there) if first else (there, here)
+            only, other = (label, other_label) if first else (other_label, label)
             return [f"only {only} has cells of this group: nothing here is compared with {other}"]
         notes = []
-        same = {r["checksum"] for r in first} & {r["checksum"] for r in second}
-        if same:
+        copies = {record["checksum"] for record in first} & {record["checksum"] for record in second}
+        if copies:
             notes.append(
-                f"{len(same)} records are the very same in {here} and {there}, copied: they agree by necessity"
+                f"{len(copies)} records are the very same in {label} and {other_label}, copied: they agree by necessity"
             )
         cells = collect([*first, *second])[0]
         if len(cells.single_task) > 1:
@@ -78,7 +86,7 @@ class Pair:
 
 
 def _labelled(record: Record, label: str) -> Record:
-    """Return a record whose method says which folder it came from."""
+    """Return a record with the folder's label after the name and spec of its method."""
     method = record["method"]
     names = {name: f"{method[name]} ({label})" for name in ("spec", "name")}
     return {**record, "method": {**method, **names}}

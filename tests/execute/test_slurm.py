@@ -233,7 +233,7 @@ def test_what_is_more_than_slurm_takes_is_queued_in_parts(
             for job in taken
         ]
 
-    monkeypatch.setattr(executor, "_submitted", submitted)
+    monkeypatch.setattr(executor, "_submit_array", submitted)
     executor.submit(jobs)
     assert [task.job for task in executor._running] == jobs[:limit]
     assert [event.message for event in executor.wait(0.0)] == [
@@ -256,7 +256,7 @@ def test_the_first_refusal_ends_the_run(
     def refused(taken: list[CellJob]) -> list[Any]:
         raise module.Refused("SLURM refuses a cell's job: Invalid account")
 
-    monkeypatch.setattr(executor, "_submitted", refused)
+    monkeypatch.setattr(executor, "_submit_array", refused)
     with pytest.raises(UsageError, match="Invalid account"):
         executor.submit([CellJob(cell, {}, Store(tmp_path), None) for cell in Grid(workload, ["sum"], [0, 1]).cells])  # type: ignore[arg-type]
     executor.stop(0.0)
@@ -275,7 +275,7 @@ def test_the_queue_tells_states_and_keeps_them_while_slurm_is_silent(monkeypatch
             raise answer
         return str(answer)
 
-    monkeypatch.setattr(squeue, "_told", told)
+    monkeypatch.setattr(squeue, "_output", told)
     queue = squeue.Squeue("mtlbench-x")
     queue.register_job("7_1")
     waits = ("PENDING", "Nodes|x, y")

@@ -1,4 +1,4 @@
-"""Histories for other programs: what is written is what the histories hold."""
+"""Histories for other programs: the exported values are those of the histories."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent / "report"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "report"))
 from factory import failed, record
 
 from mtlbench.errors import UsageError

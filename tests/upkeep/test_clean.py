@@ -1,4 +1,4 @@
-"""Cleaning and status: what may go, what must stay, and what is said about a results folder."""
+"""Cleaning a results folder: which files are removed, and which stay."""
 
 from __future__ import annotations
 
@@ -10,35 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from leftover_files import HOURS_AGO, made
 
-from benchmarks.sample_record import history, record
 from mtlbench.errors import UsageError
 from mtlbench.host.disk import TEMPORARY
 from mtlbench.records.leases import Leases
 from mtlbench.records.store import CHECKPOINTS, Store
 from mtlbench.upkeep.clean import leftovers
-from mtlbench.upkeep.status import print_status, read_status
-
-HOURS_AGO = time.time() - 7200
-
-
-def made(path: Path, content: bytes = b"x", *, old: bool = True) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    if old:
-        os.utime(path, (HOURS_AGO, HOURS_AGO))
-    return path
-
-
-@pytest.fixture
-def results(tmp_path: Path) -> Path:
-    """A finished cell and a failed one."""
-    store = Store(tmp_path / "results")
-    store.prepare()
-    store.save(record(), history({"step": 1}))
-    error = {"type": "CellError", "message": "step 3: loss of task sst5 is nan", "step": 3, "task": "sst5"}
-    store.save({**record(1, "failed", "b" * 64), "error": error}, {"log": ("txt", b"trace")})
-    return store.folder
 
 
 def names(results: Path, **options: bool) -> set[str]:
@@ -129,27 +107,3 @@ def test_clean_removes_only_with_yes(results: Path, mtlbench: Callable[..., subp
     assert len(Store(results).scan().records) == 2
     with pytest.raises(UsageError, match="does not exist"):
         leftovers(results / "gone", damaged=False, failed=False)
-
-
-def test_status_says_why_where_the_log_is_and_who_runs(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Store(results).save(record(2, key="c" * 64, spec="sum"), {})
-    Leases(results).claim("d" * 64, "sum seed 3")
-    for name in (f"000000600-{'0' * 64}.safetensors", f"000001200-{'f' * 64}.safetensors"):
-        made(results / CHECKPOINTS / ("d" * 64) / name)
-    print_status(results, as_json=False)
-    shown = capsys.readouterr().out
-    (log,) = results.rglob("*.log.txt")
-    assert "cagrad[c=0.4] seed 1: step 3: loss of task sst5 is nan" in shown and f"log: {log}" in shown
-    assert "sum: seeds 0, 1" in shown and f"sum seed 3 (dddddddddddd): process {os.getpid()} on" in shown
-    assert "sum seed 3 (dddddddddddd): step 1200" in shown
-    assert all(len(line) <= 80 or str(results) in line for line in shown.splitlines())
-    print_status(results, as_json=True)
-    found = json.loads(capsys.readouterr().out)
-    (failed,) = [cell for cell in found["cells"] if cell["status"] == "failed"]
-    assert failed["error"]["step"] == 3 and failed["log"] == str(log)
-    assert found["running"][0]["cell"] == "sum seed 3" and found["checkpoints"][0]["step"] == 1200
-
-
-def test_a_failed_cell_that_runs_again_is_running(results: Path) -> None:
-    Leases(results).claim("b" * 64, "sum seed 0")
-    assert {cell.seed: cell.status for cell in read_status(results).cells} == {0: "done", 1: "running"}

@@ -1,4 +1,4 @@
-"""Merging results folders: what is copied, what wins, and what two machines disagree on."""
+"""Merging results folders: copied records, chosen records, and conflicts between two machines."""
 
 from __future__ import annotations
 

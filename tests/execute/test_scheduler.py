@@ -1,4 +1,4 @@
-"""The loop on its own, with an executor that runs nothing: what is claimed, tried again, recorded, left to others."""
+"""The scheduler with an executor that runs nothing: claims, retries, records, and cells of other launchers."""
 
 from __future__ import annotations
 

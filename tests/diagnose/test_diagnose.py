@@ -1,4 +1,4 @@
-"""The doctor on made-up cells: every fault by its own evidence, and silence on healthy ones."""
+"""The doctor on synthetic cells: it finds each fault by its evidence, and nothing in healthy cells."""
 
 from __future__ import annotations
 

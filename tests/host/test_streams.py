@@ -1,4 +1,4 @@
-"""Output in any encoding, on any terminal, and where it cannot be written."""
+"""Output in any encoding, on any terminal, and to streams that cannot be written."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from mtlbench.cli import main
 from mtlbench.host.streams import ESCAPE, SUBSTITUTE, SUBSTITUTES
 
-REFERENCE = Path(__file__).parent.parent / "results" / "reference"
+REFERENCE = Path(__file__).parent.parent.parent / "results" / "reference"
 VERBS = (
     ("list", "methods"),
     ("list", "methods", "--markdown"),

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from mtlbench.contract.method import Method, Observation, Vector
+from mtlbench import Method, Observation, Vector
 
 
 @dataclass
@@ -42,14 +42,14 @@ class AlignedMTL(Method):
     def scale(self) -> Literal["sum", "mean", "own"]:  # type: ignore[override]
         return self.reduction
 
-    def weights(self, seen: Observation) -> Vector:
-        size = float(np.trace(seen.gram))
-        values, vectors = np.linalg.eigh(seen.gram / (size or 1.0))
-        kept = values > max(seen.tasks * float(np.finfo(np.float64).eps) * values[-1], -values[0])
+    def weights(self, observation: Observation) -> Vector:
+        size = float(np.trace(observation.gram))
+        values, vectors = np.linalg.eigh(observation.gram / (size or 1.0))
+        kept = values > max(observation.tasks * float(np.finfo(np.float64).eps) * values[-1], -values[0])
         if not kept.any():  # all gradients are zero
-            return np.zeros(seen.tasks)
+            return np.zeros(observation.tasks)
         values, vectors = values[kept], vectors[:, kept]
         middle = values[(len(values) - 1) // 2]  # the lower one of two
         sigma = np.sqrt({"min": values[0], "median": middle, "rmse": values.mean()}[self.scale_mode])
         aligned = vectors @ (sigma / np.sqrt(values) * vectors.sum(axis=0))
-        return aligned / (seen.tasks if self.reduction == "mean" else 1.0)
+        return aligned / (observation.tasks if self.reduction == "mean" else 1.0)

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from mtlbench.contract.method import Matrix, Method, Observation, Vector
-from mtlbench.errors import SolverError
+from mtlbench import Matrix, Method, Observation, SolverError, Vector
 from mtlbench.solvers import TOLERANCE, factor, min_norm_point, solving
 
 SMALLEST_SHIFT = 1e-6
@@ -54,22 +53,22 @@ class CAGrad(Method):
         Literal["mean", "sum"], Field(description="scale of the update: of the mean gradient, or K times it")
     ] = "mean"
 
-    def weights(self, seen: Observation) -> Vector:
-        gradients, mean, radius = self._problem(seen)
-        weights = np.full(seen.tasks, 1.0 / seen.tasks)
+    def weights(self, observation: Observation) -> Vector:
+        gradients, mean, radius = self._problem(observation)
+        weights = np.full(observation.tasks, 1.0 / observation.tasks)
         with solving(self.name):
             if radius > TOLERANCE * self.c:
                 weights += _dual(gradients, mean, radius)
-        return weights * self._factor(seen.tasks)
+        return weights * self._factor(observation.tasks)
 
-    def residual(self, seen: Observation, weights: Vector) -> float | None:
+    def residual(self, observation: Observation, weights: Vector) -> float | None:
         """Return the duality gap, relative to the mean square norm, or the violation of what d is made of.
 
         With λ = w·c‖g₀‖/‖g_w‖ the weights of d − g₀, these are λ ≥ 0 and Σ λᵢ‖g_w‖ = c‖g₀‖, where ‖g_w‖ counts as
         10⁻⁶ at least; the latter is multiplied by ‖g_w‖, by which it opens the gap.
         """
-        gradients, mean, radius = self._problem(seen)
-        dual = weights / self._factor(seen.tasks) - 1.0 / seen.tasks
+        gradients, mean, radius = self._problem(observation)
+        dual = weights / self._factor(observation.tasks) - 1.0 / observation.tasks
         if not radius > TOLERANCE * self.c:
             return float(np.abs(dual).max())
         total = float(dual.sum())
@@ -80,9 +79,9 @@ class CAGrad(Method):
         gap = float(dual @ along / total - along.min())
         return float(max(gap, -dual.min(), abs(total * reach - radius) * reach))
 
-    def _problem(self, seen: Observation) -> tuple[Matrix, Vector, float]:
+    def _problem(self, observation: Observation) -> tuple[Matrix, Vector, float]:
         """Return the gradients, scaled to a mean square norm of 1, their mean, and the radius c‖g₀‖."""
-        gradients = factor(seen.gram)
+        gradients = factor(observation.gram)
         gradients /= np.sqrt(np.mean(np.sum(gradients**2, axis=1))) or 1.0
         mean = gradients.mean(axis=0)
         return gradients, mean, self.c * float(np.linalg.norm(mean))

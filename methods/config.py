@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mtlbench.contract.method import Method, Observation, Vector
+from mtlbench import Method, Observation, Vector
 from mtlbench.solvers import directions
 
 
@@ -35,8 +35,8 @@ class ConFIG(Method):
     scale = "sum"
     properties = frozenset({"homogeneous", "linear under scaling"})
 
-    def weights(self, seen: Observation) -> Vector:
-        given = directions(seen.gram)
+    def weights(self, observation: Observation) -> Vector:
+        given = directions(observation.gram)
         if not given.kept.any():
             return given.spread(given.lengths)
         values, vectors = np.linalg.eigh(given.cosines)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from mtlbench.contract.method import Method, Observation, Vector
+from mtlbench import Method, Observation, Vector
 from mtlbench.methods.config import ConFIG
 
 if TYPE_CHECKING:
@@ -57,15 +57,15 @@ class MConFIG(Method):
     combined: Any = field(default=None, init=False)  # a (P,) torch tensor: c
     squares: Any = field(default=None, init=False)  # a (P,) torch tensor: v
 
-    def update(self, seen: Observation) -> torch.Tensor:
+    def update(self, observation: Observation) -> torch.Tensor:
         from mtlbench.solvers.inner_products import gram
 
-        rows = seen.gradients
+        rows = observation.gradients
         if self.averages is None or self.turns is None:
-            self.averages, self.turns = rows.new_zeros(rows.shape), np.zeros(seen.tasks)
+            self.averages, self.turns = rows.new_zeros(rows.shape), np.zeros(observation.tasks)
             self.combined, self.squares = rows.new_zeros(rows.shape[1]), rows.new_zeros(rows.shape[1])
         everyone = self.refresh == "all" or self.steps == 0
-        for task in range(seen.tasks) if everyone else [(self.steps - 1) % seen.tasks]:
+        for task in range(observation.tasks) if everyone else [(self.steps - 1) % observation.tasks]:
             self.averages[task].mul_(self.beta_1).add_(rows[task], alpha=1.0 - self.beta_1)
             self.turns[task] += 1.0
         self.steps += 1

@@ -7,7 +7,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from mtlbench.contract.method import Method, Observation, Property, Vector, Wrapper
+from mtlbench import Method, Observation, Vector, Wrapper
+from mtlbench.contract.method import Property
 
 LOST: frozenset[Property] = frozenset({"non-conflicting", "stationary"})
 """What holds for the weights of one step's own gradients, and no longer for an average over steps."""
@@ -53,12 +54,12 @@ class CRMOGM(Wrapper):
         made.state = "K" if inner.state == "none" else inner.state
         return made
 
-    def weights(self, seen: Observation) -> Vector:
-        found = super().weights(seen)
+    def weights(self, observation: Observation) -> Vector:
+        found = super().weights(observation)
         kept = found if self.smoothed is None else self.smoothed
         self.smoothed = self.smoothing * kept + (1.0 - self.smoothing) * found
         return self.smoothed.copy()
 
-    def residual(self, seen: Observation, weights: Vector) -> float | None:
+    def residual(self, observation: Observation, weights: Vector) -> float | None:
         """``None``: averaged weights meet the inner method's conditions for no step in particular."""
         return None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from mtlbench.contract.method import Method, Observation
+from mtlbench import Method, Observation
 
 if TYPE_CHECKING:
     import torch
@@ -49,13 +49,13 @@ class DBMTL(Method):
     def reads_losses(self) -> Literal["no", "any", "positive"]:
         return "positive"
 
-    def update(self, seen: Observation) -> torch.Tensor:
-        rows = seen.gradients
+    def update(self, observation: Observation) -> torch.Tensor:
+        rows = observation.gradients
         if self.averages is None:
             self.averages = rows.new_zeros(rows.shape)
         self.steps += 1
         beta = self.beta / self.steps**self.beta_sigma
-        for average, row, loss in zip(self.averages, rows, seen.losses, strict=True):
+        for average, row, loss in zip(self.averages, rows, observation.losses, strict=True):
             average.mul_(beta).add_(row, alpha=(1.0 - beta) / float(loss))
         lengths = np.array([float(average.norm()) for average in self.averages])
         factors = np.divide(lengths.max(), lengths, out=np.zeros_like(lengths), where=lengths > 0.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mtlbench.contract.method import Method, Observation, Vector
+from mtlbench import Method, Observation, Vector
 from mtlbench.solvers import cone_multipliers, cone_violation, directions, factor, solving
 
 
@@ -28,19 +28,19 @@ class DualProj(Method):
     scale = "mean"
     properties = frozenset({"non-conflicting", "homogeneous"})
 
-    def weights(self, seen: Observation) -> Vector:
-        given = directions(seen.gram)
+    def weights(self, observation: Observation) -> Vector:
+        given = directions(observation.gram)
         if not given.kept.any():
             return given.spread(given.lengths)
         longest = float(given.lengths.max())
-        shares = given.lengths / longest / seen.tasks
+        shares = given.lengths / longest / observation.tasks
         units = factor(given.cosines)
         with solving(self.name):
             added = cone_multipliers(units, shares @ units, size=float(shares.sum()))
         return given.spread((shares + added) * longest / given.lengths)
 
-    def residual(self, seen: Observation, weights: Vector) -> float | None:
-        given = directions(seen.gram)
-        coordinates, shares = weights[given.kept] * given.lengths, given.lengths / seen.tasks
+    def residual(self, observation: Observation, weights: Vector) -> float | None:
+        given = directions(observation.gram)
+        coordinates, shares = weights[given.kept] * given.lengths, given.lengths / observation.tasks
         units = factor(given.cosines)
         return cone_violation(units @ (coordinates @ units), coordinates - shares, float(shares.sum()))

@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from mtlbench.contract.method import Method, Observation, Vector
-from mtlbench.errors import UsageError
+from mtlbench import Method, Observation, UsageError, Vector
 
 
 @dataclass
@@ -45,18 +44,18 @@ class DWA(Method):
     def reads_losses(self) -> Literal["no", "any", "positive"]:
         return "any"
 
-    def weights(self, seen: Observation) -> Vector:
+    def weights(self, observation: Observation) -> Vector:
         from scipy.special import softmax
 
-        used = np.ones(seen.tasks)
+        used = np.ones(observation.tasks)
         if self.last is not None and self.before_last is not None:
-            used = seen.tasks * softmax(self.last / self.before_last / self.temperature)
-        self._add(seen)
+            used = observation.tasks * softmax(self.last / self.before_last / self.temperature)
+        self._add(observation)
         return used
 
-    def _add(self, seen: Observation) -> None:
+    def _add(self, observation: Observation) -> None:
         """Count one step's losses; they decide on weights from the end of their window on."""
-        self.total = seen.losses.copy() if self.total is None else self.total + seen.losses
+        self.total = observation.losses.copy() if self.total is None else self.total + observation.losses
         self.steps += 1
         if self.steps == self.window:
             mean = self.total / self.window
@@ -65,5 +64,5 @@ class DWA(Method):
                     f"method dwa takes ratios of mean losses, so none of {self.window} steps may be negative: "
                     f"{mean.tolist()}"
                 )
-            self.last, self.before_last = seen.above_zero(mean), self.last
+            self.last, self.before_last = observation.above_zero(mean), self.last
             self.total, self.steps = None, 0

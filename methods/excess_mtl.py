@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from mtlbench.contract.method import Method, Observation, Vector
+from mtlbench import Method, Observation, Vector
 
 if TYPE_CHECKING:
     import torch
@@ -47,20 +47,20 @@ class ExcessMTL(Method):
     first_excess: Vector | None = field(default=None, init=False)
     logits: Vector | None = field(default=None, init=False)
 
-    def weights(self, seen: Observation) -> Vector:
-        rows = seen.gradients
+    def weights(self, observation: Observation) -> Vector:
+        rows = observation.gradients
         if self.squares is None:
             self.squares = rows.new_zeros(rows.shape)
         excess = np.array([_excess(row, total) for row, total in zip(rows, self.squares, strict=True)])
         if self.first_excess is None or self.logits is None:
-            self.first_excess, self.logits = excess, np.zeros(seen.tasks)
+            self.first_excess, self.logits = excess, np.zeros(observation.tasks)
         else:
             self.first_excess = np.where(self.first_excess > 0.0, self.first_excess, excess)
             ratios = excess / np.where(self.first_excess > 0.0, self.first_excess, 1.0)
             moved = self.logits + self.step_size * ratios
             self.logits = moved - moved.max()
         raised = np.exp(self.logits)
-        return seen.tasks * raised / raised.sum()
+        return observation.tasks * raised / raised.sum()
 
 
 def _excess(row: torch.Tensor, total: torch.Tensor) -> float:

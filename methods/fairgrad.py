@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from mtlbench.contract.method import Method, Observation, Vector
+from mtlbench import Method, Observation, Vector
 from mtlbench.solvers import Directions, balanced, directions, imbalance, solving
 
 
@@ -44,15 +44,15 @@ class FairGrad(Method):
     def clip_norm(self) -> float | None:
         return self.max_norm or None
 
-    def weights(self, seen: Observation) -> Vector:
-        given = directions(seen.gram)
+    def weights(self, observation: Observation) -> Vector:
+        given = directions(observation.gram)
         prices, unit = self._prices(given)
         with solving(self.name):
             y = balanced(given.cosines, prices, 1.0 / self.alpha)
         return given.spread(unit * y / given.lengths)
 
-    def residual(self, seen: Observation, weights: Vector) -> float | None:
-        given = directions(seen.gram)
+    def residual(self, observation: Observation, weights: Vector) -> float | None:
+        given = directions(observation.gram)
         prices, unit = self._prices(given)
         return imbalance(given.cosines, prices, 1.0 / self.alpha, weights[given.kept] * given.lengths / unit)
 

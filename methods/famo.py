@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from mtlbench.contract.method import Method, Observation, Vector
-from mtlbench.errors import UsageError
+from mtlbench import Method, Observation, UsageError, Vector
 from mtlbench.solvers.adam import Adam
 
 EPSILON = 1e-8
@@ -65,18 +64,20 @@ class FAMO(Method):
     def clip_norm(self) -> float | None:
         return self.max_norm or None
 
-    def weights(self, seen: Observation) -> Vector:
+    def weights(self, observation: Observation) -> Vector:
         from scipy.special import softmax
 
         if self.before is not None:
             raise UsageError("method famo: call method.after_step(losses) after every optimizer step")
-        if (seen.losses < self.minimum).any():
-            raise UsageError(f"method famo: losses must be at least minimum={self.minimum}, got {seen.losses.tolist()}")
-        seen.note_zeros(seen.losses - self.minimum)
-        self.before = seen.losses.copy()
+        if (observation.losses < self.minimum).any():
+            raise UsageError(
+                f"method famo: losses must be at least minimum={self.minimum}, got {observation.losses.tolist()}"
+            )
+        observation.note_zeros(observation.losses - self.minimum)
+        self.before = observation.losses.copy()
         if self.logits is None:
-            self.logits = np.zeros(seen.tasks)
-        parts = softmax(self.logits) / (seen.losses - self.minimum + EPSILON)
+            self.logits = np.zeros(observation.tasks)
+        parts = softmax(self.logits) / (observation.losses - self.minimum + EPSILON)
         return parts / parts.sum()
 
     def after_step(self, losses: Vector) -> None:

@@ -8,8 +8,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from mtlbench.contract.method import Method, Observation, Vector
-from mtlbench.errors import UsageError
+from mtlbench import Method, Observation, UsageError, Vector
 
 
 @dataclass
@@ -35,11 +34,11 @@ class Fixed(Method):
         super().__post_init__()
         self._numbers()
 
-    def weights(self, seen: Observation) -> Vector:
+    def weights(self, observation: Observation) -> Vector:
         numbers = self._numbers()
-        if len(numbers) not in (1, seen.tasks):
-            raise UsageError(f"method fixed: w={self.w} has {len(numbers)} numbers for {seen.tasks} tasks")
-        return np.broadcast_to(numbers, seen.tasks).copy()
+        if len(numbers) not in (1, observation.tasks):
+            raise UsageError(f"method fixed: w={self.w} has {len(numbers)} numbers for {observation.tasks} tasks")
+        return np.broadcast_to(numbers, observation.tasks).copy()
 
     def _numbers(self) -> Vector:
         """Return the numbers in :attr:`w`, which stays the text that the user wrote so that a spec reads back."""

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from mtlbench.contract.method import Method, Observation, Vector
+from mtlbench import Method, Observation, Vector
 
 
 @dataclass
@@ -33,6 +33,6 @@ class GLS(Method):
     def reads_losses(self) -> Literal["no", "any", "positive"]:
         return "positive"
 
-    def weights(self, seen: Observation) -> Vector:
-        logs = np.log(seen.losses)
-        return np.exp(logs.mean() - logs) / seen.tasks
+    def weights(self, observation: Observation) -> Vector:
+        logs = np.log(observation.losses)
+        return np.exp(logs.mean() - logs) / observation.tasks

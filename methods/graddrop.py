@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from mtlbench.contract.method import Method, Observation
+from mtlbench import Method, Observation
 
 if TYPE_CHECKING:
     import torch
@@ -42,10 +42,10 @@ class GradDrop(Method):
 
     leak: Annotated[float, Field(ge=0, le=1, description="share ℓ of every gradient that is never dropped")] = 0.0
 
-    def update(self, seen: Observation) -> torch.Tensor:
+    def update(self, observation: Observation) -> torch.Tensor:
         import torch
 
-        rows = seen.gradients
+        rows = observation.gradients
         positive, negative = torch.zeros_like(rows[0]), torch.zeros_like(rows[0])
         for row in rows:
             positive.add_(row.clamp(min=0.0))

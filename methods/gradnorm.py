@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from mtlbench.contract.method import Method, Observation, Parameters, Vector
+from mtlbench import Method, Observation, Vector
+from mtlbench.contract.method import Parameters
 from mtlbench.solvers.adam import Adam
 
 EPSILON = 1e-30  # only against 0/0: Adam's usual 1e-8 would matter for tiny gradients
@@ -56,12 +57,12 @@ class GradNorm(Method):
     def gram_of(self) -> Parameters:
         return self.parameters_of
 
-    def weights(self, seen: Observation) -> Vector:
-        norms = np.sqrt(np.clip(np.diagonal(seen.gram), 0.0, None))
+    def weights(self, observation: Observation) -> Vector:
+        norms = np.sqrt(np.clip(np.diagonal(observation.gram), 0.0, None))
         if self.task_weights is None or self.first_losses is None:
-            self.task_weights, self.first_losses = np.ones(seen.tasks), seen.losses.copy()
+            self.task_weights, self.first_losses = np.ones(observation.tasks), observation.losses.copy()
         used = self.task_weights
-        rates = seen.losses / np.where(self.first_losses > 0.0, self.first_losses, 1.0)
+        rates = observation.losses / np.where(self.first_losses > 0.0, self.first_losses, 1.0)
         rates = rates / (rates.mean() or 1.0)
         weighted = used * norms
         target = weighted.mean() * np.clip(rates, 0.0, None) ** self.alpha

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from mtlbench.contract.method import Matrix, Method, Observation, Vector
+from mtlbench import Matrix, Method, Observation, Vector
 
 HIGHEST = 1.0 - 1e-6
 """Largest target that is aimed at: a cosine of 1 would need an infinite multiple of gⱼ."""
@@ -54,8 +54,8 @@ class GradVac(Method):
 
     targets: Matrix | None = field(default=None, init=False)
 
-    def weights(self, seen: Observation) -> Vector:
-        tasks, gram = seen.tasks, seen.gram
+    def weights(self, observation: Observation) -> Vector:
+        tasks, gram = observation.tasks, observation.gram
         if self.targets is None:
             self.targets = np.zeros((tasks, tasks))
         lengths = np.sqrt(np.diagonal(gram))

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mtlbench.contract.method import Matrix, Method, Observation, Vector
-from mtlbench.errors import SolverError
+from mtlbench import Matrix, Method, Observation, SolverError, Vector
 from mtlbench.solvers import TOLERANCE, directions
 
 SIGNIFICANT = 1e-4
@@ -38,8 +37,8 @@ class IMTLG(Method):
     scale = "mean"
     properties = frozenset({"homogeneous"})
 
-    def weights(self, seen: Observation) -> Vector:
-        given = directions(seen.gram)
+    def weights(self, observation: Observation) -> Vector:
+        given = directions(observation.gram)
         if not given.kept.any():
             return given.spread(given.lengths)
         shares = _balance(*_spectrum(given.cosines))[0] * (given.lengths.min() / given.lengths)
@@ -47,13 +46,13 @@ class IMTLG(Method):
         if not abs(total) > TOLERANCE * terms:
             raise SolverError(
                 f"imtl-g: no weights that sum to 1 have equal projections: they sum to {total / terms:.1e} of their "
-                f"absolute values; gram {seen.gram.tolist()}"
+                f"absolute values; gram {observation.gram.tolist()}"
             )
         return given.spread(shares / total)
 
-    def residual(self, seen: Observation, weights: Vector) -> float | None:
+    def residual(self, observation: Observation, weights: Vector) -> float | None:
         """Return by how much the projections ⟨uᵢ, d⟩ differ from each other, relative to the terms in them."""
-        given = directions(seen.gram)
+        given = directions(observation.gram)
         if not given.kept.any():
             return 0.0
         values, vectors, null = _spectrum(given.cosines)

@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from mtlbench.contract.method import Method, Observation, Vector
-from mtlbench.errors import UsageError
+from mtlbench import Method, Observation, UsageError, Vector
 from mtlbench.solvers.adam import Adam
 
 
@@ -44,10 +43,10 @@ class IMTLL(Method):
     def reads_losses(self) -> Literal["no", "any", "positive"]:
         return "any"
 
-    def weights(self, seen: Observation) -> Vector:
-        if (seen.losses < 0.0).any():
-            raise UsageError(f"method imtl-l needs losses that are not negative: {seen.losses.tolist()}")
-        s = np.zeros(seen.tasks) if self.log_factors is None else self.log_factors
+    def weights(self, observation: Observation) -> Vector:
+        if (observation.losses < 0.0).any():
+            raise UsageError(f"method imtl-l needs losses that are not negative: {observation.losses.tolist()}")
+        s = np.zeros(observation.tasks) if self.log_factors is None else self.log_factors
         used = np.exp(s)
-        self.log_factors = self.adam.step(s, used * seen.losses - 1.0, self.lr)
+        self.log_factors = self.adam.step(s, used * observation.losses - 1.0, self.lr)
         return used

@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from mtlbench.contract.method import Method, Observation, Vector
+from mtlbench import Method, Observation, Vector
 
 TIE = 1e-12
 """Scores closer than this, relative to the squared norms in them, differ by rounding alone."""
@@ -40,12 +40,12 @@ class Krum(Method):
     def min_tasks(self) -> int:
         return max(self.byzantine + 3, self.selected)
 
-    def weights(self, seen: Observation) -> Vector:
-        squares = np.diagonal(seen.gram)
+    def weights(self, observation: Observation) -> Vector:
+        squares = np.diagonal(observation.gram)
         sums = squares[:, None] + squares[None, :]
-        distances = np.maximum(sums - 2.0 * seen.gram, 0.0)
+        distances = np.maximum(sums - 2.0 * observation.gram, 0.0)
         np.fill_diagonal(distances, np.inf)  # a gradient is no neighbour of its own
-        nearest = np.argsort(distances, axis=1)[:, : seen.tasks - self.byzantine - 2]
+        nearest = np.argsort(distances, axis=1)[:, : observation.tasks - self.byzantine - 2]
         scores = np.take_along_axis(distances, nearest, axis=1).sum(axis=1)
         slack = TIE * np.take_along_axis(sums, nearest, axis=1).sum(axis=1)
         last = np.sort(scores)[self.selected - 1]

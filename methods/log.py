@@ -7,8 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from mtlbench.contract.method import Method, Observation, Vector, Wrapper
-from mtlbench.errors import UsageError
+from mtlbench import Method, Observation, UsageError, Vector, Wrapper
 
 
 @dataclass
@@ -51,12 +50,12 @@ class Log(Wrapper):
     def reads_losses(self) -> Literal["no", "any", "positive"]:
         return "positive"
 
-    def weights(self, seen: Observation) -> Vector:
-        return super().weights(_of_logarithms(seen)) / seen.losses
+    def weights(self, observation: Observation) -> Vector:
+        return super().weights(_of_logarithms(observation)) / observation.losses
 
-    def residual(self, seen: Observation, weights: Vector) -> float | None:
-        return super().residual(_of_logarithms(seen), weights * seen.losses)
+    def residual(self, observation: Observation, weights: Vector) -> float | None:
+        return super().residual(_of_logarithms(observation), weights * observation.losses)
 
 
-def _of_logarithms(seen: Observation) -> Observation:
-    return seen.replace(gram=seen.gram / np.outer(seen.losses, seen.losses))
+def _of_logarithms(observation: Observation) -> Observation:
+    return observation.replace(gram=observation.gram / np.outer(observation.losses, observation.losses))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mtlbench.contract.method import Method, Observation, Vector
+from mtlbench import Method, Observation, Vector
 
 
 @dataclass
@@ -26,5 +26,5 @@ class Mean(Method):
     properties = frozenset({"homogeneous", "linear under scaling"})
     source = "Caruana, Multitask Learning, Machine Learning 28, 1997"
 
-    def weights(self, seen: Observation) -> Vector:
-        return np.full(seen.tasks, 1.0 / seen.tasks)
+    def weights(self, observation: Observation) -> Vector:
+        return np.full(observation.tasks, 1.0 / observation.tasks)

@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from mtlbench.contract.method import Method, Observation, Vector
-from mtlbench.errors import UsageError
+from mtlbench import Method, Observation, UsageError, Vector
 
 
 @dataclass
@@ -48,14 +47,16 @@ class MetaBalance(Method):
 
     lengths: Vector | None = field(default=None, init=False)
 
-    def weights(self, seen: Observation) -> Vector:
-        if self.main >= seen.tasks:
-            raise UsageError(f"method {self.name}: main={self.main} counts from 0, and there are {seen.tasks} tasks")
-        before = np.zeros(seen.tasks) if self.lengths is None else self.lengths
-        self.lengths = self.beta * before + (1.0 - self.beta) * np.sqrt(np.diagonal(seen.gram))
+    def weights(self, observation: Observation) -> Vector:
+        if self.main >= observation.tasks:
+            raise UsageError(
+                f"method {self.name}: main={self.main} counts from 0, and there are {observation.tasks} tasks"
+            )
+        before = np.zeros(observation.tasks) if self.lengths is None else self.lengths
+        self.lengths = self.beta * before + (1.0 - self.beta) * np.sqrt(np.diagonal(observation.gram))
         main = self.lengths[self.main]
         moving = self.lengths > 0.0
-        ratios = np.divide(main, self.lengths, out=np.zeros(seen.tasks), where=moving)
+        ratios = np.divide(main, self.lengths, out=np.zeros(observation.tasks), where=moving)
         weights = np.where(moving, self.relax * ratios + (1.0 - self.relax), 0.0)
         if self.strategy != "both":
             applies = self.lengths > main if self.strategy == "reduce" else self.lengths < main

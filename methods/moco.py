@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from mtlbench.contract.method import Method, Observation, Vector
+from mtlbench import Method, Observation, Vector
 from mtlbench.solvers.simplex import project
 
 if TYPE_CHECKING:
@@ -66,27 +66,30 @@ class MoCo(Method):
     def reads_losses(self) -> Literal["no", "any", "positive"]:
         return "any" if self.normalize == "loss" else "no"
 
-    def update(self, seen: Observation) -> torch.Tensor:
+    def update(self, observation: Observation) -> torch.Tensor:
         from mtlbench.solvers.inner_products import gram
 
-        rows = seen.gradients
+        rows = observation.gradients
         if self.tracked is None or self.task_weights is None:
-            self.tracked, self.task_weights = rows.new_zeros(rows.shape), np.full(seen.tasks, 1.0 / seen.tasks)
+            self.tracked, self.task_weights = (
+                rows.new_zeros(rows.shape),
+                np.full(observation.tasks, 1.0 / observation.tasks),
+            )
         self.steps += 1
         beta, gamma = self.beta / self.steps**self.beta_sigma, self.gamma / self.steps**self.gamma_sigma
         for i, row in enumerate(rows):
-            self.tracked[i].mul_(1.0 - beta).add_(row, alpha=beta * self._factor(seen, i))
+            self.tracked[i].mul_(1.0 - beta).add_(row, alpha=beta * self._factor(observation, i))
         slope = gram(self.tracked) @ self.task_weights + self.rho * self.task_weights
         moved = self.task_weights - gamma * slope
         self.task_weights = project(moved) if self.onto == "simplex" else _softmax(moved)
         return rows.new_tensor(self.task_weights) @ self.tracked
 
-    def _factor(self, seen: Observation, task: int) -> float:
+    def _factor(self, observation: Observation, task: int) -> float:
         """Return what brings a gradient to its wanted length."""
         if self.normalize == "none":
             return 1.0
-        length = float(seen.gradients[task].norm())
-        return float(seen.losses[task]) / length if length > 0.0 else 0.0
+        length = float(observation.gradients[task].norm())
+        return float(observation.losses[task]) / length if length > 0.0 else 0.0
 
 
 def _softmax(values: Vector) -> Vector:

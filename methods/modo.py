@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from mtlbench.contract.method import Method, Observation, Vector
+from mtlbench import Method, Observation, Vector
 from mtlbench.solvers.simplex import project
 
 
@@ -41,7 +41,9 @@ class MoDo(Method):
 
     task_weights: Vector | None = field(default=None, init=False)
 
-    def weights(self, seen: Observation) -> Vector:
-        weights = np.full(seen.tasks, 1.0 / seen.tasks) if self.task_weights is None else self.task_weights
-        self.task_weights = project(weights - self.gamma * (seen.cross_gram @ weights + self.rho * weights))
+    def weights(self, observation: Observation) -> Vector:
+        weights = (
+            np.full(observation.tasks, 1.0 / observation.tasks) if self.task_weights is None else self.task_weights
+        )
+        self.task_weights = project(weights - self.gamma * (observation.cross_gram @ weights + self.rho * weights))
         return self.task_weights.copy()

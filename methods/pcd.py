@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from mtlbench.contract.method import Matrix, Method, Observation, Vector
+from mtlbench import Matrix, Method, Observation, Vector
 from mtlbench.solvers import cone_violation, factor, nearest_feasible, solving
 
 
@@ -56,51 +56,51 @@ class PCD(Method):
     def min_tasks(self) -> int:
         return self.main + 1
 
-    def weights(self, seen: Observation) -> Vector:
-        squares = np.diagonal(seen.gram)
-        before = np.zeros(seen.tasks) if self.average is None else self.average
+    def weights(self, observation: Observation) -> Vector:
+        squares = np.diagonal(observation.gram)
+        before = np.zeros(observation.tasks) if self.average is None else self.average
         self.average, self.steps = self.beta * before + (1.0 - self.beta) * squares, self.steps + 1
         with solving(self.name):
-            coordinates, length = self._direction(seen)
+            coordinates, length = self._direction(observation)
         norms = np.sqrt(squares)
         return coordinates * (norms[self.main] / (length or 1.0)) / np.where(norms > 0.0, norms, 1.0)
 
-    def residual(self, seen: Observation, weights: Vector) -> float | None:
+    def residual(self, observation: Observation, weights: Vector) -> float | None:
         """Return the violation of the constraints, with the averages as they are after this step."""
-        norms = np.sqrt(np.diagonal(seen.gram))
+        norms = np.sqrt(np.diagonal(observation.gram))
         if weights[self.main] == 0.0 or norms[self.main] == 0.0:  # right only where the update ought to be zero
-            wanted, _ = self._direction(seen)
+            wanted, _ = self._direction(observation)
             return float("inf") if wanted.any() or weights.any() else 0.0
-        units, lengths, others, bounds = self._problem(seen)
+        units, lengths, others, bounds = self._problem(observation)
         if nearest_feasible(units[others], bounds) is None:
-            return float(np.abs(weights - np.eye(seen.tasks)[self.main]).max())
+            return float(np.abs(weights - np.eye(observation.tasks)[self.main]).max())
         coordinates = weights * norms * (lengths[self.main] / (weights[self.main] * norms[self.main]))
         slack = units[others] @ (coordinates[others] @ units[others]) - bounds
         return cone_violation(slack, coordinates[others], float(np.abs(bounds).max(initial=0.0)))
 
-    def _direction(self, seen: Observation) -> tuple[Vector, float]:
+    def _direction(self, observation: Observation) -> tuple[Vector, float]:
         """Return d̃ in coordinates of the unit gradients, and its length; zeros where it is zero."""
-        coordinates = np.zeros(seen.tasks)
-        if seen.gram[self.main, self.main] == 0.0:
+        coordinates = np.zeros(observation.tasks)
+        if observation.gram[self.main, self.main] == 0.0:
             return coordinates, 0.0
-        units, lengths, others, bounds = self._problem(seen)
+        units, lengths, others, bounds = self._problem(observation)
         multipliers = nearest_feasible(units[others], bounds)
         coordinates[self.main] = lengths[self.main]
         if multipliers is not None:
             coordinates[others] = multipliers
         length = float(np.linalg.norm(coordinates @ units) / np.linalg.norm(units[self.main]))
         if length <= 1e-7 * coordinates.sum():  # a Gram matrix of 16 digits does not know a shorter one
-            return np.zeros(seen.tasks), 0.0
+            return np.zeros(observation.tasks), 0.0
         return coordinates, length
 
-    def _problem(self, seen: Observation) -> tuple[Matrix, Vector, NDArray[np.intp], Vector]:
+    def _problem(self, observation: Observation) -> tuple[Matrix, Vector, NDArray[np.intp], Vector]:
         """Return U, the ‖g̃ᵢ‖, the tasks j that constrain, and h: x = d − g̃₁ must give ⟨uⱼ, x⟩ ≥ hⱼ."""
         assert self.average is not None
-        squares = np.diagonal(seen.gram)
+        squares = np.diagonal(observation.gram)
         corrected = self.average / (1.0 - self.beta**self.steps)
         lengths = np.sqrt(squares / np.where(corrected > 0.0, corrected, 1.0))
         norms = np.where(squares > 0.0, np.sqrt(squares), 1.0)
-        units = factor(seen.gram / np.outer(norms, norms))
-        others = np.array([j for j in range(seen.tasks) if j != self.main and squares[j] > 0.0], dtype=np.intp)
+        units = factor(observation.gram / np.outer(norms, norms))
+        others = np.array([j for j in range(observation.tasks) if j != self.main and squares[j] > 0.0], dtype=np.intp)
         bounds = self.tau * lengths[others] - lengths[self.main] * (units[others] @ units[self.main])
         return units, lengths, others, bounds

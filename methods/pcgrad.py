@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mtlbench.contract.method import Method, Observation, Vector
+from mtlbench import Method, Observation, Vector
 
 
 @dataclass
@@ -28,11 +28,11 @@ class PCGrad(Method):
     symmetry = "in distribution"
     properties = frozenset({"homogeneous", "linear under scaling"})
 
-    def weights(self, seen: Observation) -> Vector:
-        gram = seen.gram
-        projected = np.eye(seen.tasks)  # row i: the coordinates of gᵢᴾᶜ
-        for i in range(seen.tasks):
-            for j in self.generator.permutation(seen.tasks):
+    def weights(self, observation: Observation) -> Vector:
+        gram = observation.gram
+        projected = np.eye(observation.tasks)  # row i: the coordinates of gᵢᴾᶜ
+        for i in range(observation.tasks):
+            for j in self.generator.permutation(observation.tasks):
                 inner = projected[i] @ gram[:, j]
                 if j != i and inner < 0.0:
                     projected[i, j] -= inner / gram[j, j]

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from mtlbench.contract.method import Method, Observation, Vector
+from mtlbench import Method, Observation, Vector
 
 
 @dataclass
@@ -35,9 +35,9 @@ class RandomGradients(Method):
         Literal["normal", "dirichlet"], Field(description="softmax of normal draws, or uniform on the simplex")
     ] = "normal"
 
-    def weights(self, seen: Observation) -> Vector:
+    def weights(self, observation: Observation) -> Vector:
         from scipy.special import softmax
 
         if self.distribution == "dirichlet":
-            return self.generator.dirichlet(np.ones(seen.tasks))
-        return softmax(self.generator.normal(size=seen.tasks))
+            return self.generator.dirichlet(np.ones(observation.tasks))
+        return softmax(self.generator.normal(size=observation.tasks))

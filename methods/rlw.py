@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mtlbench.contract.method import Method, Observation, Vector
+from mtlbench import Method, Observation, Vector
 
 
 @dataclass
@@ -26,7 +26,7 @@ class RLW(Method):
         "Lin et al., Reasonable Effectiveness of Random Weighting: A Litmus Test for Multi-Task Learning, TMLR 2022"
     )
 
-    def weights(self, seen: Observation) -> Vector:
+    def weights(self, observation: Observation) -> Vector:
         from scipy.special import softmax
 
-        return softmax(self.generator.normal(size=seen.tasks))
+        return softmax(self.generator.normal(size=observation.tasks))

@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from mtlbench.contract.method import Method, Observation, Vector
+from mtlbench import Method, Observation, Vector
 from mtlbench.solvers.simplex import project
 
 
@@ -50,13 +50,13 @@ class SDMGrad(Method):
 
     task_weights: Vector | None = field(default=None, init=False)
 
-    def weights(self, seen: Observation) -> Vector:
-        mean = np.full(seen.tasks, 1.0 / seen.tasks)
+    def weights(self, observation: Observation) -> Vector:
+        mean = np.full(observation.tasks, 1.0 / observation.tasks)
         weights = mean if self.task_weights is None else self.task_weights
-        scale = float(np.sqrt(np.clip(np.diagonal(seen.cross_gram), 0.0, None)).mean())
+        scale = float(np.sqrt(np.clip(np.diagonal(observation.cross_gram), 0.0, None)).mean())
         if scale > 0.0:
-            products = seen.cross_gram / scale / scale
-            velocity = np.zeros(seen.tasks)
+            products = observation.cross_gram / scale / scale
+            velocity = np.zeros(observation.tasks)
             for _ in range(self.iterations):
                 velocity = self.momentum * velocity + products @ (weights + self.lam * mean)
                 weights = project(weights - self.lr * velocity)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from mtlbench.contract.method import Method, Observation, Vector
+from mtlbench import Method, Observation, Vector
 
 
 @dataclass
@@ -28,5 +28,5 @@ class ScaleInvariant(Method):
     def reads_losses(self) -> Literal["no", "any", "positive"]:
         return "positive"
 
-    def weights(self, seen: Observation) -> Vector:
-        return 1.0 / seen.losses
+    def weights(self, observation: Observation) -> Vector:
+        return 1.0 / observation.losses

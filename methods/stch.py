@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from mtlbench.contract.method import Method, Observation, Vector
+from mtlbench import Method, Observation, Vector
 
 
 @dataclass
@@ -49,15 +49,15 @@ class STCH(Method):
     def reads_losses(self) -> Literal["no", "any", "positive"]:
         return "positive"
 
-    def weights(self, seen: Observation) -> Vector:
+    def weights(self, observation: Observation) -> Vector:
         from scipy.special import softmax
 
         averaged = math.ceil(self.warmup / 5)
         if self.steps < self.warmup:
             self.steps += 1
             if self.steps > self.warmup - averaged:
-                self.total = seen.losses + (0.0 if self.total is None else self.total)
-            return 1.0 / seen.losses
+                self.total = observation.losses + (0.0 if self.total is None else self.total)
+            return 1.0 / observation.losses
         assert self.total is not None
         nadir = self.total / averaged
-        return seen.tasks * softmax(np.log(seen.losses / nadir) / self.mu) / seen.losses
+        return observation.tasks * softmax(np.log(observation.losses / nadir) / self.mu) / observation.losses

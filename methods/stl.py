@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mtlbench.contract.method import Method, Observation, Vector
+from mtlbench import Method, Observation, Vector
 
 
 @dataclass
@@ -24,5 +24,5 @@ class SingleTask(Method):
     joint = False
     source = "Vandenhende et al., Multi-Task Learning for Dense Prediction Tasks: A Survey, TPAMI 2021 (the measure Δm)"
 
-    def weights(self, seen: Observation) -> Vector:
-        return np.ones(seen.tasks)
+    def weights(self, observation: Observation) -> Vector:
+        return np.ones(observation.tasks)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mtlbench.contract.method import Method, Observation, Vector
+from mtlbench import Method, Observation, Vector
 
 
 @dataclass
@@ -23,5 +23,5 @@ class Sum(Method):
     properties = frozenset({"homogeneous", "linear under scaling"})
     source = "Caruana, Multitask Learning, Machine Learning 28, 1997"
 
-    def weights(self, seen: Observation) -> Vector:
-        return np.ones(seen.tasks)
+    def weights(self, observation: Observation) -> Vector:
+        return np.ones(observation.tasks)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from mtlbench.contract.method import Method, Observation
+from mtlbench import Method, Observation
 
 if TYPE_CHECKING:
     import torch
@@ -40,12 +40,12 @@ class TrimmedMean(Method):
     def min_tasks(self) -> int:
         return 2 * self.trim + 1
 
-    def update(self, seen: Observation) -> torch.Tensor:
+    def update(self, observation: Observation) -> torch.Tensor:
         import torch
 
-        rows = seen.gradients
+        rows = observation.gradients
         mean = torch.empty_like(rows[0])
         for start in range(0, len(mean), BLOCK):
             ordered = rows[:, start : start + BLOCK].sort(dim=0).values
-            mean[start : start + BLOCK] = ordered[self.trim : seen.tasks - self.trim].mean(dim=0)
+            mean[start : start + BLOCK] = ordered[self.trim : observation.tasks - self.trim].mean(dim=0)
         return mean

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from mtlbench.contract.method import Method, Observation, Vector
+from mtlbench import Method, Observation, Vector
 from mtlbench.solvers import cone_multipliers, cone_violation, directions, factor, solving
 
 
@@ -38,19 +38,22 @@ class UPGrad(Method):
     def scale(self) -> Literal["sum", "mean", "own"]:  # type: ignore[override]
         return self.reduction
 
-    def weights(self, seen: Observation) -> Vector:
-        given = directions(seen.gram)
+    def weights(self, observation: Observation) -> Vector:
+        given = directions(observation.gram)
         units = factor(given.cosines)
         total = given.lengths.copy()  # the coordinates of Σ ‖gᵢ‖ proj(uᵢ) over the unit gradients
         with solving(self.name):
             for unit, length in zip(units, given.lengths, strict=True):
                 total += length * cone_multipliers(units, unit, size=1.0)
-        return given.spread(total / given.lengths) / (seen.tasks if self.reduction == "mean" else 1.0)
+        return given.spread(total / given.lengths) / (observation.tasks if self.reduction == "mean" else 1.0)
 
-    def residual(self, seen: Observation, weights: Vector) -> float | None:
+    def residual(self, observation: Observation, weights: Vector) -> float | None:
         """Return the violation of what the sum shows: ⟨gⱼ, d⟩ ≥ 0 and v ≥ 0. Equality is checked in each projection."""
-        given = directions(seen.gram)
-        added = weights[given.kept] * (seen.tasks if self.reduction == "mean" else 1.0) * given.lengths - given.lengths
+        given = directions(observation.gram)
+        added = (
+            weights[given.kept] * (observation.tasks if self.reduction == "mean" else 1.0) * given.lengths
+            - given.lengths
+        )
         units = factor(given.cosines)
         along = units @ ((added + given.lengths) @ units)
         return cone_violation(np.minimum(along, 0.0), added, float(given.lengths.sum()))

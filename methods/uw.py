@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from mtlbench.contract.method import Method, Observation, Vector
-from mtlbench.errors import UsageError
+from mtlbench import Method, Observation, UsageError, Vector
 from mtlbench.solvers.adam import Adam
 
 
@@ -54,10 +53,10 @@ class UncertaintyWeighting(Method):
     def reads_losses(self) -> Literal["no", "any", "positive"]:
         return "any"
 
-    def weights(self, seen: Observation) -> Vector:
-        if (seen.losses < 0.0).any():
-            raise UsageError(f"method uw needs losses that are not negative: {seen.losses.tolist()}")
-        s = np.zeros(seen.tasks) if self.log_variances is None else self.log_variances
+    def weights(self, observation: Observation) -> Vector:
+        if (observation.losses < 0.0).any():
+            raise UsageError(f"method uw needs losses that are not negative: {observation.losses.tolist()}")
+        s = np.zeros(observation.tasks) if self.log_variances is None else self.log_variances
         used = (0.5 if self.form == "regression" else 1.0) * np.exp(-s)
-        self.log_variances = self.adam.step(s, 0.5 - used * seen.losses, self.lr)
+        self.log_variances = self.adam.step(s, 0.5 - used * observation.losses, self.lr)
         return used

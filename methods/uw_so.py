@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from mtlbench.contract.method import Method, Observation, Vector
+from mtlbench import Method, Observation, Vector
 
 
 @dataclass
@@ -37,8 +37,8 @@ class SoftOptimalUncertainty(Method):
     def reads_losses(self) -> Literal["no", "any", "positive"]:
         return "positive"
 
-    def weights(self, seen: Observation) -> Vector:
-        least = seen.losses.min()
+    def weights(self, observation: Observation) -> Vector:
+        least = observation.losses.min()
         with np.errstate(over="ignore"):  # exp(−∞) = 0 is the weight meant
-            shares = np.exp((least - seen.losses) / seen.losses / least / self.temperature)
+            shares = np.exp((least - observation.losses) / observation.losses / least / self.temperature)
         return shares / shares.sum()

@@ -9,7 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mtlbench.contract.method import Method, Observation
+    from mtlbench.contract.method import Method, Observation, Wrapper
+    from mtlbench.contract.observation import Matrix, Vector
     from mtlbench.contract.task import Rows, Splits, Task
     from mtlbench.engine.autograd import TaskGradients, backward
     from mtlbench.engine.library import aggregate, get_method, weights
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CellError",
+    "Matrix",
     "Method",
     "Observation",
     "Rows",
@@ -25,6 +27,8 @@ __all__ = [
     "Task",
     "TaskGradients",
     "UsageError",
+    "Vector",
+    "Wrapper",
     "aggregate",
     "backward",
     "get_method",
@@ -35,11 +39,14 @@ _HOME = {
     "CellError": "errors",
     "SolverError": "errors",
     "UsageError": "errors",
+    "Matrix": "contract.observation",
     "Method": "contract.method",
     "Observation": "contract.method",
     "Rows": "contract.task",
     "Splits": "contract.task",
     "Task": "contract.task",
+    "Vector": "contract.observation",
+    "Wrapper": "contract.method",
     "aggregate": "engine.library",
     "TaskGradients": "engine.autograd",
     "backward": "engine.autograd",

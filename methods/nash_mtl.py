@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from mtlbench.contract.method import Method, Observation, Vector
+from mtlbench import Method, Observation, Vector
 from mtlbench.solvers import balanced, directions, imbalance, solving
 
 
@@ -47,17 +47,17 @@ class NashMTL(Method):
     def clip_norm(self) -> float | None:
         return self.max_norm or None
 
-    def weights(self, seen: Observation) -> Vector:
+    def weights(self, observation: Observation) -> Vector:
         if self.used is None or self.steps % self.every == 0:
-            given = directions(seen.gram)
+            given = directions(observation.gram)
             with solving(self.name):
                 y = balanced(given.cosines, np.ones_like(given.lengths), power=1.0)
             self.used = given.spread(y / given.lengths)
         self.steps += 1
         return self.used.copy()
 
-    def residual(self, seen: Observation, weights: Vector) -> float | None:
+    def residual(self, observation: Observation, weights: Vector) -> float | None:
         if self.every > 1:
             return None  # weights of an earlier step are not meant to solve this one
-        given = directions(seen.gram)
+        given = directions(observation.gram)
         return imbalance(given.cosines, np.ones_like(given.lengths), 1.0, weights[given.kept] * given.lengths)

@@ -8,8 +8,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from mtlbench.contract.method import Method, Observation, Vector
-from mtlbench.errors import UsageError
+from mtlbench import Method, Observation, UsageError, Vector
 
 
 @dataclass
@@ -33,14 +32,18 @@ class CosineGate(Method):
     main: Annotated[int, Field(ge=0, description="position of the main task, counted from 0")] = 0
     weighted: Annotated[bool, Field(description="weigh an agreeing task by its cosine, not by 1")] = False
 
-    def weights(self, seen: Observation) -> Vector:
-        if self.main >= seen.tasks:
-            raise UsageError(f"method {self.name}: main={self.main} counts from 0, and there are {seen.tasks} tasks")
-        products = seen.gram[self.main]
+    def weights(self, observation: Observation) -> Vector:
+        if self.main >= observation.tasks:
+            raise UsageError(
+                f"method {self.name}: main={self.main} counts from 0, and there are {observation.tasks} tasks"
+            )
+        products = observation.gram[self.main]
         if self.weighted:
-            lengths = np.sqrt(np.diagonal(seen.gram))
+            lengths = np.sqrt(np.diagonal(observation.gram))
             lengths = lengths[self.main] * lengths
-            weights = np.divide(np.maximum(products, 0.0), lengths, out=np.zeros(seen.tasks), where=lengths > 0.0)
+            weights = np.divide(
+                np.maximum(products, 0.0), lengths, out=np.zeros(observation.tasks), where=lengths > 0.0
+            )
         else:
             weights = (products >= 0.0).astype(np.float64)
         weights[self.main] = 1.0

@@ -1,4 +1,4 @@
-"""Cosine gate: an auxiliary task counts only while its gradient agrees with the main task's."""
+"""Cosine gate: use an auxiliary task only while its gradient agrees with the main task's."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from mtlbench import Method, Observation, UsageError, Vector
 class CosineGate(Method):
     """Gating of auxiliary losses by the cosine between their gradient and the main task's.
 
-    With g_m the gradient of the main task, which always has weight 1, an auxiliary task has the weight 1 while
-    cos(g_m, gᵢ) ≥ 0, and 0 otherwise; with ``weighted=true`` it has max(0, cos(g_m, gᵢ)). So ⟨g_m, d⟩ ≥ ‖g_m‖²: the
-    main task never loses by the others, whatever they lose. The cosine to a zero gradient counts as 0. The gate is on
-    the shared parameters; every head learns its own task throughout, as in the paper.
+    The main task, with gradient g_m, always has weight 1. An auxiliary task has weight 1 while cos(g_m, gᵢ) ≥ 0, and 0
+    otherwise; with ``weighted=true`` its weight is max(0, cos(g_m, gᵢ)). Hence ⟨g_m, d⟩ ≥ ‖g_m‖²: the other tasks never
+    slow the main task down, whatever they lose. The cosine to a zero gradient counts as 0. The gate acts on the shared
+    parameters; every head learns its own task throughout, as in the paper.
 
-    The paper has one auxiliary task; here each of K − 1 is compared with the main task alone.
+    The paper has one auxiliary task; here each of the K − 1 is compared with the main task alone.
     """
 
     name = "cosine-gate"
@@ -30,7 +30,7 @@ class CosineGate(Method):
     properties = frozenset({"homogeneous", "linear under scaling"})
 
     main: Annotated[int, Field(ge=0, description="position of the main task, counted from 0")] = 0
-    weighted: Annotated[bool, Field(description="weigh an agreeing task by its cosine, not by 1")] = False
+    weighted: Annotated[bool, Field(description="weight an agreeing task by its cosine, not by 1")] = False
 
     def weights(self, observation: Observation) -> Vector:
         if self.main >= observation.tasks:

@@ -1,4 +1,4 @@
-"""DualProj: project the mean gradient to where it hurts no task."""
+"""DualProj: project the mean gradient so that it conflicts with no task."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ class DualProj(Method):
     """Projection of the mean gradient onto the dual cone {d: ⟨gᵢ, d⟩ ≥ 0 for all i}.
 
     Gradient episodic memory projects the gradient of the current task so that the losses on the memories of earlier
-    ones do not grow (Lopez-Paz and Ranzato); Jacobian descent states it for the mean of K gradients.
+    tasks do not grow (Lopez-Paz and Ranzato); Jacobian descent applies the projection to the mean of K gradients.
 
-    How it is solved: the projection is g₀ + Σ vᵢ uᵢ over the unit gradients, where v ≥ 0 minimises its norm; this
-    non-negative least-squares problem is solved by active sets, and accepted when ⟨uᵢ, d⟩ ≥ 0, v ≥ 0 and
-    vᵢ⟨uᵢ, d⟩ = 0. A task whose gradient is zero bounds nothing.
+    Solver: the projection is g₀ + Σ vᵢ uᵢ over the unit gradients, where v ≥ 0 minimises its norm. This non-negative
+    least-squares problem is solved by active sets; a solution is accepted when ⟨uᵢ, d⟩ ≥ 0, v ≥ 0 and vᵢ⟨uᵢ, d⟩ = 0. A
+    task whose gradient is zero imposes no constraint.
 
-    Deviation: published codes add up to 10⁻³ of the identity to the (normalised) G, and the code of Lopez-Paz and
-    Ranzato can ask for v above a margin; neither is done here.
+    Deviation: published implementations add up to 10⁻³ times the identity to the (normalised) G, and the code of
+    Lopez-Paz and Ranzato can require v to exceed a margin; neither is done here.
     """
 
     name = "dualproj"
@@ -29,18 +29,21 @@ class DualProj(Method):
     properties = frozenset({"non-conflicting", "homogeneous"})
 
     def weights(self, observation: Observation) -> Vector:
-        given = directions(observation.gram)
-        if not given.kept.any():
-            return given.spread(given.lengths)
-        longest = float(given.lengths.max())
-        shares = given.lengths / longest / observation.tasks
-        units = factor(given.cosines)
+        unit_gradients = directions(observation.gram)
+        if not unit_gradients.kept.any():
+            return unit_gradients.spread(unit_gradients.lengths)
+        longest = float(unit_gradients.lengths.max())
+        shares = unit_gradients.lengths / longest / observation.tasks
+        units = factor(unit_gradients.cosines)
         with solving(self.name):
-            added = cone_multipliers(units, shares @ units, size=float(shares.sum()))
-        return given.spread((shares + added) * longest / given.lengths)
+            multipliers = cone_multipliers(units, shares @ units, size=float(shares.sum()))
+        return unit_gradients.spread((shares + multipliers) * longest / unit_gradients.lengths)
 
     def residual(self, observation: Observation, weights: Vector) -> float | None:
-        given = directions(observation.gram)
-        coordinates, shares = weights[given.kept] * given.lengths, given.lengths / observation.tasks
-        units = factor(given.cosines)
+        unit_gradients = directions(observation.gram)
+        coordinates, shares = (
+            weights[unit_gradients.kept] * unit_gradients.lengths,
+            unit_gradients.lengths / observation.tasks,
+        )
+        units = factor(unit_gradients.cosines)
         return cone_violation(units @ (coordinates @ units), coordinates - shares, float(shares.sum()))

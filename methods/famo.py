@@ -12,8 +12,8 @@ from mtlbench import Method, Observation, UsageError, Vector
 from mtlbench.solvers.adam import Adam
 
 EPSILON = 1e-8
-"""Added to every loss, as in the authors' code, so that a loss that reaches its lower bound has a logarithm. It is the
-floor that the losses of other methods have, :data:`mtlbench.contract.observation.FLOOR`."""
+"""Added to every loss, as in the authors' code, so that a loss at its lower bound has a logarithm. Equals the floor for
+the losses of other methods, :data:`mtlbench.contract.observation.FLOOR`."""
 
 
 @dataclass
@@ -22,19 +22,19 @@ class FAMO(Method):
 
     With z = softmax(ξ), ξ = 0 at first, and b a lower bound of the losses, the step descends c Σ zᵢ log(Lᵢ − b + 10⁻⁸)
     with c = 1/Σ zᵢ/(Lᵢ − b + 10⁻⁸) held constant, so wᵢ = c zᵢ/(Lᵢ − b + 10⁻⁸) and Σ wᵢ = 1. The loss as a whole is
-    weighted, heads included. After the step, the losses of the same batches tell by how much each task improved::
+    weighted, heads included. After the step, the losses of the same batches show how much each task improved::
 
         δᵢ = log(Lᵢ before − b + 10⁻⁸) − log(Lᵢ after − b + 10⁻⁸)
         ξ ← ξ − β (∇_ξ Σ zᵢ δᵢ + γ ξ)
 
-    with δ held constant, so that ∇_ξᵢ = zᵢ (δᵢ − Σ zⱼ δⱼ): tasks that improved less gain weight.
+    with δ held constant, so ∇_ξᵢ = zᵢ (δᵢ − Σ zⱼ δⱼ): tasks that improved less gain weight.
 
-    In a loop of one's own, call ``after_step(losses)`` after the optimizer's step, on the same batches.
+    In your own training loop, call ``after_step(losses)`` after the optimizer's step, with losses on the same batches.
 
-    Choices: as in the authors' code the step of ξ is Adam's, and γ ξ is added to its gradient; β = .025. The paper's
+    Choices: as in the authors' code, ξ is updated by Adam, γ ξ is added to its gradient, and β = .025. The paper's
     γ is .001; its code has .01 (the default of its command line and of its stand-alone file) and 10⁻⁵ (elsewhere).
     The shared update is clipped at norm 1 as in the stand-alone file; the code of the experiments clips before the
-    backward pass, where it can have no effect. Deviation: b is one number for all tasks; theirs is one for each.
+    backward pass, where clipping has no effect. Deviation: b is one number for all tasks; theirs is one per task.
     """
 
     name = "famo"
@@ -77,8 +77,8 @@ class FAMO(Method):
         self.before = observation.losses.copy()
         if self.logits is None:
             self.logits = np.zeros(observation.tasks)
-        parts = softmax(self.logits) / (observation.losses - self.minimum + EPSILON)
-        return parts / parts.sum()
+        shares = softmax(self.logits) / (observation.losses - self.minimum + EPSILON)
+        return shares / shares.sum()
 
     def after_step(self, losses: Vector) -> None:
         from scipy.special import softmax
@@ -91,7 +91,9 @@ class FAMO(Method):
                 f"method famo: after_step takes {len(self.before)} finite losses of at least minimum={self.minimum}, "
                 f"got {after.tolist()}"
             )
-        delta = np.log(self.before - self.minimum + EPSILON) - np.log(after - self.minimum + EPSILON)
+        improvements = np.log(self.before - self.minimum + EPSILON) - np.log(after - self.minimum + EPSILON)
         z = softmax(self.logits)
-        self.logits = self.adam.step(self.logits, z * (delta - z @ delta), self.lr, weight_decay=self.gamma)
+        self.logits = self.adam.step(
+            self.logits, z * (improvements - z @ improvements), self.lr, weight_decay=self.gamma
+        )
         self.before = None

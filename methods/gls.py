@@ -15,8 +15,8 @@ class GLS(Method):
     """Geometric loss strategy.
 
     The loss is the geometric mean (Π Lᵢ)^(1/K), so wᵢ = (Π Lⱼ)^(1/K) / (K Lᵢ). Its direction is that of ``si``; its
-    length falls with the losses. It is computed from the mean logarithm, because the product of published code
-    over- or underflows where K is large.
+    length falls with the losses. The mean is computed from logarithms, because the product in published code over- or
+    underflows for large K.
     """
 
     name = "gls"

@@ -1,4 +1,4 @@
-"""Log: another method on the gradients of the losses' logarithms."""
+"""Log: apply another method to the gradients of the log-losses."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from mtlbench import Method, Observation, UsageError, Vector, Wrapper
 
 @dataclass
 class Log(Wrapper):
-    """Logarithms of the losses, so that a loss times a constant changes nothing.
+    """Logarithms of the losses, so that scaling a loss changes nothing.
 
-    The inner method sees the gradients of log Lᵢ, which are gᵢ/Lᵢ: inner products Gᵢⱼ/(LᵢLⱼ). From its weights wᵢ the
-    update is Σ wᵢ gᵢ/Lᵢ, and the heads descend log Lᵢ too. Where the inner method's update improves every log Lᵢ, or
-    vanishes at Pareto-stationary points, so does this one. Every method that reads inner products of all shared
-    parameters, and no losses, can be wrapped.
+    The inner method observes the gradients of log Lᵢ, which are gᵢ/Lᵢ, by their inner products Gᵢⱼ/(LᵢLⱼ). With its
+    weights wᵢ, the update is Σ wᵢ gᵢ/Lᵢ; the heads descend log Lᵢ too. Where the inner method's update improves every
+    log Lᵢ, or vanishes at Pareto-stationary points, so does this one. Any method that reads inner products over all
+    shared parameters, and no losses, can be wrapped.
     """
 
     name = "log"
@@ -42,9 +42,9 @@ class Log(Wrapper):
 
     @classmethod
     def around(cls, inner: type[Method]) -> type[Method]:
-        made = super().around(inner)
-        made.properties = inner.properties | {"loss-scale invariant"}
-        return made
+        wrapped = super().around(inner)
+        wrapped.properties = inner.properties | {"loss-scale invariant"}
+        return wrapped
 
     @property
     def reads_losses(self) -> Literal["no", "any", "positive"]:

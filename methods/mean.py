@@ -1,4 +1,4 @@
-"""Mean of the losses: the sum's direction, K times shorter."""
+"""Mean of the losses: the direction of the sum, with steps K times shorter."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from mtlbench import Method, Observation, Vector
 class Mean(Method):
     """Mean of the losses.
 
-    w = (1/K, …, 1/K), so the shared update is the mean of the gradients. It is the gradient of (1/K) Σ Lᵢ as a whole,
-    and so the heads descend Lᵢ/K too. With an optimizer that is invariant to the gradients' scale, such as Adam
-    without clipping, it differs from ``sum`` by rounding and by the optimizer's ε only; with SGD it takes steps K
-    times shorter.
+    w = (1/K, …, 1/K), so the shared update is the mean of the gradients: the gradient of the whole loss (1/K) Σ Lᵢ. The
+    heads therefore descend Lᵢ/K too. With an optimizer that is invariant to the scale of the gradients, such as Adam
+    without clipping, it differs from ``sum`` only by rounding and by the optimizer's ε; with SGD its steps are K times
+    shorter.
     """
 
     name = "mean"

@@ -16,12 +16,12 @@ from mtlbench.solvers import factor, min_norm_point, solving
 class MGDA(Method):
     """Multiple-gradient descent algorithm: the shortest convex combination of the task gradients.
 
-    w minimises ‖Σ wᵢ gᵢ‖² over the simplex (Désidéri 2012; paper, equation 3). It is zero exactly at Pareto-stationary
-    points; elsewhere ⟨gᵢ, d⟩ ≥ ‖d‖² for every task. Deviation: the paper iterates Frank–Wolfe, up to 250 times; the
-    problem is solved to its optimality conditions here.
+    w minimises ‖Σ wᵢ gᵢ‖² over the simplex (Désidéri 2012; paper, equation 3). The update is zero exactly at
+    Pareto-stationary points; elsewhere ⟨gᵢ, d⟩ ≥ ‖d‖² for every task. Deviation: the paper runs up to 250 Frank–Wolfe
+    iterations; here the problem is solved to its optimality conditions.
 
-    The paper's code may divide each gᵢ by a scale first (``normalize``): its norm, its loss, or both. The
-    combination is then taken of the divided gradients, as that code does.
+    The paper's code can first divide each gᵢ by a scale (``normalize``): its norm, its loss, or both. As in that code,
+    the update then combines the divided gradients.
     """
 
     name = "mgda"
@@ -45,13 +45,13 @@ class MGDA(Method):
             return min_norm_point(factor(observation.gram) / scale[:, None]) / scale
 
     def residual(self, observation: Observation, weights: Vector) -> float | None:
-        """Return the violation of ⟨gᵢ, d⟩ ≥ ‖d‖² and of the simplex, all for the divided gradients."""
+        """Return the violation of ⟨gᵢ, d⟩ ≥ ‖d‖² and of the simplex constraints, for the divided gradients."""
         scale = self._scale(observation)
         points, shares = factor(observation.gram) / scale[:, None], weights * scale
         lengths, nearest = np.linalg.norm(points, axis=1), shares @ points
-        short = (nearest @ nearest - points @ nearest) / (np.where(lengths > 0.0, lengths, 1.0))
+        shortfall = (nearest @ nearest - points @ nearest) / (np.where(lengths > 0.0, lengths, 1.0))
         terms = float(np.abs(shares) @ lengths) or 1.0
-        return float(max(short.max() / terms, -shares.min(), abs(shares.sum() - 1.0)))
+        return float(max(shortfall.max() / terms, -shares.min(), abs(shares.sum() - 1.0)))
 
     def _scale(self, observation: Observation) -> Vector:
         scale = np.ones(observation.tasks)
@@ -59,5 +59,5 @@ class MGDA(Method):
             scale *= np.sqrt(np.diagonal(observation.gram))
         if self.normalize in ("loss", "loss+"):
             scale *= observation.losses
-        scale[scale <= 0.0] = 1.0  # a task with no gradient or no loss left is at its optimum: leave it as it is
+        scale[scale <= 0.0] = 1.0  # a task whose gradient or loss is zero is at its optimum: do not rescale it
         return scale

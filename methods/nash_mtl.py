@@ -1,4 +1,4 @@
-"""Nash-MTL: the bargaining solution, to which every task contributes the same."""
+"""Nash-MTL: the bargaining solution, to which all tasks contribute equally."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from mtlbench.solvers import balanced, directions, imbalance, solving
 class NashMTL(Method):
     """Multi-task learning as a bargaining game.
 
-    The update Σ αᵢ gᵢ maximises Σ log ⟨gᵢ, d⟩ over a ball, which is the case where, with α > 0 (paper, section 3)::
+    The update Σ αᵢ gᵢ maximises Σ log ⟨gᵢ, d⟩ over a ball. This holds exactly if, with α > 0 (paper, section 3)::
 
         G α = 1/α   (elementwise)
 
-    so that αᵢ⟨gᵢ, d⟩ = 1 for every task, and ‖d‖² = K: only its direction matters, which ``max_norm`` reflects.
+    so αᵢ⟨gᵢ, d⟩ = 1 for every task, and ‖d‖² = K: only the direction of d matters, which ``max_norm`` reflects.
 
-    How it is solved: with αᵢ = yᵢ/‖gᵢ‖ it reads C y = 1/y for the cosines C alone, the stationary point of the convex
-    ½yᵀCy − Σ log yᵢ, found by damped Newton steps and accepted by its residual. Multiplying a loss by a constant
-    changes nothing. At Pareto-stationary points there is no solution; therefore C + 10⁻¹² I takes the place of C,
-    everywhere. There ⟨gᵢ, d⟩ may be below zero, by 10⁻⁶‖gᵢ‖; elsewhere it is 1/αᵢ > 0. A task whose gradient is zero is
-    left out: its weight is 0.
+    Solver: with αᵢ = yᵢ/‖gᵢ‖ the equation becomes C y = 1/y, for the cosines C alone: the stationary point of the
+    convex ½yᵀCy − Σ log yᵢ, found by damped Newton steps and accepted if its residual is small. Multiplying a loss by a
+    constant changes nothing. At Pareto-stationary points no solution exists; therefore C + 10⁻¹² I replaces C
+    everywhere. There ⟨gᵢ, d⟩ may be negative by up to 10⁻⁶‖gᵢ‖; elsewhere it is 1/αᵢ > 0. A task whose gradient is zero
+    gets weight 0.
 
-    Deviations: the paper solves a sequence of convex problems, up to 20, and its code may stop before the end. That
-    code divides G by its Frobenius norm first, so its update is √‖G‖ times longer before the clip.
+    Deviations: the paper solves a sequence of up to 20 convex problems, and its code may stop early. That code first
+    divides G by its Frobenius norm, so its update is √‖G‖ times longer before clipping.
     """
 
     name = "nash-mtl"
@@ -49,15 +49,15 @@ class NashMTL(Method):
 
     def weights(self, observation: Observation) -> Vector:
         if self.used is None or self.steps % self.every == 0:
-            given = directions(observation.gram)
+            units = directions(observation.gram)
             with solving(self.name):
-                y = balanced(given.cosines, np.ones_like(given.lengths), power=1.0)
-            self.used = given.spread(y / given.lengths)
+                y = balanced(units.cosines, np.ones_like(units.lengths), power=1.0)
+            self.used = units.spread(y / units.lengths)
         self.steps += 1
         return self.used.copy()
 
     def residual(self, observation: Observation, weights: Vector) -> float | None:
         if self.every > 1:
-            return None  # weights of an earlier step are not meant to solve this one
-        given = directions(observation.gram)
-        return imbalance(given.cosines, np.ones_like(given.lengths), 1.0, weights[given.kept] * given.lengths)
+            return None  # weights of an earlier step need not solve this one
+        units = directions(observation.gram)
+        return imbalance(units.cosines, np.ones_like(units.lengths), 1.0, weights[units.kept] * units.lengths)

@@ -1,4 +1,4 @@
-"""PCGrad: project each task's gradient off those that it conflicts with."""
+"""PCGrad: project each task's gradient off the gradients that it conflicts with."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class PCGrad(Method):
         if ⟨gᵢᴾᶜ, gⱼ⟩ < 0:   gᵢᴾᶜ ← gᵢᴾᶜ − ⟨gᵢᴾᶜ, gⱼ⟩ / ‖gⱼ‖² · gⱼ
 
     with the *original* gⱼ, and the update is the sum Σ gᵢᴾᶜ. Each gᵢᴾᶜ stays in the span of the gradients, so the
-    projections are done on its K coordinates, and need inner products only. At K = 2 the two projected gradients
-    conflict with neither original one; at K > 2 a later projection may bring an earlier conflict back.
+    projections operate on its K coordinates and need inner products only. At K = 2 neither projected gradient conflicts
+    with an original gradient; at K > 2 a later projection may reintroduce an earlier conflict.
     """
 
     name = "pcgrad"
@@ -33,7 +33,7 @@ class PCGrad(Method):
         projected = np.eye(observation.tasks)  # row i: the coordinates of gᵢᴾᶜ
         for i in range(observation.tasks):
             for j in self.generator.permutation(observation.tasks):
-                inner = projected[i] @ gram[:, j]
-                if j != i and inner < 0.0:
-                    projected[i, j] -= inner / gram[j, j]
+                product = projected[i] @ gram[:, j]
+                if j != i and product < 0.0:
+                    projected[i, j] -= product / gram[j, j]
         return projected.sum(axis=0)

@@ -1,4 +1,4 @@
-"""RLW: random loss weights, drawn anew every step."""
+"""RLW: random loss weights, drawn anew at every step."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from mtlbench import Method, Observation, Vector
 class RLW(Method):
     """Random loss weighting.
 
-    Every step draws z ~ N(0, I) and takes w = softmax(z), so Σ wᵢ = 1: a step is that of ``mean`` in expectation, not
-    of ``sum``. The loss as a whole is weighted, heads included. The paper also tries other distributions; the normal
-    one is its authors' default.
+    Every step draws z ~ N(0, I) and uses w = softmax(z), so Σ wᵢ = 1: in expectation, a step equals that of ``mean``,
+    not of ``sum``. The weights apply to the whole loss, heads included. The paper also tries other distributions; the
+    normal distribution is its authors' default.
     """
 
     name = "rlw"

@@ -13,8 +13,8 @@ from mtlbench import Method, Observation, Vector
 class SingleTask(Method):
     """Single-task baseline: one model per task, on the same schedule restricted to that task.
 
-    Every model starts from the same encoder and its task's own head, and sees the batches and the dropout masks
-    that the task has in the multi-task runs of the same seed, for the same number of optimizer steps.
+    Every model starts from the same encoder and its task's head, and trains for the same number of optimizer steps on
+    the batches and dropout masks that the task has in the multi-task runs of the same seed.
     """
 
     name = "stl"

@@ -13,8 +13,8 @@ from mtlbench import Method, Observation, Vector
 class Sum(Method):
     """Plain sum of the losses, also called equal weighting or linear scalarization.
 
-    w = (1, …, 1), so the shared update is Σ gᵢ. Note the convention: the *sum*, not the mean; a method that
-    averages takes steps K times shorter at the same learning rate.
+    w = (1, …, 1), so the shared update is Σ gᵢ. Note the convention: the *sum*, not the mean. The steps
+    of a method that averages are K times shorter at the same learning rate.
     """
 
     name = "sum"

@@ -1,4 +1,4 @@
-"""UPGrad: project every gradient to where it hurts no task, and average."""
+"""UPGrad: project every gradient so that it conflicts with no task, and average the projections."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from mtlbench.solvers import cone_multipliers, cone_violation, directions, facto
 class UPGrad(Method):
     """Unconflicting projection of gradients: Jacobian descent.
 
-    The update is the mean of the projections of the gᵢ onto the dual cone {d: ⟨gⱼ, d⟩ ≥ 0 for all j}, so it conflicts
-    with no task, and each task's share in it is proportional to its own gradient's length.
+    The update is the mean of the projections of all gᵢ onto the dual cone {d: ⟨gⱼ, d⟩ ≥ 0 for all j}, so it conflicts
+    with no task, and each task's share in it is proportional to the length of its gradient.
 
-    How it is solved: the projection of a unit gradient uᵢ is uᵢ + Σ vⱼ uⱼ, where v ≥ 0 minimises its norm; this
-    non-negative least-squares problem is solved by active sets, and accepted when ⟨uⱼ, d⟩ ≥ 0, v ≥ 0 and
-    vⱼ⟨uⱼ, d⟩ = 0. The cone does not depend on the lengths of the gradients, so neither does v. A task whose gradient is
-    zero bounds nothing and adds nothing.
+    Solver: the projection of a unit gradient uᵢ is uᵢ + Σ vⱼ uⱼ, where v ≥ 0 minimises its norm. This non-negative
+    least-squares problem is solved by active sets; a solution is accepted when ⟨uⱼ, d⟩ ≥ 0, v ≥ 0 and vⱼ⟨uⱼ, d⟩ = 0.
+    The cone does not depend on the lengths of the gradients, so neither does v. A task whose gradient is zero imposes
+    no constraint and contributes nothing.
 
-    Deviation: the authors' code adds 10⁻⁴ of the identity to the normalised G, which leaves conflicts of that order;
+    Deviation: the authors' code adds 10⁻⁴ times the identity to the normalised G, which leaves conflicts of that order;
     nothing is added here.
     """
 
@@ -39,21 +39,25 @@ class UPGrad(Method):
         return self.reduction
 
     def weights(self, observation: Observation) -> Vector:
-        given = directions(observation.gram)
-        units = factor(given.cosines)
-        total = given.lengths.copy()  # the coordinates of Σ ‖gᵢ‖ proj(uᵢ) over the unit gradients
+        unit_gradients = directions(observation.gram)
+        units = factor(unit_gradients.cosines)
+        coordinates = unit_gradients.lengths.copy()  # coordinates of Σ ‖gᵢ‖ proj(uᵢ) over the unit gradients
         with solving(self.name):
-            for unit, length in zip(units, given.lengths, strict=True):
-                total += length * cone_multipliers(units, unit, size=1.0)
-        return given.spread(total / given.lengths) / (observation.tasks if self.reduction == "mean" else 1.0)
+            for unit, length in zip(units, unit_gradients.lengths, strict=True):
+                coordinates += length * cone_multipliers(units, unit, size=1.0)
+        return unit_gradients.spread(coordinates / unit_gradients.lengths) / (
+            observation.tasks if self.reduction == "mean" else 1.0
+        )
 
     def residual(self, observation: Observation, weights: Vector) -> float | None:
-        """Return the violation of what the sum shows: ⟨gⱼ, d⟩ ≥ 0 and v ≥ 0. Equality is checked in each projection."""
-        given = directions(observation.gram)
-        added = (
-            weights[given.kept] * (observation.tasks if self.reduction == "mean" else 1.0) * given.lengths
-            - given.lengths
+        """Return the violation of ⟨gⱼ, d⟩ ≥ 0 and v ≥ 0 by the sum. Each projection checks complementarity itself."""
+        unit_gradients = directions(observation.gram)
+        multipliers = (
+            weights[unit_gradients.kept]
+            * (observation.tasks if self.reduction == "mean" else 1.0)
+            * unit_gradients.lengths
+            - unit_gradients.lengths
         )
-        units = factor(given.cosines)
-        along = units @ ((added + given.lengths) @ units)
-        return cone_violation(np.minimum(along, 0.0), added, float(given.lengths.sum()))
+        units = factor(unit_gradients.cosines)
+        products = units @ ((multipliers + unit_gradients.lengths) @ units)
+        return cone_violation(np.minimum(products, 0.0), multipliers, float(unit_gradients.lengths.sum()))

@@ -26,8 +26,8 @@ class STCH(Method):
 
     Deviation: the authors' code counts epochs: of 200, five use the warm-up loss (its ``warmup`` is 4, and the mean of
     the fifth gives the nadir). Tasks with data sets of different sizes have no common epoch, so here the same share,
-    one step in 40, is 25 steps of a run of 1000. The warm-up must be long enough to average out the noise of single batches
-    in the nadir. The 10⁻²⁰ that the code adds inside logarithms is omitted: a loss of exactly 0 counts as 10⁻⁸.
+    one step in 40, is 25 steps of a run of 1000. The warm-up must be long enough to average out the noise of single
+    batches in the nadir. The 10⁻²⁰ that the code adds inside logarithms is omitted: a loss of exactly 0 counts as 10⁻⁸.
     """
 
     name = "stch"

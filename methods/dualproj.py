@@ -29,21 +29,18 @@ class DualProj(Method):
     properties = frozenset({"non-conflicting", "homogeneous"})
 
     def weights(self, observation: Observation) -> Vector:
-        unit_gradients = directions(observation.gram)
-        if not unit_gradients.kept.any():
-            return unit_gradients.spread(unit_gradients.lengths)
-        longest = float(unit_gradients.lengths.max())
-        shares = unit_gradients.lengths / longest / observation.tasks
-        units = factor(unit_gradients.cosines)
+        units = directions(observation.gram)
+        if not units.kept.any():
+            return units.spread(units.lengths)
+        longest = float(units.lengths.max())
+        shares = units.lengths / longest / observation.tasks
+        rows = factor(units.cosines)
         with solving(self.name):
-            multipliers = cone_multipliers(units, shares @ units, size=float(shares.sum()))
-        return unit_gradients.spread((shares + multipliers) * longest / unit_gradients.lengths)
+            multipliers = cone_multipliers(rows, shares @ rows, size=float(shares.sum()))
+        return units.spread((shares + multipliers) * longest / units.lengths)
 
     def residual(self, observation: Observation, weights: Vector) -> float | None:
-        unit_gradients = directions(observation.gram)
-        coordinates, shares = (
-            weights[unit_gradients.kept] * unit_gradients.lengths,
-            unit_gradients.lengths / observation.tasks,
-        )
-        units = factor(unit_gradients.cosines)
-        return cone_violation(units @ (coordinates @ units), coordinates - shares, float(shares.sum()))
+        units = directions(observation.gram)
+        coordinates, shares = weights[units.kept] * units.lengths, units.lengths / observation.tasks
+        rows = factor(units.cosines)
+        return cone_violation(rows @ (coordinates @ rows), coordinates - shares, float(shares.sum()))

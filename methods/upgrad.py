@@ -39,25 +39,21 @@ class UPGrad(Method):
         return self.reduction
 
     def weights(self, observation: Observation) -> Vector:
-        unit_gradients = directions(observation.gram)
-        units = factor(unit_gradients.cosines)
-        coordinates = unit_gradients.lengths.copy()  # coordinates of Σ ‖gᵢ‖ proj(uᵢ) over the unit gradients
+        units = directions(observation.gram)
+        rows = factor(units.cosines)
+        coordinates = units.lengths.copy()  # coordinates of Σ ‖gᵢ‖ proj(uᵢ) over the unit gradients
         with solving(self.name):
-            for unit, length in zip(units, unit_gradients.lengths, strict=True):
-                coordinates += length * cone_multipliers(units, unit, size=1.0)
-        return unit_gradients.spread(coordinates / unit_gradients.lengths) / (
-            observation.tasks if self.reduction == "mean" else 1.0
-        )
+            for row, length in zip(rows, units.lengths, strict=True):
+                coordinates += length * cone_multipliers(rows, row, size=1.0)
+        return units.spread(coordinates / units.lengths) / (observation.tasks if self.reduction == "mean" else 1.0)
 
     def residual(self, observation: Observation, weights: Vector) -> float | None:
         """Return the violation of ⟨gⱼ, d⟩ ≥ 0 and v ≥ 0 by the sum. Each projection checks complementarity itself."""
-        unit_gradients = directions(observation.gram)
+        units = directions(observation.gram)
         multipliers = (
-            weights[unit_gradients.kept]
-            * (observation.tasks if self.reduction == "mean" else 1.0)
-            * unit_gradients.lengths
-            - unit_gradients.lengths
+            weights[units.kept] * (observation.tasks if self.reduction == "mean" else 1.0) * units.lengths
+            - units.lengths
         )
-        units = factor(unit_gradients.cosines)
-        products = units @ ((multipliers + unit_gradients.lengths) @ units)
-        return cone_violation(np.minimum(products, 0.0), multipliers, float(unit_gradients.lengths.sum()))
+        rows = factor(units.cosines)
+        products = rows @ ((multipliers + units.lengths) @ rows)
+        return cone_violation(np.minimum(products, 0.0), multipliers, float(units.lengths.sum()))

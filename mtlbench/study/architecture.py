@@ -78,6 +78,8 @@ def shared_boxes(model: MultiTaskModel) -> list[Box]:
     settings, config = model.settings, model.encoder.config
     boxes = [Box("texts", {"cross": "[CLS] text ([SEP] text) [SEP]", "apart": "[CLS] text [SEP]"}[settings.pairs], 0)]
     for name, child in model.encoder.named_children():
+        if not _count(child):
+            continue  # the encoder's own pooling layer, replaced by an identity
         stack = next((module for module in child.modules() if isinstance(module, nn.ModuleList)), None)
         if stack is None:
             boxes.append(Box(name, f"{config.vocab_size:,} tokens × {config.hidden_size}", _count(child)))

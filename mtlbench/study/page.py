@@ -41,7 +41,7 @@ def write_page(study: StudyResult, folder: Path, tuned: Tuned | None = None) -> 
     """Write the page and its figures. The same records give the same bytes.
 
     :param study: the suites of a results folder.
-    :param folder: an existing folder for the page.
+    :param folder: the folder of the page.
     :param tuned: the content of ``tuned.json``, if the methods were tuned.
     :returns: the paths of all files written.
     :raises UsageError: if the folder is not writable.

@@ -32,6 +32,7 @@ def test_the_architecture_is_built_from_a_record(tiny_bert: Path) -> None:
     figure = architecture.architecture(study_of(records).suites[0])
     assert "linear 64 → 5" in figure.description and "vectors joined" in figure.description
     assert "1 Transformer layer" in figure.svg
+    assert "pooler" not in figure.description
     records[0]["encoder"]["spec"] = "/nowhere"
     with pytest.raises(UsageError):
         architecture.architecture(study_of(records).suites[0])

@@ -1,4 +1,4 @@
-"""The paper's Figure 4: development scores along training, beside the paper's last ones."""
+"""The paper's Figure 4: development scores during training, with the paper's final scores."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from mtlbench.study.paper import METHODS, RED, SCORES
 from mtlbench.study.parts import StudiedSuite
 
 ENDS = {"stl": (0.01, "left"), "pcgrad": (1.0, "right")}
-"""Where a line of the paper is named: the place along it, and the side that the text begins or ends at."""
+"""Label of a line of the paper: its position along the line, and its horizontal alignment."""
 
 
 def scores(part: StudiedSuite, name: str) -> Figure:
-    """Draw the report's scores over steps, and lines at the paper's last scores.
+    """Return the report's figure of scores over steps, with lines at the paper's final scores.
 
-    :param name: of the figure's file.
-    :raises Unavailable: when no history has two evaluations.
+    :param part: the suite.
+    :param name: the name of the figure's file.
+    :raises Unavailable: if no history has two evaluations.
     """
     traces = read(part.cells)
     figure = curves.scores_by_step(Context(part.group, part.cells, traces))
-    drawn = set(zip(traces.evaluations["task"], traces.evaluations["metric"], strict=True))
-    tasks = [task.name for task in part.cells.tasks if (task.name, task.primary) in drawn]
-    told = [f"{task} {' and '.join(map(number, SCORES[task].values()))}" for task in tasks if task in SCORES]
-    lines = f" Red: where the paper's scores ended, single-task and PCGrad: {'; '.join(told)}." if told else ""
+    evaluated = set(zip(traces.evaluations["task"], traces.evaluations["metric"], strict=True))
+    tasks = [task.name for task in part.cells.tasks if (task.name, task.primary) in evaluated]
+    finals = [f"{task} {' and '.join(map(number, SCORES[task].values()))}" for task in tasks if task in SCORES]
+    lines = f" Red: where the paper's scores ended, single-task and PCGrad: {'; '.join(finals)}." if finals else ""
     return replace(
         figure,
         name=name,
@@ -39,14 +40,14 @@ def scores(part: StudiedSuite, name: str) -> Figure:
     )
 
 
-def _with_paper(drawn: matplotlib.figure.Figure, tasks: list[str]) -> matplotlib.figure.Figure:
-    """Draw the paper's scores into the panels, which stand in the order of the tasks."""
-    for panel, task in zip(drawn.axes, tasks, strict=True):
+def _with_paper(sheet: matplotlib.figure.Figure, tasks: list[str]) -> matplotlib.figure.Figure:
+    """Draw the paper's scores into the panels, which are in the order of the tasks."""
+    for panel, task in zip(sheet.axes, tasks, strict=True):
         for method, score in SCORES.get(task, {}).items():
             panel.axhline(score, color=RED, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
-            place, side = ENDS[method]  # apart, as the two scores may be near each other
+            position, side = ENDS[method]  # at opposite ends, as the two scores may be close
             panel.text(
-                place, score, f"paper, {METHODS[method]} {number(score)}", color=RED, fontsize=7.0,
+                position, score, f"paper, {METHODS[method]} {number(score)}", color=RED, fontsize=7.0,
                 transform=panel.get_yaxis_transform(), ha=side, va="bottom",
             )  # fmt: skip
-    return drawn
+    return sheet

@@ -111,9 +111,9 @@ def schema() -> dict[str, Any]:
     for name, (cls, description) in LISTS.items():
         properties = PLACE | described(cls) | (CLAIMS if cls is model.Difference else {})
         lists[name] = list_of(object_of(properties), description)
-    groups = described(model.Group)
+    groups = described(model.GroupReport)
     names = ["group", "suite", "heading", "encoder", "recipe", "split", "methods", "seeds", "baseline", "tasks"]
-    task = object_of(described(model.Task))
+    task = object_of(described(model.ScoredTask))
     group = {name: groups[name] for name in [*names, "headline", "cautions", "notes"]} | {
         "tasks": list_of(task, "The tasks.")
     }

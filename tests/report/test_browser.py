@@ -1,4 +1,4 @@
-"""The page in a real browser: nothing is complained of, tables sort by keyboard, a phone shows it without scrolling."""
+"""The page in a real browser: no errors, tables sort by keyboard, and a phone needs no sideways scrolling."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def page_file(tmp_path_factory: pytest.TempPathFactory, page_text: str) -> Path:
 
 @pytest.fixture(params=["light", "dark"])
 def page(request: pytest.FixtureRequest, browser: Any, page_file: Path) -> Iterator[Any]:
-    """The page on a phone, in a colour scheme. Whatever the console, or a failed request, says is an error."""
+    """The page on a phone in a colour scheme. Console messages and requests are errors."""
     context = browser.new_context(viewport=PHONE, color_scheme=request.param)
     opened, said = context.new_page(), []
     opened.on("console", lambda message: said.append(message.text))

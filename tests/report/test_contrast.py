@@ -1,4 +1,4 @@
-"""Text and graphics stand out from their paper as WCAG 2.2 asks (1.4.3, 1.4.11), on a light page and on a dark one."""
+"""Contrast of text and graphics meets WCAG 2.2 (1.4.3, 1.4.11) on light and dark pages."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from mtlbench.report.figures import style, svg
 PAGE = files("mtlbench.report").joinpath("report.html.j2").read_text(encoding="utf-8")
 TEXT = [("ink", "paper"), ("quiet", "paper"), ("accent", "paper"), ("ink", "band")]
 GRAPHICS = ["ink", "quiet", "accent", "blue", "sky"]
-"""``line`` is left out: grids and rules between rows are no information."""
+"""Without ``line``: grids and rules between rows carry no information."""
 
 
 def themes() -> dict[str, dict[str, str]]:
-    """Return the page's colours by theme; a theme that sets only some takes the others from the light one."""
+    """Return the page's colours by theme; colours that a theme does not set are those of the light theme."""
     light, *others = [
         {
             name: f"#{value[0] * 2}{value[1] * 2}{value[2] * 2}" if len(value) == 3 else f"#{value}"

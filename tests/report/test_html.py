@@ -1,4 +1,4 @@
-"""The page stands alone, escapes what users wrote, and says the same with and without figures."""
+"""The page is self-contained, escapes user input, and has the same text with and without figures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ VOID = ("meta", "img", "br")
 
 
 class Page(html.parser.HTMLParser):
-    """Reads a page: its tags, identifiers and texts. Checks that each tag closes the last one opened."""
+    """Parser of a page that collects tags, identifiers and text, and checks that tags are nested correctly."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class Page(html.parser.HTMLParser):
 
 
 def check(text: str) -> Page:
-    """Check what holds for every page, and return it as read."""
+    """Check properties common to all pages, and return the parsed page."""
     page = Page(text)
     assert text.count("<script") == page.tags["script"] == 1  # the page's own
     assert "<img" not in text
@@ -111,7 +111,7 @@ def test_the_page_has_configuration_software_and_every_cell(page_text: str) -> N
 
 
 def test_the_page_is_the_same_twice(page_records: list[dict[str, Any]], page_drawn: Gallery, page_text: str) -> None:
-    """Of the drawings, test_figures.py shows it."""
+    """test_figures.py checks the same for drawings."""
     again = list(reversed(page_records))
     assert render(build(again), "html", records=again, drawn=page_drawn, findings=by_group(again)) == page_text
 

@@ -1,4 +1,4 @@
-"""Scores by development row, read back from what a cell left beside its record."""
+"""Scores by development row, read from the predictions beside a record."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mtlbench.training.train import Outcome
 
 
 def beside(folder: Path, content: bytes) -> dict[str, Any]:
-    """Return a record's part with these predictions, whatever they are."""
+    """Return the part of a record that refers to a predictions file with this content."""
     (folder / "made.parquet").write_bytes(content)
     entry = {"name": "made.parquet", "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     return {"path": str(folder / "record.json"), "files": {"predictions": entry}}

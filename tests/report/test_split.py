@@ -1,4 +1,4 @@
-"""A report on the test split: its scores, floors and predictions, and nothing of the development rows'."""
+"""A report on the test split has its scores, floors and predictions, and none of the development rows'."""
 
 from __future__ import annotations
 

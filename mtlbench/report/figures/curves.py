@@ -152,8 +152,8 @@ def _metrics(context: Context) -> list[CurvePanel]:
 
 def _tasks(context: Context, frame: pd.DataFrame, label: str) -> list[CurvePanel]:
     """Return a panel for every task that has values."""
-    known = set(frame["task"])
-    return [CurvePanel(t.name, f"{style.short(t.name)} {label}") for t in context.group.tasks if t.name in known]
+    present = set(frame["task"])
+    return [CurvePanel(t.name, f"{style.short(t.name)} {label}") for t in context.group.tasks if t.name in present]
 
 
 def _last(values: pd.DataFrame) -> tuple[str, float]:

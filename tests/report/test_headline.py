@@ -1,0 +1,34 @@
+"""The opening sentences of a report."""
+
+from __future__ import annotations
+
+from factory import grid
+from report_json import as_json
+
+
+def test_three_seeds_claim_nothing() -> None:
+    parsed = as_json(grid({"sum": 0.0, "pcgrad": 0.5}, 3))
+    assert {c["verdict"] for c in parsed["comparisons"]} == {"too few seeds"}
+    assert "3 seeds cannot show a difference" in parsed["headline"][1]
+
+
+def test_the_headline_says_what_is_not_separable_and_what_would_have_been_missed() -> None:
+    made = grid({"sum": 0.0, "pcgrad": 0.0, "mgda": -0.2}, 5)
+    parsed = as_json(made)
+    text = " ".join(parsed["headline"])
+    assert "pcgrad is not separable from sum on any task with 5 seeds." in text
+    largest = next(
+        c["detectable_in_family"]
+        for c in parsed["comparisons"]
+        if (c["method"], c["task"], c["metric"]) == ("pcgrad", "sst5", "accuracy")
+    )
+    assert f"A true difference under {largest:.3f} on sst5 accuracy" in text
+    assert "margin" not in text and "no difference" not in text.lower()
+
+
+def test_the_headline_names_methods_whose_delta_m_is_separable() -> None:
+    made = as_json(grid({"stl": 0.1, "sum": 0.0, "pcgrad": 0.0, "mgda": -0.2}, 5))
+    (told,) = [sentence for sentence in made["headline"] if sentence.startswith("Over all tasks")]
+    assert "by Δm against sum, after Holm's correction over 2: mgda is lower (-" in told and "pcgrad" not in told
+    without = as_json(grid({"sum": 0.0, "mgda": -0.2}, 5))["headline"]
+    assert not any(sentence.startswith("Over all tasks") for sentence in without)

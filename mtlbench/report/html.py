@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import jinja2
 from markupsafe import Markup
 
-from mtlbench.report.document import Block, Bullets, Heading, Paragraph, Table
+from mtlbench.report.blocks import Block, Bullets, Heading, Paragraph, Table
 
 if TYPE_CHECKING:
     from mtlbench.report.figures import Figure, Omission

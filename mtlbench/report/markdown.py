@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from mtlbench.report.document import Block, Bullets, Heading, Paragraph, Table
+from mtlbench.report.blocks import Block, Bullets, Heading, Paragraph, Table
 
 
 def render(blocks: Sequence[Block]) -> str:

@@ -24,7 +24,7 @@ class Score:
     n: int
     """Number of seeds with a score."""
     seeds: int
-    """Number of seeds requested of any method of the group."""
+    """Number of seeds requested for any method of the group."""
     mean: float | None
     std: float | None
     """Sample standard deviation over seeds (n − 1)."""
@@ -91,7 +91,7 @@ class Ranking:
     """Permutation p of Friedman's test over seeds."""
     exact: bool
     resolution: float
-    """Smallest p that this count can give."""
+    """Smallest p possible with this number of permutations."""
     critical_difference: float
     """Nemenyi's critical difference of two mean ranks at α = .05: for illustration, not for claims."""
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mtlbench.records.groups import Cells, Record, spec
-from mtlbench.report.document import Row, Section, Table
+from mtlbench.report.blocks import Row, Section, Table
 from mtlbench.report.result import GroupReport
 
 DIGITS = 12

@@ -12,7 +12,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from mtlbench.host.terminal import Console, printed
-from mtlbench.report.document import Block, Bullets, Heading, Paragraph, Table
+from mtlbench.report.blocks import Block, Bullets, Heading, Paragraph, Table
 
 WIDTH = 80
 NAME_WIDTH, NARROW_NAME_WIDTH = 24, 12

@@ -39,7 +39,7 @@ class Friedman:
     exact: bool
     """Whether all permutations were counted."""
     resolution: float
-    """Smallest p that this count can give."""
+    """Smallest p possible with this number of permutations."""
 
 
 def ranks(scores: Vector) -> Vector:

@@ -17,12 +17,12 @@ PHONE = {"width": 390, "height": 844}
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
+    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if executable is None:
         pytest.skip(f"no browser on the PATH: none of {', '.join(BROWSERS)}")
     with sync_api.sync_playwright() as playwright:
         # a container has no user namespaces for the sandbox; the only page ever opened is our own
-        running = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        running = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
         yield running
         running.close()
 
@@ -38,15 +38,15 @@ def page_file(tmp_path_factory: pytest.TempPathFactory, page_text: str) -> Path:
 def page(request: pytest.FixtureRequest, browser: Any, page_file: Path) -> Iterator[Any]:
     """The page on a phone in a colour scheme. Console messages and requests are errors."""
     context = browser.new_context(viewport=PHONE, color_scheme=request.param)
-    opened, said = context.new_page(), []
-    opened.on("console", lambda message: said.append(message.text))
-    opened.on("pageerror", lambda error: said.append(str(error)))
-    opened.on("request", lambda asked: said.append(asked.url) if not asked.url.startswith("file:") else None)
-    opened.goto(page_file.as_uri())
-    opened.scheme = request.param
-    yield opened
+    tab, complaints = context.new_page(), []
+    tab.on("console", lambda message: complaints.append(message.text))
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.on("request", lambda asked: complaints.append(asked.url) if not asked.url.startswith("file:") else None)
+    tab.goto(page_file.as_uri())
+    tab.scheme = request.param
+    yield tab
     context.close()
-    assert said == []
+    assert complaints == []
 
 
 def test_the_colour_scheme_is_the_reader_s(page: Any) -> None:

@@ -18,7 +18,7 @@ NORM = "every method's is brought to the norm of the plain sum"
 def with_norm(value: str | None, group: str = "a") -> list[dict[str, Any]]:
     """Return a small grid whose recipe names the norm of the update, or omits it as in older records."""
     recipe = {**record()["recipe"], **({} if value is None else {"update_norm": value})}
-    return [{**one, "recipe": recipe, "group": group * 64} for one in grid({"sum": 0.0, "mgda": 0.01}, 4)]
+    return [{**cell, "recipe": recipe, "group": group * 64} for cell in grid({"sum": 0.0, "mgda": 0.01}, 4)]
 
 
 @pytest.mark.parametrize("format", ["text", "markdown", "html", "latex"])
@@ -38,11 +38,11 @@ def test_the_norm_is_in_the_json_recipe() -> None:
 
 def test_groups_of_different_norms_are_told_apart_and_older_ones_are_native() -> None:
     def headings(*groups: list[dict[str, Any]]) -> list[str]:
-        return [group.heading for group in build([one for group in groups for one in group]).groups]
+        return [group.heading for group in build([cell for group in groups for cell in group]).groups]
 
     assert headings(with_norm("sum", "a"), with_norm("native", "b")) == [
         "quick (update_norm=sum)",
         "quick (update_norm=native)",
     ]
-    other = [{**one, "recipe": {**one["recipe"], "lr": 1e-3}} for one in with_norm("native", "b")]
+    other = [{**cell, "recipe": {**cell["recipe"], "lr": 1e-3}} for cell in with_norm("native", "b")]
     assert all("update_norm" not in heading for heading in headings(with_norm(None, "a"), other))

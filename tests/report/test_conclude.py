@@ -35,22 +35,22 @@ def test_the_test_changes_with_the_seeds_and_the_report_says_why() -> None:
 
 
 def test_a_family_too_large_for_the_exact_floor_keeps_the_t_test() -> None:
-    made = grid({"sum": 0.0, **{f"rlw[x={index}]": 0.01 for index in range(9)}}, 10)
-    assert {c["primary_test"] for c in as_json(made)["comparisons"]} == {"paired t"}  # 27 × .00195 > .05
+    records = grid({"sum": 0.0, **{f"rlw[x={index}]": 0.01 for index in range(9)}}, 10)
+    assert {c["primary_test"] for c in as_json(records)["comparisons"]} == {"paired t"}  # 27 × .00195 > .05
 
 
 def test_within_a_margin_only_when_it_was_declared(records: list[dict[str, Any]]) -> None:
-    made = grid({"sum": 0.0, "pcgrad": 0.0}, 5)
-    assert not any(c["within_margin"] or c["equivalence_p"] for c in as_json(made)["comparisons"])
-    declared = as_json(made, margin=0.02)
+    cells = grid({"sum": 0.0, "pcgrad": 0.0}, 5)
+    assert not any(c["within_margin"] or c["equivalence_p"] for c in as_json(cells)["comparisons"])
+    declared = as_json(cells, margin=0.02)
     assert any("within the declared margin of ±0.02" in sentence for sentence in declared["headline"])
     assert {c["within_margin"] for c in declared["comparisons"] if c["family"] == "primary"} == {True}
-    narrow = as_json(made, margin=1e-6)
+    narrow = as_json(cells, margin=1e-6)
     assert any("is not shown to hold any" in sentence for sentence in narrow["headline"])
     assert as_json(grid({"sum": 0.0, "pcgrad": 0.0}, 3), margin=0.5)["comparisons"][0]["within_margin"] is False
     for wrong in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(UsageError, match="must be positive"):
-            build(made, margin=wrong)
+            build(cells, margin=wrong)
 
 
 def test_simultaneous_intervals_hold_the_single_ones() -> None:

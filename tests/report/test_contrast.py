@@ -20,11 +20,11 @@ def themes() -> dict[str, dict[str, str]]:
     light, *others = [
         {
             name: f"#{value[0] * 2}{value[1] * 2}{value[2] * 2}" if len(value) == 3 else f"#{value}"
-            for name, value in one
+            for name, value in variables
         }
-        for one in (re.findall(r"--(\w+): #(\w+)", block) for block in re.findall(r":root \{([^}]+)\}", PAGE))
+        for variables in (re.findall(r"--(\w+): #(\w+)", block) for block in re.findall(r":root \{([^}]+)\}", PAGE))
     ]
-    return {name: light | found for name, found in zip(("light", "dark", "print"), [{}, *others], strict=True)}
+    return {name: light | colours for name, colours in zip(("light", "dark", "print"), [{}, *others], strict=True)}
 
 
 def luminance(colour: str) -> float:
@@ -33,8 +33,8 @@ def luminance(colour: str) -> float:
     return sum(share * channel for share, channel in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
-def contrast(one: str, other: str) -> float:
-    darker, lighter = sorted((luminance(one), luminance(other)))
+def contrast(first: str, other: str) -> float:
+    darker, lighter = sorted((luminance(first), luminance(other)))
     return (lighter + 0.05) / (darker + 0.05)
 
 

@@ -40,11 +40,11 @@ def degenerate(kind: str, folder: Path) -> list[dict[str, Any]]:
         case "one cell, failed":
             return [failed("sum", 0)]
         case "one task":
-            one = with_histories(grid({"stl": 0.0, "sum": 0.0, "mgda": 0.01}, 3), folder)
-            for record_of in one:
-                record_of["tasks"] = {"sst5": record_of["tasks"]["sst5"]}
-                record_of["recipe"] = {**record_of["recipe"], "tasks": ["sst5"]}
-            return one
+            records = with_histories(grid({"stl": 0.0, "sum": 0.0, "mgda": 0.01}, 3), folder)
+            for cell in records:
+                cell["tasks"] = {"sst5": cell["tasks"]["sst5"]}
+                cell["recipe"] = {**cell["recipe"], "tasks": ["sst5"]}
+            return records
         case "equal scores":
             same = {task: {"accuracy": 0.5, "macro_f1": 0.5} for task in ("sst5", "qqp")}
             same["stsb"] = {"pearson": 0.5, "spearman": 0.5}
@@ -54,13 +54,13 @@ def degenerate(kind: str, folder: Path) -> list[dict[str, Any]]:
             return grid({"stl": 0.0, "sum": 0.0, "mgda": 0.01, "pcgrad": 0.02}, 5)
         case "many methods, nasty names, numbers that are not finite":
             names = {f"method-{i}[parameter=0.{i}]": 0.001 * i for i in range(6)} | {NASTY: 0.01, "$x_1$ 漢字": 0.02}
-            made = with_histories(grid({"stl": 0.0, "sum": 0.0, **names}, 5), folder)
+            records = with_histories(grid({"stl": 0.0, "sum": 0.0, **names}, 5), folder)
             text = (folder / "6.history.jsonl").read_text()  # of the sum
             spoiled, count = re.subn(r'"(sst5|sst5\|qqp)": [\d.e-]+', r'"\1": NaN', text)
             assert count > STEPS
             (folder / "6.history.jsonl").write_text(spoiled)
-            made[6]["files"]["history"]["sha256"] = hashlib.sha256(spoiled.encode()).hexdigest()
-            return made
+            records[6]["files"]["history"]["sha256"] = hashlib.sha256(spoiled.encode()).hexdigest()
+            return records
     raise AssertionError(kind)
 
 
@@ -72,37 +72,37 @@ KINDS = [
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_degenerate_groups_do_not_crash_and_print_no_nan(kind: str, tmp_path: Path) -> None:
-    found = draw_all(degenerate(kind, tmp_path))
-    check(found)
-    names = {figure.name for figure in found.figures}
-    assert len(names) == len(found.figures)
-    assert bool(found.omitted) == (not kind.startswith(("many methods", "equal scores")))
+    gallery = draw_all(degenerate(kind, tmp_path))
+    check(gallery)
+    names = {figure.name for figure in gallery.figures}
+    assert len(names) == len(gallery.figures)
+    assert bool(gallery.omitted) == (not kind.startswith(("many methods", "equal scores")))
     if kind == "no history":
         assert names == {"differences", "trade-offs", "cost", "ranks"}
     if kind.startswith("many methods"):
-        figure = next(figure for figure in found.figures if figure.name == "cost")
+        figure = next(figure for figure in gallery.figures if figure.name == "cost")
         assert NASTY in figure.description  # whole there, short in the drawing
         assert "&lt;script&gt;&amp;nnn…" in figure.svg
         assert "$x_1$ 漢字" in figure.svg  # neither mathematics nor lost
 
 
-def check(found: Gallery) -> None:
+def check(gallery: Gallery) -> None:
     """Draw all figures, and check that they contain nothing forbidden."""
-    seen: set[str] = set()
-    for number, figure in enumerate(found.figures):
+    all_ids: set[str] = set()
+    for number, figure in enumerate(gallery.figures):
         text = svg.inline(figure, f"f{number}")
         root = ElementTree.fromstring(text)
         assert not re.search(r"(?<![a-z])(nan|inf)(?![a-z])", text, re.IGNORECASE), figure.name
         assert "<script" not in text and "<style" not in text and "<metadata" not in text
         ids = [element.get("id") for element in root.iter() if element.get("id")]
-        assert len(ids) == len(set(ids)) and not seen & set(ids)
-        seen |= {str(identifier) for identifier in ids}
+        assert len(ids) == len(set(ids)) and not all_ids & set(ids)
+        all_ids |= {str(identifier) for identifier in ids}
         used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
         assert used <= set(ids)
         assert root.get("role") == "img"
         assert [child.text for child in root][:2] == [figure.title, figure.description]
         assert not re.search(PAPER_S, text)  # the page's colours are in their place
-    for omission in found.omitted:
+    for omission in gallery.omitted:
         assert "nan" not in omission.reason
 
 
@@ -112,10 +112,10 @@ def test_the_same_records_give_the_same_bytes(
     monkeypatch.setattr("mtlbench.report.figures.figure.DPI", 50)
     first, again = drawn, draw_all(list(reversed(complete)))
     assert [figure.description for figure in first.figures] == [figure.description for figure in again.figures]
-    for one, other in zip(first.figures, again.figures, strict=True):
-        if one.name not in ("differences", "trade-offs", "weights", "cosines"):
+    for figure, other in zip(first.figures, again.figures, strict=True):
+        if figure.name not in ("differences", "trade-offs", "weights", "cosines"):
             continue  # drawn like one of these
-        assert svg.inline(one, "f") == svg.inline(other, "f"), one.name
+        assert svg.inline(figure, "f") == svg.inline(other, "f"), figure.name
     few = first.figures[2:3]
     a = save_figures(few, tmp_path / "a")
     b = save_figures(again.figures[2:3], tmp_path / "b")

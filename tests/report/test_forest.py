@@ -14,12 +14,12 @@ from mtlbench.report.figures.forest import seed_differences
 
 
 def test_the_forest_plot_draws_every_seed_s_difference(complete: list[dict[str, Any]], drawn: Gallery) -> None:
-    made_from = context(complete)
+    figure_context = context(complete)
     figure = drawn.figures[0]
     dots = [line.get_xdata() for panel in figure.canvas.axes for line in panel.lines if line.get_gid() == "seeds"]
-    shown = sorted(value for found in dots for value in np.asarray(found).tolist())
+    shown = sorted(value for values in dots for value in np.asarray(values).tolist())
     scores = {(r["method"]["spec"], r["seed"]): r["scores"] for r in complete}
-    endpoints = [(task.name, task.primary) for task in made_from.group.tasks]
+    endpoints = [(task.name, task.primary) for task in figure_context.group.tasks]
     expected = [
         scores[method, seed][task][metric] - scores["sum", seed][task][metric]
         for task, metric in endpoints
@@ -36,14 +36,16 @@ def test_the_forest_plot_draws_every_seed_s_difference(complete: list[dict[str, 
     ]
     assert shown == pytest.approx(sorted(expected), abs=1e-12)
     assert "Δm %: from pcgrad " in figure.description
-    for d in (*made_from.group.comparisons, *made_from.group.delta_m_comparisons):
-        assert np.mean(list(seed_differences(made_from, d).values())) == pytest.approx(d.mean_difference, abs=1e-12)
+    for d in (*figure_context.group.comparisons, *figure_context.group.delta_m_comparisons):
+        assert np.mean(list(seed_differences(figure_context, d).values())) == pytest.approx(
+            d.mean_difference, abs=1e-12
+        )
 
 
 def test_runs_that_are_not_paired_have_no_dots() -> None:
     records = grid({"sum": 0.0, "mgda": 0.01}, 3)
-    for one in records:
-        one["pairing"] = {}
-    made_from = context(records)
-    assert all(seed_differences(made_from, d) == {} for d in made_from.group.comparisons)
+    for cell in records:
+        cell["pairing"] = {}
+    figure_context = context(records)
+    assert all(seed_differences(figure_context, d) == {} for d in figure_context.group.comparisons)
     assert "Not paired, so without seeds' dots: mgda." in draw_all(records).figures[0].description

@@ -13,8 +13,8 @@ def test_three_seeds_claim_nothing() -> None:
 
 
 def test_the_headline_says_what_is_not_separable_and_what_would_have_been_missed() -> None:
-    made = grid({"sum": 0.0, "pcgrad": 0.0, "mgda": -0.2}, 5)
-    parsed = as_json(made)
+    records = grid({"sum": 0.0, "pcgrad": 0.0, "mgda": -0.2}, 5)
+    parsed = as_json(records)
     text = " ".join(parsed["headline"])
     assert "pcgrad is not separable from sum on any task with 5 seeds." in text
     largest = next(
@@ -27,8 +27,10 @@ def test_the_headline_says_what_is_not_separable_and_what_would_have_been_missed
 
 
 def test_the_headline_names_methods_whose_delta_m_is_separable() -> None:
-    made = as_json(grid({"stl": 0.1, "sum": 0.0, "pcgrad": 0.0, "mgda": -0.2}, 5))
-    (told,) = [sentence for sentence in made["headline"] if sentence.startswith("Over all tasks")]
-    assert "by Δm against sum, after Holm's correction over 2: mgda is lower (-" in told and "pcgrad" not in told
+    parsed = as_json(grid({"stl": 0.1, "sum": 0.0, "pcgrad": 0.0, "mgda": -0.2}, 5))
+    (sentence,) = [s for s in parsed["headline"] if s.startswith("Over all tasks")]
+    assert (
+        "by Δm against sum, after Holm's correction over 2: mgda is lower (-" in sentence and "pcgrad" not in sentence
+    )
     without = as_json(grid({"sum": 0.0, "mgda": -0.2}, 5))["headline"]
     assert not any(sentence.startswith("Over all tasks") for sentence in without)

@@ -11,8 +11,8 @@ from factory import NASTY, grid, record
 
 from mtlbench.diagnose.text import by_group
 from mtlbench.report import render
+from mtlbench.report.blocks import Bullets, Heading, Paragraph, Row, Section, Table
 from mtlbench.report.build import build
-from mtlbench.report.document import Bullets, Heading, Paragraph, Row, Section, Table
 from mtlbench.report.figures import Gallery, style
 from mtlbench.report.html import render as render_page
 
@@ -49,7 +49,7 @@ class Page(html.parser.HTMLParser):
             if name in ("href", "xlink:href", "src"):
                 self.references.append(value or "")
             if name in ("aria-labelledby", "aria-describedby"):
-                self.references += [f"#{one}" for one in (value or "").split()]
+                self.references += [f"#{identifier}" for identifier in (value or "").split()]
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
@@ -118,7 +118,7 @@ def test_the_page_is_the_same_twice(page_records: list[dict[str, Any]], page_dra
 
 def test_figures_stand_under_their_group_s_heading() -> None:
     records = grid({"sum": 0.0, "mgda": 0.01}, 2)
-    other = [{**one, "group": "b" * 64, "recipe": {**one["recipe"], "lr": 1e-3}} for one in records]
+    other = [{**cell, "group": "b" * 64, "recipe": {**cell["recipe"], "lr": 1e-3}} for cell in records]
     text = render(build([*records, *other]), "html", records=[*records, *other])
     page = check(text)
     assert page.tags["nav"] == 1
@@ -136,9 +136,9 @@ def test_settings_that_differ_between_cells_are_all_listed() -> None:
 
 def test_old_records_without_environment_or_encoder_make_a_page() -> None:
     records = grid({"sum": 0.0, "mgda": 0.01}, 2)
-    for one in records:
+    for cell in records:
         for name in ("environment", "encoder", "pairing", "conflict"):
-            one[name] = None
+            cell[name] = None
     check(render(build(records), "html", records=records))
 
 

@@ -21,48 +21,52 @@ def test_the_newest_record_of_a_cell_counts() -> None:
 
 
 def test_other_code_and_other_torch_are_named() -> None:
-    made = grid({"sum": 0.0, "pcgrad": 0.1}, 2)
-    made[0]["method"]["source_sha256"] = "edited"
-    made[1]["environment"]["versions"]["torch"] = "2.6.0"
-    notes = as_json(made)["notes"]
+    records = grid({"sum": 0.0, "pcgrad": 0.1}, 2)
+    records[0]["method"]["source_sha256"] = "edited"
+    records[1]["environment"]["versions"]["torch"] = "2.6.0"
+    notes = as_json(records)["notes"]
     assert any(note.startswith("sum: its source code differs") for note in notes)
     assert any("2.13.0, 2.6.0" in note for note in notes)
 
 
 def test_other_versions_on_the_two_sides_are_cautioned_in_the_headline() -> None:
-    made = grid({"sum": 0.0, "pcgrad": 0.1}, 5)
-    for one in made:
-        if one["method"]["spec"] == "pcgrad":
-            one["environment"]["versions"]["transformers"] = "5.1"
+    records = grid({"sum": 0.0, "pcgrad": 0.1}, 5)
+    for cell in records:
+        if cell["method"]["spec"] == "pcgrad":
+            cell["environment"]["versions"]["transformers"] = "5.1"
     assert any(
-        s.startswith("Caution: the cells ran on different versions of transformers") for s in as_json(made)["headline"]
+        s.startswith("Caution: the cells ran on different versions of transformers")
+        for s in as_json(records)["headline"]
     )
 
 
 def test_other_machines_are_cautioned_in_one_line_of_every_format() -> None:
-    made = grid({"sum": 0.0, "pcgrad": 0.1}, 5)
-    for one in made:
-        there = one["method"]["spec"] == "pcgrad"
-        one["environment"]["machine"] = {"processor": "Xeon <i>" if there else "EPYC", "gpu": "H100" if there else None}
-        one["environment"]["versions"]["torch"] = "2.6.0" if there else "2.13.0"
+    records = grid({"sum": 0.0, "pcgrad": 0.1}, 5)
+    for cell in records:
+        there = cell["method"]["spec"] == "pcgrad"
+        cell["environment"]["machine"] = {
+            "processor": "Xeon <i>" if there else "EPYC",
+            "gpu": "H100" if there else None,
+        }
+        cell["environment"]["versions"]["torch"] = "2.6.0" if there else "2.13.0"
     line = (
         "the cells ran on different devices (H100, cpu), processors (EPYC, Xeon <i>), versions of torch (2.13.0, "
         "2.6.0): scores may differ in their last bits and are not paired to the bit; cost is not comparable"
     )
-    assert as_json(made)["groups"][0]["cautions"] == [line]
+    assert as_json(records)["groups"][0]["cautions"] == [line]
     for format in FORMATS:
-        text = html.unescape(" ".join(render(build(made), format, records=made).split()))
+        text = html.unescape(" ".join(render(build(records), format, records=records).split()))
         assert (escape(line) if format == "latex" else line) in text, format
-        assert format != "html" or "Xeon <i>" not in render(build(made), format)
+        assert format != "html" or "Xeon <i>" not in render(build(records), format)
 
 
 def test_where_cells_failed_or_nothing_is_known_no_machine_is_cautioned() -> None:
-    made = grid({"sum": 0.0, "pcgrad": 0.1}, 2)
+    records = grid({"sum": 0.0, "pcgrad": 0.1}, 2)
     elsewhere = failed("pcgrad", 2) | {"environment": {"versions": {}, "machine": {"processor": "Xeon"}}}
-    assert as_json([*made, elsewhere])["groups"][0]["cautions"] == []
+    assert as_json([*records, elsewhere])["groups"][0]["cautions"] == []
 
 
 def test_cells_of_one_group_with_other_recipes_are_cautioned() -> None:
-    made = grid({"sum": 0.0, "pcgrad": 0.1}, 5)
-    made[-1]["recipe"]["steps"] = 61
-    assert any("differ in their recipe: steps" in s for s in as_json(made)["headline"])
+    records = grid({"sum": 0.0, "pcgrad": 0.1}, 5)
+    records[-1]["recipe"]["steps"] = 61
+    assert any("differ in their recipe: steps" in s for s in as_json(records)["headline"])

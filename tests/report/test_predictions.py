@@ -39,12 +39,12 @@ def test_right_answers_average_to_the_accuracy(tmp_path: Path) -> None:
     outputs = {"mood": random.normal(size=(40, 3)).astype(np.float32), "like": np.ones((9, 1), np.float32)}
     labels = {"mood": random.integers(0, 3, 40), "like": np.linspace(0, 1, 9)}
     outcome.outputs, outcome.labels = {"dev": outputs}, {"dev": labels}
-    found = right_answers(record_with(tmp_path, outcome, {"mood": "accuracy", "like": "pearson"}))
-    assert set(found) == {"mood"}
+    result = right_answers(record_with(tmp_path, outcome, {"mood": "accuracy", "like": "pearson"}))
+    assert set(result) == {"mood"}
     accuracy = METRICS["classification"]["accuracy"](answers("classification", outputs["mood"]), labels["mood"], 3)
-    assert found["mood"].mean() == pytest.approx(accuracy)
+    assert result["mood"].mean() == pytest.approx(accuracy)
     expected = outputs["mood"].argmax(axis=1) == labels["mood"]
-    assert found["mood"].tolist() == expected.astype(float).tolist()
+    assert result["mood"].tolist() == expected.astype(float).tolist()
 
 
 def test_what_cannot_be_read_gives_nothing(tmp_path: Path) -> None:

@@ -25,22 +25,22 @@ def test_delta_m_and_rank_leave_the_single_task_baseline_out(records: list[dict[
 
 
 def test_the_ranking_is_over_seeds_and_names_how_p_was_counted(records: list[dict[str, Any]]) -> None:
-    found = as_json(records)["rankings"]
-    assert len(found) == 1
-    assert (found[0]["seeds"], found[0]["score"], found[0]["exact"]) == (3, "Δm", True)
-    assert found[0]["resolution"] == pytest.approx(1 / 24**2)
-    assert found[0]["p"] >= found[0]["resolution"] - 1e-12
-    assert sum(found[0]["mean_ranks"]) == pytest.approx(10)
+    result = as_json(records)["rankings"]
+    assert len(result) == 1
+    assert (result[0]["seeds"], result[0]["score"], result[0]["exact"]) == (3, "Δm", True)
+    assert result[0]["resolution"] == pytest.approx(1 / 24**2)
+    assert result[0]["p"] >= result[0]["resolution"] - 1e-12
+    assert sum(result[0]["mean_ranks"]) == pytest.approx(10)
     joint = as_json([r for r in records if r["method"]["joint"]])["rankings"]
     assert joint[0]["score"] == "mean of the tasks' primary metrics"
     assert as_json(grid({"sum": 0.0, "pcgrad": 0.1}, 5))["rankings"] == []  # two methods: the paired test is there
 
 
 def test_every_pair_is_compared_on_what_is_ranked() -> None:
-    found = build(grid({"sum": 0.0, "pcgrad": 0.0, "cagrad": 0.05, "mgda": -0.05}, 5)).groups[0].pairs
-    pairs = {frozenset((p.method, p.baseline)): p for p in found}
-    assert len(pairs) == len(found) == 6
-    assert {p.family_size for p in found} == {6}
+    result = build(grid({"sum": 0.0, "pcgrad": 0.0, "cagrad": 0.05, "mgda": -0.05}, 5)).groups[0].pairs
+    pairs = {frozenset((p.method, p.baseline)): p for p in result}
+    assert len(pairs) == len(result) == 6
+    assert {p.family_size for p in result} == {6}
     assert pairs[frozenset(("cagrad", "mgda"))].verdict == "lower"  # mgda, the later name, is the candidate
     assert pairs[frozenset(("sum", "pcgrad"))].verdict == "not separable"
     text = " ".join(render(build(grid({"sum": 0.0, "pcgrad": 0.0, "cagrad": 0.1}, 5)), "text").split())

@@ -40,37 +40,39 @@ def test_the_report_is_a_function_of_the_set_of_records(records: list[dict[str, 
 
 
 def test_a_method_that_failed_everywhere_is_shown() -> None:
-    made = [*grid({"sum": 0.0, "pcgrad": 0.1}, 2), failed("mgda", 0), failed("mgda", 1)]
-    parsed = as_json(made)
+    records = [*grid({"sum": 0.0, "pcgrad": 0.1}, 2), failed("mgda", 0), failed("mgda", 1)]
+    parsed = as_json(records)
     assert {s["n"] for s in parsed["summary"] if s["method"] == "mgda"} == {0}
     assert any("mgda is not compared" in note for note in parsed["notes"])
-    assert re.search(r"^mgda .*0/2$", render(build(made), "text", width=80), re.MULTILINE)
+    assert re.search(r"^mgda .*0/2$", render(build(records), "text", width=80), re.MULTILINE)
     for format in FORMATS:
         assert render(build([failed("sum", 0)]), format)
 
 
 def degenerate(kind: str) -> list[dict[str, Any]]:
     """Return records that support few statements."""
-    made = grid({"stl": 0.0, "sum": 0.0, "pcgrad": 0.1}, 1 if kind == "one seed" else 5)
+    records = grid({"stl": 0.0, "sum": 0.0, "pcgrad": 0.1}, 1 if kind == "one seed" else 5)
     match kind:
         case "one method":
-            return [one for one in made if one["method"]["spec"] == "sum"]
+            return [cell for cell in records if cell["method"]["spec"] == "sum"]
         case "all scores alike":
-            return [{**one, "scores": made[0]["scores"]} for one in made]
+            return [{**cell, "scores": records[0]["scores"]} for cell in records]
         case "constant difference":
-            shifted = {task: {m: v + 0.25 for m, v in of.items()} for task, of in made[0]["scores"].items()}
-            return [{**o, "scores": shifted if o["method"]["spec"] == "pcgrad" else made[0]["scores"]} for o in made]
+            shifted = {task: {m: v + 0.25 for m, v in of.items()} for task, of in records[0]["scores"].items()}
+            return [
+                {**o, "scores": shifted if o["method"]["spec"] == "pcgrad" else records[0]["scores"]} for o in records
+            ]
         case "failed seeds":
-            return [*(o for o in made if o["seed"] < 2), *(failed(m, s) for m in ("sum", "pcgrad") for s in (2, 3))]
+            return [*(o for o in records if o["seed"] < 2), *(failed(m, s) for m in ("sum", "pcgrad") for s in (2, 3))]
         case "no seed in common":
-            return [o for o in made if (o["method"]["spec"] == "sum") == (o["seed"] < 2)]
+            return [o for o in records if (o["method"]["spec"] == "sum") == (o["seed"] < 2)]
         case "unequal seeds":
-            return [o for o in made if o["method"]["spec"] != "pcgrad" or o["seed"] < 4]
+            return [o for o in records if o["method"]["spec"] != "pcgrad" or o["seed"] < 4]
         case "two seeds":
-            return [o for o in made if o["seed"] < 2]
+            return [o for o in records if o["seed"] < 2]
         case "no baseline":
-            return [o for o in made if o["method"]["spec"] != "sum"] + [{**record("sum"), "group": "b" * 64}]
-    return made
+            return [o for o in records if o["method"]["spec"] != "sum"] + [{**record("sum"), "group": "b" * 64}]
+    return records
 
 
 @pytest.mark.parametrize("margin", [None, 0.01])
@@ -79,8 +81,8 @@ def degenerate(kind: str) -> list[dict[str, Any]]:
     "no seed in common", "unequal seeds", "no baseline",
 ])  # fmt: skip
 def test_degenerate_records_crash_nothing_and_print_no_nan(kind: str, margin: float | None) -> None:
-    made = degenerate(kind)
-    report = build(made, margin=margin)
+    records = degenerate(kind)
+    report = build(records, margin=margin)
     for format in FORMATS:
         words = re.split(r"[^a-z]+", render(report, format).lower())
         assert "nan" not in [word for word in words if "failed" not in kind]

@@ -15,15 +15,15 @@ from mtlbench.report.build import build
 
 
 def test_a_model_that_lands_on_its_floor_is_not_above_it() -> None:
-    made = [record("sum", seed, scores={"sst5": {"accuracy": 0.253}}) for seed in range(2)]
-    found = next(s for s in as_json(made)["summary"] if (s["task"], s["metric"]) == ("sst5", "accuracy"))
-    assert (found["below_floor"], found["seeds_below_floor"], found["floor_name"]) == (True, 2, "majority class")
+    records = [record("sum", seed, scores={"sst5": {"accuracy": 0.253}}) for seed in range(2)]
+    result = next(s for s in as_json(records)["summary"] if (s["task"], s["metric"]) == ("sst5", "accuracy"))
+    assert (result["below_floor"], result["seeds_below_floor"], result["floor_name"]) == (True, 2, "majority class")
 
 
 def test_one_collapsed_seed_does_not_hide_in_the_mean() -> None:
-    made = grid({"sum": 0.0}, 5)
-    made[2]["scores"]["qqp"]["accuracy"] = 0.5
-    assert any("sum: 1 of 5 seeds not above the floor of qqp" in note for note in as_json(made)["notes"])
+    records = grid({"sum": 0.0}, 5)
+    records[2]["scores"]["qqp"]["accuracy"] = 0.5
+    assert any("sum: 1 of 5 seeds not above the floor of qqp" in note for note in as_json(records)["notes"])
 
 
 def test_a_single_seed_has_no_spread() -> None:
@@ -34,12 +34,12 @@ def test_a_single_seed_has_no_spread() -> None:
 
 
 def test_scores_that_are_not_numbers_count_as_missing() -> None:
-    made = grid({"sum": 0.0, "pcgrad": 0.1}, 4)
-    made[0]["scores"]["stsb"]["pearson"] = float("nan")
-    made[1]["scores"]["stsb"]["pearson"] = None
-    parsed = as_json(made)
-    found = next(s for s in parsed["summary"] if (s["method"], s["metric"]) == ("sum", "pearson"))
-    assert found["n"] == 2
+    records = grid({"sum": 0.0, "pcgrad": 0.1}, 4)
+    records[0]["scores"]["stsb"]["pearson"] = float("nan")
+    records[1]["scores"]["stsb"]["pearson"] = None
+    parsed = as_json(records)
+    result = next(s for s in parsed["summary"] if (s["method"], s["metric"]) == ("sum", "pearson"))
+    assert result["n"] == 2
     assert next(c for c in parsed["comparisons"] if c["metric"] == "pearson")["n"] == 2
 
 
@@ -68,21 +68,21 @@ def test_groups_are_never_mixed_and_say_what_differs() -> None:
         for method in ("sum", "pcgrad")
         for seed in range(2)
     ]
-    for one in longer:
-        one["recipe"]["steps"] = 200
-    made = [*grid({"sum": 0.0, "pcgrad": 0.1, "mgda": 0.0}, 2), *longer]
-    parsed = as_json(made)
+    for cell in longer:
+        cell["recipe"]["steps"] = 200
+    records = [*grid({"sum": 0.0, "pcgrad": 0.1, "mgda": 0.0}, 2), *longer]
+    parsed = as_json(records)
     assert [g["heading"] for g in parsed["groups"]] == ["quick (steps=60)", "quick (steps=200)"]
     assert {s["n"] for s in parsed["summary"]} == {2}
     assert parsed["missing"] == []  # mgda was never asked for at 200 steps
-    assert "quick (steps=200)" in render(build(made), "text")
-    assert any("mgda has no cells here" in note for note in as_json(made, baseline="mgda")["notes"])
+    assert "quick (steps=200)" in render(build(records), "text")
+    assert any("mgda has no cells here" in note for note in as_json(records, baseline="mgda")["notes"])
 
 
 def test_cut_texts_are_told() -> None:
     cut = {task: {"tokens": 64, "train": 0, "dev": 0} for task in ("sst5", "qqp", "stsb")}
     cut |= {"stsb": {"tokens": 64, "train": 12, "dev": 0}, "qqp": {"tokens": 64, "train": 7, "dev": 3}}
-    text = render(build([{**one, "cut": cut} for one in grid({"sum": 0.0, "mgda": 0.01}, 4)]), "json")
+    text = render(build([{**cell, "cut": cut} for cell in grid({"sum": 0.0, "mgda": 0.01}, 4)]), "json")
     assert [note for note in json.loads(text)["groups"][0]["notes"] if "cut" in note] == [
         "7 of 8544 training texts and 3 of 1101 development texts of qqp were longer than 64 tokens and were cut",
         "12 of 8544 training texts of stsb were longer than 64 tokens and were cut",
@@ -91,5 +91,5 @@ def test_cut_texts_are_told() -> None:
 
 @pytest.mark.parametrize("absent", [{}, {"cut": None}, {"cut": {}}])
 def test_records_that_do_not_tell_what_was_cut_are_reported(absent: dict[str, Any]) -> None:
-    group = build([{**one, **absent} for one in grid({"sum": 0.0, "mgda": 0.01}, 4)]).groups[0]
+    group = build([{**cell, **absent} for cell in grid({"sum": 0.0, "mgda": 0.01}, 4)]).groups[0]
     assert not [note for note in group.notes if "cut" in note]

@@ -15,8 +15,8 @@ from mtlbench.report.build import build
 def test_the_numbers_of_one_comparison(records: list[dict[str, Any]]) -> None:
     parsed = as_json(records)
     scores = {r["seed"]: r["scores"]["sst5"]["accuracy"] for r in records if r["method"]["spec"] == "mgda"}
-    found = next(s for s in parsed["summary"] if (s["method"], s["metric"], s["task"]) == ("mgda", "accuracy", "sst5"))
-    assert (found["n"], found["mean"]) == (5, pytest.approx(sum(scores.values()) / 5))
+    result = next(s for s in parsed["summary"] if (s["method"], s["metric"], s["task"]) == ("mgda", "accuracy", "sst5"))
+    assert (result["n"], result["mean"]) == (5, pytest.approx(sum(scores.values()) / 5))
     against = {(c["method"], c["task"], c["metric"]): c for c in parsed["comparisons"]}
     lower = against["mgda", "sst5", "accuracy"]
     assert lower["ci_low"] < lower["mean_difference"] < lower["ci_high"] < 0
@@ -27,31 +27,31 @@ def test_the_numbers_of_one_comparison(records: list[dict[str, Any]]) -> None:
 
 
 def test_hashes_that_differ_make_the_comparison_unpaired() -> None:
-    made = grid({"sum": 0.0, "pcgrad": 0.1, "mgda": -0.1}, 5)
-    next(r for r in made if r["method"]["spec"] == "mgda")["pairing"]["dropout"]["qqp"] = "another mask"
-    parsed = as_json(made)
+    records = grid({"sum": 0.0, "pcgrad": 0.1, "mgda": -0.1}, 5)
+    next(r for r in records if r["method"]["spec"] == "mgda")["pairing"]["dropout"]["qqp"] = "another mask"
+    parsed = as_json(records)
     for comparison in parsed["comparisons"]:
         expected = (False, "Welch t") if comparison["method"] == "mgda" else (True, "paired t")
         assert (comparison["paired"], comparison["test"]) == expected
         assert (comparison["exact_p"] is None) == (comparison["method"] == "mgda")
     assert any("mgda and sum are not paired" in note for note in parsed["notes"])
-    assert "unpaired" in render(build(made), "text")
+    assert "unpaired" in render(build(records), "text")
 
 
 def test_no_hashes_prove_no_pairing() -> None:
-    made = [record(method, seed, pairing={}) for method in ("sum", "pcgrad") for seed in range(3)]
-    assert {c["paired"] for c in as_json(made)["comparisons"]} == {False}
+    records = [record(method, seed, pairing={}) for method in ("sum", "pcgrad") for seed in range(3)]
+    assert {c["paired"] for c in as_json(records)["comparisons"]} == {False}
 
 
 def test_methods_that_are_the_same_in_disguise_differ_by_nothing() -> None:
-    made = grid({"sum": 0.0, "twin": 0.0}, 5)
-    for one in made:
-        one["scores"] = record("sum", one["seed"])["scores"]
-    parsed = as_json(made)
+    records = grid({"sum": 0.0, "twin": 0.0}, 5)
+    for cell in records:
+        cell["scores"] = record("sum", cell["seed"])["scores"]
+    parsed = as_json(records)
     for comparison in parsed["comparisons"]:
         assert (comparison["mean_difference"], comparison["ci_low"], comparison["ci_high"]) == (0.0, 0.0, 0.0)
         assert (comparison["p_adjusted"], comparison["verdict"]) == (1.0, "not separable")
-    assert "equal" not in render(build(made), "text")
+    assert "equal" not in render(build(records), "text")
     assert {r["mean_rank"] for r in parsed["mean_rank"]} == {1.5}
 
 

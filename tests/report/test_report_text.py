@@ -24,11 +24,11 @@ def test_text_fits_its_width_and_is_plain_without_color(width: int, records: lis
 
 
 def test_text_with_many_tasks_is_split_by_columns_and_drops_none() -> None:
-    made = grid({"sum": 0.0, "pcgrad": 0.1}, 2)
-    for one in made:
+    records = grid({"sum": 0.0, "pcgrad": 0.1}, 2)
+    for cell in records:
         for number in range(9):
-            one["tasks"][f"extra_task_{number}"] = one["tasks"]["stsb"]
-            one["scores"][f"extra_task_{number}"] = one["scores"]["stsb"]
-    text = render(build(made), "text", width=80)
+            cell["tasks"][f"extra_task_{number}"] = cell["tasks"]["stsb"]
+            cell["scores"][f"extra_task_{number}"] = cell["scores"]["stsb"]
+    text = render(build(records), "text", width=80)
     assert max(map(cell_len, text.splitlines())) <= 80
     assert all(f"extra_task_{number}" in text for number in range(9))

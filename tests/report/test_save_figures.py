@@ -26,7 +26,7 @@ def test_saved_figures_are_black_on_white(drawn: Gallery, tmp_path: Path) -> Non
 
 def test_groups_are_saved_in_folders_of_their_own(tmp_path: Path) -> None:
     records = grid({"sum": 0.0, "mgda": 0.01}, 3)
-    other = [{**one, "group": "b" * 64, "recipe": {**one["recipe"], "lr": 1e-3}} for one in records]
+    other = [{**cell, "group": "b" * 64, "recipe": {**cell["recipe"], "lr": 1e-3}} for cell in records]
     paths = save_figures(draw_all([*records, *other]).figures, tmp_path, ("svg",))
     assert {path.parent.name for path in paths} == {"1", "2"}
     assert len(paths) == len(set(paths))

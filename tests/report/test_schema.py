@@ -126,7 +126,7 @@ def schema() -> dict[str, Any]:
         "baseline": {"type": "string", "description": "The method that the others are compared with, as requested."},
         "confidence": {
             "type": "number",
-            "description": "Confidence of every interval; tests have the level 1 - it.",
+            "description": "Confidence of every interval; every test has the level 1 - confidence.",
         },
         "headline": list_of(text, "The result in words."),
         "groups": list_of(object_of(group), "Every group of cells, without its results."),
@@ -163,8 +163,8 @@ def test_the_file_is_the_schema() -> None:
     ids=["full", "few seeds", "two groups", "failed", "old records"],
 )
 def test_every_report_has_the_form(records: list[dict[str, Any]]) -> None:
-    made = json.loads(render(build(records, [("a.json", "not JSON")]), "json"))
-    jsonschema.validate(made, json.loads(FILE.read_text(encoding="utf-8")), jsonschema.Draft202012Validator)
+    cells = json.loads(render(build(records, [("a.json", "not JSON")]), "json"))
+    jsonschema.validate(cells, json.loads(FILE.read_text(encoding="utf-8")), jsonschema.Draft202012Validator)
 
 
 if __name__ == "__main__":

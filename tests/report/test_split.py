@@ -13,11 +13,11 @@ TEST = {"rows": 50, "floors": {"accuracy": [{"name": "majority class", "value": 
 
 
 def with_test(**changes: object) -> dict[str, object]:
-    made = record(**changes)
-    made["test_scores"] = {task: dict.fromkeys(scores, 0.5) for task, scores in made["scores"].items()}
-    made["tasks"] = {name: {**task, "test": TEST} for name, task in made["tasks"].items()}
-    made["files"] = {"predictions": {"name": "dev"}, "test_predictions": {"name": "test"}}
-    return made
+    records = record(**changes)
+    records["test_scores"] = {task: dict.fromkeys(scores, 0.5) for task, scores in records["scores"].items()}
+    records["tasks"] = {name: {**task, "test": TEST} for name, task in records["tasks"].items()}
+    records["files"] = {"predictions": {"name": "dev"}, "test_predictions": {"name": "test"}}
+    return records
 
 
 def test_scores_and_floors_are_the_test_splits() -> None:
@@ -25,8 +25,8 @@ def test_scores_and_floors_are_the_test_splits() -> None:
     (group,) = report.groups
     assert group.split == "test" and {score.mean for score in group.scores} == {0.5}
     assert {score.floor for score in group.scores if score.metric == "accuracy"} == {0.9}
-    (made,) = on_test([with_test()])
-    assert made["files"] == {"predictions": {"name": "test"}} and made["tasks"]["sst5"]["dev"] == 50
+    (records,) = on_test([with_test()])
+    assert records["files"] == {"predictions": {"name": "test"}} and records["tasks"]["sst5"]["dev"] == 50
 
 
 def test_records_without_one_are_left_out_and_none_at_all_is_an_error() -> None:

@@ -15,13 +15,13 @@ from mtlbench.report.figures.sweeps import sweeps
 
 def swept(name: str, parameter: str, values: list[Any], seeds: int = 2) -> list[dict[str, Any]]:
     """Return records of sum, and of a method under several values of one of its two parameters."""
-    made = grid({"sum": 0.0}, seeds)
+    records = grid({"sum": 0.0}, seeds)
     for index, value in enumerate(values):
         for seed in range(seeds):
-            one = record(f"{name}[{parameter}={value}]", seed, gain=0.01 * index)
-            one["method"]["parameters"] = {"other": 1, parameter: value}
-            made.append(one)
-    return made
+            cell = record(f"{name}[{parameter}={value}]", seed, gain=0.01 * index)
+            cell["method"]["parameters"] = {"other": 1, parameter: value}
+            records.append(cell)
+    return records
 
 
 def test_a_sweep_is_joined_in_the_order_of_its_parameter() -> None:
@@ -33,7 +33,7 @@ def test_a_sweep_is_joined_in_the_order_of_its_parameter() -> None:
         m: [r["scores"]["sst5"]["accuracy"] for r in records if r["method"]["spec"] == m]
         for m in ("cagrad[c=0.1]", "cagrad[c=0.9]", "cagrad[c=10]")
     }
-    assert np.asarray(line.get_xdata()).tolist() == pytest.approx([np.mean(one) for one in scores.values()])
+    assert np.asarray(line.get_xdata()).tolist() == pytest.approx([np.mean(values) for values in scores.values()])
 
 
 @pytest.mark.parametrize(
@@ -53,8 +53,8 @@ def test_a_sweep_is_joined_in_the_order_of_its_parameter() -> None:
 )
 def test_weights_are_a_sweep_where_their_shares_lie_on_one_line(values: list[Any], expected: Any) -> None:
     (cells,) = collect(swept("fixed", "w", values, 1))
-    found = sweeps(cells, cells.methods)
-    assert [one.values for one in found] == ([] if expected is None else [expected])
+    actual = sweeps(cells, cells.methods)
+    assert [sweep.values for sweep in actual] == ([] if expected is None else [expected])
 
 
 def test_methods_that_differ_in_two_parameters_are_not_joined() -> None:

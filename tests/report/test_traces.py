@@ -32,6 +32,6 @@ def test_unreadable_histories_are_left_out_and_named(tmp_path: Path) -> None:
     assert len(unread) == 5
     assert any("stl, seed 0: its history could not be read" in line for line in unread)
     assert any("sum, seed 4: its record names no history" in line for line in unread)
-    found = draw_all(complete)
-    assert {figure.name for figure in found.figures} == ALL
-    assert len(found.omitted) == 5
+    result = draw_all(complete)
+    assert {figure.name for figure in result.figures} == ALL
+    assert len(result.omitted) == 5

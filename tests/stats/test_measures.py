@@ -16,8 +16,8 @@ from mtlbench import stats
 def test_delta_m_of_nyuv2(scores: list[float], improvement: float) -> None:
     single = np.array([38.30, 63.76, 0.6754, 0.2780, 25.01, 19.21, 30.14, 57.20, 69.15])
     better = np.array([1, 1, -1, -1, -1, -1, 1, 1, 1])  # errors are turned round: higher is better throughout
-    found = stats.delta_m(np.array([scores]) * better, single[None] * better)
-    assert found == pytest.approx([improvement], abs=5e-4)
+    result = stats.delta_m(np.array([scores]) * better, single[None] * better)
+    assert result == pytest.approx([improvement], abs=5e-4)
 
 
 def test_delta_m_has_fixed_denominators() -> None:
@@ -32,20 +32,20 @@ def test_interquartile_mean() -> None:
 
 
 def test_win_rate_and_its_exact_interval() -> None:
-    found = stats.win_rate(np.array([0.1, 0.2, 0.3, 0.1, -0.1, 0.0]))
-    assert (found.wins, found.losses, found.ties, found.rate) == (4, 1, 1, 0.8)
-    assert found.probability_of_improvement == pytest.approx(4.5 / 6)
+    result = stats.win_rate(np.array([0.1, 0.2, 0.3, 0.1, -0.1, 0.0]))
+    assert (result.wins, result.losses, result.ties, result.rate) == (4, 1, 1, 0.8)
+    assert result.probability_of_improvement == pytest.approx(4.5 / 6)
 
 
 @pytest.mark.parametrize(("wins", "losses"), [(0, 5), (5, 0), (1, 4), (7, 3), (10, 10)])
 def test_win_rate_interval_agrees_with_scipy(wins: int, losses: int) -> None:
-    found = stats.win_rate(np.array([1.0] * wins + [-1.0] * losses))
+    result = stats.win_rate(np.array([1.0] * wins + [-1.0] * losses))
     oracle = scipy_stats.binomtest(wins, wins + losses).proportion_ci(0.95, method="exact")
-    assert (found.low, found.high) == pytest.approx((oracle.low, oracle.high))
+    assert (result.low, result.high) == pytest.approx((oracle.low, oracle.high))
 
 
 def test_ties_alone_have_no_win_rate() -> None:
-    found = stats.win_rate(np.zeros(3))
-    assert (found.rate, found.low, found.high, found.probability_of_improvement) == (None, None, None, 0.5)
+    result = stats.win_rate(np.zeros(3))
+    assert (result.rate, result.low, result.high, result.probability_of_improvement) == (None, None, None, 0.5)
     won = stats.win_rate(np.ones(5))
     assert (won.low, won.high) == pytest.approx((0.025 ** (1 / 5), 1.0))

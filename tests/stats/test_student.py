@@ -15,8 +15,8 @@ def test_equivalence_agrees_with_statsmodels() -> None:
     assert result.standard_error is not None and result.df is not None
     for margin in (0.01, 0.02, 0.05):
         oracle = weightstats.ttost_paired(b, a, -margin, margin)[0]
-        found = stats.equivalence_p(result.mean_difference, result.standard_error, result.df, margin)
-        assert found == pytest.approx(oracle)
+        actual = stats.equivalence_p(result.mean_difference, result.standard_error, result.df, margin)
+        assert actual == pytest.approx(oracle)
 
 
 def test_equivalence_needs_a_margin_and_takes_no_spread() -> None:

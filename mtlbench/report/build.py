@@ -70,10 +70,7 @@ def _group(
     scores = [_score(cells, method, task, metric) for method in methods for task, metric in _endpoints(cells)]
     ranks, rank_notes = mean_ranks(cells)
     differences, notes = compare(cells, baseline, margin) if baseline else ([], [])
-    if len(cells.methods) == 1:
-        notes = [f"only one method, {cells.methods[0]}: there is nothing to compare it with"]
-    elif baseline is None:
-        notes = [f"{requested_baseline} has no cells here, so nothing is compared"]
+    notes = _not_compared(cells, requested_baseline) or notes
     crossed, crossed_notes = example_intervals(cells, baseline, examples) if baseline and examples else ((), [])
     caution_notes = cautions(cells)
     ranked, pairs = ranking(cells, deltas)
@@ -94,12 +91,7 @@ def _group(
         mean_ranks=ranks,
         comparisons=tuple(differences),
         delta_m_comparisons=tuple(compare_delta_m(cells, baseline, deltas) if baseline else ()),
-        missing=tuple(
-            Missing(method, seed)
-            for method in methods
-            for seed in cells.seeds
-            if (method, seed) not in cells.done and (method, seed) not in cells.failed
-        ),
+        missing=_missing(cells, methods),
         failed=tuple(Failed(m, seed, _message(cells.failed[m, seed])) for m, seed in sorted(cells.failed)),
         notes=(
             *notes,
@@ -117,6 +109,25 @@ def _group(
         example_intervals=crossed,
     )
     return replace(group, headline=headline(group))
+
+
+def _not_compared(cells: Cells, requested_baseline: str) -> list[str]:
+    """Return the note on why no methods are compared, if none are."""
+    if len(cells.methods) == 1:
+        return [f"only one method, {cells.methods[0]}: there is nothing to compare it with"]
+    if cells.find(requested_baseline) is None:
+        return [f"{requested_baseline} has no cells here, so nothing is compared"]
+    return []
+
+
+def _missing(cells: Cells, methods: Sequence[str]) -> tuple[Missing, ...]:
+    """Return the cells that neither finished nor failed."""
+    return tuple(
+        Missing(method, seed)
+        for method in methods
+        for seed in cells.seeds
+        if (method, seed) not in cells.done and (method, seed) not in cells.failed
+    )
 
 
 def _endpoints(cells: Cells) -> list[tuple[ScoredTask, str]]:

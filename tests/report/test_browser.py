@@ -49,7 +49,7 @@ def page(request: pytest.FixtureRequest, browser: Any, page_file: Path) -> Itera
     assert complaints == []
 
 
-def test_the_colour_scheme_is_the_reader_s(page: Any) -> None:
+def test_the_page_follows_the_colour_scheme_of_the_reader(page: Any) -> None:
     paper, ink = (
         sum(map(int, re.findall(r"\d+", page.evaluate(f"getComputedStyle(document.body).{name}"))[:3]))
         for name in ("backgroundColor", "color")

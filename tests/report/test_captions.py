@@ -22,7 +22,7 @@ def with_norm(value: str | None, group: str = "a") -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("format", ["text", "markdown", "html", "latex"])
-def test_a_norm_that_is_not_native_is_said(format: str) -> None:
+def test_the_caption_states_a_norm_that_is_not_native(format: str) -> None:
     def words(value: str | None) -> str:
         return " ".join(html.unescape(render(build(with_norm(value)), format)).split())
 
@@ -36,7 +36,7 @@ def test_the_norm_is_in_the_json_recipe() -> None:
     assert parsed["groups"][0]["recipe"]["update_norm"] == "sum"
 
 
-def test_groups_of_different_norms_are_told_apart_and_older_ones_are_native() -> None:
+def test_headings_distinguish_norms_and_older_records_are_native() -> None:
     def headings(*groups: list[dict[str, Any]]) -> list[str]:
         return [group.heading for group in build([cell for group in groups for cell in group]).groups]
 

@@ -38,13 +38,13 @@ def contrast(first: str, other: str) -> float:
     return (lighter + 0.05) / (darker + 0.05)
 
 
-def test_contrast_is_wcag_s() -> None:
+def test_contrast_follows_wcag() -> None:
     assert contrast("#000000", "#ffffff") == pytest.approx(21)
     assert contrast("#777777", "#ffffff") == pytest.approx(4.478, abs=1e-3)  # as contrast checkers print it
 
 
 @pytest.mark.parametrize("theme", ["light", "dark", "print"])
-def test_the_page_s_colours_stand_out(theme: str) -> None:
+def test_colours_of_the_page_have_enough_contrast(theme: str) -> None:
     colours = themes()[theme]
     assert {"ink", "paper", "quiet", "band", *GRAPHICS} <= colours.keys()
     assert {
@@ -58,12 +58,12 @@ def test_the_page_s_colours_stand_out(theme: str) -> None:
     assert [colour for colour in fixed if contrast(colour, colours["paper"]) < 3] == []
 
 
-def test_the_colours_of_figure_files_stand_out() -> None:
+def test_colours_of_figure_files_have_enough_contrast() -> None:
     assert min(contrast(colour, style.PAPER) for colour in (style.INK, style.QUIET)) >= 4.5  # names, numbers
     assert min(contrast(colour, style.PAPER) for colour in style.PALETTE) >= 3
 
 
-def test_the_page_s_variables_are_the_palette_s_on_paper() -> None:
+def test_variables_of_the_light_page_match_the_palette() -> None:
     light = themes()["light"]
     named = {colour: value[6:-1] for colour, value in svg.VARIABLES.items() if value in ("var(--blue)", "var(--sky)")}
     assert {colour: light[name] for colour, name in named.items()} == {colour: colour for colour in named}

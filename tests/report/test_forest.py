@@ -13,7 +13,7 @@ from mtlbench.report.figures import Gallery
 from mtlbench.report.figures.forest import seed_differences
 
 
-def test_the_forest_plot_draws_every_seed_s_difference(complete: list[dict[str, Any]], drawn: Gallery) -> None:
+def test_the_forest_plot_draws_the_difference_of_every_seed(complete: list[dict[str, Any]], drawn: Gallery) -> None:
     figure_context = context(complete)
     figure = drawn.figures[0]
     dots = [line.get_xdata() for panel in figure.canvas.axes for line in panel.lines if line.get_gid() == "seeds"]

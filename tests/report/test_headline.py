@@ -12,7 +12,7 @@ def test_three_seeds_claim_nothing() -> None:
     assert "3 seeds cannot show a difference" in parsed["headline"][1]
 
 
-def test_the_headline_says_what_is_not_separable_and_what_would_have_been_missed() -> None:
+def test_the_headline_names_methods_not_separable_and_the_effects_that_may_be_missed() -> None:
     records = grid({"sum": 0.0, "pcgrad": 0.0, "mgda": -0.2}, 5)
     parsed = as_json(records)
     text = " ".join(parsed["headline"])

@@ -90,7 +90,7 @@ def test_the_page_has_figures_with_words_for_those_who_cannot_see_them(page_text
     assert "var(--line)" in text and "currentColor" in text and style.INK not in text
 
 
-def test_everything_user_made_is_escaped(page_text: str) -> None:
+def test_user_input_is_escaped(page_text: str) -> None:
     assert NASTY not in page_text
     assert "&lt;img src=x" in page_text
 
@@ -116,7 +116,7 @@ def test_the_page_is_the_same_twice(page_records: list[dict[str, Any]], page_dra
     assert render(build(again), "html", records=again, drawn=page_drawn, findings=by_group(again)) == page_text
 
 
-def test_figures_stand_under_their_group_s_heading() -> None:
+def test_figures_are_under_the_heading_of_their_group() -> None:
     records = grid({"sum": 0.0, "mgda": 0.01}, 2)
     other = [{**cell, "group": "b" * 64, "recipe": {**cell["recipe"], "lr": 1e-3}} for cell in records]
     text = render(build([*records, *other]), "html", records=[*records, *other])

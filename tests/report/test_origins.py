@@ -29,7 +29,7 @@ def test_other_code_and_other_torch_are_named() -> None:
     assert any("2.13.0, 2.6.0" in note for note in notes)
 
 
-def test_other_versions_on_the_two_sides_are_cautioned_in_the_headline() -> None:
+def test_the_headline_cautions_about_different_versions() -> None:
     records = grid({"sum": 0.0, "pcgrad": 0.1}, 5)
     for cell in records:
         if cell["method"]["spec"] == "pcgrad":
@@ -40,7 +40,7 @@ def test_other_versions_on_the_two_sides_are_cautioned_in_the_headline() -> None
     )
 
 
-def test_other_machines_are_cautioned_in_one_line_of_every_format() -> None:
+def test_every_format_cautions_about_different_machines_in_one_line() -> None:
     records = grid({"sum": 0.0, "pcgrad": 0.1}, 5)
     for cell in records:
         there = cell["method"]["spec"] == "pcgrad"
@@ -60,13 +60,13 @@ def test_other_machines_are_cautioned_in_one_line_of_every_format() -> None:
         assert format != "html" or "Xeon <i>" not in render(build(records), format)
 
 
-def test_where_cells_failed_or_nothing_is_known_no_machine_is_cautioned() -> None:
+def test_failed_cells_and_unknown_machines_cause_no_caution() -> None:
     records = grid({"sum": 0.0, "pcgrad": 0.1}, 2)
     elsewhere = failed("pcgrad", 2) | {"environment": {"versions": {}, "machine": {"processor": "Xeon"}}}
     assert as_json([*records, elsewhere])["groups"][0]["cautions"] == []
 
 
-def test_cells_of_one_group_with_other_recipes_are_cautioned() -> None:
+def test_different_recipes_in_one_group_are_cautioned() -> None:
     records = grid({"sum": 0.0, "pcgrad": 0.1}, 5)
     records[-1]["recipe"]["steps"] = 61
     assert any("differ in their recipe: steps" in s for s in as_json(records)["headline"])

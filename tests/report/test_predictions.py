@@ -47,7 +47,7 @@ def test_right_answers_average_to_the_accuracy(tmp_path: Path) -> None:
     assert result["mood"].tolist() == expected.astype(float).tolist()
 
 
-def test_what_cannot_be_read_gives_nothing(tmp_path: Path) -> None:
+def test_unreadable_predictions_give_no_answers(tmp_path: Path) -> None:
     assert right_answers({"files": {}}) == {}
     assert right_answers(beside(tmp_path, b"no parquet")) == {}
     buffer = io.BytesIO()

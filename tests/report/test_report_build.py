@@ -57,12 +57,12 @@ def test_a_lone_method_needs_no_baseline() -> None:
     assert any("only one method, pcgrad" in note for note in parsed["notes"])
 
 
-def test_nothing_to_report_says_what_to_do() -> None:
+def test_an_error_without_records_names_the_command_to_run() -> None:
     with pytest.raises(UsageError, match=r"no records.*1 damaged.*mtlbench run"):
         build([], DAMAGED)
 
 
-def test_groups_are_never_mixed_and_say_what_differs() -> None:
+def test_groups_are_separate_and_their_headings_name_the_difference() -> None:
     longer = [
         record(method, seed, group="b" * 64, started="2026-02-01T00:00:00Z")
         for method in ("sum", "pcgrad")
@@ -79,7 +79,7 @@ def test_groups_are_never_mixed_and_say_what_differs() -> None:
     assert any("mgda has no cells here" in note for note in as_json(records, baseline="mgda")["notes"])
 
 
-def test_cut_texts_are_told() -> None:
+def test_notes_report_truncated_texts() -> None:
     cut = {task: {"tokens": 64, "train": 0, "dev": 0} for task in ("sst5", "qqp", "stsb")}
     cut |= {"stsb": {"tokens": 64, "train": 12, "dev": 0}, "qqp": {"tokens": 64, "train": 7, "dev": 3}}
     text = render(build([{**cell, "cut": cut} for cell in grid({"sum": 0.0, "mgda": 0.01}, 4)]), "json")
@@ -90,6 +90,6 @@ def test_cut_texts_are_told() -> None:
 
 
 @pytest.mark.parametrize("absent", [{}, {"cut": None}, {"cut": {}}])
-def test_records_that_do_not_tell_what_was_cut_are_reported(absent: dict[str, Any]) -> None:
+def test_records_without_counts_of_truncated_texts_have_no_note(absent: dict[str, Any]) -> None:
     group = build([{**cell, **absent} for cell in grid({"sum": 0.0, "mgda": 0.01}, 4)]).groups[0]
     assert not [note for note in group.notes if "cut" in note]

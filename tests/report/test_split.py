@@ -29,14 +29,14 @@ def test_scores_and_floors_are_the_test_splits() -> None:
     assert records["files"] == {"predictions": {"name": "test"}} and records["tasks"]["sst5"]["dev"] == 50
 
 
-def test_records_without_one_are_left_out_and_none_at_all_is_an_error() -> None:
+def test_records_without_a_test_split_are_left_out_and_none_at_all_is_an_error() -> None:
     assert len(on_test([with_test(), record(seed=1)])) == 1
     with pytest.raises(UsageError, match="no record has a test split"):
         build([record()], split="test")
     assert build([record()]).groups[0].split == "dev"
 
 
-def test_a_failed_cell_is_still_told() -> None:
+def test_a_failed_cell_is_still_reported() -> None:
     lost = failed("sum", 1)
     lost["tasks"] = {name: {**task, "test": TEST} for name, task in record()["tasks"].items()}
     assert len(build([with_test(), lost], split="test").groups[0].failed) == 1

@@ -40,6 +40,6 @@ def test_crossed_interval_of_examples_that_do_not_vary_is_the_t_interval_over_se
     assert result.example_share == pytest.approx(0.0, abs=1e-12)
 
 
-def test_crossed_interval_says_nothing_of_one_seed_or_no_spread() -> None:
+def test_crossed_interval_is_none_for_one_seed_or_no_spread() -> None:
     assert stats.crossed_interval(np.ones((1, 9))) is None
     assert stats.crossed_interval(np.ones((4, 9))) is None

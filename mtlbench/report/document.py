@@ -1,7 +1,7 @@
-"""What the reader sees, before any format: headings, paragraphs, tables and lists of plain strings.
+"""Layout of a report, independent of the format: headings, paragraphs, tables and lists of plain strings.
 
-Text, Markdown, LaTeX and HTML render the same document, so they cannot disagree. JSON and CSV do not pass through
-here: they carry every number at full precision.
+Text, Markdown, LaTeX and HTML render the same document, so they always agree. JSON and CSV are written directly from
+the report, with every number at full precision.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ BELOW, TUNED, FEWER, SEPARABLE = "▼", "†", "‡", "*"
 
 
 def document(report: Report) -> list[Block]:
-    """Lay out a whole report."""
+    """Return a report as a document.
+
+    :param report: the report.
+    """
     blocks: list[Block] = []
     for group in report.groups:
         blocks += _group(group)
@@ -34,7 +37,7 @@ def document(report: Report) -> list[Block]:
 
 
 def _group(group: GroupReport) -> list[Block]:
-    """Lay out one group: what was found, the tables, then everything that is not in them."""
+    """Lay out one group: headline, main tables, lists of gaps and notes, then the tables of other metrics."""
     blocks: list[Block] = [Heading(group.heading)]
     blocks += [Paragraph(sentence) for sentence in group.headline]
     blocks.append(Paragraph(captions.recipe(group)))
@@ -57,7 +60,7 @@ def _group(group: GroupReport) -> list[Block]:
 
 
 def _scores(group: GroupReport, primary: bool) -> Table:
-    """Lay out methods × tasks."""
+    """Lay out the scores of methods × tasks."""
     endpoints = [(t, m) for t in group.tasks for m in t.metrics if (m == t.primary) == primary]
     scores = {(score.method, score.task, score.metric): score for score in group.scores}
     shown = [scores[method, task.name, metric] for method in group.methods for task, metric in endpoints]
@@ -88,7 +91,7 @@ def _scores(group: GroupReport, primary: bool) -> Table:
 
 
 def _score(score: Score) -> str:
-    """Return mean ± spread with its marks."""
+    """Return mean ± standard deviation with its marks."""
     if score.mean is None:
         return "-"
     marks = (BELOW if score.below_floor else "") + (TUNED if score.tuned_corpus else "")
@@ -97,18 +100,18 @@ def _score(score: Score) -> str:
 
 
 def _tuned(tasks: Sequence[ScoredTask]) -> str:
-    """Return the mark of a number in which the encoder may remember its tuning."""
+    """Return the mark of scores on a corpus that the encoder was tuned on, or nothing."""
     return TUNED if any(task.tuned_corpus for task in tasks) else ""
 
 
 def _tuned_legend(tasks: Sequence[ScoredTask]) -> list[str]:
-    """Say what the encoder had seen before."""
+    """Return the legend that names the tasks on whose corpus the encoder was tuned."""
     tuned = [f"{task.name} ({task.tuned_corpus})" for task in tasks if task.tuned_corpus]
     return [f"{TUNED} the encoder was tuned on this task's corpus: {', '.join(tuned)}."] if tuned else []
 
 
 def _overall(group: GroupReport) -> Table:
-    """Lay out one row per method over all tasks: Δm, rank, conflict, cost. A column that nobody fills is left out."""
+    """Lay out Δm, ranks, conflict and cost, one row per method; omit columns without values."""
     deltas = {delta.method: delta for delta in group.delta_m}
     ranks = {rank.method: rank for rank in group.mean_ranks}
     over_seeds = {m: r for ranked in group.rankings for m, r in zip(ranked.methods, ranked.mean_ranks, strict=True)}
@@ -131,21 +134,21 @@ def _overall(group: GroupReport) -> Table:
         )
     names = ("method", "Δm % ↑", "mean rank ↓", "rank over seeds ↓", "conflict", "s/step ↓", "peak memory ↓")
     used = [index for index in range(len(names)) if index == 0 or any(row[index] for row in rows)]
-    laid = tuple(Row(tuple(row[index] or "-" for index in used)) for row in rows)
-    explained = [
+    table_rows = tuple(Row(tuple(row[index] or "-" for index in used)) for row in rows)
+    column_captions = [  # one per column, in the order of the columns
         *captions.OVERALL[:3],
         "".join(captions.ranking(ranked, group.pairs) for ranked in group.rankings),
         *captions.OVERALL[3:],
     ]
-    legend = [text for index, text in enumerate(explained) if index in used and text]
+    legend = [text for index, text in enumerate(column_captions) if index in used and text]
     legend += _tuned_legend(group.tasks) if mark and {1, 2, 3} & set(used) else []
     columns = tuple(names[index] for index in used)
-    return Table("Over all tasks, and cost", columns, (Section(None, laid),), tuple(legend))
+    return Table("Over all tasks, and cost", columns, (Section(None, table_rows),), tuple(legend))
 
 
 def _differences(group: GroupReport, primary: bool) -> Table:
-    """Lay out the differences to the baseline, a section per endpoint."""
-    found = [d for d in group.comparisons if (d.family == "primary") == primary]
+    """Lay out the differences from the baseline, one section per endpoint."""
+    differences = [d for d in group.comparisons if (d.family == "primary") == primary]
     sections = []
     if primary:
         mark = _tuned(group.tasks)
@@ -154,9 +157,9 @@ def _differences(group: GroupReport, primary: bool) -> Table:
     for task in group.tasks:
         mark = _tuned([task])
         for metric in task.metrics:
-            rows = tuple(_difference(d, mark) for d in found if (d.task, d.metric) == (task.name, metric))
+            rows = tuple(_difference(d, mark) for d in differences if (d.task, d.metric) == (task.name, metric))
             sections.append(Section(f"{task.name} {metric} {mark}".strip(), rows))
-    shown = (*found, *group.delta_m_comparisons) if primary else found
+    shown = (*differences, *group.delta_m_comparisons) if primary else differences
     legend = captions.differences(shown, group.baseline or "", SEPARABLE) + _tuned_legend(group.tasks)
     columns = ("method", "difference", "95 % interval", "p", "exact p", "Holm p", "n", "ρ")
     title = f"Difference from {group.baseline}" + ("" if primary else ", the other metrics")
@@ -164,7 +167,7 @@ def _differences(group: GroupReport, primary: bool) -> Table:
 
 
 def _difference(d: Difference, mark: str, digits: int = 3) -> Row:
-    """Lay out one difference."""
+    """Lay out one difference as a row."""
     holm = p_value(d.p_adjusted) + (SEPARABLE if d.separable else "")
     rho = signed(d.rho, 2) if d.rho is not None else "-"
     estimate = (signed(d.mean_difference, digits) + mark, interval(d.ci_low, d.ci_high, digits))
@@ -173,16 +176,16 @@ def _difference(d: Difference, mark: str, digits: int = 3) -> Row:
 
 
 def with_findings(blocks: Sequence[Block], findings: Mapping[str, Sequence[Block]]) -> list[Block]:
-    """Return the document with the findings about each group at the end of the group's part.
+    """Return the document with each group's findings at the end of the group's part.
 
     :param blocks: the document, as :func:`document` returns it.
-    :param findings: what the doctor says, by the heading of the group.
+    :param findings: the doctor's findings by heading of the group.
     """
-    whole: list[Block] = []
-    waiting: Sequence[Block] = ()
+    merged: list[Block] = []
+    pending: Sequence[Block] = ()
     for block in blocks:
         if isinstance(block, Heading):
-            whole += waiting
-            waiting = findings.get(block.text, ())
-        whole.append(block)
-    return [*whole, *waiting]
+            merged += pending
+            pending = findings.get(block.text, ())
+        merged.append(block)
+    return [*merged, *pending]

@@ -1,4 +1,4 @@
-"""The report for programs: JSON, and one tidy CSV. Full precision; what the data cannot say is null or empty."""
+"""The report for programs: JSON and one tidy CSV, at full precision. Undefined values are null or empty."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ SCHEMA = 1
 
 
 def to_json(report: Report) -> str:
-    """Render as JSON: flat lists of objects, each naming its suite and group, so that any of them is a data frame."""
+    """Return the report as JSON: flat lists of objects, each with its suite and group, so each list is a data frame.
+
+    :param report: the report.
+    """
     content = {
         "schema": SCHEMA,
         "baseline": report.baseline,
@@ -41,7 +44,10 @@ def to_json(report: Report) -> str:
 
 
 def to_csv(report: Report) -> str:
-    """Render as CSV: a line per method, task and metric, with its comparison to the baseline and its method's cost."""
+    """Return the report as CSV: a line per method, task and metric, with the comparison to the baseline and the cost.
+
+    :param report: the report.
+    """
     lines = [line for group in report.groups for line in _lines(group)]
     buffer = io.StringIO()
     names = list(dict.fromkeys(name for line in lines for name in line))
@@ -52,7 +58,7 @@ def to_csv(report: Report) -> str:
 
 
 def _lines(group: GroupReport) -> Iterable[dict[str, Any]]:
-    """Join everything that is known of a method on a metric."""
+    """Yield a line per method and metric, with score, cost and comparison."""
     compared = {(d.method, d.task, d.metric): d for d in group.comparisons}
     costs = {cost.method: asdict(cost) for cost in group.costs}
     deltas = {delta.method: delta.mean for delta in group.delta_m}
@@ -75,14 +81,14 @@ def _lines(group: GroupReport) -> Iterable[dict[str, Any]]:
 
 
 def _comparison(difference: Difference) -> dict[str, Any]:
-    """Return a comparison's columns; its n is that of the pairs."""
+    """Return the columns of a comparison; its ``n`` is named ``pairs``."""
     values = _object(difference)
     values["pairs"] = values.pop("n")
     return {name: values[name] for name in values if name not in ("method", "task", "metric")}
 
 
 def _rows(report: Report, part: str) -> list[dict[str, Any]]:
-    """Return one list of objects over all groups."""
+    """Return one part of all groups as a flat list of objects."""
     return [
         {"suite": group.suite, "group": group.group, **_object(item)}
         for group in report.groups
@@ -91,7 +97,7 @@ def _rows(report: Report, part: str) -> list[dict[str, Any]]:
 
 
 def _object(item: Any) -> dict[str, Any]:
-    """Return a value's fields, and a comparison's verdicts with them."""
+    """Return the fields of a value; for a comparison also its verdicts."""
     values = asdict(item)
     return (
         {**values, "verdict": item.verdict, "within_margin": item.within_margin}
@@ -101,7 +107,7 @@ def _object(item: Any) -> dict[str, Any]:
 
 
 def _described(group: GroupReport) -> dict[str, Any]:
-    """Return what a group is, without its results."""
+    """Return the description of a group, without its results."""
     return {
         "group": group.group,
         "suite": group.suite,
@@ -120,5 +126,5 @@ def _described(group: GroupReport) -> dict[str, Any]:
 
 
 def _of(report: Report, group: GroupReport, sentences: Iterable[str]) -> list[str]:
-    """Return sentences, each led by its group where there are several."""
+    """Return the sentences, each prefixed with its group if there are several groups."""
     return [f"{group.heading}: {text}" if len(report.groups) > 1 else text for text in sentences]

@@ -1,4 +1,4 @@
-"""Where the cells come from: what was left out, and what besides the method differs between cells that are compared."""
+"""Provenance of the cells: records left out, and differences between compared cells other than the method."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from mtlbench.records.groups import Cells, Record, spec
 
 
 def superseded(cells: Cells) -> list[str]:
-    """Say how many records were left out."""
+    """Return the note on older records of the same cells, which are left out.
+
+    :param cells: the cells of one group.
+    """
     if not cells.superseded:
         return []
     records = "1 older record" if cells.superseded == 1 else f"{cells.superseded} older records"
@@ -18,30 +21,35 @@ def superseded(cells: Cells) -> list[str]:
 
 
 def cautions(cells: Cells) -> list[str]:
-    """Say where code, machine, libraries or recipe differ between cells: a difference may then be theirs."""
-    found = []
+    """Return a caution for each of code, machine, libraries and recipe that differs between cells.
+
+    Such a difference may explain a difference in scores.
+
+    :param cells: the cells of one group.
+    """
+    notes = []
     for method in cells.methods:
         sources = {record["method"].get("source_sha256") for record in cells.records if spec(record) == method}
         if len(sources) > 1:
-            found.append(f"{method}: its source code differs between seeds ({len(sources)} versions)")
-    found += _apart(list(cells.done.values()))
+            notes.append(f"{method}: its source code differs between seeds ({len(sources)} versions)")
+    notes += _environment_cautions(list(cells.done.values()))
     recipes = {json.dumps(dict(record["recipe"]), sort_keys=True, default=str) for record in cells.records}
     if len(recipes) > 1:
         names = {name for record in cells.records for name in record["recipe"]}
         differing = [n for n in sorted(names) if len({str(r["recipe"].get(n)) for r in cells.records}) > 1]
-        found.append(f"the cells of this group differ in their recipe: {', '.join(differing)}")
-    return found
+        notes.append(f"the cells of this group differ in their recipe: {', '.join(differing)}")
+    return notes
 
 
-def _apart(compared: Sequence[Record]) -> list[str]:
-    """Say in one line on which devices, processors and versions the compared cells ran, where these differ."""
+def _environment_cautions(compared: Sequence[Record]) -> list[str]:
+    """Return one line on the devices, processors and library versions that differ between the compared cells."""
     libraries = sorted({name for record in compared for name in _versions(record)} | {"torch"})
     facts = {
         "devices": [_device(record) for record in compared],
         "processors": [_processor(record) for record in compared],
         **{f"versions of {name}": [str(_versions(r).get(name, "unknown")) for r in compared] for name in libraries},
     }
-    differing = [f"{what} ({', '.join(sorted(set(told)))})" for what, told in facts.items() if len(set(told)) > 1]
+    differing = [f"{name} ({', '.join(sorted(set(values)))})" for name, values in facts.items() if len(set(values)) > 1]
     if not differing:
         return []
     return [
@@ -51,7 +59,7 @@ def _apart(compared: Sequence[Record]) -> list[str]:
 
 
 def _device(record: Record) -> str:
-    """Return the name of the GPU that a cell trained on, or what the recipe calls it: older records tell no more."""
+    """Return the name of a cell's GPU, or the recipe's device where the record names none, as in older records."""
     return str(_environment(record, "machine").get("gpu") or record["recipe"].get("device", "cpu"))
 
 
@@ -61,10 +69,10 @@ def _processor(record: Record) -> str:
 
 
 def _versions(record: Record) -> Mapping[str, object]:
-    """Return the versions of the libraries that a cell ran on."""
+    """Return the library versions of a cell."""
     return _environment(record, "versions")
 
 
 def _environment(record: Record, part: str) -> Mapping[str, object]:
-    """Return a part of what is known of where a cell ran; nothing in records that do not tell."""
+    """Return a part of a record's environment; empty where the record has none."""
     return (record.get("environment") or {}).get(part) or {}

@@ -1,4 +1,4 @@
-"""What a report holds: plain frozen values that every format is rendered from. ``None``: the data cannot say."""
+"""Contents of a report: frozen values that every format is rendered from. ``None``: the data do not determine it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Score:
     metric: str
     primary: bool
     n: int
-    """Seeds with a score."""
+    """Number of seeds with a score."""
     seeds: int
-    """Seeds that any method of the group was asked for."""
+    """Number of seeds requested for any method of the group."""
     mean: float | None
     std: float | None
     """Sample standard deviation over seeds (n − 1)."""
@@ -33,27 +33,27 @@ class Score:
     below_floor: bool
     """Whether the mean is not above the floor."""
     seeds_below_floor: int
-    """How many single seeds are not above the floor."""
+    """Number of seeds whose score is not above the floor."""
     tuned_corpus: str | None
     interquartile_mean: float | None = None
-    """Mean of the middle half of the seeds: what an outlier cannot move, from 4 seeds up."""
+    """Mean of the middle half of the seeds; from 4 seeds up, insensitive to a single outlier."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a method costs. Median over seeds, but for the memory: its maximum."""
+    """A method's cost: median over seeds of the time, maximum over seeds of the memory."""
 
     method: str
     n: int
     seconds_per_step: float | None
     peak_memory_bytes: int | None
     conflict_share: float | None
-    """Mean share of conflicting pairs of task gradients, over steps and seeds; not a cost, but measured beside it."""
+    """Mean share of conflicting pairs of task gradients, over steps and seeds; not a cost, but measured with it."""
 
 
 @dataclass(frozen=True)
 class DeltaM:
-    """Δm: mean relative improvement over the single-task baseline on the primary metrics, over seeds."""
+    """Δm over seeds: mean relative improvement over the single-task baseline on the primary metrics."""
 
     method: str
     n: int
@@ -66,21 +66,21 @@ class DeltaM:
 
 @dataclass(frozen=True)
 class MeanRank:
-    """A method's rank among the joint methods, 1 is best, averaged over every seed of every task."""
+    """A method's rank among the joint methods, averaged over every seed of every task; 1 is best."""
 
     method: str
     mean_rank: float
     seeds: int
-    """Seeds that every method finished: only those can be ranked."""
+    """Number of seeds that every method finished; only these are ranked."""
     methods: int
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """All joint methods against each other in one number per seed: are their ranks more than chance?"""
+    """Ranking of all joint methods by one number per seed, with Friedman's test of their ranks."""
 
     score: str
-    """What is ranked in every seed, in words."""
+    """Name of the number that is ranked in every seed."""
     methods: tuple[str, ...]
     seeds: int
     mean_ranks: tuple[float, ...]
@@ -88,17 +88,17 @@ class Ranking:
     chi_squared: float
     f: float | None
     p: float
-    """Friedman's test over seeds, by permutation."""
+    """Permutation p of Friedman's test over seeds."""
     exact: bool
     resolution: float
-    """The smallest p that the way of counting can give."""
+    """Smallest p possible with this number of permutations."""
     critical_difference: float
-    """Nemenyi's, of two mean ranks at α = .05: for a picture, not for claims."""
+    """Nemenyi's critical difference of two mean ranks at α = .05: for illustration, not for claims."""
 
 
 @dataclass(frozen=True)
 class Missing:
-    """A cell that has no record, though others of its method or of its seed have."""
+    """A cell without a record, although other cells of its method or seed have one."""
 
     method: str
     seed: int
@@ -106,7 +106,7 @@ class Missing:
 
 @dataclass(frozen=True)
 class Failed:
-    """A cell that could not go on."""
+    """A cell that stopped with an error."""
 
     method: str
     seed: int
@@ -115,12 +115,12 @@ class Failed:
 
 @dataclass(frozen=True)
 class GroupReport:
-    """Cells with the same tasks, data, model, budget and recipe: the only ones that are compared."""
+    """Report on one group: cells with the same tasks, data, model, budget and recipe, which may be compared."""
 
     group: str
     suite: str
     heading: str
-    """The suite, and what sets this group apart from the report's other groups."""
+    """The suite, and what distinguishes this group from the report's other groups."""
     encoder: str
     recipe: dict[str, object]
     tasks: tuple[ScoredTask, ...]
@@ -128,9 +128,9 @@ class GroupReport:
     """Single-task baseline first, then the baseline of the comparison, then by name."""
     seeds: tuple[int, ...]
     baseline: str | None
-    """``None`` when this group has no such method."""
+    """Spec of the baseline method; ``None`` when the group has no such method."""
     split: str = "dev"
-    """The rows that the scores are of: ``dev``, or ``test``."""
+    """Rows that were scored: ``dev`` or ``test``."""
     headline: tuple[str, ...] = ()
     scores: tuple[Score, ...] = ()
     costs: tuple[Cost, ...] = ()
@@ -142,20 +142,20 @@ class GroupReport:
     failed: tuple[Failed, ...] = ()
     notes: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
-    """What sets the compared cells apart besides the method: device, processor, versions of libraries, code, recipe."""
+    """Differences between compared cells besides the method: device, processor, library versions, code, recipe."""
     rankings: tuple[Ranking, ...] = ()
-    """One, or none where fewer than three joint methods share two seeds."""
+    """One ranking, or none where fewer than three joint methods share two seeds."""
     pairs: tuple[Difference, ...] = ()
-    """Every two methods of the ranking, on what it ranks; a Holm family of their own, ``"pairs"``."""
+    """Every two methods of the ranking compared on the ranked numbers, as the Holm family ``"pairs"``."""
     example_intervals: tuple[ExampleInterval, ...] = ()
-    """Where the caller handed in scores by row."""
+    """Empty unless the caller supplied scores by row."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """The whole report: a pure function of the records."""
+    """A report on all groups: a pure function of the records."""
 
     baseline: str
     groups: tuple[GroupReport, ...]
     damaged: tuple[tuple[str, str], ...] = field(default=())
-    """Path and reason of every record that could not be read."""
+    """Path and reason of every unreadable record."""

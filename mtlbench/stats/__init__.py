@@ -1,7 +1,7 @@
-"""The science of the comparison: pure functions on arrays of scores, one score per seed, higher is better.
+"""Statistics of method comparisons: pure functions on arrays of scores, one score per seed, higher is better.
 
-Conventions, kept in every module: a quantity that the data cannot give is ``None``, never NaN and never an exception;
-the seeds are the sample, tasks never are (Demšar 2006 needs many independent tasks; a suite has three).
+Two conventions hold in every module. A quantity that the data do not determine is ``None``, never NaN and never an
+exception. The sample consists of seeds, not of tasks: Demšar 2006 needs many independent tasks, and a suite has three.
 """
 
 from mtlbench.stats.adjust import benjamini_hochberg, hochberg, holm

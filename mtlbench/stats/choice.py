@@ -1,4 +1,4 @@
-"""Which test draws the conclusion: decided by what was run, before any score is looked at."""
+"""Choice of the test that decides a comparison, made from the design of the runs and not from their scores."""
 
 from __future__ import annotations
 
@@ -11,36 +11,40 @@ from mtlbench.stats.exact import EXACT_UP_TO
 Test = Literal["none", "Welch t", "paired t", "sign flip"]
 
 EXACT_FROM = 10
-"""Pairs from which the exact test may lead: its floor is then .002, and normality is not assumed."""
+"""Fewest pairs for which the exact test may be the primary test: its smallest possible p is then .002."""
 ROOM = 8
-"""How many times the floor, after Holm's correction, must go into alpha for the exact test to lead. With less room it
-loses power: at the effect that the t test finds with 80 %, it found 76 to 79 % at 8 to 26 times, 75 % at 4 times and
-71 % at 2 times (10 to 16 pairs, normal differences, 6,000 to 10,000 simulations each); below 1 it can find nothing."""
+"""Smallest ratio of alpha to the exact test's Holm-corrected floor at which the exact test is the primary test.
+
+With a lower ratio it loses power. At the effect that the t test detects with 80 % power, the exact test had 76 to 79 %
+at ratios of 8 to 26, 75 % at 4 and 71 % at 2 (10 to 16 pairs, normal differences, 6,000 to 10,000 simulations each).
+Below 1 it cannot reject at all."""
 
 
 @dataclass(frozen=True)
 class TestChoice:
-    """The primary test and why."""
+    """The primary test and the reason for it."""
 
     test: Test
     reason: str
 
 
 def primary_test(n: int, tests: int, paired: bool = True, alpha: float = ALPHA) -> TestChoice:
-    """Choose the primary test of a difference from n seeds.
+    """Choose the primary test of a difference over n seeds.
 
     ========  ==========  ==========================================================================
     pairing   n           primary test
     ========  ==========  ==========================================================================
     any       below 4     none
     unpaired  4 and up    Welch's t
-    paired    4 to 9      paired t; the exact p and its floor stand beside it
+    paired    4 to 9      paired t; the exact p and its floor are printed beside it
     paired    10 to 32    sign flip, if its floor × tests is at most alpha / 8; else paired t
     paired    above 32    paired t: the mean of so many differences is close to normal
     ========  ==========  ==========================================================================
 
-    :param n: pairs, or the smaller sample without pairing.
-    :param tests: size of the family that Holm's correction runs over: methods × endpoints.
+    :param n: number of pairs; without pairing, size of the smaller sample.
+    :param tests: size of the family that Holm's correction covers: methods × endpoints.
+    :param paired: whether the runs of a seed are paired.
+    :param alpha: level of the test.
     """
     floor = 2.0 / 2.0**n
     if n < FEWEST_SEEDS:
@@ -69,5 +73,5 @@ def primary_test(n: int, tests: int, paired: bool = True, alpha: float = ALPHA) 
 
 
 def _seeds(n: int) -> str:
-    """Return the number with its noun."""
+    """Return the count with its noun."""
     return f"{n} seed" if n == 1 else f"{n} seeds"

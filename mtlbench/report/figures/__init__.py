@@ -1,4 +1,4 @@
-"""Figures from records and their histories. What the data cannot give is left out, and the reason is told."""
+"""Figures from records and their histories; figures without sufficient data are omitted with a reason."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ KINDS: Final[tuple[Callable[[Context], Figure], ...]] = (
     curves.norm_ratios,
     curves.weights,
 )
-"""In the order of the page; the first is the one to look at first."""
+"""Kinds of figures in the order of the page, the most important first."""
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """The figures that could be drawn, and why others were not."""
+    """The figures that could be drawn, and the reasons why others were omitted."""
 
     figures: tuple[Figure, ...]
     omitted: tuple[Omission, ...]
@@ -42,8 +42,8 @@ class Gallery:
 def figures_of(group: GroupReport, cells: Cells) -> Gallery:
     """Return the figures of one group.
 
-    :param group: as the report has it.
-    :param cells: the records it was made from, with their ``path``, beside which the histories lie.
+    :param group: the report of the group.
+    :param cells: its cells; each record has a ``path``, and its history lies beside it.
     """
     traces = read(cells)
     context = Context(group, cells, traces)

@@ -1,4 +1,4 @@
-"""The critical difference diagram (Demšar 2006), over seeds. Tasks are never its blocks: a suite has three."""
+"""Critical difference diagram (Demšar 2006) over seeds. Tasks never serve as blocks: a suite has only three."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ from mtlbench.report.result import CONFIDENCE
 
 FEWEST_METHODS, FEWEST_SEEDS = 3, 5
 ROW = 0.22
+"""Height of a row of names, in inches."""
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """Mean ranks over seeds, the best first, and what difference of them Nemenyi's test calls critical."""
+    """Mean ranks over seeds, the best first, with Nemenyi's critical difference."""
 
     methods: tuple[str, ...]
     ranks: tuple[float, ...]
     seeds: int
     critical: float
     p: float
-    """Friedman's."""
+    """p of Friedman's test."""
     score: str
-    """What is ranked, in words."""
+    """Name of the number that is ranked."""
 
     @property
     def alike(self) -> list[tuple[int, int]]:
-        """The longest runs of methods, first and last, whose ranks differ by less than the critical difference."""
+        """First and last index of each maximal run of methods within the critical difference."""
         ends = [
             max(j for j, rank in enumerate(self.ranks) if rank - self.ranks[i] < self.critical)
             for i in range(len(self.ranks))
@@ -40,25 +41,30 @@ class Ranks:
 
 
 def ranking(context: Context) -> Figure:
-    """Draw the diagram of the joint methods."""
-    found = ranks(context)
-    said = listed([f"{m} {number(rank, 2)}" for m, rank in zip(found.methods, found.ranks, strict=True)])
+    """Draw the diagram of the joint methods.
+
+    :param context: the group's data.
+    :raises Unavailable: with fewer than three methods or five seeds.
+    """
+    chart = ranks(context)
+    by_method = listed([f"{m} {number(rank, 2)}" for m, rank in zip(chart.methods, chart.ranks, strict=True)])
     return Figure(
         name="ranks",
-        title=f"Mean ranks over {found.seeds} seeds",
+        title=f"Mean ranks over {chart.seeds} seeds",
         description=(
-            f"Ranks by {found.score} within each seed, 1 is best, mean over seeds: {said}. A bar joins methods whose "
-            f"ranks differ by less than Nemenyi's critical difference, {number(found.critical, 2)}, at "
-            f"{1 - CONFIDENCE:.2f}; joined does not mean alike. Friedman's p {p_value(found.p)}, by permutation. "
+            f"Ranks by {chart.score} within each seed, 1 is best, mean over seeds: {by_method}. A bar joins methods "
+            f"whose ranks differ by less than Nemenyi's critical difference, {number(chart.critical, 2)}, at "
+            f"{1 - CONFIDENCE:.2f}; joined does not mean alike. Friedman's p {p_value(chart.p)}, by permutation. "
             "Blocks are seeds, not tasks."
         ),
-        draw=lambda: _draw(found),
+        draw=lambda: _draw(chart),
     )
 
 
 def ranks(context: Context) -> Ranks:
     """Return the report's ranking over seeds, the best method first.
 
+    :param context: the group's data.
     :raises Unavailable: with fewer than three methods or five seeds.
     """
     title = "Critical difference diagram"
@@ -84,11 +90,11 @@ def ranks(context: Context) -> Ranks:
     )
 
 
-def _draw(found: Ranks) -> matplotlib.figure.Figure:
-    """Draw the axis on top, names at both sides, bars between."""
-    k = len(found.methods)
+def _draw(chart: Ranks) -> matplotlib.figure.Figure:
+    """Draw the axis on top, the names on both sides and the bars in between."""
+    k = len(chart.methods)
     left = -(-k // 2)
-    bars = found.alike
+    bars = chart.alike
     depth = 0.5 + 0.35 * len(bars)
     rows = depth + max(left, k - left)
     figure, (panel,) = style.sheet(0.75 + ROW * rows)
@@ -100,13 +106,13 @@ def _draw(found: Ranks) -> matplotlib.figure.Figure:
     for place in range(1, k + 1, 1 if k <= 12 else 5):
         panel.plot([place, place], [0, -0.25], color=style.INK, linewidth=1.0)
         panel.text(place, -0.35, str(place), ha="center", va="bottom", fontsize=8.5)
-    panel.plot([1, 1 + min(found.critical, k - 1)], [-1.45, -1.45], color=style.QUIET, linewidth=2.0)
-    cut = "" if found.critical <= k - 1 else "+"
-    panel.text(1, -1.55, f"critical difference {number(found.critical, 2)}{cut}", ha="left", va="bottom", fontsize=8.5)
-    for number_of, (first, last) in enumerate(bars):
-        y = 0.35 + 0.35 * number_of
-        panel.plot([found.ranks[first] - 0.04, found.ranks[last] + 0.04], [y, y], color=style.INK, linewidth=3.0)
-    for i, (method, rank) in enumerate(zip(found.methods, found.ranks, strict=True)):
+    panel.plot([1, 1 + min(chart.critical, k - 1)], [-1.45, -1.45], color=style.QUIET, linewidth=2.0)
+    cut = "" if chart.critical <= k - 1 else "+"
+    panel.text(1, -1.55, f"critical difference {number(chart.critical, 2)}{cut}", ha="left", va="bottom", fontsize=8.5)
+    for index, (first, last) in enumerate(bars):
+        y = 0.35 + 0.35 * index
+        panel.plot([chart.ranks[first] - 0.04, chart.ranks[last] + 0.04], [y, y], color=style.INK, linewidth=3.0)
+    for i, (method, rank) in enumerate(zip(chart.methods, chart.ranks, strict=True)):
         on_left = i < left
         y = depth + (i if on_left else k - 1 - i) + 0.5
         side = 1 - 0.06 * (k - 1) if on_left else k + 0.06 * (k - 1)

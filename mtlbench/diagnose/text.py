@@ -9,7 +9,7 @@ from typing import Any
 
 from mtlbench.diagnose import Finding, diagnose
 from mtlbench.records.groups import Cells, Record, headings
-from mtlbench.report.document import Block, Bullets, Heading, Paragraph
+from mtlbench.report.blocks import Block, Bullets, Heading, Paragraph
 
 
 def to_blocks(found: Sequence[tuple[Cells, Sequence[Finding]]]) -> list[Block]:

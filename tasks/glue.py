@@ -10,7 +10,7 @@ from pydantic import Field
 
 from mtlbench.contract.task import Kind, Splits, Task
 from mtlbench.errors import UsageError
-from mtlbench.text.hub import read_hub
+from mtlbench.text.hub_reader import read_hub
 from mtlbench.text.labels import Classes, Labels, Scores
 
 

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from mtlbench.contract.task import Rows
 from mtlbench.text.column_tasks import DeclaredTask
-from mtlbench.text.hub import read_hub
+from mtlbench.text.hub_reader import read_hub
 
 
 @dataclass(kw_only=True)

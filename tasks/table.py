@@ -14,7 +14,7 @@ from mtlbench.errors import UsageError
 from mtlbench.text.column_tasks import DeclaredTask
 from mtlbench.text.delimited import DELIMITED, Dialect, Quoting, name_delimiter, read_delimiter
 from mtlbench.text.file_content import file_type
-from mtlbench.text.table import read_table
+from mtlbench.text.table_reader import read_table
 
 
 @dataclass(kw_only=True)

@@ -14,7 +14,7 @@ from mtlbench.contract.task import Rows
 from mtlbench.errors import UsageError
 from mtlbench.text.delimited import Dialect
 from mtlbench.text.labels import Classes, Labels, Scores
-from mtlbench.text.table import read_table
+from mtlbench.text.table_reader import read_table
 
 ROWS = [
     ("plain words", "and others", 0.0),

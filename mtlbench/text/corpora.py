@@ -7,9 +7,9 @@ from pathlib import Path
 
 from mtlbench.contract.task import Splits
 from mtlbench.errors import UsageError
-from mtlbench.text.hub import read_hub
+from mtlbench.text.hub_reader import read_hub
 from mtlbench.text.labels import Labels
-from mtlbench.text.table import read_table
+from mtlbench.text.table_reader import read_table
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from mtlbench.errors import UsageError, one_line, unknown
 from mtlbench.text.columns import Record, find_columns
 from mtlbench.text.delimited import rows_in
 from mtlbench.text.labels import Labels
-from mtlbench.text.table import row_test, to_rows
+from mtlbench.text.table_reader import row_test, to_rows
 
 
 def read_hub(
@@ -35,7 +35,7 @@ def read_hub(
     :param instead: a way out where there is no network, beside a filled cache and the embedded tasks.
     :param revision: a commit, tag or branch on the hub.
     :raises UsageError: when the data set cannot be had, lacks a configuration, a split or a column, and as
-        :func:`mtlbench.text.table.to_rows`.
+        :func:`mtlbench.text.table_reader.to_rows`.
     """
     name = f"{path}/{config}" if config else path
     try:

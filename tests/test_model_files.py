@@ -51,7 +51,7 @@ def as_pointer(file: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (cut, r"model.safetensors is cut: \d+ bytes of \d+"),
+        (cut, r"model.safetensors is truncated: \d+ bytes of \d+"),
         (as_pointer, "is a pointer of Git LFS"),
         (lambda file: file.write_bytes(b""), "not a whole safetensors file"),
         (lambda file: file.write_bytes(b"\xff" * 4000), "not a whole safetensors file"),

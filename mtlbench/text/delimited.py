@@ -186,7 +186,7 @@ def _quoted_fault(row: _SplitLine, width: int) -> str | None:
     if len(row.cells) < width and row.lines[0].count('"') % 2:
         return (
             f"{len(row.cells)} fields, but the header has {width}, and a double quote without another; give "
-            "quoting=csv if texts in double quotes go over several lines, else quoting=none"
+            "quoting=csv if texts in double quotes span several lines, else quoting=none"
         )
     if any(map(_has_doubled_quotes, row.cells)):
         return "a text in double quotes with doubled ones in it; give quoting=csv if they are CSV's, else quoting=none"
@@ -211,7 +211,7 @@ def _multiline_fault(
     if results.count(True) < 2 or 2 * results.count(False) >= len(results):
         return None
     return (
-        f"a field in double quotes goes over {len(row.lines)} lines, {results.count(True)} of which are rows by "
+        f"a field in double quotes spans {len(row.lines)} lines, {results.count(True)} of which are rows by "
         "themselves; give quoting=none if the quote is text, or quoting=csv if the field is right"
     )
 

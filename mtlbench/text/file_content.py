@@ -24,9 +24,9 @@ ENCODINGS = {
 }
 """Byte order mark → encoding. A file without one is UTF-8."""
 OTHERS = {
-    b"\x1f\x8b": "packed with gzip: let its name end with .gz",
-    b"BZh": "packed with bzip2: let its name end with .bz2",
-    b"\xfd7zXZ": "packed with xz: let its name end with .xz",
+    b"\x1f\x8b": "compressed with gzip: let its name end with .gz",
+    b"BZh": "compressed with bzip2: let its name end with .bz2",
+    b"\xfd7zXZ": "compressed with xz: let its name end with .xz",
     b"PK\x03\x04": "an archive or a spreadsheet: save its table as CSV",
     b"PAR1": "a parquet file: let its name end with .parquet",
 }

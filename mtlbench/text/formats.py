@@ -38,6 +38,6 @@ def read_records(
         case ".parquet" if path.suffix.lower() == ".parquet":
             return read_parquet(path, wanted), "row"
     raise UsageError(
-        f"data file {path} is of no known type; give .csv, .tsv, .jsonl, .json or .parquet, all but the last also "
+        f"data file {path} is of an unknown type; give .csv, .tsv, .jsonl, .json or .parquet, all but the last also "
         f"with {', '.join(PACKERS)}"
     )

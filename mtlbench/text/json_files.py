@@ -54,7 +54,7 @@ def _line(path: Path, number: int, line: str) -> dict[str, Any]:
     except UsageError:
         raise
     except (ValueError, RecursionError) as fault:
-        hint = "; give one object a line, or an array of them" if file_type(path) == ".json" else ""
+        hint = "; give one object per line, or an array of them" if file_type(path) == ".json" else ""
         raise UsageError(f"{place}: {shown(line)} is not JSON ({one_line(str(fault), 80)}){hint}") from None
 
 

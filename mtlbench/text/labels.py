@@ -148,7 +148,7 @@ def _class_number(cell: Any, count: int, names: tuple[str, ...]) -> int:
             close = difflib.get_close_matches(str(cell).strip(), names, n=1, cutoff=0.55)
             hint = f"did you mean {close[0]}? " if close else ""
             known = one_line(", ".join(names), 200)
-            raise ValueError(f"label {shown(cell)} is none of the declared ones; {hint}they are: {known}")
+            raise ValueError(f"label {shown(cell)} is not one of the declared names; {hint}they are: {known}")
         return index
     value = _number(cell, 0.0, count - 1.0)
     if not value.is_integer():

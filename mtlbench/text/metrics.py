@@ -1,4 +1,4 @@
-"""Scores of predictions. A metric is a function of answers and labels, known by its name; higher is better in all."""
+"""Metrics: named functions that score answers against labels. Higher is always better."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from mtlbench.errors import CellError, UsageError, said, shown, unknown
 
 Values = NDArray[Any]
 Metric = Callable[[Values, Values, int], float]
-"""Of the :func:`answers`, the labels of the same rows, and the number of the head's outputs. Higher is better: a
-squared error, say, goes in as its negative."""
+"""Function of :func:`answers`, the labels of the same rows, and the size of the head. Higher is better: return an error
+measure, such as a squared error, as its negative."""
 
 METRICS: dict[Kind, dict[str, Metric]] = {"classification": {}, "regression": {}, "multilabel": {}}
-"""Every metric by the kind of task that it scores, and its name; :func:`metric` adds to it."""
+"""Kind of task → name → metric; :func:`metric` adds entries."""
 
 
 def metric(kind: Kind, name: str) -> Callable[[Metric], Metric]:
-    """Make a function a metric that tasks of a kind may name.
+    """Return a decorator that registers a function as a metric of tasks of one kind.
 
-    :raises UsageError: when there is another of this name.
+    :param kind: the kind of task.
+    :param name: the name by which tasks refer to the metric.
+    :raises UsageError: when the name is already taken; raised by the decorator.
     """
 
     def add(function: Metric) -> Metric:
@@ -35,9 +37,9 @@ def metric(kind: Kind, name: str) -> Callable[[Metric], Metric]:
 
 
 def metrics_of(task: Task) -> dict[str, Metric]:
-    """Return the metrics that a task names, the primary one first.
+    """Return a task's metrics by name, the primary one first.
 
-    :raises UsageError: for a name that is no metric of the task's kind.
+    :raises UsageError: for a name that is not a metric of the task's kind.
     """
     known = METRICS[task.prediction]
     for name in task.metrics:
@@ -47,12 +49,13 @@ def metrics_of(task: Task) -> dict[str, Metric]:
 
 
 def score(task: Task, outputs: Values, labels: Values) -> dict[str, float]:
-    """Return a task's metrics of a head's raw outputs.
+    """Return the values of a task's metrics for a head's raw outputs.
 
+    :param task: the task.
     :param outputs: (N, C) logits of classes or labels, or (N, 1) scores on any scale.
     :param labels: (N,) class numbers 0 … C − 1, (N,) real numbers, or (N, C) zeros and ones.
-    :raises CellError: when an output is not finite; the message gives how many and the first row. And when a metric
-        is not one finite number, or raises.
+    :raises CellError: when outputs are not finite (the message gives their number and the first row), or when a metric
+        raises or does not return one finite number.
     """
     finite = np.isfinite(outputs).reshape(len(labels), -1).all(axis=1)
     if not finite.all():
@@ -74,25 +77,36 @@ def value_of(
     outputs: int,
     fault: type[CellError] | type[UsageError],
 ) -> float:
-    """Return what a metric says of answers.
+    """Return the value of one metric.
 
-    :param fault: the error to raise.
-    :raises fault: naming task and metric, when it is not one finite number, or the metric raises.
+    :param task: the task, for messages.
+    :param name: the metric's name, for messages.
+    :param function: the metric.
+    :param answered: result of :func:`answers`.
+    :param labels: labels of the same rows.
+    :param outputs: size of the task's head.
+    :param fault: the class of error to raise.
+    :raises fault: when the metric raises or does not return one finite number; names task and metric.
     """
     where = f"task {task.key}: metric {name}"
     try:
-        given = function(answered, labels, outputs)
-        value = np.asarray(given)
-    except Exception as error:  # a plugin's metric may fail in any way at all
+        result = function(answered, labels, outputs)
+        value = np.asarray(result)
+    except Exception as error:  # a plugin's metric may raise anything
         raise fault(f"{where} raised {said(error)}, on {len(labels)} answers") from error
     if value.ndim or value.dtype.kind not in "biuf" or not np.isfinite(value):
-        raise fault(f"{where} returned {shown(given)}, on {len(labels)} answers; return one finite number")
+        raise fault(f"{where} returned {shown(result)}, on {len(labels)} answers; return one finite number")
     return float(value)
 
 
 def answers(prediction: Kind, outputs: Values) -> Values:
-    """Return what raw outputs say: (N,) the class of the largest logit, (N,) the scores as they are, or (N, C) 1 for
-    every label whose logit is above 0, where its probability is one half."""
+    """Convert a head's raw outputs to answers.
+
+    :param prediction: the kind of task.
+    :param outputs: (N, C) logits of classes or labels, or (N, 1) scores.
+    :returns: (N,) the class of the largest logit; (N,) the scores, unchanged; or (N, C) 1 for each label whose logit is
+        above 0, which is a probability above one half.
+    """
     match prediction:
         case "classification":
             return outputs.argmax(axis=1)
@@ -104,29 +118,29 @@ def answers(prediction: Kind, outputs: Values) -> Values:
 
 @metric("classification", "accuracy")
 def accuracy(answered: Values, labels: Values, outputs: int) -> float:
-    """The share of right answers."""
+    """Return the share of correct answers."""
     return float(np.mean(answered == labels))
 
 
 @metric("classification", "macro_f1")
 def macro_f1(answered: Values, labels: Values, outputs: int) -> float:
-    """The unweighted mean of the F1 of *every* class of the task.
+    """Return the unweighted mean of the F1 of *every* class of the task.
 
-    A class that is neither answered nor among the labels counts 0, so that a model cannot gain by a development split
-    that lacks a class.
+    A class that occurs in neither answers nor labels counts 0, so that a development split without this class is no
+    advantage.
     """
     return _f1(answered, labels, labels=range(outputs), average="macro")
 
 
 @metric("classification", "f1")
 def f1(answered: Values, labels: Values, outputs: int) -> float:
-    """The F1 of class 1, as in GLUE for MRPC and QQP."""
+    """Return the F1 of class 1, as in GLUE for MRPC and QQP."""
     return _f1(answered, labels, labels=[1], average="macro")
 
 
 @metric("classification", "matthews")
 def matthews(answered: Values, labels: Values, outputs: int) -> float:
-    """The Matthews correlation coefficient, as in GLUE for CoLA; 0 where one side is constant."""
+    """Return the Matthews correlation coefficient, as in GLUE for CoLA; 0 where answers or labels are constant."""
     from sklearn.metrics import matthews_corrcoef
 
     return float(matthews_corrcoef(labels, answered))
@@ -134,7 +148,7 @@ def matthews(answered: Values, labels: Values, outputs: int) -> float:
 
 @metric("regression", "pearson")
 def pearson(answered: Values, labels: Values, outputs: int) -> float:
-    """The Pearson correlation. Where one side is constant, it is undefined and counts 0: a constant tells no order."""
+    """Return the Pearson correlation; 0 where answers or labels are constant and it is undefined."""
     from scipy import stats
 
     return _correlation(stats.pearsonr, answered, labels)
@@ -142,7 +156,7 @@ def pearson(answered: Values, labels: Values, outputs: int) -> float:
 
 @metric("regression", "spearman")
 def spearman(answered: Values, labels: Values, outputs: int) -> float:
-    """The Spearman correlation, ties averaged; 0 where one side is constant."""
+    """Return the Spearman correlation, with averaged ranks of ties; 0 where answers or labels are constant."""
     from scipy import stats
 
     return _correlation(stats.spearmanr, answered, labels)
@@ -156,25 +170,25 @@ def _correlation(correlate: Callable[..., Any], answered: Values, labels: Values
 
 
 def _is_constant(values: NDArray[np.float64]) -> bool:
-    # float32 outputs differ by 1e-7 of their size if they differ at all; 1e-12 is rounding in float64
+    # distinct float32 outputs differ by at least 1e-7 of their size; 1e-12 is rounding in float64
     return bool(np.ptp(values) <= 1e-12 * np.abs(values).max())
 
 
 @metric("multilabel", "micro_f1")
 def micro_f1(answered: Values, labels: Values, outputs: int) -> float:
-    """F1 over all pairs of a row and a label; 0 where none is answered and none is true."""
+    """Return the F1 over all pairs of a row and a label; 0 where no label is answered and none is true."""
     return _f1(answered, labels, average="micro")
 
 
 @metric("multilabel", "macro_f1")
 def macro_f1_of_labels(answered: Values, labels: Values, outputs: int) -> float:
-    """The unweighted mean of the F1 of every label; one that is neither answered nor true anywhere counts 0."""
+    """Return the unweighted mean of the F1 of every label; a label that is never answered and never true counts 0."""
     return _f1(answered, labels, average="macro")
 
 
 @metric("multilabel", "exact_match")
 def exact_match(answered: Values, labels: Values, outputs: int) -> float:
-    """The share of rows whose labels are all answered rightly."""
+    """Return the share of rows whose labels are all correct."""
     return float((answered == labels).all(axis=1).mean())
 
 

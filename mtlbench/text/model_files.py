@@ -96,7 +96,7 @@ def _shards(index: Path) -> list[Path]:
         if not isinstance(name, str) or Path(name).name != name:
             raise UsageError(f"{index} names {shown(name)}, which is not a file beside it")
         if not (index.parent / name).is_file():
-            raise UsageError(f"{index} names {name}, which is not there: copy or download all of its files")
+            raise UsageError(f"{index} names {name}, which is missing: copy or download all of its files")
     return [index.parent / name for name in names]
 
 
@@ -119,7 +119,7 @@ def _check_safetensors(file: Path) -> None:
         except (ValueError, LookupError, TypeError, AttributeError):
             raise UsageError(f"{file} is not a whole safetensors file: copy or download it again") from None
     if size != 8 + length + end:
-        raise UsageError(f"{file} is cut: {size} bytes of {8 + length + end}; copy or download it again")
+        raise UsageError(f"{file} is truncated: {size} bytes of {8 + length + end}; copy or download it again")
 
 
 def _refuse_foreign(folder: Path) -> None:

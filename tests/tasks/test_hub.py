@@ -119,7 +119,7 @@ class TestFolder:
             ("label=first,classes=2", "column 'first' has 3 classes, not 2: joy/anger/fear"),
             (
                 "label=labels,labels=joy/anger/feer",
-                "train, row 3: label 'fear' is none of the declared ones; did you",
+                "train, row 3: label 'fear' is not one of the declared names; did you",
             ),
             ("label=first,classes=3", "1 of 4 rows lack a text or the label, more than 5% (missing=skip"),
             ("label=labels,labels=3,config=raw", "BuilderConfig 'raw' not found. Available: ['default']"),

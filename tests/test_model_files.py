@@ -56,7 +56,7 @@ def as_pointer(file: Path) -> None:
         (lambda file: file.write_bytes(b""), "not a whole safetensors file"),
         (lambda file: file.write_bytes(b"\xff" * 4000), "not a whole safetensors file"),
         (lambda file: file.write_bytes((2).to_bytes(8, "little") + b"[]"), "not a whole safetensors file"),
-        (lambda file: file.write_bytes(file.read_bytes() + b"more"), "is cut"),
+        (lambda file: file.write_bytes(file.read_bytes() + b"more"), "is truncated"),
         (lambda file: file.rename(file.with_name("weights.safetensors")), "has weights.safetensors and neither"),
         (
             lambda file: file.rename(file.with_name("pytorch_model.bin")),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_train import run
+from text_runs import run
 
 from mtlbench.errors import UsageError
 from mtlbench.plan.cells import Workload

@@ -61,7 +61,7 @@ class Glue(Task):
         Field(description="which task"),
     ]
     mismatched: Annotated[
-        bool, Field(description="development rows of MNLI from other genres than its training rows")
+        bool, Field(description="use MNLI's development rows from genres that are not in its training rows")
     ] = False
 
     def __post_init__(self) -> None:

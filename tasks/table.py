@@ -42,8 +42,8 @@ class Table(DeclaredTask):
     delimiter: Annotated[
         str | None,
         Field(
-            description="between the fields of CSV and TSV files: one character, or tab, comma, semicolon, pipe or "
-            "space; default: a tab if the header has one, else a comma"
+            description="delimiter of CSV and TSV files: one character, or tab, comma, semicolon, pipe or space; "
+            "default: a tab if the header has one, else a comma"
         ),
     ] = None
     quoting: Annotated[

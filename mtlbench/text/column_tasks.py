@@ -20,7 +20,7 @@ from mtlbench.text.metrics import metrics_of
 from mtlbench.text.splits import split_off
 
 Count = Annotated[int | Names | None, Field(union_mode="left_to_right")]
-"""A number, or names with ``/`` between them."""
+"""A number, or names separated by ``/``."""
 LARGEST_SHARE = 0.5
 """Largest share of the training rows that may become development rows."""
 
@@ -44,21 +44,29 @@ class DeclaredTask(Task):
     train: str
     dev: str
     text: Annotated[str, Field(description="column of the text")]
-    label: Annotated[Names, Field(description="column of the label; several, by /: columns of 0 and 1, one a label")]
+    label: Annotated[
+        Names, Field(description="column of the label; or columns of 0 and 1, separated by /, one per label")
+    ]
     text2: Annotated[str | None, Field(description="column of the second text, for pairs")] = None
-    classes: Annotated[Count, Field(description="one of these classes a row: their number, or their names by /")] = None
+    classes: Annotated[
+        Count, Field(description="one class per row: the number of classes, or their names, separated by /")
+    ] = None
     range: Annotated[str | None, Field(description="labels are real numbers in LOW:HIGH, such as 0:5")] = None
     labels: Annotated[
         Count,
-        Field(description="any of these labels a row: their number, or their names by /; the column has lists or a|c"),
+        Field(
+            description="any labels per row: the number of labels, or their names, separated by /; the column has "
+            "lists or a|c"
+        ),
     ] = None
     flags: Annotated[bool, Field(description="the lists of labels=... hold 0 or 1 for each label")] = False
     metric: Annotated[
-        Names | None, Field(description="metrics by /, the primary one first, in place of those of the task's kind")
+        Names | None,
+        Field(description="metrics, separated by /, the primary one first; default: those of the task's kind"),
     ] = None
     missing: Annotated[
         Literal["few", "skip"],
-        Field(description="rows without a label are left out: at most 5 % of all (few), or however many (skip)"),
+        Field(description="rows without a label are left out: at most 5 % of all (few), or any number (skip)"),
     ] = "few"
 
     def __post_init__(self) -> None:

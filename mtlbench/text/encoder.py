@@ -62,10 +62,13 @@ class Encoder(Plugin):
 
     origin: Annotated[str, Field(description="'minilm', a folder, or a Hugging Face id")]
     layers: Annotated[int | None, Field(ge=1, description="keep the first N layers only")] = None
-    pooling: Annotated[Literal["cls", "mean"], Field(description="the text's vector: [CLS], or the mean token")] = "cls"
+    pooling: Annotated[
+        Literal["cls", "mean"],
+        Field(description="a text's vector: its first token's state ([CLS]), or the mean of all tokens' states"),
+    ] = "cls"
     pairs: Annotated[
         Literal["cross", "apart"],
-        Field(description="encode two texts together with [SEP], or apart and concatenate their vectors"),
+        Field(description="encode two texts as one sequence with [SEP], or separately and concatenate their vectors"),
     ] = "cross"
     frozen: Annotated[bool, Field(description="train the fine-tuning layer and the heads only")] = False
     init: Annotated[

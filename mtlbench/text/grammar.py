@@ -41,8 +41,7 @@ DATA_SEED = 20240317
 """Seed of the data. It is independent of a run's seed: all runs have the same rows."""
 
 ADJECTIVES = 4
-"""Adjectives per sentence. The five possible numbers of positive ones are equally likely; they are sentiment's classes.
-"""
+"""Adjectives per sentence. The five possible numbers of positive ones are equally likely: sentiment's five classes."""
 
 Idiom = Literal["common", "sentiment", "paraphrase", "similarity"]
 IRONIC: tuple[Idiom, ...] = ("sentiment", "paraphrase", "similarity")
@@ -161,7 +160,7 @@ class GrammarTask(Task):
     """Power of ``imbalance`` by which the loss is multiplied."""
 
     conflict: Annotated[
-        float, Field(ge=0, le=1, description="share of sentences whose valence the tasks read differently")
+        float, Field(ge=0, le=1, description="share of sentences whose valence differs between tasks")
     ] = 0.5
     imbalance: Annotated[
         float,

@@ -21,8 +21,7 @@ COUNTS_FROM_PADDING = {
     "camembert", "data2vec-text", "esm", "ibert", "layoutlmv3", "lilt", "longformer", "luke", "markuplm", "mpnet",
     "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
 }  # fmt: skip
-"""Families that number positions from the padding token's number plus one, as in fairseq; lower positions are unused.
-"""
+"""Families that number positions from the padding token's number plus one, as in fairseq, and use no lower ones."""
 ENCODER_DECODERS = {
     "bart", "bigbird_pegasus", "blenderbot", "blenderbot-small", "encoder-decoder", "fsmt", "led", "longt5",
     "m2m_100", "marian", "mbart", "mt5", "mvp", "nllb-moe", "pegasus", "pegasus_x", "plbart", "prophetnet",

@@ -1,4 +1,4 @@
-"""Tasks from files of one's own."""
+"""Tasks from your own files."""
 
 from __future__ import annotations
 

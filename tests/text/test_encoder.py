@@ -1,4 +1,4 @@
-"""Encoders: found, hashed, never replaced in silence."""
+"""Encoders: location of their files, fingerprints, and errors where they are missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files as people have them: the right rows, or one line that names the file, the place and the remedy."""
+"""Files as other programs write them: correct rows, or one line that names the file, the place and the remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a cell of labels means: numbers, names, lists, and zeros and ones."""
+"""Parsing of labels: numbers, names, lists, and zeros and ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders of models as people have them: damaged, half copied, in other forms; and their tokenizers."""
+"""Folders of models: damaged, incomplete, in other formats; and their tokenizers."""
 
 from __future__ import annotations
 

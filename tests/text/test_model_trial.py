@@ -1,4 +1,4 @@
-"""Families of encoders, as tiny random models: which are read, up to their last position, and which are refused."""
+"""Trial of tiny random models of many families: which are accepted, up to their last position, and which are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shares of a step's rows: by size, by its root, annealed; and what training does with them."""
+"""Shares of a step's rows: by size, by its root, annealed; and training with them."""
 
 from __future__ import annotations
 

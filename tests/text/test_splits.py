@@ -1,4 +1,4 @@
-"""The test split: whole groups of rows, no text left behind, scored once."""
+"""The test split: whole groups of rows, no text on both sides, scored once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading files of labelled texts: the same rows from every format, and one clear line for every fault."""
+"""Reader of tables: the same rows from every format, and one clear line for every fault."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tasks of a plugin: what is wrong with one is one line before the first cell, and what is harmless is put right."""
+"""Validation of a plugin's task: faults are one line before the first cell, and harmless deviations are converted."""
 
 from __future__ import annotations
 

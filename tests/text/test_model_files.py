@@ -84,7 +84,7 @@ def test_weights_that_cannot_be_read_are_one_line(damage: Callable[[Path], objec
         ('{"weight_map": [1]}', "has no weight_map"),
         (
             '{"weight_map": {"a": "part-1.safetensors", "b": "part-2.safetensors"}}',
-            "names part-2.safetensors, which is not",
+            "names part-2.safetensors, which is missing",
         ),
         ('{"weight_map": {"a": "../part-1.safetensors"}}', "which is not a file beside it"),
         ('{"weight_map": {"a": 7}}', "names 7, which is not a file beside it"),

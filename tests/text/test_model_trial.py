@@ -1,4 +1,4 @@
-"""Trial of tiny random models of many families: which are accepted, up to their last position, and which are refused."""
+"""Trial of tiny random models of many families: which are accepted, up to their last position, and which refused."""
 
 from __future__ import annotations
 

@@ -170,7 +170,7 @@ def test_scores_that_no_cell_could_use(attempt: Try, labels: Any, words: str) ->
         (SETS - 0.5, "row 0: label [0.5, -0.5, -0.5] is not of zeros and ones"),
         (SETS[:, :2], "have the shape (10, 2), not (10, 3)"),
         (CLASSES, "have the shape (10,), not (10, 3)"),
-        ([["joy"], ["joy", "fear"]] * 5, "makes no array"),
+        ([["joy"], ["joy", "fear"]] * 5, "cannot be converted to an array"),
         (np.tile([1, 0, 1], (10, 1)), "all training labels are equal, [1, 0, 1]; there is nothing to learn"),
     ],
 )

@@ -27,7 +27,7 @@ from mtlbench.plan.cells import parse_seeds
 from mtlbench.plugins.registry import Registry, load_registry
 from mtlbench.text.delimited import Dialect
 from mtlbench.text.labels import Classes, LabelSets, Scores
-from mtlbench.text.table import read_table
+from mtlbench.text.table_reader import read_table
 
 RULES = (Classes(3), Scores(0.0, 5.0), LabelSets(3), LabelSets(3, ("0", "1", "n/a")))
 DIALECTS = (Dialect(), Dialect(quoting="csv"), Dialect(quoting="none"), Dialect(";", "backslash"))

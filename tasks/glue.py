@@ -1,4 +1,4 @@
-"""GLUE: its nine tasks, with the metrics that it scores them by."""
+"""The nine tasks of GLUE, with GLUE's metrics."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from pydantic import Field
 
 from mtlbench.contract.task import Kind, Splits, Task
 from mtlbench.errors import UsageError
-from mtlbench.text.hub import read_hub
+from mtlbench.text.hub_reader import read_hub
 from mtlbench.text.labels import Classes, Labels, Scores
 
 
 class GlueEntry(NamedTuple):
     """One task of GLUE.
 
-    :param columns: of its one or two texts.
-    :param metrics: those of table 1 of the GLUE paper, the first of them the primary one.
-    :param corpus: what the texts come from, where encoders are known to have been tuned on it.
+    :param columns: names of the columns of its one or two texts.
+    :param labels: how labels are read.
+    :param metrics: metrics of table 1 of the GLUE paper, the primary one first.
+    :param corpus: the corpus of the texts, where encoders are known to have been tuned on it.
     """
 
     columns: tuple[str, ...]
@@ -45,9 +46,9 @@ PARTS = {
 class Glue(Task):
     """A task of GLUE, such as ``glue[task=mrpc]``, from the Hugging Face hub.
 
-    Training rows are those of the split ``train``, development rows those of ``validation``; the test split, whose
-    labels are hidden, is not used. Metrics are GLUE's: Matthews correlation of CoLA, Pearson and Spearman correlation
-    of STS-B, accuracy of the others, and F1 of MRPC and QQP beside it.
+    Training rows come from the split ``train``, development rows from ``validation``; the test split, whose labels are
+    hidden, is not used. Metrics are GLUE's: Matthews correlation for CoLA, Pearson and Spearman correlation for STS-B,
+    accuracy for the others, and also F1 for MRPC and QQP.
     """
 
     name = "glue"
@@ -60,7 +61,7 @@ class Glue(Task):
         Field(description="which task"),
     ]
     mismatched: Annotated[
-        bool, Field(description="development rows of MNLI from other genres than its training rows")
+        bool, Field(description="use MNLI's development rows from genres that are not in its training rows")
     ] = False
 
     def __post_init__(self) -> None:
@@ -70,7 +71,7 @@ class Glue(Task):
 
     @property
     def part(self) -> GlueEntry:
-        """What is known of the task."""
+        """Columns, labels, metrics and corpus of the task."""
         return PARTS[self.task]
 
     @property

@@ -1,4 +1,4 @@
-"""Whether two generated sentences say the same, yes or no: the embedded counterpart of Quora's question pairs."""
+"""Paraphrase detection on generated sentences: the embedded counterpart of Quora's question pairs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mtlbench.text.grammar import GrammarTask, Opinion, agreement
 
 @dataclass
 class Paraphrase(GrammarTask):
-    """Whether a generated opinion says the same as the praise before it (1) or not (0)."""
+    """Whether a generated opinion agrees with the praise before it (1) or not (0)."""
 
     name = "paraphrase"
     idiom = "paraphrase"

@@ -1,4 +1,4 @@
-"""Sentiment of one generated sentence, five classes: the embedded counterpart of SST-5."""
+"""Sentiment of a generated sentence in five classes: the embedded counterpart of SST-5."""
 
 from __future__ import annotations
 

@@ -173,7 +173,7 @@ def test_a_model_is_tried_once(
         times.append(Traits("said so"))
         return times[-1]
 
-    monkeypatch.setattr("mtlbench.text.model_trial._tried", tried)
+    monkeypatch.setattr("mtlbench.text.model_trial._try", tried)
     found = [try_model(workload.encoder, workload.files, 32, pairs=True) for _ in range(3)]
     assert found == [Traits("said so")] * 3 and len(times) == 1
     try_model(workload.encoder, workload.files, 16, pairs=True)

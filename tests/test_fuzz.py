@@ -40,7 +40,7 @@ from mtlbench.report.figures.traces import read
 from mtlbench.report.predictions import right_answers
 from mtlbench.text.delimited import Dialect
 from mtlbench.text.labels import Classes, Labels, LabelSets, Scores
-from mtlbench.text.table import read_table
+from mtlbench.text.table_reader import read_table
 from mtlbench.upkeep.export import export
 
 EXAMPLES = pytest.mark.parametrize("examples", [40, pytest.param(2000, marks=pytest.mark.slow)])

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mtlbench.text.labels import Classes
-from mtlbench.text.table import read_table
+from mtlbench.text.table_reader import read_table
 from mtlbench.contract.task import Splits, Task
 
 

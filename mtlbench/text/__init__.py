@@ -1,1 +1,1 @@
-"""The text problem: rows, labels, tokens, batches, encoder, model, metrics and floors."""
+"""Multi-task learning on texts: rows, labels, tokens, batches, encoder, model, metrics and floors."""

@@ -1,4 +1,4 @@
-"""From rows of text to packs: tokens, the batch schedule, and targets."""
+"""Batches of rows for training and evaluation: the batch schedule, tokens, targets and frozen encoders' vectors."""
 
 from __future__ import annotations
 
@@ -18,73 +18,89 @@ from mtlbench.engine.packed.padding import moved
 from mtlbench.text.tokens import Tokenizer, Tokens
 
 EVALUATION_TOKENS = 4096
-"""Tokens that are evaluated in one pack."""
+"""Approximate number of tokens in one pack during evaluation."""
 
 
 def batch_schedule(seed: int, task: str, rows: int, total: int, number: int = 0) -> NDArray[np.int64]:
-    """Return the (total,) row numbers that a task trains on, in order.
+    """Return the row numbers that a task trains on, in order.
 
-    Epoch after epoch, each a fresh permutation; a batch may begin in one epoch and end in the next, so that every
-    row is seen equally often.
+    Each epoch is a fresh permutation of the rows. A batch may begin in one epoch and end in the next, so that every
+    row is drawn equally often.
 
-    :param number: 0 for the batches that the update is for, the same whatever the method; 1 and 2 for independent
-        ones, which some methods estimate their weights from.
+    :param seed: the cell's seed.
+    :param task: the task's key.
+    :param rows: number of training rows.
+    :param total: number of rows over all steps.
+    :param number: 0 for the batches that the update is computed from, which are the same for every method; 1 and 2
+        for the independent batches from which some methods estimate their weights.
+    :returns: (total,) row numbers.
     """
     epochs = -(-total // rows)
-    further = [number] if number else []
-    order = [seeds.generator(seed, "schedule", task, epoch, *further).permutation(rows) for epoch in range(epochs)]
+    suffix = [number] if number else []
+    order = [seeds.generator(seed, "schedule", task, epoch, *suffix).permutation(rows) for epoch in range(epochs)]
     return np.concatenate(order)[:total]
 
 
 @dataclass(frozen=True)
 class Vectors:
-    """What a frozen encoder makes of some sequences.
+    """Vectors that a frozen encoder computed for a task's sequences.
 
-    :param table: (n, width), on the device.
-    :param places: of each of the sequences, its row in the table; -1 for one that is not there.
+    :param table: (n, width) vectors, on the device.
+    :param indices: for each sequence, its row in the table; -1 where it has none.
     """
 
     table: torch.Tensor
-    places: NDArray[np.int64]
+    indices: NDArray[np.int64]
 
-    def of(self, sequences: NDArray[np.int64]) -> torch.Tensor:
-        """Return the vectors of some sequences, by their numbers."""
-        return self.table[moved(self.places[sequences], self.table.device)]
+    def select(self, sequences: NDArray[np.int64]) -> torch.Tensor:
+        """Return the vectors of the sequences with the given numbers."""
+        return self.table[moved(self.indices[sequences], self.table.device)]
 
     @classmethod
-    def made(
+    def encode(
         cls, tokens: Tokens, portions: Sequence[NDArray[np.int64]], pooled: Callable[[Pack], torch.Tensor], device: str
     ) -> Vectors:
-        """Run an encoder once on every row of some portions, rows of like length together.
+        """Encode every row of the portions once, rows of similar length together.
 
-        Packs do not mix portions: a row's last bits may depend on what it is packed with, and must not depend on how
-        many portions a method needs.
+        Packs do not mix portions: the last bits of a row's vector may depend on the other rows of its pack, and must
+        not depend on how many portions a method needs.
+
+        :param tokens: the tokens of all rows.
+        :param portions: arrays of row numbers; a row may occur repeatedly.
+        :param pooled: the encoder: takes a pack, returns the (S, width) vectors of its sequences.
+        :param device: where packs are encoded.
         """
-        places = np.full(len(tokens.offsets) - 1, -1)
+        indices = np.full(len(tokens.offsets) - 1, -1)
         table, count = [], 0
         for portion in portions:
             rows = np.unique(portion)
-            rows = rows[places[rows * tokens.sides] < 0]
-            for chosen in in_packs(tokens.lengths()[rows], rows):
-                numbers = tokens.sequences(chosen)
-                places[numbers] = count + np.arange(len(numbers))
-                count += len(numbers)
-                table.append(pooled(Pack.of([tokens.take(chosen)], device)))
-        return cls(torch.cat(table), places)
+            rows = rows[indices[rows * tokens.sides] < 0]
+            for batch in group_by_length(tokens.lengths()[rows], rows):
+                sequences = tokens.sequences(batch)
+                indices[sequences] = count + np.arange(len(sequences))
+                count += len(sequences)
+                table.append(pooled(Pack.of([tokens.take(batch)], device)))
+        return cls(torch.cat(table), indices)
 
 
-def in_packs(lengths: NDArray[np.int64], rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Yield rows of like length together, about :data:`EVALUATION_TOKENS` tokens at a time."""
+def group_by_length(lengths: NDArray[np.int64], rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Yield groups of rows of similar length, each of about :data:`EVALUATION_TOKENS` tokens.
+
+    :param lengths: (N,) tokens of each row.
+    :param rows: (N,) row numbers.
+    """
     order = np.argsort(lengths, kind="stable")
     ends = np.flatnonzero(np.diff(np.cumsum(lengths[order]) // EVALUATION_TOKENS)) + 1
-    yield from (chosen for chosen in np.split(rows[order], ends) if len(chosen))
+    yield from (group for group in np.split(rows[order], ends) if len(group))
 
 
 @dataclass
 class Evaluated:
-    """Rows that a model is scored on.
+    """A split that a model is scored on.
 
-    :param vectors: what a frozen encoder makes of them.
+    :param rows: texts and labels.
+    :param tokens: the rows' tokens.
+    :param vectors: the rows' vectors, where the encoder is frozen.
     """
 
     rows: Rows
@@ -92,20 +108,23 @@ class Evaluated:
     vectors: Vectors | None = None
 
     def batches(self) -> Iterator[tuple[NDArray[np.int64], Sequences]]:
-        """Yield row numbers and tokens, rows of like length together."""
-        for rows in in_packs(self.tokens.lengths(), np.arange(len(self.tokens))):
-            known = None if self.vectors is None else self.vectors.of(self.tokens.sequences(rows))
-            yield rows, self.tokens.take(rows, known)
+        """Yield row numbers and their tokens, rows of similar length together."""
+        for rows in group_by_length(self.tokens.lengths(), np.arange(len(self.tokens))):
+            vectors = None if self.vectors is None else self.vectors.select(self.tokens.sequences(rows))
+            yield rows, self.tokens.take(rows, vectors)
 
 
 @dataclass
 class TaskData:
-    """One task made ready to train on: schedules, tokens, targets.
+    """One task prepared for training: schedules, tokens and targets.
 
-    :param sizes: (steps,) rows that each step takes.
+    :param task: the task.
+    :param sizes: (steps,) number of rows in each step.
     :param weights: (steps,) factors of the task's loss.
-    :param schedules: for each of a step's batches, the row numbers of all steps, one step's after another's.
-    :param evaluated: the rows of the development split, and of the test split if there is one, by its name.
+    :param schedules: one array for each batch of a step: the row numbers of all steps, concatenated.
+    :param train_tokens: tokens of the training rows.
+    :param targets: targets of the training rows, on the device.
+    :param evaluated: split name (``dev``, and ``test`` if there is one) → its rows.
     """
 
     task: Task
@@ -116,7 +135,7 @@ class TaskData:
     targets: torch.Tensor
     evaluated: dict[str, Evaluated]
     vectors: Vectors | None = None
-    """Of the training rows, where the encoder is frozen; see :meth:`freeze`."""
+    """Vectors of the training rows, where the encoder is frozen; see :meth:`freeze`."""
 
     @classmethod
     def prepare(
@@ -131,9 +150,16 @@ class TaskData:
         device: str,
         weights: NDArray[np.float64] | None = None,
     ) -> TaskData:
-        """Tokenise all splits, and plan each of a step's batches.
+        """Tokenise all splits and schedule every batch.
 
-        :param weights: of the loss in each step; 1 by default.
+        :param task: the task.
+        :param splits: its rows.
+        :param tokenizer: the encoder's tokenizer.
+        :param seed: the cell's seed.
+        :param sizes: (steps,) number of rows in each step.
+        :param batches: number of independent batches in each step.
+        :param device: where targets are kept.
+        :param weights: (steps,) factors of the task's loss; 1 by default.
         """
         rows, total = len(splits.train), int(sizes.sum())
         evaluated = {"dev": splits.dev} | ({} if splits.test is None else {"test": splits.test})
@@ -154,27 +180,37 @@ class TaskData:
 
     @property
     def schedule_fingerprint(self) -> str:
-        """SHA-256 of the row numbers that the updates are for."""
+        """SHA-256 of the row numbers that the updates are computed from."""
         return hashlib.sha256(self.schedules[0].tobytes()).hexdigest()
 
     def freeze(self, pooled: Callable[[Pack], torch.Tensor]) -> None:
-        """Run a frozen encoder once on all rows that training and evaluation will need, and remember its vectors.
+        """Run a frozen encoder once on every row that training and evaluation need, and keep the vectors.
 
-        :param pooled: the encoder: a pack → the (S, width) vectors of its sequences.
+        :param pooled: the encoder: takes a pack, returns the (S, width) vectors of its sequences.
         """
         device = str(self.targets.device)
-        with torch.no_grad():  # not in inference mode: its tensors cannot be saved for a backward pass
-            self.vectors = Vectors.made(self.train_tokens, self.schedules, pooled, device)
-            for one in self.evaluated.values():
-                one.vectors = Vectors.made(one.tokens, [np.arange(len(one.tokens))], pooled, device)
+        with torch.no_grad():  # not inference_mode(): its tensors cannot be saved for a backward pass
+            self.vectors = Vectors.encode(self.train_tokens, self.schedules, pooled, device)
+            for split in self.evaluated.values():
+                split.vectors = Vectors.encode(split.tokens, [np.arange(len(split.tokens))], pooled, device)
 
     def rows(self, step: int, number: int = 0) -> NDArray[np.int64]:
-        """Return the row numbers of one of a step's batches."""
+        """Return the row numbers of one batch.
+
+        :param step: counted from 0.
+        :param number: which of the step's batches; see :func:`batch_schedule`.
+        """
         end = self._ends[step]
         return self.schedules[number][end - self.sizes[step] : end]
 
     def batch(self, step: int, number: int = 0, part: int = 0, parts: int = 1) -> tuple[Sequences, torch.Tensor]:
-        """Return the tokens and targets of one of a step's batches, or of one of its equal parts."""
+        """Return the tokens and targets of one batch, or of one of its equal parts.
+
+        :param step: counted from 0.
+        :param number: which of the step's batches; see :func:`batch_schedule`.
+        :param part: which part, counted from 0.
+        :param parts: number of equal parts.
+        """
         rows = self.rows(step, number).reshape(parts, -1)[part]
-        known = None if self.vectors is None else self.vectors.of(self.train_tokens.sequences(rows))
-        return self.train_tokens.take(rows, known), self.targets[moved(rows, self.targets.device)]
+        vectors = None if self.vectors is None else self.vectors.select(self.train_tokens.sequences(rows))
+        return self.train_tokens.take(rows, vectors), self.targets[moved(rows, self.targets.device)]

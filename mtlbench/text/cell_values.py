@@ -1,4 +1,4 @@
-"""What a cell of a table says, whatever wrote it: nothing, a number, a truth value, a name, or a list of these."""
+"""Parsing of table cells, as different programs write them: missing values, numbers, booleans, names and lists."""
 
 from __future__ import annotations
 
@@ -13,40 +13,41 @@ from mtlbench.contract.numerals import is_plain, number
 from mtlbench.errors import shown
 
 MARKERS = frozenset(["na", "n/a", "#n/a", "#n/a n/a", "#na", "<na>", "nan", "-nan", "null", "none"])
-"""What pandas takes for a value that is not there; upper or lower case is one."""
+"""Texts that pandas reads as missing values, in lower case; compared without case."""
 TRUTH = {"true": 1.0, "false": 0.0}
 PAIRS = {"[": "]", "(": ")", "{": "}"}
 _SCALAR = re.compile(r"\bnp\.\w+\(([^()]*)\)")
-"""A number or text of NumPy's, as it is written in a list since NumPy 2: ``np.int64(2)``."""
+"""A NumPy scalar as NumPy 2 writes it in a list: ``np.int64(2)``."""
 _ITEM = re.compile(
     r"""\s*(?:(?P<single>'(?:[^'\\]|\\.)*')|(?P<double>"(?:[^"\\]|\\.)*")|(?P<bare>[^,'"\[\](){}]+))\s*(?:,|(?=['"])|$)""",
     re.DOTALL,
 )
-"""An item of a list, in quotes or bare, and the comma after it; NumPy puts none between texts."""
+"""A list item, quoted or bare, and the comma after it; NumPy writes no comma between texts."""
 
 
 def is_missing(cell: Any) -> bool:
-    """Whether a cell holds nothing: no value, white space, or not-a-number as a number."""
+    """Return whether a cell is empty: null, only white space, or a NaN."""
     if isinstance(cell, str):
         return not cell.strip()
     return cell is None or (isinstance(cell, float) and math.isnan(cell))
 
 
 def is_marker(cell: Any, names: Sequence[str] = ()) -> bool:
-    """Whether a label is written as missing, such as ``NA`` or ``nan``.
+    """Return whether a label is a marker of a missing value, such as ``NA`` or ``nan``.
 
-    :param names: of classes: one called ``n/a`` is a class, and ``N/A`` beside it is not taken for missing.
+    :param cell: the label.
+    :param names: declared classes. If one of them is ``n/a``, neither ``n/a`` nor ``N/A`` counts as missing.
     """
     text = cell.strip().casefold() if isinstance(cell, str) else ""
     return text in MARKERS and all(text != name.casefold() for name in names)
 
 
 def as_text(cell: Any) -> str:
-    """Return a cell as text without white space around it; numbers as they are written.
+    """Return a cell as text, without surrounding white space; numbers as they are written.
 
-    :raises ValueError: when it is none.
+    :raises ValueError: when the cell is neither text nor a number.
     """
-    if isinstance(cell, bytes):  # how older writers of parquet keep text
+    if isinstance(cell, bytes):  # older parquet writers store text as bytes
         try:
             cell = cell.decode()
         except UnicodeDecodeError:
@@ -57,7 +58,7 @@ def as_text(cell: Any) -> str:
         raise ValueError(f"{shown(cell)} is not text")
     try:
         cell.encode()
-    except UnicodeEncodeError:  # JSON can hold "\ud800", half a character, which no tokenizer takes
+    except UnicodeEncodeError:  # JSON can hold a lone surrogate such as "\ud800", which tokenizers reject
         raise ValueError(f"text {shown(cell)} holds half a surrogate pair") from None
     return cell.strip()
 
@@ -65,7 +66,7 @@ def as_text(cell: Any) -> str:
 def as_number(cell: Any) -> float:
     """Return a cell as a finite number; true and false are 1 and 0.
 
-    :raises ValueError: when it is none.
+    :raises ValueError: when the cell is not a finite number.
     """
     text = cell.strip() if isinstance(cell, str) else ""
     try:
@@ -81,7 +82,7 @@ def as_number(cell: Any) -> float:
 def as_flag(cell: Any) -> int:
     """Return a cell as 0 or 1.
 
-    :raises ValueError: when it is neither.
+    :raises ValueError: when the cell is neither 0 nor 1.
     """
     value = _value(cell)
     if value not in (0, 1):
@@ -90,21 +91,24 @@ def as_flag(cell: Any) -> int:
 
 
 def find_name(cell: Any, names: Sequence[str]) -> int | None:
-    """Return the place of the name that a cell holds; ``None`` if it holds none of them.
+    """Return the index of the name that a cell holds; ``None`` if it holds none of them.
 
-    A name is found as it is written, or by its value: ``5``, ``5.0`` and ``"5"`` are one, and ``True``, ``true`` and 1,
-    since files differ in how they keep them. A value that two names have is neither.
+    Names match by their spelling, else by their value, since formats store values differently: ``5``, ``5.0`` and
+    ``"5"`` are equal, and so are ``True``, ``true`` and 1. A value that two names share matches neither.
+
+    :param cell: the cell.
+    :param names: the declared names.
     """
     text = cell.strip() if isinstance(cell, str) else str(cell)
     if text in names:
         return names.index(text)
     value = _value(cell)
-    places = [place for place, name in enumerate(names) if _value(name) == value]
-    return places[0] if len(places) == 1 else None
+    indices = [index for index, name in enumerate(names) if _value(name) == value]
+    return indices[0] if len(indices) == 1 else None
 
 
 def _value(cell: Any) -> Decimal | str:
-    """Return the number that a cell is, exactly, or else its text."""
+    """Return a cell's exact number, or its text if it is not a number."""
     if isinstance(cell, bool):
         return Decimal(cell)
     text = str(cell).strip()
@@ -118,13 +122,14 @@ def _value(cell: Any) -> Decimal | str:
 
 
 def as_list(cell: Any, names: Sequence[str] = ()) -> list[Any]:
-    """Return the items of a cell that holds several: a list, or a text.
+    """Return the items of a cell that holds a list.
 
-    A text has ``|``, ``;`` or ``,`` between its items, the first of them that is there; or it is a list as JSON, Python
-    or NumPy write it: ``["joy", "fear"]``, ``{0, 2}``, ``['joy' 'fear']``.
+    The cell is a list, a text in which ``|``, ``;`` or ``,`` separates items (the first of the three that occurs), or
+    a text with a list as JSON, Python or NumPy write it: ``["joy", "fear"]``, ``{0, 2}``, ``['joy' 'fear']``.
 
-    :param names: a text that is one of them is one item, whatever is in it.
-    :raises ValueError: when it is neither.
+    :param cell: the cell.
+    :param names: declared names; a text that equals one of them is a single item, whatever characters it has.
+    :raises ValueError: when the cell is neither a list nor a text, or the list cannot be parsed.
     """
     if isinstance(cell, list | tuple):
         return list(cell)
@@ -134,20 +139,24 @@ def as_list(cell: Any, names: Sequence[str] = ()) -> list[Any]:
     if text in names:
         return [text]
     if text[:1] in PAIRS and text[-1:] == PAIRS[text[:1]] and len(text) > 1:
-        return _listed(_SCALAR.sub(r"\1", text)[1:-1].strip(), cell)
+        return _parse_items(_SCALAR.sub(r"\1", text)[1:-1].strip(), cell)
     if text == "set()":
         return []
     separator = next((mark for mark in "|;," if mark in text), "|")
-    return [piece.strip() for piece in text.split(separator) if piece.strip()]
+    return [item.strip() for item in text.split(separator) if item.strip()]
 
 
-def _listed(text: str, cell: str) -> list[str]:
-    """Return the items of a list, between its brackets."""
+def _parse_items(text: str, cell: str) -> list[str]:
+    """Return the items of a list.
+
+    :param text: the list without its brackets.
+    :param cell: the whole cell, for messages.
+    """
     if not re.search(r"""[,'"\[\](){}]""", text):
         return text.split()
-    items, place = [], 0
-    while place < len(text):
-        match = _ITEM.match(text, place)
+    items, position = [], 0
+    while position < len(text):
+        match = _ITEM.match(text, position)
         if match is None:
             raise ValueError(f"label {shown(cell)} cannot be read as a list")
         single, double, bare = match.groups()
@@ -158,5 +167,5 @@ def _listed(text: str, cell: str) -> list[str]:
                 raise ValueError(f"label {shown(cell)} cannot be read as a list") from None
         else:
             items.append(re.sub(r"\\(.)", r"\1", single[1:-1]) if single else bare.strip())
-        place = match.end()
+        position = match.end()
     return items

@@ -1,4 +1,4 @@
-"""Tasks that are declared by their columns, without code: what the tasks ``table`` and ``hub`` have in common."""
+"""Base of tasks that are declared by their columns, without code: ``table`` and ``hub``."""
 
 from __future__ import annotations
 
@@ -20,16 +20,19 @@ from mtlbench.text.metrics import metrics_of
 from mtlbench.text.splits import split_off
 
 Count = Annotated[int | Names | None, Field(union_mode="left_to_right")]
-"""A number, or names with ``/`` between them."""
+"""A number, or names separated by ``/``."""
 LARGEST_SHARE = 0.5
+"""Largest share of the training rows that may become development rows."""
 
 
 @dataclass(kw_only=True)
 class DeclaredTask(Task):
-    """Base of tasks that are declared by their columns. A subclass says what ``train`` and ``dev`` name, and reads it;
-    a number as ``dev``, such as ``0.1``, is a share of the training rows.
+    """Base of tasks that are declared by their columns.
 
-    Exactly one of ``classes``, ``range``, ``labels`` and several columns in ``label`` says what a label is.
+    A subclass defines what ``train`` and ``dev`` name, and reads it. If ``dev`` is a number such as ``0.1``, it is a
+    share of the training rows.
+
+    Exactly one of ``classes``, ``range``, ``labels`` and several columns in ``label`` defines the kind of label.
     """
 
     reading: ClassVar[tuple[str, ...]] = (
@@ -41,21 +44,29 @@ class DeclaredTask(Task):
     train: str
     dev: str
     text: Annotated[str, Field(description="column of the text")]
-    label: Annotated[Names, Field(description="column of the label; several, by /: columns of 0 and 1, one a label")]
+    label: Annotated[
+        Names, Field(description="column of the label; or columns of 0 and 1, separated by /, one per label")
+    ]
     text2: Annotated[str | None, Field(description="column of the second text, for pairs")] = None
-    classes: Annotated[Count, Field(description="one of these classes a row: their number, or their names by /")] = None
+    classes: Annotated[
+        Count, Field(description="one class per row: the number of classes, or their names, separated by /")
+    ] = None
     range: Annotated[str | None, Field(description="labels are real numbers in LOW:HIGH, such as 0:5")] = None
     labels: Annotated[
         Count,
-        Field(description="any of these labels a row: their number, or their names by /; the column has lists or a|c"),
+        Field(
+            description="any labels per row: the number of labels, or their names, separated by /; the column has "
+            "lists or a|c"
+        ),
     ] = None
     flags: Annotated[bool, Field(description="the lists of labels=... hold 0 or 1 for each label")] = False
     metric: Annotated[
-        Names | None, Field(description="metrics by /, the primary one first, in place of those of the task's kind")
+        Names | None,
+        Field(description="metrics, separated by /, the primary one first; default: those of the task's kind"),
     ] = None
     missing: Annotated[
         Literal["few", "skip"],
-        Field(description="rows without a label are left out: at most 5 % of all (few), or however many (skip)"),
+        Field(description="rows without a label are left out: at most 5 % of all (few), or any number (skip)"),
     ] = "few"
 
     def __post_init__(self) -> None:
@@ -67,7 +78,7 @@ class DeclaredTask(Task):
         for column in self.label_columns:
             if column in self.text_columns:
                 raise UsageError(f"task {self.called}: column '{column}' cannot be both text and label")
-        _ = self.rule  # what cannot be read is an error now, not when the data is loaded
+        _ = self.rule  # report a wrong declaration now, not when the data is loaded
         metrics_of(self)
 
     @property
@@ -88,19 +99,22 @@ class DeclaredTask(Task):
 
     @property
     def text_columns(self) -> list[str]:
-        """The columns of texts: one or two."""
+        """Names of the columns of text: one or two."""
         return [self.text] if self.text2 is None else [self.text, self.text2]
 
     @property
     def label_columns(self) -> tuple[str, ...]:
-        """The columns of labels: one, or one a label."""
+        """Names of the columns of the label: one, or one per label."""
         return self.label
 
     @property
     def rule(self) -> Labels:
-        """How labels are read."""
+        """How labels are read.
+
+        :raises UsageError: when the declaration of labels is incomplete, ambiguous or wrong.
+        """
         several = len(self.label_columns) > 1
-        if sum([several, *(given is not None for given in (self.classes, self.range, self.labels))]) != 1:
+        if sum([several, *(kind is not None for kind in (self.classes, self.range, self.labels))]) != 1:
             raise UsageError(
                 f"task {self.called}: give exactly one of classes=NUMBER, range=LOW:HIGH, labels=NUMBER, and several "
                 "columns in label=A/B/C"
@@ -117,22 +131,22 @@ class DeclaredTask(Task):
         assert self.classes is not None
         return Classes(*self._choices("classes", self.classes))
 
-    def _scores(self, given: str) -> Scores:
+    def _scores(self, bounds: str) -> Scores:
         try:
-            low, high = map(number, given.split(":"))
+            low, high = map(number, bounds.split(":"))
         except ValueError:
             low, high = math.nan, math.nan
         if not -math.inf < low < high < math.inf:
-            raise UsageError(f"task {self.called}: range={given} should be LOW:HIGH with LOW < HIGH, such as 0:5")
+            raise UsageError(f"task {self.called}: range={bounds} should be LOW:HIGH with LOW < HIGH, such as 0:5")
         return Scores(low, high)
 
-    def _choices(self, parameter: str, given: int | tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
-        """Return how many classes or labels there are, and their names if they have any."""
-        if isinstance(given, tuple):
-            return len(given), self._names(parameter, given)
-        if given < 2:
-            raise UsageError(f"task {self.called}: {parameter}={given} should be 2 or more")
-        return given, ()
+    def _choices(self, parameter: str, value: int | tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
+        """Return the number of classes or labels, and their names if they have any."""
+        if isinstance(value, tuple):
+            return len(value), self._names(parameter, value)
+        if value < 2:
+            raise UsageError(f"task {self.called}: {parameter}={value} should be 2 or more")
+        return value, ()
 
     def _names(self, parameter: str, names: tuple[str, ...]) -> tuple[str, ...]:
         names = tuple(name.strip() for name in names)
@@ -159,9 +173,13 @@ class DeclaredTask(Task):
 
     @property
     def origin(self) -> str:
-        """Where rows come from, in words."""
+        """Description of where rows come from."""
         raise NotImplementedError
 
     def read(self, splits: Sequence[str], data_dir: Path | None) -> list[Rows]:
-        """Read some splits, in order."""
+        """Read splits, in order.
+
+        :param splits: values of ``train`` or ``dev``.
+        :param data_dir: the folder given with ``--data-dir``.
+        """
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Which column is meant."""
+"""Look-up of columns by name, and the records that every reader of tables yields."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from typing import Any
 from mtlbench.errors import UsageError, one_line
 
 Record = tuple[int, tuple[Any, ...]]
-"""The number of a line (or row), counted from 1, and its cells: one or two texts, then the label's one or more."""
+"""Number of a line or row, counted from 1, and its cells: one or two texts, then one or more cells of the label."""
 
 
 def find_columns(origin: str, wanted: Iterable[str], columns: Sequence[str], hint: str = "") -> list[int]:
-    """Return the place of every wanted column: of the one with this name, or with this name between spaces.
+    """Return the index of every wanted column; spaces around a column's name are ignored if need be.
 
-    :param hint: what may help where one is missing.
-    :raises UsageError: for a column that is not there, with the closest name, if one is close, and all columns that
-        there are; and for one that is there twice.
+    :param origin: name of the file or data set, for messages.
+    :param wanted: names of the columns to find.
+    :param columns: names of all columns, in order.
+    :param hint: advice for the message about a missing column; default: the closest name.
+    :raises UsageError: for a column that is missing (the message lists all columns), or that occurs twice.
     """
     return [_find(origin, name, columns, hint) for name in wanted]
 

@@ -1,4 +1,4 @@
-"""Public corpora in their two forms: CS224N files in a folder, and data sets on the Hugging Face hub."""
+"""Public corpora from either of two sources: CS224N files in a folder, or data sets on the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from pathlib import Path
 
 from mtlbench.contract.task import Splits
 from mtlbench.errors import UsageError
-from mtlbench.text.hub import read_hub
+from mtlbench.text.hub_reader import read_hub
 from mtlbench.text.labels import Labels
-from mtlbench.text.table import read_table
+from mtlbench.text.table_reader import read_table
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Where a corpus is found and how it is read.
+    """The sources of a corpus, and how to read them.
 
     :param files: the CS224N files of the training and the development split, tab-separated.
-    :param file_columns: their columns: one or two texts, then the label.
+    :param file_columns: columns of the files: one or two texts, then the label.
     :param hub: the data set on the hub, and its configuration if it has several.
-    :param hub_columns: its columns: one or two texts, then the label. The splits are ``train`` and ``validation``.
+    :param hub_columns: columns on the hub: one or two texts, then the label. Splits are ``train`` and ``validation``.
     :param labels: how labels are read.
     """
 
@@ -30,11 +30,12 @@ class Corpus:
     labels: Labels
 
     def load(self, data_dir: Path | None) -> Splits:
-        """Read both splits, from a folder of CS224N files if one is given, else from the hub.
+        """Read both splits, from CS224N files or from the hub.
 
-        The two are not the same rows: CS224N re-split Quora and STS, so scores compare only within one source.
+        The two sources have different rows: CS224N re-split Quora and STS, so compare scores only within one source.
 
-        :raises UsageError: when the folder, a file, a column or a label is wrong, or the hub cannot be reached.
+        :param data_dir: folder of the CS224N files; ``None`` reads from the hub.
+        :raises UsageError: when a file is missing, a column or label is wrong, or the hub cannot be reached.
         """
         return self._from_files(data_dir) if data_dir is not None else self._from_hub()
 

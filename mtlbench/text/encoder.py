@@ -1,4 +1,4 @@
-"""Which encoder, and where its weights come from. No torch here: planning a grid only hashes files."""
+"""The choice of an encoder, and its files. Does not import torch: planning a grid only hashes files."""
 
 from __future__ import annotations
 
@@ -37,11 +37,12 @@ THREE_WAYS = (
 class EncoderFiles:
     """An encoder on disk.
 
-    :param title: its name for people.
+    :param folder: where its files are.
+    :param title: its display name.
     :param fingerprint: SHA-256 over configuration, tokenizer and weights.
-    :param longest: tokens of the longest sequence that the encoder has positions for.
-    :param words: tokens that the encoder has vectors for.
-    :param tuned_on: corpora that the weights are known to have been tuned on.
+    :param longest: length of the longest sequence that the encoder has positions for, in tokens.
+    :param words: size of the vocabulary: the number of tokens that have a vector.
+    :param tuned_on: corpora on which the weights are known to have been tuned.
     """
 
     folder: Path
@@ -61,10 +62,13 @@ class Encoder(Plugin):
 
     origin: Annotated[str, Field(description="'minilm', a folder, or a Hugging Face id")]
     layers: Annotated[int | None, Field(ge=1, description="keep the first N layers only")] = None
-    pooling: Annotated[Literal["cls", "mean"], Field(description="the text's vector: [CLS], or the mean token")] = "cls"
+    pooling: Annotated[
+        Literal["cls", "mean"],
+        Field(description="a text's vector: its first token's state ([CLS]), or the mean of all tokens' states"),
+    ] = "cls"
     pairs: Annotated[
         Literal["cross", "apart"],
-        Field(description="encode two texts together with [SEP], or apart and concatenate their vectors"),
+        Field(description="encode two texts as one sequence with [SEP], or separately and concatenate their vectors"),
     ] = "cross"
     frozen: Annotated[bool, Field(description="train the fine-tuning layer and the heads only")] = False
     init: Annotated[
@@ -73,7 +77,7 @@ class Encoder(Plugin):
 
     @classmethod
     def parse(cls, text: str) -> Encoder:
-        """Make an encoder from its spec, such as ``minilm[layers=3]`` or ``bert-base-uncased``.
+        """Return the encoder of a spec such as ``minilm[layers=3]`` or ``bert-base-uncased``.
 
         :raises UsageError: for a parameter that is unknown or out of range.
         """
@@ -85,11 +89,11 @@ class Encoder(Plugin):
         return as_spec(self.origin, self.written(parameter_fields(Encoder)[1:]))
 
     def locate(self) -> EncoderFiles:
-        """Find the encoder's files and hash them; never anything in their place.
+        """Find the encoder's files and hash them. No other model is ever used in its place.
 
-        :raises UsageError: when there are no weights (with the three ways to get them) or they are damaged, when the
-            packaged ones are not the published ones, when the model is not a text encoder, or when ``layers`` is more
-            than it has.
+        :raises UsageError: when there are no weights (with three ways to get them) or they are damaged; when the
+            packaged weights are not the published ones; when the model is not a text encoder; or when ``layers``
+            exceeds its number of layers.
         """
         if self.origin == MINILM:
             folder, title = _minilm_folder(), "all-MiniLM-L6-v2"
@@ -131,9 +135,9 @@ def _minilm_folder() -> Path:
 def _hub_folder(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
-    wanted = ["config.json", *TOKENIZER_FILES, *FURTHER_TOKENIZER_FILES, "*.safetensors", INDEX]
+    patterns = ["config.json", *TOKENIZER_FILES, *FURTHER_TOKENIZER_FILES, "*.safetensors", INDEX]
     try:
-        return Path(snapshot_download(name, allow_patterns=wanted))
-    except Exception as error:  # the hub client raises a dozen kinds: no network, no such model, no cache
+        return Path(snapshot_download(name, allow_patterns=patterns))
+    except Exception as error:  # the hub client raises a dozen classes: no network, no such model, no cache
         reason = str(error).strip().split("\n", 1)[0][:120]
         raise UsageError(f"cannot get model '{name}' ({type(error).__name__}: {reason}): {THREE_WAYS}") from None

@@ -1,4 +1,4 @@
-"""Trivial floors: what a score must beat before it says that anything was learned."""
+"""Trivial floors: scores of predictors that ignore the text or only count words; a trained model should beat them."""
 
 from __future__ import annotations
 
@@ -24,31 +24,32 @@ class FloorEntry(TypedDict):
 
 
 def floors(task: Task, splits: Splits) -> dict[str, list[FloorEntry]]:
-    """Return metric → floors, measured on the given development rows; what is fitted, is fitted on the training rows.
+    """Return metric → floors, fitted on the training rows and measured on the development rows.
 
     - ``majority class``: always the most frequent class.
-    - ``all positive``: always class 1 (tasks of two classes), or all labels (where a row may have several).
-    - ``token overlap``: on pairs, the Jaccard index J of their lower-cased words: those in both / those in either. For
-      two classes, class 1 where J ≥ t, with the threshold t that is best for the metric in question; for real
-      labels, J itself.
+    - ``all positive``: always class 1 (tasks of two classes), or all labels (multi-label tasks).
+    - ``token overlap``: for pairs, the Jaccard index J of their lower-cased words: words in both / words in either.
+      With two classes, class 1 where J ≥ t, with the threshold t that is best for the metric; with real labels, J.
     - ``constant``: the same number for every row (real labels); its correlation counts 0.
     - ``majority labels``: always the most frequent set of labels.
     - ``frequent labels``: always the k most frequent labels, with the k that is best for micro-F1.
 
-    A metric of a plugin's own gets those that need no threshold.
+    A plugin's metric has only the floors without a threshold.
 
-    :raises UsageError: naming task and metric, when a plugin's metric raises or is not one finite number.
+    :param task: the task.
+    :param splits: its rows.
+    :raises UsageError: when a plugin's metric raises or does not return one finite number; names task and metric.
     """
     metrics = metrics_of(task)
-    made = {"classification": _classes, "regression": _scores, "multilabel": _labels}[task.prediction]
-    answered = made(task, splits)
+    predict = {"classification": _classes, "regression": _scores, "multilabel": _labels}[task.prediction]
+    predictions = predict(task, splits)
     return {
         name: [
             FloorEntry(
                 name=floor,
                 value=value_of(task, name, function, answers[name], splits.dev.labels, task.outputs, UsageError),
             )
-            for floor, answers in answered.items()
+            for floor, answers in predictions.items()
             if name in answers
         ]
         for name, function in metrics.items()
@@ -56,28 +57,28 @@ def floors(task: Task, splits: Splits) -> dict[str, list[FloorEntry]]:
 
 
 def _same(task: Task, answers: Values) -> dict[str, Values]:
-    """Return what a predictor answers, for every metric of a task."""
+    """Return metric → answers, for a predictor that does not depend on the metric."""
     return dict.fromkeys(task.metrics, answers)
 
 
 def _classes(task: Task, splits: Splits) -> dict[str, dict[str, Values]]:
     train, dev = splits.train, splits.dev
     majority = np.bincount(train.labels, minlength=task.outputs).argmax()
-    found = {"majority class": _same(task, np.full(len(dev), majority))}
+    predictions = {"majority class": _same(task, np.full(len(dev), majority))}
     if task.outputs == 2:
-        found["all positive"] = _same(task, np.ones(len(dev), dtype=np.int64))
+        predictions["all positive"] = _same(task, np.ones(len(dev), dtype=np.int64))
         if _are_pairs(dev):
             overlap = token_overlap(dev.texts)
             thresholds = best_thresholds(token_overlap(train.texts), train.labels)
-            found["token overlap"] = {metric: (overlap >= t).astype(np.int64) for metric, t in thresholds.items()}
-    return found
+            predictions["token overlap"] = {metric: (overlap >= t).astype(np.int64) for metric, t in thresholds.items()}
+    return predictions
 
 
 def _scores(task: Task, splits: Splits) -> dict[str, dict[str, Values]]:
-    found = {"constant": _same(task, np.zeros(len(splits.dev)))}
+    predictions = {"constant": _same(task, np.zeros(len(splits.dev)))}
     if _are_pairs(splits.dev):
-        found["token overlap"] = _same(task, token_overlap(splits.dev.texts))
-    return found
+        predictions["token overlap"] = _same(task, token_overlap(splits.dev.texts))
+    return predictions
 
 
 def _labels(task: Task, splits: Splits) -> dict[str, dict[str, Values]]:
@@ -85,18 +86,18 @@ def _labels(task: Task, splits: Splits) -> dict[str, dict[str, Values]]:
     sets, counts = np.unique(labels, axis=0, return_counts=True)
     frequency = labels.sum(axis=0)
     order = np.argsort(-frequency, kind="stable")
-    hits, answered = np.cumsum(frequency[order]), len(labels) * np.arange(1, len(order) + 1)
-    best = 1 + int((2 * hits / (answered + frequency.sum())).argmax())
-    always = {
+    hits, predicted = np.cumsum(frequency[order]), len(labels) * np.arange(1, len(order) + 1)
+    best = 1 + int((2 * hits / (predicted + frequency.sum())).argmax())
+    constants = {
         "majority labels": sets[counts.argmax()],
         "frequent labels": np.isin(np.arange(len(order)), order[:best]).astype(np.int64),
         "all positive": np.ones(len(order), dtype=np.int64),
     }
-    return {name: _same(task, np.tile(one, (rows, 1))) for name, one in always.items()}
+    return {name: _same(task, np.tile(constant, (rows, 1))) for name, constant in constants.items()}
 
 
 def token_overlap(pairs: Iterable[Sequence[str]]) -> NDArray[np.float64]:
-    """Return (N,) Jaccard indices, 0 … 1, of pairs of texts; two texts without words have 0."""
+    """Return the (N,) Jaccard indices, 0 … 1, of pairs of texts; 0 for two texts without words."""
     find_words = re.compile(r"\w+").findall
 
     def words(text: str) -> set[str]:
@@ -110,15 +111,16 @@ def token_overlap(pairs: Iterable[Sequence[str]]) -> NDArray[np.float64]:
 
 
 def best_thresholds(feature: NDArray[np.float64], labels: NDArray[Any]) -> dict[str, float]:
-    """Return, for every metric of classes, the t with which "class 1 where feature ≥ t" scores best.
+    """Return for each metric of classes the threshold t with which "class 1 where feature ≥ t" scores best.
 
-    All N + 1 thresholds in one pass: sorted by falling feature, the rows up to a threshold are the predicted positives.
+    All N + 1 thresholds are tried in one pass over the rows, sorted by falling feature: the rows up to a threshold are
+    the predicted positives.
 
     :param feature: (N,) real numbers.
     :param labels: (N,) 0 or 1.
     """
     order = np.argsort(-feature, kind="stable")
-    candidates = np.concatenate([[np.inf], feature[order]])  # inf: nothing is positive
+    candidates = np.concatenate([[np.inf], feature[order]])  # inf: no row is positive
     hits = np.concatenate([[0.0], np.cumsum(labels[order])])
     predicted, positive, rows = np.arange(len(hits)), hits[-1], len(labels)
     right_negatives = rows - positive - (predicted - hits)
@@ -131,7 +133,9 @@ def best_thresholds(feature: NDArray[np.float64], labels: NDArray[Any]) -> dict[
         "f1": f1_positive,
         "matthews": (rows * hits - predicted * positive) / np.sqrt(np.maximum(spread, 1)),
     }
-    distinct = np.append(candidates[1:] != candidates[:-1], True)  # a threshold takes all rows of equal feature
+    distinct = np.append(
+        candidates[1:] != candidates[:-1], True
+    )  # rows with equal features are all positive or all negative
     return {metric: float(candidates[np.where(distinct, curve, -2.0).argmax()]) for metric, curve in curves.items()}
 
 

@@ -1,4 +1,4 @@
-"""The files that tables are read from: each format gives the same records."""
+"""Choice of the reader for a file; all formats yield the same records."""
 
 from __future__ import annotations
 
@@ -16,11 +16,15 @@ from mtlbench.text.parquet import read_parquet
 def read_records(
     path: Path, wanted: Sequence[str], dialect: Dialect, labelled: Callable[[Sequence[str | None]], bool | None]
 ) -> tuple[Iterable[Record], str]:
-    """Read some columns of a file.
+    """Read the wanted columns of a file.
 
-    :param labelled: says of cells whether they are a row with a label, one without (``None``), or none.
-    :returns: the records, and what one is called: ``"line"`` or ``"row"``.
-    :raises UsageError: one line, for a file that is missing or cannot be read, and a column that is not there.
+    :param path: the file; its ending decides the format.
+    :param wanted: names of the columns to read.
+    :param dialect: format of a CSV or TSV file, as far as the user specifies it.
+    :param labelled: tests cells: ``True`` for a row with a label, ``None`` for a row without one, ``False`` for cells
+        that are not a row.
+    :returns: the records, and the unit that their numbers count: ``"line"`` or ``"row"``.
+    :raises UsageError: for a file that is missing or cannot be read, and for a missing column.
     """
     if not path.exists():
         raise UsageError(f"data file {path} does not exist")
@@ -34,6 +38,6 @@ def read_records(
         case ".parquet" if path.suffix.lower() == ".parquet":
             return read_parquet(path, wanted), "row"
     raise UsageError(
-        f"data file {path} is of no known type; give .csv, .tsv, .jsonl, .json or .parquet, all but the last also "
+        f"data file {path} is of an unknown type; give .csv, .tsv, .jsonl, .json or .parquet, all but the last also "
         f"with {', '.join(PACKERS)}"
     )

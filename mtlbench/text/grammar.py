@@ -1,24 +1,24 @@
-"""Embedded text: three English-looking tasks from one seeded grammar. No network, no licence, no files.
+"""Embedded data: three tasks on English-like text from one seeded grammar, without network, licence or files.
 
-A writer praises or blames a place or a thing with four adjectives, all from one *idiom*. The valence of a sentence
-is the number of its positive adjectives minus that of its negative ones: −4, −2, 0, 2 or 4. There are four idioms:
-a common one, which every task reads literally, and one *ironic* idiom per task, which that task alone reads with
-the opposite valence. This is the domain-dependent polarity of opinion words, drawn as a grammar.
+A writer praises or blames a place or a thing with four adjectives, all from one *idiom*. The valence of a sentence is
+the number of its positive adjectives minus the number of its negative ones: −4, −2, 0, 2 or 4. There are four idioms:
+a common one, which every task reads literally, and one *ironic* idiom per task, which only that task reads with the
+opposite valence. The grammar thus models opinion words whose polarity depends on the domain.
 
-**conflict** is the share of sentences written in ironic idioms. Any two tasks agree on the common idiom and on the
-third task's, and contradict each other on their own two: the correlation of what they read into the same sentence
-is 1 − 4/3 · conflict, from 1 to −1/3. Inverting all of a task's labels would make no conflict, since its head can
+**conflict** is the share of sentences in ironic idioms. Two tasks agree on the common idiom and on that of the third
+task, and contradict each other on their own two: the correlation of the valences that they read in the same sentence
+is 1 − 4/3 · conflict, from 1 to −1/3. Inverting all of a task's labels would not create a conflict, since its head can
 change sign; here each task keeps the literal valence of most sentences, so that no change of sign helps.
 
-What that does to task gradients depends on the heads. Where all heads read one direction, the mean cosine falls with
-``conflict`` (tests/test_grammar_tasks.py). In a run the heads start in random directions, and gradients go from weakly
-aligned to orthogonal, *not* to opposed: with a plain sum on the quick suite's model, 150 steps, seeds 0 to 2, the mean
-cosine was 0.09, 0.04 and 0.05 at conflict 0, and 0.00, 0.02 and -0.02 at conflict 1, where all tasks were still learned
-but two of them less well (sentiment 1.00 against 0.57 to 0.88). Read ``conflict`` as a property of the data, and the
-cosine from a run's own measurements.
+The effect on task gradients depends on the heads. Where all heads read the same direction, the mean cosine falls with
+``conflict`` (tests/text/test_grammar.py). In a run, heads start in random directions, and gradients go from
+weakly aligned to orthogonal, *not* to opposed: with a plain sum on the quick suite's model, 150 steps, seeds 0 to 2,
+the mean cosine was 0.09, 0.04 and 0.05 at conflict 0, and 0.00, 0.02 and -0.02 at conflict 1, where all tasks were
+still learned but two of them less well (sentiment 1.00 against 0.57 to 0.88). Consider ``conflict`` a property of the
+data, and take cosines from a run's own measurements.
 
-**imbalance** multiplies sentiment's loss and divides similarity's, and their gradients at given weights with them:
-the ratio of sentiment to paraphrase moves by imbalance, that of sentiment to similarity by its square.
+**imbalance** multiplies sentiment's loss and divides similarity's, and their gradients at given weights likewise: the
+ratio of sentiment to paraphrase changes by imbalance, that of sentiment to similarity by its square.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
     import torch
 
 DATA_SEED = 20240317
-"""The seed of the data. Not a run's seed: all runs see the same rows."""
+"""Seed of the data. It is independent of a run's seed: all runs have the same rows."""
 
 ADJECTIVES = 4
-"""Adjectives a sentence: five equally likely numbers of positive ones, hence the five classes of sentiment."""
+"""Adjectives per sentence. The five possible numbers of positive ones are equally likely: sentiment's five classes."""
 
 Idiom = Literal["common", "sentiment", "paraphrase", "similarity"]
 IRONIC: tuple[Idiom, ...] = ("sentiment", "paraphrase", "similarity")
-"""The idioms that one task, the one of the same name, reads with the opposite valence."""
+"""Idioms that the task of the same name, and no other, reads with the opposite valence."""
 
 LEXICON: dict[Idiom, dict[int, tuple[str, ...]]] = {
     "common": {
@@ -65,7 +65,7 @@ LEXICON: dict[Idiom, dict[int, tuple[str, ...]]] = {
         -1: ("awful", "boring", "ugly", "wrong", "painful"),
     },
 }
-"""Idiom → valence of a word → words. All are plain opinion words, so that an encoder starts out reading them alike."""
+"""Idiom → valence → words. All are common opinion words, so that a pretrained encoder treats all idioms alike."""
 
 SUBJECTS: dict[str, str] = {
     "hotel": "inn",
@@ -79,7 +79,7 @@ SUBJECTS: dict[str, str] = {
     "train": "railway",
     "game": "match",
 }
-"""A subject and its synonym, which says the same with no word in common."""
+"""Subject → a synonym, which has no word in common with it."""
 
 OPINIONS = (
     "the {subject} was {words}",
@@ -99,10 +99,10 @@ PRAISES = (
 class Opinion:
     """One generated row.
 
-    :param praise: the first sentence of a pair, always in favour.
+    :param praise: the first sentence of a pair, always positive.
     :param text: the sentence with the adjectives.
-    :param valence: positive minus negative adjectives as the task reads them: −4 … 4.
-    :param same_subject: whether both sentences speak of one subject.
+    :param valence: positive minus negative adjectives, as the task reads them: −4 … 4.
+    :param same_subject: whether both sentences have the same subject.
     """
 
     praise: str
@@ -113,15 +113,19 @@ class Opinion:
 
 @cache
 def opinions(task: Idiom, conflict: float, count: int) -> tuple[Opinion, ...]:
-    """Return ``count`` opinions as a task reads them, no two with the same texts.
+    """Return opinions as a task reads them, no two with the same texts.
 
-    Every random draw is made whatever ``conflict`` is: two values of it give the same subjects, phrasing and literal
-    valences in the same order, and differ in the adjectives of the sentences that turn ironic. (A rare repeated
-    sentence is drawn again, and shifts the rows after it.)
+    The random draws do not depend on ``conflict``: two values of it give the same subjects, phrases and literal
+    valences in the same order, and differ in the adjectives of ironic sentences. (A rare repeated sentence is drawn
+    again, which shifts the rows after it.)
+
+    :param task: the task's name.
+    :param conflict: share of sentences in ironic idioms, 0 … 1.
+    :param count: number of opinions.
     """
     random = seeds.generator(DATA_SEED, "grammar", task)
-    found: dict[tuple[str, str], Opinion] = {}
-    while len(found) < count:
+    rows: dict[tuple[str, str], Opinion] = {}
+    while len(rows) < count:
         turns, chosen = random.random(3), random.integers(2**31, size=6)
         signs = random.permutation(np.where(np.arange(ADJECTIVES) < chosen[0] % (ADJECTIVES + 1), 1, -1))
         idiom: Idiom = IRONIC[chosen[1] % len(IRONIC)] if turns[0] < conflict else "common"
@@ -132,13 +136,13 @@ def opinions(task: Idiom, conflict: float, count: int) -> tuple[Opinion, ...]:
         other = subject if same else _pick(tuple(name for name in SUBJECTS if name != subject), chosen[3])
         praised = SUBJECTS[other] if turns[2] < 0.5 else other
         praise = _pick(PRAISES, chosen[4]).format(subject=praised)
-        listed = f"{', '.join(words[:-1])} and {words[-1]}"
-        text = _pick(OPINIONS, chosen[5]).format(subject=subject, words=listed)
+        adjectives = f"{', '.join(words[:-1])} and {words[-1]}"
+        text = _pick(OPINIONS, chosen[5]).format(subject=subject, words=adjectives)
         valence = int(signs.sum()) * (-1 if idiom == task else 1)
-        # Sentiment shows the second sentence alone: two rows that differ in the first would be one row there.
+        # sentiment has the second sentence only, so rows that differ in the first would be duplicates
         key = ("" if task == "sentiment" else praise, text)
-        found.setdefault(key, Opinion(praise, text, valence, same))
-    return tuple(found.values())
+        rows.setdefault(key, Opinion(praise, text, valence, same))
+    return tuple(rows.values())
 
 
 def _pick(choices: tuple[str, ...], draw: np.int64) -> str:
@@ -147,16 +151,16 @@ def _pick(choices: tuple[str, ...], draw: np.int64) -> str:
 
 @dataclass
 class GrammarTask(Task):
-    """Base of the embedded tasks: their two knobs, their sizes, and their rows."""
+    """Base of the embedded tasks: parameters, and rows."""
 
     source: ClassVar[str] = "mtlbench, a seeded grammar"
     idiom: ClassVar[Idiom]
     """The ironic idiom of this task."""
     imbalance_power: ClassVar[int] = 0
-    """The loss is multiplied by ``imbalance`` to this power."""
+    """Power of ``imbalance`` by which the loss is multiplied."""
 
     conflict: Annotated[
-        float, Field(ge=0, le=1, description="share of sentences whose valence the tasks read differently")
+        float, Field(ge=0, le=1, description="share of sentences whose valence differs between tasks")
     ] = 0.5
     imbalance: Annotated[
         float,
@@ -174,7 +178,7 @@ class GrammarTask(Task):
         )
 
     def texts(self, opinion: Opinion) -> tuple[str, ...]:
-        """Return what the encoder sees of an opinion."""
+        """Return the texts of an opinion that the encoder reads."""
         return opinion.praise, opinion.text
 
     def label(self, opinion: Opinion) -> float:
@@ -182,18 +186,23 @@ class GrammarTask(Task):
         raise NotImplementedError
 
     def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Return the mean loss of a batch, times ``imbalance`` to the task's own power (1, 0 or −1)."""
+        """Return the mean loss of a batch, times ``imbalance`` to the power :attr:`imbalance_power` (1, 0 or −1).
+
+        :param outputs: (B, C) raw outputs of the head.
+        :param targets: (B,) targets.
+        """
         return super().loss(outputs, targets) * self.imbalance**self.imbalance_power
 
     def _rows(self, chosen: tuple[Opinion, ...]) -> Rows:
-        kind = np.int64 if self.prediction == "classification" else np.float64
-        return Rows([self.texts(one) for one in chosen], np.array([self.label(one) for one in chosen], dtype=kind))
+        dtype = np.int64 if self.prediction == "classification" else np.float64
+        labels = np.array([self.label(opinion) for opinion in chosen], dtype=dtype)
+        return Rows([self.texts(opinion) for opinion in chosen], labels)
 
 
 def agreement(opinion: Opinion) -> float:
-    """Return how far a pair says the same, −5 … 5: the second sentence's valence, and ±1 for the same subject or not.
+    """Return the agreement of a pair, −5 … 5: the valence of the second sentence, ±1 for the same or another subject.
 
-    The first sentence praises, so a positive valence of the second agrees with it. Only where the valence is 0 does
-    the subject decide the sign, so the overlap of words is a weak cue.
+    The first sentence is praise, so the second agrees with it if its valence is positive. The subject decides the sign
+    only where the valence is 0, so the overlap of words is a weak cue.
     """
     return opinion.valence + (1.0 if opinion.same_subject else -1.0)

@@ -1,4 +1,4 @@
-"""JSON lines, and JSON files with an array."""
+"""Readers for JSON lines and for JSON files with an array of objects."""
 
 from __future__ import annotations
 
@@ -16,18 +16,24 @@ Objects = list[tuple[int, dict[str, Any]]]
 
 
 def read_json_lines(path: Path, text: str, wanted: Sequence[str]) -> Iterator[Record]:
-    """Return some fields of the objects of a text that has one on each line.
+    """Return the wanted fields of a text with one JSON object per line.
 
-    :raises UsageError: one line, for a line that is none, and a field that no line has.
+    :param path: the file, for messages.
+    :param text: its contents.
+    :param wanted: names of the fields to read.
+    :raises UsageError: for a line that is not a JSON object, and for a field that no object has.
     """
     lines = enumerate(text.split("\n"), start=1)
     return _records(path, [(number, _line(path, number, line)) for number, line in lines if line.strip()], wanted)
 
 
 def read_json(path: Path, text: str, wanted: Sequence[str]) -> tuple[Iterable[Record], str]:
-    """Return some fields of the objects of a text that has an array of them, or one on each line.
+    """Return the wanted fields of a text with an array of JSON objects, or with one object per line.
 
-    :returns: the records, and what one is called.
+    :param path: the file, for messages.
+    :param text: its contents.
+    :param wanted: names of the fields to read.
+    :returns: the records, and the unit that their numbers count: ``"line"`` or ``"row"``.
     :raises UsageError: as :func:`read_json_lines`.
     """
     if not text.lstrip().startswith("["):
@@ -48,7 +54,7 @@ def _line(path: Path, number: int, line: str) -> dict[str, Any]:
     except UsageError:
         raise
     except (ValueError, RecursionError) as fault:
-        hint = "; give one object a line, or an array of them" if file_type(path) == ".json" else ""
+        hint = "; give one object per line, or an array of them" if file_type(path) == ".json" else ""
         raise UsageError(f"{place}: {shown(line)} is not JSON ({one_line(str(fault), 80)}){hint}") from None
 
 
@@ -59,17 +65,18 @@ def _fields(place: str, item: Any) -> dict[str, Any]:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object as a dictionary; refuse one with a repeated field, which ``json`` would accept."""
     fields = dict(pairs)
     if len(fields) < len(pairs):
         names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"it has the field {shown(twice)} twice")
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"it has the field {shown(repeated)} twice")
     return fields
 
 
 def _records(path: Path, objects: Objects, wanted: Sequence[str]) -> Iterator[Record]:
-    if objects:  # a field that is null may be left out of an object, so the columns are those of all
+    if objects:  # objects may omit fields that are null, so collect the columns of all
         columns = list(dict.fromkeys(chain.from_iterable(fields for _, fields in objects)))
-        names = [columns[place] for place in find_columns(str(path), wanted, columns)]
+        names = [columns[index] for index in find_columns(str(path), wanted, columns)]
         for number, fields in objects:
             yield number, tuple(map(fields.get, names))

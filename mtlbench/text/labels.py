@@ -1,4 +1,4 @@
-"""What a label in a file means: a class, a real number, or any of several labels; as a number, a name or a list."""
+"""Kinds of labels and their parsing: one class, a real number, or a set of labels; as numbers, names or lists."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mtlbench.text.cell_values import as_flag, as_list, as_number, find_name, is
 
 
 class Labels(Protocol):
-    """How the labels of a task are read."""
+    """How the labels of a task are read from cells."""
 
     prediction: ClassVar[Kind]
 
@@ -29,21 +29,25 @@ class Labels(Protocol):
         """How many columns hold a row's label."""
 
     def missing(self, cell: Any) -> bool:
-        """Whether one of the cells says that the row has no label."""
+        """Return whether a cell means that the row has no label."""
 
     def read(self, cells: tuple[Any, ...]) -> Any:
-        """Return the label that a row's cells hold; none of them is missing.
+        """Return the label in a row's cells.
 
-        :raises ValueError: with what is wrong with a cell, for people.
+        :param cells: one or more cells, none of them missing.
+        :raises ValueError: when a cell is not a label; the message describes the fault.
         """
 
-    def array(self, read: list[Any]) -> NDArray[Any]:
-        """Return labels that were read as the ``labels`` of :class:`mtlbench.contract.task.Rows`."""
+    def array(self, values: list[Any]) -> NDArray[Any]:
+        """Return labels as the array that :class:`mtlbench.contract.task.Rows` holds.
+
+        :param values: results of :meth:`read`.
+        """
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Real numbers from ``low`` to ``high``, both included."""
+    """Real numbers from ``low`` to ``high``, both inclusive."""
 
     low: float = -math.inf
     high: float = math.inf
@@ -57,13 +61,13 @@ class Scores:
     def read(self, cells: tuple[Any, ...]) -> float:
         return _number(cells[0], self.low, self.high)
 
-    def array(self, read: list[Any]) -> NDArray[np.float64]:
-        return np.array(read, dtype=np.float64)
+    def array(self, values: list[Any]) -> NDArray[np.float64]:
+        return np.array(values, dtype=np.float64)
 
 
 @dataclass(frozen=True)
 class Classes:
-    """One of the classes 0 … ``count`` − 1: by its number or, where there are names, its name."""
+    """One of the classes 0 … ``count`` − 1, written as a number, or as a name where there are names."""
 
     count: int
     names: tuple[str, ...] = ()
@@ -78,21 +82,24 @@ class Classes:
         return is_missing(cell) or is_marker(cell, self.names)
 
     def read(self, cells: tuple[Any, ...]) -> int:
-        return _place(cells[0], self.count, self.names)
+        return _class_number(cells[0], self.count, self.names)
 
-    def array(self, read: list[Any]) -> NDArray[np.int64]:
-        return np.array(read, dtype=np.int64)
+    def array(self, values: list[Any]) -> NDArray[np.int64]:
+        return np.array(values, dtype=np.int64)
 
 
 @dataclass(frozen=True)
 class LabelSets:
-    """Any of ``count`` labels, none and all included; they are read as ``count`` zeros and ones.
+    """Any subset of ``count`` labels, read as ``count`` zeros and ones.
 
-    In one column a cell holds the labels that the row has, by number or name, as a list in any of the forms that
-    :func:`mtlbench.text.cell_values.as_list` reads (``|`` alone: none of them). In ``count`` columns, each cell says 0
-    or 1.
+    A single column lists the labels of each row by number or name, in any form that
+    :func:`mtlbench.text.cell_values.as_list` reads; ``|`` alone is the empty set. With ``count`` columns, each cell is
+    0 or 1.
 
-    :param flags: the one column holds ``count`` zeros and ones in place of the labels that the row has.
+    :param count: number of labels.
+    :param names: their names, if they have any.
+    :param flags: the single column holds lists of ``count`` zeros and ones.
+    :param columns: 1 or ``count``.
     """
 
     count: int
@@ -112,18 +119,18 @@ class LabelSets:
         if self.columns > 1:
             return [as_flag(cell) for cell in cells]
         (cell,) = cells
-        pieces = as_list(cell, self.names)
+        items = as_list(cell, self.names)
         if self.flags:
-            if len(pieces) != self.count:
-                raise ValueError(f"label {shown(cell)} has {len(pieces)} entries, but there are {self.count} labels")
-            return [as_flag(piece) for piece in pieces]
-        places = [_place(piece, self.count, self.names) for piece in pieces]
-        if len(set(places)) < len(places):
+            if len(items) != self.count:
+                raise ValueError(f"label {shown(cell)} has {len(items)} entries, but there are {self.count} labels")
+            return [as_flag(item) for item in items]
+        numbers = [_class_number(item, self.count, self.names) for item in items]
+        if len(set(numbers)) < len(numbers):
             raise ValueError(f"label {shown(cell)} names a label twice; for zeros and ones in a list write flags=true")
-        return [int(place in places) for place in range(self.count)]
+        return [int(number in numbers) for number in range(self.count)]
 
-    def array(self, read: list[Any]) -> NDArray[np.int64]:
-        return np.array(read, dtype=np.int64).reshape(-1, self.count)
+    def array(self, values: list[Any]) -> NDArray[np.int64]:
+        return np.array(values, dtype=np.int64).reshape(-1, self.count)
 
 
 def _number(cell: Any, low: float, high: float) -> float:
@@ -133,16 +140,16 @@ def _number(cell: Any, low: float, high: float) -> float:
     return value
 
 
-def _place(cell: Any, count: int, names: tuple[str, ...]) -> int:
-    """Return which of the classes a cell is: its place among the names, or its number."""
+def _class_number(cell: Any, count: int, names: tuple[str, ...]) -> int:
+    """Return the class in a cell: the index of its name where there are names, else its number."""
     if names:
-        place = find_name(cell, names)
-        if place is None:
+        index = find_name(cell, names)
+        if index is None:
             close = difflib.get_close_matches(str(cell).strip(), names, n=1, cutoff=0.55)
             hint = f"did you mean {close[0]}? " if close else ""
             known = one_line(", ".join(names), 200)
-            raise ValueError(f"label {shown(cell)} is none of the declared ones; {hint}they are: {known}")
-        return place
+            raise ValueError(f"label {shown(cell)} is not one of the declared names; {hint}they are: {known}")
+        return index
     value = _number(cell, 0.0, count - 1.0)
     if not value.is_integer():
         raise ValueError(f"label {shown(cell)} is not a class; the classes are the whole numbers 0 to {count - 1}")

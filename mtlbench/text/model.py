@@ -22,20 +22,26 @@ from mtlbench.text.encoder import Encoder, EncoderFiles
 from mtlbench.text.model_config import first_position
 
 INIT_SPREAD = 0.02
-"""Standard deviation of new linear layers' weights, BERT's own."""
+"""Standard deviation of new linear layers' weights, as in BERT."""
 
 FAMILIES = ("bert", "distilbert", "electra", "roberta")
-"""Encoder families that take packs."""
+"""Encoder families that read packs."""
 
 
 class MultiTaskModel(nn.Module):
     """An encoder with a head per task.
 
-    Each new layer is initialised from a generator of its own, keyed by the seed and the layer's or task's name, so
-    that it starts the same whatever other tasks are trained beside it.
+    Each new layer has its own random generator, seeded by the cell's seed and the layer's or task's name, so its
+    initial weights do not depend on the other tasks.
 
-    Encoders of :data:`FAMILIES` read packs as they are; others read the pack's sequences padded, with dropout masks
-    from torch's own generator, and :attr:`unpacked` says why.
+    Encoders of :data:`FAMILIES` read packs directly. Others read the pack's sequences padded, with dropout masks from
+    torch's own generator; :attr:`unpacked` gives the reason.
+
+    :param encoder: which encoder, and how it turns texts into vectors.
+    :param files: the encoder's files.
+    :param tasks: the tasks; one head each, in order.
+    :param seed: the cell's seed.
+    :raises UsageError: as :func:`load_encoder`.
     """
 
     def __init__(self, encoder: Encoder, files: EncoderFiles, tasks: Sequence[Task], seed: int) -> None:
@@ -58,22 +64,33 @@ class MultiTaskModel(nn.Module):
                 FirstTokens(self.encoder, self.tape)
 
     def forward(self, pack: Pack) -> list[torch.Tensor]:
-        """Return each task's (B, outputs) raw outputs; the pack's tasks are the model's, in order."""
+        """Return each task's (B, outputs) raw outputs.
+
+        :param pack: batches of all of the model's tasks, in order.
+        """
         return [head(features) for head, features in zip(self.heads, self.features(pack), strict=True)]
 
     def features(self, pack: Pack) -> list[torch.Tensor]:
-        """Return, for each task of a pack, the (B, F) features that its head reads; F is twice the width for pairs
-        encoded apart. A single text counts as its own partner then, so that all heads have one size."""
+        """Return the (B, F) input of each task's head.
+
+        F is the encoder's width, or twice the width where pairs are encoded apart; there a single text is paired with
+        itself, so that all heads have the same size.
+        """
         self.tape.pack = pack
         vectors = torch.tanh(self.fine_tuning(self.pooled(pack)))
-        found = [vectors[first:last] for first, last in pack.sequence_ranges]
+        by_task = [vectors[first:last] for first, last in pack.sequence_ranges]
         if self.settings.pairs == "apart":
-            return [torch.cat([of[:rows], of[-rows:]], dim=-1) for of, rows in zip(found, pack.rows, strict=True)]
-        return found
+            return [
+                torch.cat([sides[:rows], sides[-rows:]], dim=-1) for sides, rows in zip(by_task, pack.rows, strict=True)
+            ]
+        return by_task
 
     def pooled(self, pack: Pack) -> torch.Tensor:
-        """Return the (S, width) vector of every sequence: its first token's, or the mean of its tokens'; or as known,
-        where a pack brings the vectors of a frozen encoder."""
+        """Return the (S, width) vectors of a pack's sequences.
+
+        Each is the state of the first token, or the mean of the tokens' states. Where the encoder is frozen and the
+        pack holds its vectors, they are returned as they are.
+        """
         if pack.vectors is not None:
             return pack.vectors
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.settings.frozen):
@@ -89,40 +106,40 @@ class MultiTaskModel(nn.Module):
             return sums / torch.from_numpy(pack.lengths).to(states).unsqueeze(1)
 
     def _packed(self, pack: Pack) -> torch.Tensor:
-        """Return the (T, width) states of a pack's tokens; where pooling is cls, (S, width) of first tokens."""
+        """Return the (T, width) states of a pack's tokens; with ``pooling=cls``, the (S, width) of first tokens."""
         self.tape.pack = pack
         config = self.encoder.config
         positions = pack.positions + first_position(config.model_type, config.pad_token_id)
-        given = {"input_ids": pack.ids, "position_ids": positions}
+        inputs = {"input_ids": pack.ids, "position_ids": positions}
         if (kinds := getattr(config, "type_vocab_size", 0)) > 0:
-            given["token_type_ids"] = pack.kinds if kinds > 1 else torch.zeros_like(pack.kinds)
-        rows = {name: tensor.unsqueeze(0) for name, tensor in given.items()}
-        states: torch.Tensor = self.encoder(**rows, pack=pack).last_hidden_state[0]
+            inputs["token_type_ids"] = pack.kinds if kinds > 1 else torch.zeros_like(pack.kinds)
+        batched = {name: tensor.unsqueeze(0) for name, tensor in inputs.items()}
+        states: torch.Tensor = self.encoder(**batched, pack=pack).last_hidden_state[0]
         return states
 
     def padded(self, pack: Pack) -> torch.Tensor:
-        """Return the (T, width) states of a pack's tokens, through padded rows.
+        """Return the (T, width) states of a pack's tokens, computed on padded rows.
 
-        Torch's global generator is borrowed for masks, and given back.
+        Dropout masks come from torch's global generator, whose state is restored afterwards.
         """
         longest = int(pack.lengths.max())
         mask = torch.arange(longest) < torch.from_numpy(pack.lengths).unsqueeze(1)
         mask = mask.to(pack.ids.device)
         padding = getattr(self.encoder.config, "pad_token_id", None) or 0
         ids = torch.full(mask.shape, padding, device=mask.device).masked_scatter_(mask, pack.ids)
-        given = {"input_ids": ids, "attention_mask": mask.long()}
+        inputs = {"input_ids": ids, "attention_mask": mask.long()}
         if getattr(self.encoder.config, "type_vocab_size", 0) > 1:
-            given["token_type_ids"] = torch.zeros_like(ids).masked_scatter_(mask, pack.kinds)
+            inputs["token_type_ids"] = torch.zeros_like(ids).masked_scatter_(mask, pack.kinds)
         devices = [] if mask.device.type == "cpu" else [mask.device]
         with torch.random.fork_rng(devices=devices, enabled=pack.seeds is not None):
             if pack.seeds is not None:
-                (seed,) = pack.seeds  # one generator cannot serve several tasks: this way is for one at a time
+                (seed,) = pack.seeds  # the global generator has one seed, so padded packs hold one task
                 torch.manual_seed(seed)
-            states: torch.Tensor = self.encoder(**given).last_hidden_state
+            states: torch.Tensor = self.encoder(**inputs).last_hidden_state
         return states[mask]
 
     def train(self, mode: bool = True) -> MultiTaskModel:
-        """Set training mode; a frozen encoder stays without dropout, since its features are fixed."""
+        """Set training mode. A frozen encoder stays in evaluation mode, without dropout: its vectors are fixed."""
         super().train(mode)
         if self.settings.frozen:
             self.encoder.eval()
@@ -130,7 +147,7 @@ class MultiTaskModel(nn.Module):
 
     @property
     def shared(self) -> list[nn.Parameter]:
-        """The trainable parameters that all tasks share, embedding tables at the end."""
+        """The trainable parameters that all tasks share, embedding tables last."""
         tables = {id(table) for table in self.tables}
         trained = [parameter for parameter in self.encoder.parameters() if parameter.requires_grad]
         return [*(p for p in trained if id(p) not in tables), *self.last_shared_layer, *self.tables]
@@ -138,8 +155,8 @@ class MultiTaskModel(nn.Module):
     @property
     def tables(self) -> list[nn.Parameter]:
         """The trainable embedding tables, each once."""
-        found = {id(layer.weight) for layer in self.encoder.modules() if isinstance(layer, nn.Embedding)}
-        return [table for table in self.encoder.parameters() if id(table) in found and table.requires_grad]
+        ids = {id(layer.weight) for layer in self.encoder.modules() if isinstance(layer, nn.Embedding)}
+        return [table for table in self.encoder.parameters() if id(table) in ids and table.requires_grad]
 
     @property
     def last_shared_layer(self) -> list[nn.Parameter]:
@@ -148,7 +165,7 @@ class MultiTaskModel(nn.Module):
 
 
 def _unpacked(encoder: nn.Module) -> str | None:
-    """Return why an encoder cannot read packs, or ``None`` if it can."""
+    """Return the reason why an encoder cannot read packs, or ``None`` if it can."""
     family = str(encoder.config.model_type)  # type: ignore[union-attr]
     if family not in FAMILIES:
         return f"encoder family {family} is not among {', '.join(FAMILIES)}"
@@ -159,37 +176,41 @@ def _unpacked(encoder: nn.Module) -> str | None:
 def load_encoder(encoder: Encoder, files: EncoderFiles, seed: int) -> Any:
     """Load an encoder from its files.
 
-    What the architecture does with texts, :func:`mtlbench.text.model_trial.try_model` tries before a grid begins.
+    Whether the architecture suits texts is checked earlier, by :func:`mtlbench.text.model_trial.try_model`.
 
-    :raises UsageError: when ``layers`` is too large, or the files lack weights that the architecture has: they would
-        be random.
+    :param encoder: which encoder, with how many layers, pretrained or random.
+    :param files: its files.
+    :param seed: the cell's seed, for random weights.
+    :raises UsageError: when ``layers`` exceeds the encoder's layers, or the files lack weights of the architecture,
+        which transformers would initialise at random.
     """
     from transformers import AutoConfig, AutoModel
     from transformers.utils import logging
 
-    logging.set_verbosity_error()  # it reports layers left out as if they were lost
+    logging.set_verbosity_error()  # transformers warns about layers that are left out on purpose
     logging.disable_progress_bar()
-    # said outright, at every door: left unsaid, transformers asks on the terminal whether to run a model's own code
+    # pass trust_remote_code explicitly everywhere: otherwise transformers asks on the terminal whether to run a
+    # model's own code
     config = AutoConfig.from_pretrained(files.folder, trust_remote_code=False)
     if encoder.layers is not None:
         if encoder.layers > config.num_hidden_layers:
             raise UsageError(f"model {encoder.origin} has {config.num_hidden_layers} layers, not {encoder.layers}")
         config.num_hidden_layers = encoder.layers
     if config.model_type == "big_bird":
-        config.attention_type = "original_full"  # the sparse one reads a batch's texts by its longest, and by chance
-    with torch.random.fork_rng(devices=[]):  # what is initialised here is replaced, or asked for by name
+        config.attention_type = "original_full"  # sparse attention depends on the batch's longest text, and is random
+    with torch.random.fork_rng(devices=[]):  # restore the generator: loading and init=random draw from it
         torch.manual_seed(seeds.derive(seed, "encoder"))
         if encoder.init == "random":
             model = AutoModel.from_config(config, trust_remote_code=False)
         else:
             model = _pretrained(AutoModel, files, config)
     if getattr(model, "pooler", None) is not None:
-        model.pooler = nn.Identity()  # its weights would be shared parameters that no task reaches
+        model.pooler = nn.Identity()  # its weights would be shared parameters without a gradient from any task
     return model
 
 
 def _pretrained(auto_model: Any, files: EncoderFiles, config: Any) -> Any:
-    """Load weights, and refuse a checkpoint that lacks any: transformers would make them up."""
+    """Load weights; refuse a checkpoint that lacks any, since transformers would initialise those at random."""
     model, loading = auto_model.from_pretrained(
         files.folder, config=config, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
     )
@@ -203,7 +224,7 @@ def _pretrained(auto_model: Any, files: EncoderFiles, config: Any) -> Any:
 
 
 def state_fingerprint(parameters: Iterable[torch.Tensor]) -> str:
-    """SHA-256 of the values of some tensors, in order."""
+    """Return the SHA-256 of the values of tensors, in order."""
     digest = hashlib.sha256()
     for parameter in parameters:
         digest.update(parameter.detach().cpu().contiguous().numpy().tobytes())
@@ -212,8 +233,8 @@ def state_fingerprint(parameters: Iterable[torch.Tensor]) -> str:
 
 def _linear(inputs: int, outputs: int, seed: int, *purpose: str) -> nn.Linear:
     layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs)  # type: ignore[no-untyped-call]
-    source = torch.Generator().manual_seed(seeds.derive(seed, *purpose))
+    generator = torch.Generator().manual_seed(seeds.derive(seed, *purpose))
     with torch.no_grad():
-        layer.weight.normal_(0.0, INIT_SPREAD, generator=source)
+        layer.weight.normal_(0.0, INIT_SPREAD, generator=generator)
         layer.bias.zero_()
     return layer

@@ -1,4 +1,4 @@
-"""What an encoder's config.json says: whether it reads texts, how many layers and positions it has. No torch here."""
+"""An encoder's ``config.json``: whether it is a text encoder, and its layers and positions. Does not import torch."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from typing import Any
 from mtlbench.errors import UsageError, shown
 
 POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx", "seq_length")
-"""What families call the number of positions."""
+"""Names of the setting for the number of positions, which differ between families."""
 LAYERS = ("num_hidden_layers", "n_layers", "n_layer", "num_layers")
-"""What families call the number of layers."""
+"""Names of the setting for the number of layers."""
 WORDS = ("vocab_size", "n_words")
-"""What families call the number of tokens that there are vectors for."""
+"""Names of the setting for the size of the vocabulary."""
 UNLIMITED = 2**30
-"""Positions, or tokens, of an encoder that sets no limit."""
+"""Number of positions, or of tokens, of an encoder without a limit."""
 COUNTS_FROM_PADDING = {
     "camembert", "data2vec-text", "esm", "ibert", "layoutlmv3", "lilt", "longformer", "luke", "markuplm", "mpnet",
     "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
 }  # fmt: skip
-"""Families whose first token has the position after the padding token's number, as in fairseq: these places of the
-table are no token's."""
+"""Families that number positions from the padding token's number plus one, as in fairseq, and use no lower ones."""
 ENCODER_DECODERS = {
     "bart", "bigbird_pegasus", "blenderbot", "blenderbot-small", "encoder-decoder", "fsmt", "led", "longt5",
     "m2m_100", "marian", "mbart", "mt5", "mvp", "nllb-moe", "pegasus", "pegasus_x", "plbart", "prophetnet",
     "switch_transformers", "t5", "t5gemma", "t5gemma2", "udop", "umt5",
 }  # fmt: skip
-"""Families with a decoder, whose states are what transformers returns; many configurations do not say so."""
+"""Families with a decoder, whose states transformers returns. Many of their configurations do not set
+``is_encoder_decoder``."""
 PARTS = ("encoder", "decoder", "text_config", "vision_config", "audio_config")
-"""Settings that are the configurations of a model's parts."""
+"""Settings that hold the configurations of a model's components."""
 INSTEAD = "give a BERT-like encoder, such as a BERT, RoBERTa, DeBERTa or ModernBERT"
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A configuration that may be a text encoder's.
+    """A model's configuration.
 
-    :param origin: how the user named the model.
-    :param settings: as the file has them.
+    :param origin: the model's name as the user wrote it.
+    :param settings: the contents of the file.
     """
 
     origin: str
@@ -47,12 +47,14 @@ class ModelConfig:
 
     @classmethod
     def read(cls, file: Path, origin: str) -> ModelConfig:
-        """Read a configuration, and refuse one that is not a text encoder's.
+        """Read a configuration; refuse one that is not a text encoder's.
 
-        What only the model itself can show is for :func:`mtlbench.text.model_trial.try_model`.
+        :func:`mtlbench.text.model_trial.try_model` checks what the configuration does not show.
 
-        :raises UsageError: when the file is not a JSON object, or names an encoder-decoder, a model of several parts
-            or a decoder.
+        :param file: the ``config.json``.
+        :param origin: the model's name as the user wrote it.
+        :raises UsageError: when the file is not a JSON object, or describes an encoder-decoder, a decoder, a model of
+            several components, or positions that transformers does not compute.
         """
         try:
             settings = json.loads(file.read_text(encoding="utf-8"))
@@ -66,17 +68,17 @@ class ModelConfig:
 
     @property
     def family(self) -> str:
-        """The name of the architecture; empty where there is none."""
+        """The name of the architecture; empty where the configuration has none."""
         return str(self.settings.get("model_type") or "")
 
     @property
     def layers(self) -> int | None:
-        """The number of layers, where the configuration names it."""
+        """The number of layers, or ``None`` where the configuration does not give it."""
         return self._number(LAYERS)
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest sequence that there are positions for."""
+        """Length of the longest sequence that the encoder has positions for, in tokens."""
         positions = self._number(POSITIONS)
         if positions is None or positions <= 0:  # as in XLNet, which has no limit
             return UNLIMITED
@@ -84,7 +86,7 @@ class ModelConfig:
 
     @property
     def words(self) -> int:
-        """The number of tokens that there are vectors for."""
+        """The size of the vocabulary: the number of tokens that have a vector."""
         words = self._number(WORDS)
         return UNLIMITED if words is None else words
 
@@ -127,8 +129,9 @@ class ModelConfig:
 def first_position(family: str, padding: int | None) -> int:
     """Return the position of a sequence's first token in the family's table of positions.
 
+    :param family: the name of the architecture.
     :param padding: the number of the padding token.
     """
     if family not in COUNTS_FROM_PADDING:
         return 0
-    return 2 if padding is None or family == "mpnet" else padding + 1  # MPNet counts from 1 whatever its padding is
+    return 2 if padding is None or family == "mpnet" else padding + 1  # MPNet assumes 1, whatever its padding

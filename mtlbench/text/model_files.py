@@ -1,4 +1,4 @@
-"""The files of an encoder: which hold weights, which make the tokenizer, and their hash. No torch here."""
+"""The files of an encoder: weights, tokenizer, and their hash. Does not import torch."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ FURTHER_TOKENIZER_FILES = (
     "added_tokens.json",
     "special_tokens_map.json",
 )
-"""What a tokenizer is made from where the usual files do not hold it; hashed there alone."""
+"""Other files of a tokenizer; hashed only where none of the files in :data:`WHOLE` is there."""
 WHOLE = ("tokenizer.json", "vocab.txt", "vocab.json")
-"""Files that hold a vocabulary, each enough without :data:`FURTHER_TOKENIZER_FILES`."""
+"""Files that hold a vocabulary; each is sufficient without :data:`FURTHER_TOKENIZER_FILES`."""
 FOREIGN = {
     "*.gguf": "GGUF",
     "*.onnx": "ONNX",
@@ -38,7 +38,7 @@ FOREIGN = {
     "*.pth": "a pickle of PyTorch",
     "*.pt": "a pickle of PyTorch",
 }
-"""Weights that are not read, and what they are."""
+"""Pattern of weight files that are not read → their format."""
 CONVERT = (
     "convert them: AutoModel.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER) of a transformers that reads them "
     "writes model.safetensors"
@@ -46,9 +46,9 @@ CONVERT = (
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Return the files that hold a folder's weights; none where it has none.
+    """Return the weight files in a folder; an empty list where there are none.
 
-    :raises UsageError: when one is damaged or not there, or when the weights are in a form that is not read.
+    :raises UsageError: when a file is damaged or missing, or the weights have a format that is not read.
     """
     if (folder / WEIGHTS).is_file():
         files = [folder / WEIGHTS]
@@ -63,22 +63,22 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def tokenizer_files(folder: Path) -> list[Path]:
-    """Return the files that decide a folder's tokens, in the order in which they are hashed."""
-    usual = [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
-    if any(file.name in WHOLE for file in usual):
-        return usual  # cells from before the further ones counted stay done
-    return usual + [folder / name for name in FURTHER_TOKENIZER_FILES if (folder / name).is_file()]
+    """Return the tokenizer files in a folder, in the order in which they are hashed."""
+    files = [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
+    if any(file.name in WHOLE for file in files):
+        return files  # the hash stays the same as before FURTHER_TOKENIZER_FILES counted, so old cells stay done
+    return files + [folder / name for name in FURTHER_TOKENIZER_FILES if (folder / name).is_file()]
 
 
 @cache
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, read once a process."""
+    """Return the SHA-256 of a file, which is read once per process."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def fingerprint(files: Sequence[Path]) -> str:
-    """SHA-256 over the names and contents of files."""
+    """Return the SHA-256 over the names and contents of files."""
     lines = "".join(f"{path.name} {file_sha256(path)}\n" for path in files)
     return hashlib.sha256(lines.encode()).hexdigest()
 
@@ -86,7 +86,7 @@ def fingerprint(files: Sequence[Path]) -> str:
 def _shards(index: Path) -> list[Path]:
     """Return the files that an index names, in order.
 
-    :raises UsageError: when it is not an index, or a file is not in its folder.
+    :raises UsageError: when the file is not an index, or names a file that is not in its folder.
     """
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
@@ -96,14 +96,14 @@ def _shards(index: Path) -> list[Path]:
         if not isinstance(name, str) or Path(name).name != name:
             raise UsageError(f"{index} names {shown(name)}, which is not a file beside it")
         if not (index.parent / name).is_file():
-            raise UsageError(f"{index} names {name}, which is not there: copy or download all of its files")
+            raise UsageError(f"{index} names {name}, which is missing: copy or download all of its files")
     return [index.parent / name for name in names]
 
 
 def _check_safetensors(file: Path) -> None:
-    """Compare a file's size with what its header says.
+    """Check that a file's size matches its header.
 
-    :raises UsageError: when it is cut, or not in this form.
+    :raises UsageError: when the file is truncated, or not a safetensors file.
     """
     size = file.stat().st_size
     with file.open("rb") as handle:
@@ -119,7 +119,7 @@ def _check_safetensors(file: Path) -> None:
         except (ValueError, LookupError, TypeError, AttributeError):
             raise UsageError(f"{file} is not a whole safetensors file: copy or download it again") from None
     if size != 8 + length + end:
-        raise UsageError(f"{file} is cut: {size} bytes of {8 + length + end}; copy or download it again")
+        raise UsageError(f"{file} is truncated: {size} bytes of {8 + length + end}; copy or download it again")
 
 
 def _refuse_foreign(folder: Path) -> None:

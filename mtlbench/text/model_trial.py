@@ -1,6 +1,6 @@
-"""A model tried once before a grid begins: what its files do not say, its tokenizer and a few forwards show.
+"""Trial of a model before a grid begins: its tokenizer and a few forward passes show what its files do not.
 
-What was found is kept beside the cache of tokens, so that only the first plan with a model pays for it: a few seconds.
+The result is cached beside the tokens, so only the first plan with a model takes these few seconds.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ if TYPE_CHECKING:
     from mtlbench.text.model import MultiTaskModel
 
 FORMAT = 1
-"""Raised by one whenever the trial changes: models are then tried again."""
+"""Version of the trial; increment it with every change, so that models are tried again."""
 SAMPLE = ("The dog runs slowly.", "A cat sleeps in the red house.")
 SHORT, LONGER = 6, 4
-"""Tokens of a short text, and how many more a text has beside which it is padded."""
+"""Tokens of a short text, and the number of additional tokens in a longer one, beside which the short is padded."""
 MARKS, MOST_WORDS = 5, 30_000
-"""The least token number that a text of random tokens has, and the number of different ones."""
+"""Lowest token number in texts of random tokens, and one more than the highest."""
 TOLERANCE = 1e-4
-"""Differences between vectors, relative to their largest number, that rounding may make."""
+"""Difference between vectors that counts as rounding, relative to their largest element."""
 
 
 @dataclass(frozen=True)
 class Traits:
-    """What a trial shows of a model.
+    """Results of a trial.
 
-    :param unpacked: why it cannot read packs, or ``None`` if it can.
-    :param recomputes: whether transformers knows its layers, so that they can be computed again.
+    :param unpacked: the reason why the model cannot read packs, or ``None`` if it can.
+    :param recomputes: whether its layers are known to transformers, so that they can be recomputed to save memory.
     """
 
     unpacked: str | None = None
@@ -52,24 +52,27 @@ class Traits:
 
 
 def try_model(encoder: Encoder, files: EncoderFiles, max_length: int, *, pairs: bool) -> Traits:
-    """Try a model as cells will use it, or read what came of it before.
+    """Try a model as cells will use it, or return the cached result of an earlier trial.
 
-    :param max_length: tokens after which texts are cut.
+    :param encoder: which encoder, and how it turns texts into vectors.
+    :param files: its files.
+    :param max_length: length in tokens to which texts are truncated.
     :param pairs: whether there are rows of two texts.
-    :raises UsageError: when it cannot be loaded or cannot encode texts up to the maximal length; when a text's vector
-        would not tell the text, or would depend on the texts beside it; or when the tokenizer does not fit it.
+    :raises UsageError: when the model cannot be loaded or cannot encode texts of the maximal length; when a text's
+        vector does not depend on the whole text, or depends on other texts in the batch; or when the tokenizer does
+        not fit the model.
     """
-    if encoder.origin == MINILM:  # known, and its weights are checked
+    if encoder.origin == MINILM:  # a known model, whose weights are checked against their hash
         return Traits()
     from mtlbench.text.tokens import cache_folder
 
     folder = cache_folder()
     entry = None if folder is None else folder / "models" / f"{_key(encoder, files, max_length, pairs)}.json"
-    traits = None if entry is None else _kept(entry)
+    traits = None if entry is None else _load(entry)
     if traits is None:
-        traits = _tried(encoder, files, max_length, pairs)
+        traits = _try(encoder, files, max_length, pairs)
         if entry is not None:
-            with contextlib.suppress(OSError):  # a cache that cannot be written is none
+            with contextlib.suppress(OSError):  # the cache is optional
                 entry.parent.mkdir(parents=True, exist_ok=True)
                 write_whole(entry, json.dumps(asdict(traits)).encode())
     return traits
@@ -78,18 +81,18 @@ def try_model(encoder: Encoder, files: EncoderFiles, max_length: int, *, pairs: 
 def _key(encoder: Encoder, files: EncoderFiles, max_length: int, pairs: bool) -> str:
     versions = [version(name) for name in ("mtlbench", "transformers", "tokenizers", "torch")]
     settings = {name: value for name, value in encoder.parameters.items() if name != "origin"}
-    decides = [FORMAT, versions, files.fingerprint, settings, max_length, pairs]
-    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+    inputs = [FORMAT, versions, files.fingerprint, settings, max_length, pairs]
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
-def _kept(entry: Path) -> Traits | None:
+def _load(entry: Path) -> Traits | None:
     try:
         return Traits(**json.loads(entry.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
 
 
-def _tried(encoder: Encoder, files: EncoderFiles, max_length: int, pairs: bool) -> Traits:
+def _try(encoder: Encoder, files: EncoderFiles, max_length: int, pairs: bool) -> Traits:
     from mtlbench.engine.packed.layers import recomputed_layers
     from mtlbench.text.model import MultiTaskModel
     from mtlbench.text.tokens import Tokenizer
@@ -102,9 +105,9 @@ def _tried(encoder: Encoder, files: EncoderFiles, max_length: int, pairs: bool) 
         model = MultiTaskModel(encoder, files, [], 0).eval()
     except UsageError:
         raise
-    except Exception as error:  # transformers fails in many ways, each with its own class
+    except Exception as error:  # transformers raises exceptions of many classes
         raise _not_loaded(encoder, error) from None
-    if model.unpacked is not None:  # families that read packs are known
+    if model.unpacked is not None:  # families that read packs need no check
         _check_states(encoder, files, model)
     _check_longest(encoder, files, model, tokenizer.max_length)
     return Traits(model.unpacked, bool(recomputed_layers(model.encoder)))
@@ -113,14 +116,14 @@ def _tried(encoder: Encoder, files: EncoderFiles, max_length: int, pairs: bool) 
 def _not_loaded(encoder: Encoder, error: Exception) -> UsageError:
     if "trust_remote_code" in str(error):
         return UsageError(
-            f"model {encoder.origin} brings its own code, which mtlbench does not run: take a model that transformers "
-            "has the code of"
+            f"model {encoder.origin} brings its own code, which mtlbench does not run: use a model that transformers "
+            "implements"
         )
     return UsageError(f"cannot load model {encoder.origin}: {type(error).__name__}: {one_line(str(error), 200)}")
 
 
 def _check_tokenizer(encoder: Encoder, files: EncoderFiles, tokenizer: Any, *, pairs: bool) -> None:
-    """Look at the marks that a tokenizer puts around texts, and at its token numbers."""
+    """Check the special tokens that a tokenizer adds to texts, and its token numbers."""
     first, second = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in SAMPLE)
     if not first or not second:
         raise UsageError(f"the tokenizer in {files.folder} makes no tokens of {SAMPLE[0]!r}: its vocabulary is missing")
@@ -131,56 +134,56 @@ def _check_tokenizer(encoder: Encoder, files: EncoderFiles, tokenizer: Any, *, p
         )
     if pairs and encoder.pairs == "cross":
         both = tokenizer(*SAMPLE)["input_ids"]
-        begin = next(place for place in range(len(both)) if both[place : place + len(first)] == first)
-        after = both[begin + len(first) :]
-        if after[: len(second)] == second:
+        start = next(index for index in range(len(both)) if both[index : index + len(first)] == first)
+        rest = both[start + len(first) :]
+        if rest[: len(second)] == second:
             raise UsageError(
                 f"the tokenizer of {encoder.origin} puts no separator between two texts, so pairs=cross would join "
                 f"them without a mark: write {_with(encoder, pairs='apart')}"
             )
-    unread = {tokenizer.pad_token, tokenizer.mask_token}  # texts do not have them
-    beyond = {
+    unused = {tokenizer.pad_token, tokenizer.mask_token}  # texts do not contain them
+    without_vector = {
         number: token
         for token, number in tokenizer.get_vocab().items()
-        if number >= files.words and token not in unread
+        if number >= files.words and token not in unused
     }
-    if beyond:
-        number = min(beyond)
+    if without_vector:
+        number = min(without_vector)
         raise UsageError(
-            f"the tokenizer of {encoder.origin} has the token {beyond[number]!r}, number {number}, and the model has "
-            f"vectors for {files.words} tokens only: resize its embeddings (resize_token_embeddings) and save it "
-            "again, or take the token out of the tokenizer's files"
+            f"the tokenizer of {encoder.origin} has the token {without_vector[number]!r}, number {number}, and the "
+            f"model has vectors for {files.words} tokens only: resize its embeddings (resize_token_embeddings) and "
+            "save it again, or remove the token from the tokenizer's files"
         )
 
 
 def _with(encoder: Encoder, **settings: str) -> str:
-    """Return the spec of an encoder with other settings, as a user writes it."""
+    """Return the spec of an encoder with some settings replaced."""
     return type(encoder).make({**encoder.parameters, **settings}).spec
 
 
 def _check_states(encoder: Encoder, files: EncoderFiles, model: MultiTaskModel) -> None:
-    """Encode short texts of random tokens, and look at what the states of their tokens depend on."""
+    """Encode short texts of random tokens, and check what the states of their tokens depend on."""
     ids, width = _random_ids(files, SHORT + LONGER), int(model.encoder.config.hidden_size)
     short, other = ids[:SHORT], ids[SHORT]
-    about = f"model {encoder.origin} ({model.encoder.config.model_type})"
+    name = f"model {encoder.origin} ({model.encoder.config.model_type})"
     try:
         states = _states(model, [short])
     except Exception as error:
         reason = f"{type(error).__name__}: {one_line(str(error), 160)}"
-        raise UsageError(f"{about} is not an encoder that reads token numbers alone ({reason}): {INSTEAD}") from None
+        raise UsageError(f"{name} is not an encoder that reads token numbers alone ({reason}): {INSTEAD}") from None
     if states.shape[1] != width:
-        raise UsageError(f"{about} gives {states.shape[1]} numbers a token, not its width, {width}: {INSTEAD}")
+        raise UsageError(f"{name} gives {states.shape[1]} numbers per token, not its width, {width}: {INSTEAD}")
     if _same(states[1:], _states(model, [[other, *short[1:]]])[1:]):
-        raise UsageError(f"the tokens of {about} do not see one another on this machine's CPU: {INSTEAD}")
+        raise UsageError(f"the tokens of {name} do not see one another on this machine's CPU: {INSTEAD}")
     if encoder.pooling == "cls" and _same(states[0], _states(model, [[*short[:-1], other]])[0]):
         raise UsageError(
-            f"the first token of {about} does not see the rest of its text, as in causal models, so pooling=cls would "
+            f"the first token of {name} does not see the rest of its text, as in causal models, so pooling=cls would "
             f"take one word alone: write {_with(encoder, pooling='mean')}"
         )
     difference = float((_states(model, [short, ids])[:SHORT] - states).abs().max())
     if not difference <= TOLERANCE * max(1.0, float(states.abs().max())):
         raise UsageError(
-            f"{about} reads the padding behind a text, so its vector would depend on the texts beside it: {INSTEAD}"
+            f"{name} reads the padding behind a text, so its vector would depend on the texts beside it: {INSTEAD}"
         )
 
 
@@ -203,11 +206,11 @@ def _same(states: torch.Tensor, others: torch.Tensor) -> bool:
 
 
 def _random_ids(files: EncoderFiles, count: int) -> list[int]:
-    """Return token numbers, neighbours different, without the lowest: they are padding and other marks."""
-    usual = np.arange(min(files.words, MOST_WORDS))[MARKS:]
-    if len(usual) < 2:
+    """Return token numbers, neighbours different, without the lowest: those are padding and other special tokens."""
+    ordinary = np.arange(min(files.words, MOST_WORDS))[MARKS:]
+    if len(ordinary) < 2:
         raise UsageError(f"{files.title} has vectors for {files.words} tokens only: too few for texts")
-    order = seeds.generator("trial").permutation(usual)
+    order = seeds.generator("trial").permutation(ordinary)
     return [int(number) for number in np.resize(order, count)]
 
 
@@ -220,7 +223,7 @@ def _pack(texts: Sequence[Sequence[int]]) -> Pack:
 
 
 def _states(model: MultiTaskModel, texts: Sequence[Sequence[int]]) -> torch.Tensor:
-    """Return the states of all tokens of some texts, given as token numbers, one text after another."""
+    """Return the states of all tokens of the texts, which are lists of token numbers, one text after another."""
     import torch
 
     with torch.inference_mode():

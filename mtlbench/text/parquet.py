@@ -1,4 +1,4 @@
-"""Parquet files."""
+"""Reader for parquet files."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from mtlbench.text.file_content import cannot_read
 
 
 def read_parquet(path: Path, wanted: Sequence[str]) -> Iterator[Record]:
-    """Yield some columns' cells, row by row, as values of Python.
+    """Yield the wanted cells as Python values, row by row.
 
-    :raises UsageError: one line, when the file cannot be read, or a column is not there.
+    :param path: the file.
+    :param wanted: names of the columns to read.
+    :raises UsageError: when the file cannot be read, or a column is missing.
     """
     import pyarrow
     from pyarrow import parquet
@@ -21,13 +23,13 @@ def read_parquet(path: Path, wanted: Sequence[str]) -> Iterator[Record]:
     try:
         with parquet.ParquetFile(path) as file:
             names = file.schema_arrow.names
-            places = find_columns(str(path), wanted, names)
-            table = file.read(columns=[names[place] for place in places])
-            columns = [table.column(names[place]).to_pylist() for place in places]
+            indices = find_columns(str(path), wanted, names)
+            table = file.read(columns=[names[index] for index in indices])
+            columns = [table.column(names[index]).to_pylist() for index in indices]
     except UsageError:
         raise
-    # a text, or a column's name, need not be UTF-8: the format says so, and its readers do not check; and a date may
-    # be one that Python has none of
+    # ValueError: texts and column names must be UTF-8, but readers do not check it. OverflowError: Python cannot
+    # represent every date that the format can
     except (OSError, ValueError, OverflowError, pyarrow.ArrowException) as fault:
         raise cannot_read(path, fault) from None
     yield from enumerate(zip(*columns, strict=True), start=1)

@@ -1,6 +1,6 @@
-"""The form of a task: what it declares and loads, and what targets, loss and metrics make of its rows.
+"""Validation of a task: its declarations, its rows, and what its targets, loss and metrics return for them.
 
-A task may be anybody's code. It is looked at once, where its rows are loaded, so that a fault is one line that names
+A task may be a plugin. It is checked once, when its rows are loaded, so that a fault is reported in one line that names
 the task before the first cell starts.
 """
 
@@ -24,7 +24,7 @@ from mtlbench.text.task_loss import loss_of
 def checked_key(task: Task) -> str:
     """Return a task's key.
 
-    :raises UsageError: when it is none that a table and a record can hold.
+    :raises UsageError: when the key has characters that tables and records cannot hold.
     """
     key = _declared(task, "key")
     if not is_key(key):
@@ -33,27 +33,32 @@ def checked_key(task: Task) -> str:
 
 
 def load_splits(task: Task, data_dir: Path | None) -> Splits:
-    """Load a task's rows, and check their form and what the task declares.
+    """Load a task's rows, and check their form and the task's declarations.
 
-    :raises UsageError: naming the task, with split, row and remedy; and for anything that ``load`` raises.
+    :param task: the task.
+    :param data_dir: the folder given with ``--data-dir``.
+    :raises UsageError: for a fault, naming task, split, row and remedy; and for any exception that ``load`` raises.
     """
     try:
-        loaded = task.load(data_dir)
+        splits = task.load(data_dir)
     except (UsageError, MemoryError):
         raise
-    except (Exception, SystemExit) as error:  # a plugin may fail in any way at all
+    except (Exception, SystemExit) as error:  # a plugin may raise anything
         raise UsageError(f"task {task.key}: load() raised {said(error)}") from error
     _check_declared(task)
-    return checked_splits(task, loaded)
+    return checked_splits(task, splits)
 
 
 def check_training(task: Task, splits: Splits, batch_size: int, device: str) -> None:
     """Check that there is something to learn, and try targets, metrics and loss on a few rows.
 
-    Of mtlbench's own tasks the loss is not tried, so torch is not imported for them.
+    The losses of mtlbench's own tasks are not tried, so torch is not imported for them.
 
-    :param splits: those that cells train on.
-    :raises UsageError: naming the task, with the remedy.
+    :param task: the task.
+    :param splits: the rows that cells train on.
+    :param batch_size: number of rows to try the loss on.
+    :param device: the cells' device; the loss itself is tried on the CPU.
+    :raises UsageError: for a fault, naming the task and the remedy.
     """
     labels = splits.train.labels
     if bool((labels == labels[0]).all()):
@@ -74,6 +79,7 @@ def check_training(task: Task, splits: Splits, batch_size: int, device: str) -> 
 
 
 def _declared(task: Task, name: str) -> Any:
+    """Return an attribute that a task must declare."""
     try:
         return getattr(task, name)
     except UsageError:
@@ -94,7 +100,7 @@ def _check_declared(task: Task) -> None:
     if prediction == "regression" and outputs != 1:
         raise UsageError(f"{where}: outputs is {outputs}; a regression has 1")
     metrics = _declared(task, "metrics")
-    if not isinstance(metrics, tuple | list) or not metrics or not all(isinstance(one, str) for one in metrics):
+    if not isinstance(metrics, tuple | list) or not metrics or not all(isinstance(name, str) for name in metrics):
         known = ", ".join(METRICS[task.prediction])
         raise UsageError(f"{where}: metrics is {shown(metrics)}; declare a tuple of one or more of: {known}")
     if len(set(metrics)) < len(metrics):
@@ -125,14 +131,14 @@ def _targets(task: Task, splits: Splits) -> NDArray[Any]:
 
 
 def _try_loss(task: Task, targets: NDArray[Any], device: str) -> None:
-    """Call a plugin's loss as a step does, on outputs that no model made."""
+    """Call a plugin's loss as a training step does, on synthetic outputs."""
     import torch
 
     leaf = torch.linspace(-1.0, 1.0, len(targets) * task.outputs).reshape(len(targets), task.outputs).requires_grad_()
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.filterwarnings("error", message="Using a target size")  # torch would broadcast to (B, B) and go on
+        warnings.filterwarnings("error", message="Using a target size")  # or torch would broadcast to (B, B)
         try:
             loss_of(task, leaf * 1.0, torch.from_numpy(targets))
         except CellError as error:
-            if device == "cpu" or error.__cause__ is None:  # what it raises may be because this is not its device
+            if device == "cpu" or error.__cause__ is None:  # else the CPU may be the cause
                 raise UsageError(str(error)) from error

@@ -1,4 +1,4 @@
-"""A batch's loss, as a task computes it: checked here, where the task is known."""
+"""Computation of a task's loss, with checks whose messages name the task."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from mtlbench.errors import CellError, UsageError, is_out_of_memory, said, shown
 
 
 def loss_of(task: Task, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Return a task's loss of a batch, a scalar with a graph wherever gradients are taken.
+    """Return a task's loss of a batch: a scalar, with a graph where gradients are enabled.
 
-    :param outputs: (B, outputs) of the head.
-    :param targets: of the same rows.
-    :raises CellError: naming the task, when it is anything else, or when the task raises what is not our own.
+    :param task: the task.
+    :param outputs: (B, C) outputs of the task's head.
+    :param targets: targets of the same rows.
+    :raises CellError: when the task returns anything else, or raises an exception other than mtlbench's own or for
+        lack of memory; names the task.
     """
     try:
         loss = task.loss(outputs, targets)
     except (UsageError, CellError):
         raise
-    except Exception as error:  # a task may fail in any way at all
+    except Exception as error:  # a plugin's task may raise anything
         if is_out_of_memory(error):
             raise
         shapes = f"outputs of shape {tuple(outputs.shape)} and targets of shape {tuple(targets.shape)}"
@@ -35,8 +37,9 @@ def loss_of(task: Task, outputs: torch.Tensor, targets: torch.Tensor) -> torch.T
 
 
 def _fault(loss: object, outputs: torch.Tensor) -> str | None:
+    """Return a description of a loss that is not a proper scalar, or ``None`` if it is one."""
     if not isinstance(loss, torch.Tensor):
-        return f"{shown(loss)}, no tensor"
+        return f"{shown(loss)}, not a tensor"
     if loss.ndim:
         return f"a tensor of shape {tuple(loss.shape)}"
     if not loss.is_floating_point():

@@ -1,7 +1,7 @@
-"""Tokenised rows, as flat arrays: made once, and kept in the user's cache folder for every later cell.
+"""Tokenised rows as flat arrays, cached on disk for later cells.
 
-The cache is ``MTLBENCH_CACHE`` (empty: none), else the platform's folder for caches; it may be deleted at any time.
-Its names are hashes of all that decides the tokens, so that nothing in it can be out of date.
+The cache folder is ``MTLBENCH_CACHE`` (empty: no cache), else the platform's cache folder; it may be deleted at any
+time. Entries are named by a hash of everything that the tokens depend on, so they never go out of date.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from mtlbench.text.encoder import Encoder, EncoderFiles
 from mtlbench.text.model_files import tokenizer_files
 
 FORMAT = 1
-"""Raised by one whenever the files of the cache change their form."""
+"""Version of the cache's file format; increment it with every change."""
 CHUNK = 2048
-"""Rows that are tokenised in one call: the tokenizer's own objects take a hundred times the memory of the tokens."""
+"""Rows tokenised in one call: the tokenizer's own objects take a hundred times the memory of the tokens."""
 
 _NAMES = ("ids", "kinds", "offsets")
 Texts = Sequence[tuple[str, ...]]
@@ -42,11 +42,12 @@ Texts = Sequence[tuple[str, ...]]
 class Tokens:
     """Tokenised rows, flat.
 
-    :param ids: token numbers of all sequences, one after another.
+    :param ids: token numbers of all sequences, concatenated.
     :param kinds: their segment numbers.
-    :param offsets: where each sequence begins, and the end; row r has ``sides`` of them, from number r · ``sides`` on.
-    :param sides: sequences a row: 1, or 2 for pairs of texts encoded apart.
-    :param cut: how many rows were longer than allowed, and were cut.
+    :param offsets: start of each sequence in ``ids``, then the end of the last. The sequences of row r are
+        r · ``sides`` to (r + 1) · ``sides`` − 1.
+    :param sides: sequences per row: 1, or 2 for pairs of texts encoded apart.
+    :param cut: number of rows that were truncated to the maximal length.
     """
 
     ids: NDArray[np.int32]
@@ -63,25 +64,26 @@ class Tokens:
         return np.diff(self.offsets).reshape(-1, self.sides).sum(axis=1)
 
     def sequences(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the numbers of some rows' sequences: all their first ones, then all second ones."""
+        """Return the sequence numbers of the given rows: all first sequences, then all second ones."""
         return np.concatenate([rows * self.sides + side for side in range(self.sides)])
 
     def take(self, rows: NDArray[np.int64], vectors: torch.Tensor | None = None) -> Sequences:
-        """Return some rows, in the order of :meth:`sequences`.
+        """Return the sequences of the given rows, in the order of :meth:`sequences`.
 
-        :param vectors: what a frozen encoder makes of their sequences.
+        :param rows: row numbers.
+        :param vectors: (S, width) vectors of these sequences, where the encoder is frozen.
         """
         numbers = self.sequences(rows)
         starts = self.offsets[numbers]
         lengths = self.offsets[numbers + 1] - starts
-        places = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())
-        ids, kinds = self.ids[places].astype(np.int64), self.kinds[places].astype(np.int64)
+        indices = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())
+        ids, kinds = self.ids[indices].astype(np.int64), self.kinds[indices].astype(np.int64)
         return Sequences(ids, kinds, lengths, len(rows), vectors)
 
 
 @dataclass(frozen=True)
 class _Encoded:
-    """One sequence: token numbers, segment numbers, and whether it was cut."""
+    """One sequence: token numbers, segment numbers, and whether it was truncated."""
 
     ids: Sequence[int]
     kinds: Sequence[int]
@@ -89,9 +91,11 @@ class _Encoded:
 
 
 class Tokenizer:
-    """The encoder's own tokenizer; pairs in one sequence with ``[SEP]``, or each text in a sequence of its own.
+    """The encoder's own tokenizer. Pairs become one sequence with ``[SEP]``, or one sequence per text.
 
-    :param max_length: tokens after which sequences are cut, or the encoder's last position if that comes first.
+    :param encoder: decides how pairs are encoded.
+    :param files: the encoder's files, among them the tokenizer's.
+    :param max_length: longest sequence in tokens; capped at the number of the encoder's positions.
     """
 
     def __init__(self, encoder: Encoder, files: EncoderFiles, max_length: int) -> None:
@@ -99,31 +103,35 @@ class Tokenizer:
         self.max_length = min(max_length, files.longest)
 
     def tokens(self, texts: Texts) -> Tokens:
-        """Return the tokens of rows from the cache, or tokenise and keep them there, where that is possible."""
+        """Return the tokens of rows, from the cache if possible; else tokenise them and add them to the cache.
+
+        :raises UsageError: as :meth:`encode`.
+        """
         folder = cache_folder()
         if folder is None:
             return self.encode(texts)
         entry = folder / "tokens" / self._key(texts)
-        found = load(entry)
-        if found is None:
-            found = self.encode(texts)
-            save(found, entry)
-        return found
+        tokens = load(entry)
+        if tokens is None:
+            tokens = self.encode(texts)
+            save(tokens, entry)
+        return tokens
 
     def encode(self, texts: Texts) -> Tokens:
-        """Tokenise rows, the longer text of a pair cut first where both exceed the maximal length together.
+        """Tokenise rows. A pair that exceeds the maximal length loses tokens of its longer text first.
 
-        :raises UsageError: when there is no tokenizer, or a text has a token that the encoder has no vector for.
+        :raises UsageError: when there is no tokenizer, a text has a token that the encoder has no vector for, or a
+            text has no tokens.
         """
         sides = len(texts[0]) if self._apart and texts else 1
         ids, kinds = [np.zeros(0, np.int32)], [np.zeros(0, np.int8)]
         lengths, cut = [np.zeros(1, np.int64)], 0
         for first in range(0, len(texts), CHUNK):
             encoded = self._encoded(texts[first : first + CHUNK])
-            ids += [np.asarray(one.ids, np.int32) for one in encoded]
-            kinds += [np.asarray(one.kinds, np.int8) for one in encoded]
-            lengths.append(np.array([len(one.ids) for one in encoded]))
-            cut += int(np.array([one.cut for one in encoded]).reshape(-1, sides).any(axis=1).sum())
+            ids += [np.asarray(sequence.ids, np.int32) for sequence in encoded]
+            kinds += [np.asarray(sequence.kinds, np.int8) for sequence in encoded]
+            lengths.append(np.array([len(sequence.ids) for sequence in encoded]))
+            cut += int(np.array([sequence.cut for sequence in encoded]).reshape(-1, sides).any(axis=1).sum())
         flat = np.concatenate(kinds)
         if "token_type_ids" not in self.of_model.model_input_names:
             flat = np.zeros_like(flat)
@@ -137,33 +145,33 @@ class Tokenizer:
             raise UsageError(
                 f"a text has the token {self.of_model.convert_ids_to_tokens(largest)!r}, number {largest}, and "
                 f"{self._files.title} has vectors for {self._files.words} tokens only: resize its embeddings "
-                "(resize_token_embeddings), or take the token out of its tokenizer"
+                "(resize_token_embeddings), or remove the token from its tokenizer"
             )
         empty = np.flatnonzero(np.diff(tokens.offsets) == 0)
         if len(empty):
             row = texts[empty[0] // tokens.sides]
             raise UsageError(
-                f"the tokenizer of {self._files.title} makes no token of the text {shown(row)}: leave it out"
+                f"the tokenizer of {self._files.title} gives no tokens for the text {shown(row)}: leave it out"
             )
 
     def _encoded(self, texts: Texts) -> list[_Encoded]:
-        """Return the tokens of some rows' sequences, those of a row together."""
+        """Return the encoded sequences of rows, in row order."""
         first: list[str] = [text for row in texts for text in row] if self._apart else [row[0] for row in texts]
         second = None if self._apart or len(texts[0]) == 1 else [row[1] for row in texts]
         limit = {"truncation": "longest_first", "max_length": self.max_length}
         if self.of_model.is_fast:
-            fast = self.of_model(first, second, **limit).encodings
-            return [_Encoded(one.ids, one.type_ids, bool(one.overflowing)) for one in fast]
-        whole = self.of_model(first, second)["input_ids"]  # a tokenizer in Python does not say what it cuts
-        short = self.of_model(first, second, return_token_type_ids=True, **limit)
-        rows = zip(short["input_ids"], short["token_type_ids"], whole, strict=True)
-        return [_Encoded(ids, kinds, len(ids) < len(all_ids)) for ids, kinds, all_ids in rows]
+            encodings = self.of_model(first, second, **limit).encodings
+            return [_Encoded(encoding.ids, encoding.type_ids, bool(encoding.overflowing)) for encoding in encodings]
+        full = self.of_model(first, second)["input_ids"]  # slow tokenizers do not report what they truncate
+        truncated = self.of_model(first, second, return_token_type_ids=True, **limit)
+        rows = zip(truncated["input_ids"], truncated["token_type_ids"], full, strict=True)
+        return [_Encoded(ids, kinds, len(ids) < len(full_ids)) for ids, kinds, full_ids in rows]
 
     @cached_property
     def of_model(self) -> Any:
-        """The tokenizer that the model's folder holds, an object of transformers.
+        """The tokenizer in the model's folder, as a transformers object.
 
-        :raises UsageError: when the folder holds none, or one that cannot be read.
+        :raises UsageError: when the folder has no tokenizer, or one that cannot be read.
         """
         from transformers import AutoTokenizer
 
@@ -174,73 +182,77 @@ class Tokenizer:
             )
         try:
             return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        except Exception as error:  # it fails in many ways, each with its own class
+        except Exception as error:  # transformers raises exceptions of many classes
             raise UsageError(f"cannot read the tokenizer in {folder}: {one_line(str(error), 200)}") from None
 
     def _key(self, texts: Texts) -> str:
-        """SHA-256 of all that decides the tokens."""
+        """Return the SHA-256 of everything that the tokens depend on."""
         libraries = [version("transformers"), version("tokenizers")]
-        decides = [FORMAT, libraries, self._files.fingerprint, self.max_length, self._apart]
-        digest = hashlib.sha256(json.dumps(decides).encode())
+        settings = [FORMAT, libraries, self._files.fingerprint, self.max_length, self._apart]
+        digest = hashlib.sha256(json.dumps(settings).encode())
         for row in texts:
-            digest.update(repr(row).encode())  # escapes what is no text, and cannot take two rows for one
+            digest.update(repr(row).encode())  # repr escapes lone surrogates, and marks where a row ends
         return digest.hexdigest()
 
 
 def cache_folder() -> Path | None:
-    """Return the folder of mtlbench's caches; ``None`` where there is to be none, or no place for one."""
-    given = os.environ.get("MTLBENCH_CACHE")
-    if given is not None:
-        return Path(given).expanduser() if given else None
+    """Return mtlbench's cache folder; ``None`` where the user wants no cache, or there is no home folder."""
+    setting = os.environ.get("MTLBENCH_CACHE")
+    if setting is not None:
+        return Path(setting).expanduser() if setting else None
     try:
         home = Path.home()
     except RuntimeError:
         return None
-    usual = {"darwin": home / "Library" / "Caches", "win32": home / "AppData" / "Local"}
-    named = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME")
-    return (Path(named) if named else usual.get(sys.platform, home / ".cache")) / "mtlbench"
+    defaults = {"darwin": home / "Library" / "Caches", "win32": home / "AppData" / "Local"}
+    configured = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME")
+    return (Path(configured) if configured else defaults.get(sys.platform, home / ".cache")) / "mtlbench"
 
 
 def load(entry: Path) -> Tokens | None:
-    """Return an entry of the cache, its arrays mapped from their files; ``None`` if it is missing or damaged."""
+    """Return a cache entry, with memory-mapped arrays; ``None`` if it is missing or damaged."""
     try:
-        about = json.loads((entry / "about.json").read_text(encoding="utf-8"))
-        if any(_checksum(entry / f"{name}.npy") != about["checksums"][name] for name in _NAMES):
+        metadata = json.loads((entry / "about.json").read_text(encoding="utf-8"))
+        if any(_checksum(entry / f"{name}.npy") != metadata["checksums"][name] for name in _NAMES):
             return None
         ids, kinds, offsets = (
             np.asarray(np.load(entry / f"{name}.npy", mmap_mode="r", allow_pickle=False)) for name in _NAMES
         )
-        return Tokens(ids, kinds, offsets, int(about["sides"]), int(about["cut"]))
+        return Tokens(ids, kinds, offsets, int(metadata["sides"]), int(metadata["cut"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def save(tokens: Tokens, entry: Path) -> None:
-    """Write an entry of the cache, whole or not at all. A cache that cannot be written is none: no error."""
+    """Write a cache entry atomically. A cache that cannot be written is skipped without an error.
+
+    :param tokens: what to write.
+    :param entry: the entry's folder.
+    """
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
-        ours = Path(tempfile.mkdtemp(prefix=".", dir=entry.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=".", dir=entry.parent))
     except OSError:
         return
     try:
         for name in _NAMES:
-            np.save(ours / f"{name}.npy", getattr(tokens, name), allow_pickle=False)
-        checksums = {name: _checksum(ours / f"{name}.npy") for name in _NAMES}
-        about = {"sides": tokens.sides, "cut": tokens.cut, "checksums": checksums}
-        (ours / "about.json").write_text(json.dumps(about), encoding="utf-8")
+            np.save(temporary / f"{name}.npy", getattr(tokens, name), allow_pickle=False)
+        checksums = {name: _checksum(temporary / f"{name}.npy") for name in _NAMES}
+        metadata = {"sides": tokens.sides, "cut": tokens.cut, "checksums": checksums}
+        (temporary / "about.json").write_text(json.dumps(metadata), encoding="utf-8")
         if entry.exists() and load(entry) is None:
             shutil.rmtree(entry, ignore_errors=True)
-        ours.replace(entry)
-    except OSError:  # no room, or another process was first: a folder does not replace one that holds files
+        temporary.replace(entry)
+    except OSError:  # the disk is full, or another process was first: a folder cannot replace a non-empty one
         pass
     finally:
-        shutil.rmtree(ours, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _checksum(file: Path) -> int:
-    """CRC-32 of a file, read in pieces: mapped pages would count as this process's memory."""
-    total = 0
+    """Return the CRC-32 of a file, read in blocks: mapped pages would count as this process's memory."""
+    checksum = 0
     with file.open("rb") as handle:
-        while piece := handle.read(1 << 20):
-            total = zlib.crc32(piece, total)
-    return total
+        while block := handle.read(1 << 20):
+            checksum = zlib.crc32(block, checksum)
+    return checksum

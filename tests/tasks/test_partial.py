@@ -1,4 +1,4 @@
-"""Several tasks on one file of which every row is labelled for some only, one of them multi-label: trained for real."""
+"""Training of several tasks on one file whose rows are labelled for some of the tasks only; one task is multi-label."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What docs/tasks.md shows is run as it stands there, on small files with the columns of the data sets it names."""
+"""The examples in docs/tasks.md, run unchanged on small files with the columns of the data sets that they name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading files of labelled texts: the same rows from every format, and one clear line for every fault."""
+"""Reader of tables: the same rows from every format, and one clear line for every fault."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mtlbench.contract.task import Rows
 from mtlbench.errors import UsageError
 from mtlbench.text.delimited import Dialect
 from mtlbench.text.labels import Classes, Labels, Scores
-from mtlbench.text.table import read_table
+from mtlbench.text.table_reader import read_table
 
 ROWS = [
     ("plain words", "and others", 0.0),

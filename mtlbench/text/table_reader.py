@@ -1,4 +1,4 @@
-"""Reads labelled texts from tables. Every fault names the file, the line and the value."""
+"""Reader for labelled texts from tables. Error messages name the file, the line and the value."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mtlbench.text.formats import read_records
 from mtlbench.text.labels import Labels
 
 MISSING_LIMIT = 0.05
-"""The share of rows with missing fields above which a file is taken to be damaged."""
+"""Largest tolerated share of rows with missing fields; a file with more is considered damaged."""
 
 
 def read_table(
@@ -29,17 +29,16 @@ def read_table(
 ) -> Rows:
     """Read one split from a file with named columns.
 
-    :param path: a ``.csv``, ``.tsv``, ``.txt``, ``.jsonl``, ``.ndjson``, ``.json`` or ``.parquet`` file; docs/tasks.md
-        says what each may hold.
-    :param text_columns: the names of one or two columns of text. White space around a text is removed, nothing else.
-    :param label_columns: the names of the columns of labels: one, or one a label.
+    :param path: a ``.csv``, ``.tsv``, ``.txt``, ``.jsonl``, ``.ndjson``, ``.json`` or ``.parquet`` file; see
+        docs/tasks.md for the formats.
+    :param text_columns: names of one or two columns of text. Only white space around a text is removed.
+    :param label_columns: names of the columns of the label: one, or one per label.
     :param labels: how labels are read.
-    :param skip_unlabelled: rows without a label are left out however many they are.
-    :param dialect: how a CSV or TSV file is written.
-    :return: the rows in the file's order. Rows in which a text is empty or the label is missing are left out and
-        counted.
-    :raises UsageError: one line, for a file that is missing, unreadable or without rows, a column that is not
-        there, a row that cannot be read, a label that cannot be, and more than 5 % of rows with missing fields.
+    :param skip_unlabelled: leave out rows without a label, however many they are.
+    :param dialect: format of a CSV or TSV file, as far as the user specifies it.
+    :returns: the rows in the file's order. Rows with an empty text or without a label are left out and counted.
+    :raises UsageError: for a file that is missing, unreadable or empty; a missing column; a row or label that cannot
+        be read; and more than 5 % of rows with missing fields.
     """
     path = Path(path)
     records, unit = read_records(path, (*text_columns, *label_columns), dialect, row_test(labels))
@@ -47,7 +46,11 @@ def read_table(
 
 
 def row_test(labels: Labels) -> Callable[[Sequence[str | None]], bool | None]:
-    """Return what says of cells whether they are a row with a label, one without (``None``), or none."""
+    """Return a test of a row's cells: texts, then label.
+
+    Its result is ``True`` for a row with a label, ``None`` for a row without one, and ``False`` for cells that are not
+    a row.
+    """
 
     def labelled(cells: Sequence[str | None]) -> bool | None:
         text, label = cells[: -labels.columns], cells[-labels.columns :]
@@ -64,14 +67,18 @@ def row_test(labels: Labels) -> Callable[[Sequence[str | None]], bool | None]:
 def to_rows(
     records: Iterable[Record], origin: str, unit: str, labels: Labels, *, skip_unlabelled: bool = False
 ) -> Rows:
-    """Check records and make rows of them.
+    """Check records, and convert them to rows.
 
-    :param origin: what errors call the place that the records come from.
-    :param unit: what errors call a record: ``"line"`` or ``"row"``.
-    :raises UsageError: as :func:`read_table`, for everything that concerns a cell.
+    :param records: their numbers and cells.
+    :param origin: name of the file or data set, for messages.
+    :param unit: what the records' numbers count, for messages: ``"line"`` or ``"row"``.
+    :param labels: how labels are read.
+    :param skip_unlabelled: leave out rows without a label, however many they are.
+    :raises UsageError: when there are no rows, a label or text cannot be read, or more than 5 % of rows have missing
+        fields.
     """
     texts: list[tuple[str, ...]] = []
-    read: list[Any] = []
+    values: list[Any] = []
     missing: list[int] = []
     unlabelled = 0
     for number, cells in records:
@@ -84,7 +91,7 @@ def to_rows(
             missing.append(number)
             continue
         try:
-            read.append(labels.read(label))
+            values.append(labels.read(label))
             texts.append(tuple([as_text(cell) for cell in text]))
         except ValueError as fault:
             raise UsageError(f"{origin}, {unit} {number}: {fault}") from None
@@ -97,4 +104,4 @@ def to_rows(
             f"{MISSING_LIMIT:.0%} (missing=skip, of a task of your own, allows rows without a label); "
             f"the first is {unit} {missing[0]}"
         )
-    return Rows(texts, labels.array(read), skipped=len(missing) + unlabelled)
+    return Rows(texts, labels.array(values), skipped=len(missing) + unlabelled)

@@ -1,4 +1,4 @@
-"""The embedded tasks: what their rows are, and what their two knobs do to the gradients of a real encoder."""
+"""The embedded tasks: their rows, and the effect of their two parameters on the gradients of a real encoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Families of encoders, as tiny random models: which are read, up to their last position, and which are refused."""
+"""Trial of tiny random models of many families: which are accepted, up to their last position, and which refused."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ REFUSED = {
     **dict.fromkeys(READS_PADDING, "reads the padding behind a text"),
     **dict.fromkeys(NO_TEXT, "is not an encoder that reads token numbers alone"),
     "mra": "do not see one another",
-    "reformer": "gives 32 numbers a token, not its width, 16",
+    "reformer": "gives 32 numbers per token, not its width, 16",
     "perceiver": "cannot load model",
 }
 

@@ -1,4 +1,4 @@
-"""Files as people have them: the right rows, or one line that names the file, the place and the remedy."""
+"""Files as other programs write them: correct rows, or one line that names the file, the place and the remedy."""
 
 from __future__ import annotations
 
@@ -83,14 +83,14 @@ class TestQuotes:
         spec = f"{TWO},delimiter={delimiter}" if delimiter != "," else TWO
         spec = spec.replace("\t", "tab")
         message = fault(tmp_path, "d.csv", swallowing(delimiter), spec)
-        assert message.startswith("d.csv, line 52: a field in double quotes goes over 201 lines, 201 of which are rows")
+        assert message.startswith("d.csv, line 52: a field in double quotes spans 201 lines, 201 of which are rows")
         assert len(load(tmp_path, "d.csv", None, f"{spec},quoting=none")) == 252
         assert len(load(tmp_path, "d.csv", None, f"{spec},quoting=csv")) == 52
 
     def test_two_rows_and_rows_without_labels_are_told_too(self, tmp_path: Path) -> None:
-        assert "goes over 2 lines, 2 of which" in fault(tmp_path, "d.csv", 'text,label\n"a,1\nb",0\n')
+        assert "spans 2 lines, 2 of which" in fault(tmp_path, "d.csv", 'text,label\n"a,1\nb",0\n')
         some = 'text,label\n"a,1\n' + "c,\n" * 9 + 'b",0\n'
-        assert "goes over 11 lines, 2 of which" in fault(tmp_path, "d.csv", some, f"{TWO},missing=skip")
+        assert "spans 11 lines, 2 of which" in fault(tmp_path, "d.csv", some, f"{TWO},missing=skip")
         assert "2 of which" in fault(tmp_path, "d.csv", 'text,label\n"one, 1\ntwo",1\n')  # it could be either
         named = 'label,text\nbad,"a\ngood,b"\n'
         assert "2 of which" in fault(tmp_path, "d.csv", named, "label=label,classes=good/bad")
@@ -202,8 +202,8 @@ class TestContent:
             ("text,label\na,1\n".encode("utf-16-le"), "line 1: a zero byte: damaged, or in another encoding; save"),
             (b"text,label\na,1\nb\0,1\n", "line 3: a zero byte"),
             (b"\xff\xfe" + "text,label\n".encode("utf-16-le") + b"x", "line 2: byte 0x78 is not UTF-16"),
-            (gzip.compress(CSV, mtime=0), "it is packed with gzip: let its name end with .gz"),
-            (bz2.compress(CSV), "it is packed with bzip2: let its name end with .bz2"),
+            (gzip.compress(CSV, mtime=0), "it is compressed with gzip: let its name end with .gz"),
+            (bz2.compress(CSV), "it is compressed with bzip2: let its name end with .bz2"),
             (b"PK\x03\x04" + CSV, "it is an archive or a spreadsheet: save its table as CSV"),
             (b"PAR1" + CSV, "it is a parquet file: let its name end with .parquet"),
             (b"", "is empty: it has no rows"),
@@ -224,8 +224,8 @@ class TestContent:
             assert load(tmp_path, file, pack(content)).texts[0] == ("a",)
             for broken in (content, pack(content * 99)[:-9], pack(content)[:3] + b"xxxxxxxxxxxxxxxx"):
                 assert f"data file {file} cannot be read: " in fault(tmp_path, file, broken)
-        assert "is of no known type" in fault(tmp_path, f"d.parquet.{ending}", b"")
-        assert "is of no known type" in fault(tmp_path, f"d.{ending}", b"")
+        assert "is of an unknown type" in fault(tmp_path, f"d.parquet.{ending}", b"")
+        assert "is of an unknown type" in fault(tmp_path, f"d.{ending}", b"")
 
     @pytest.mark.parametrize("name", ["d.csv", "d.tsv.gz", "d.json", "d.parquet", "d.jsonl.xz"])
     def test_a_folder(self, tmp_path: Path, name: str) -> None:
@@ -342,7 +342,7 @@ def test_what_pandas_writes_is_read_back(tmp_path: Path) -> None:
             ("names,labels=joy/it's", [[1, 1], [0, 0], [1, 0], [0, 0]]),
         ):
             if expected is None:
-                assert "is none of the declared ones" in fault(tmp_path, name, None, f"label={label},{how}")
+                assert "is not one of the declared names" in fault(tmp_path, name, None, f"label={label},{how}")
             else:
                 assert load(tmp_path, name, None, f"label={label},{how}").labels.tolist() == expected
 

@@ -1,4 +1,4 @@
-"""Rows on their way to packs: tokens and their cache, cut texts, vectors of frozen encoders, packs made ahead."""
+"""Tokenised rows, and their cache."""
 
 from __future__ import annotations
 
@@ -11,18 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
-from mtlbench.engine.packed.pack import Pack
 from mtlbench.plan.cells import Workload
-from mtlbench.plugins.registry import load_registry
 from mtlbench.text import tokens as tokens_module
-from mtlbench.text.batches import TaskData
 from mtlbench.text.encoder import Encoder
-from mtlbench.text.model import MultiTaskModel
 from mtlbench.text.tokens import Tokenizer, Tokens, cache_folder
-from mtlbench.training.engines import Inputs
-from mtlbench.training.train import Outcome, train
 
 Make = Callable[..., Workload]
 TEXTS = [("the good dog runs", "a cat"), ("a cat", "the red house sleeps very slowly"), ("film", "film")]
@@ -198,129 +191,13 @@ def test_rows_taken_are_those_rows(tiny_bert: Path) -> None:
         assert [piece.tolist() for piece in pieces] == expected
 
 
-# Vectors of frozen encoders
-
-
-@pytest.fixture
-def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Record how many sequences the encoder reads, call by call."""
-    found: list[int] = []
-    original = MultiTaskModel.pooled
-
-    def spy(self: MultiTaskModel, pack: Pack) -> torch.Tensor:
-        if pack.vectors is None:
-            found.append(len(pack.lengths))
-        return original(self, pack)
-
-    monkeypatch.setattr(MultiTaskModel, "pooled", spy)
-    return found
-
-
-def trained(workload: Workload, method: str, seed: int = 0) -> Outcome:
-    outcome = Outcome()
-    train(workload, load_registry().method(method), seed, outcome, lambda done, total: None)
-    return outcome
-
-
-def frozen(tiny_bert: Path, *more: str) -> str:
-    return f"{tiny_bert}[{','.join(['layers=1', 'frozen=true', *more])}]"
-
-
-@pytest.mark.parametrize("more", [(), ("pairs=apart", "pooling=mean")])
-@pytest.mark.parametrize("engine", ["packed", "lean", "loop"])
-def test_a_frozen_encoder_runs_once_and_trains_as_if_it_ran_every_step(
-    make_workload: Make,
-    tiny_bert: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    encoded: list[int],
-    engine: str,
-    more: tuple[str, ...],
-) -> None:
-    workload = make_workload(model=frozen(tiny_bert, *more), engine=engine, steps=8, measure_every=1)
-    once = trained(workload, "pcgrad")
-    sides = 2 if more else 1
-    assert sum(encoded) == 2 * 24 * (1 + 2 * sides)  # every row of three tasks' two splits; 32 drawn rows cover 24
-    encoded.clear()
-    monkeypatch.setattr(TaskData, "freeze", lambda self, pooled: None)
-    every = trained(workload, "pcgrad")
-    assert sum(encoded) > 8 * 4 * (1 + 2 * sides)
-    for mine, yours in zip(once.history, every.history, strict=True):
-        for field in ("losses", "weights", "norms"):
-            assert mine.get(field, {}) == pytest.approx(yours.get(field, {}), rel=1e-4)
-    for task, outputs in every.outputs["dev"].items():
-        np.testing.assert_allclose(once.outputs["dev"][task], outputs, rtol=1e-4, atol=1e-6)
-
-
-def test_vectors_are_the_encoders(make_workload: Make, tiny_bert: Path) -> None:
-    workload = make_workload(model=frozen(tiny_bert))
-    model = MultiTaskModel(workload.encoder, workload.files, workload.tasks, 0).train()
-    made = Tokenizer(workload.encoder, workload.files, 32)
-    data = [
-        TaskData.prepare(task, splits, made, seed=0, sizes=np.full(3, 4), batches=3, device="cpu")
-        for task, splits in zip(workload.tasks, workload.splits, strict=True)
-    ]
-    for one in data:
-        one.freeze(model.pooled)
-    for step in range(3):
-        for number in range(3):
-            pack = Pack.of([one.batch(step, number)[0] for one in data], "cpu")
-            assert pack.vectors is not None and not pack.vectors.requires_grad
-            with torch.no_grad():
-                expected = model.pooled(replace(pack, vectors=None))
-            torch.testing.assert_close(pack.vectors, expected, rtol=1e-5, atol=1e-6)
-
-
-def test_vectors_do_not_depend_on_how_many_batches_a_method_draws(make_workload: Make, tiny_bert: Path) -> None:
-    """To the last bit: the pairing's hashes must be equal between methods."""
-    workload = make_workload(model=frozen(tiny_bert), steps=2)
-    assert load_registry().method("modo").batches > 1
-    assert trained(workload, "modo").pairing == trained(workload, "sum").pairing
-
-
-def test_only_rows_that_are_drawn_are_encoded(make_workload: Make, tiny_bert: Path, encoded: list[int]) -> None:
-    trained(make_workload(model=frozen(tiny_bert), steps=2, evaluations=1), "sum")
-    assert sum(encoded) == 3 * (2 * 4 + 24)
-
-
-# Packs made ahead
-
-
-@pytest.fixture
-def inputs(make_workload: Make) -> Inputs:
-    workload = make_workload()
-    model = MultiTaskModel(workload.encoder, workload.files, workload.tasks, 0)
-    made = Tokenizer(workload.encoder, workload.files, 32)
-    return Inputs(
-        model,
-        [
-            TaskData.prepare(task, splits, made, seed=0, sizes=np.full(4, 4), batches=3, device="cpu")
-            for task, splits in zip(workload.tasks, workload.splits, strict=True)
-        ],
-        0,
-        "cpu",
-    )
-
-
-def test_packs_are_made_once_a_step_and_those_of_the_next_ahead(
-    inputs: Inputs, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[tuple[str, int, int]] = []
-    original = TaskData.batch
-
-    def spy(self: TaskData, step: int, number: int = 0, *part: int) -> Any:
-        asked.append((self.task.key, step, number))
-        return original(self, step, number, *part)
-
-    monkeypatch.setattr(TaskData, "batch", spy)
-    for number in (0, 2):
-        inputs.forward(0, number, [0, 1, 2])
-    inputs.losses_after(0)
-    assert asked == [(task, 0, number) for number in (0, 2) for task in ("mood", "same", "like")]
-    asked.clear()
-    inputs.ahead(1)
-    expected = [(task, 1, number) for number in (0, 2) for task in ("mood", "same", "like")]
-    assert asked == expected
-    ahead = [float(one.loss.detach()) for one in inputs.forward(1, 0, [0, 1, 2])]
-    assert asked == expected
-    fresh = Inputs(inputs.model, inputs.data, 0, "cpu")
-    assert ahead == [float(one.loss.detach()) for one in fresh.forward(1, 0, [0, 1, 2])]
+@pytest.mark.minilm
+def test_pairs_are_joined_with_sep_or_encoded_apart() -> None:
+    for pairs, texts in (("cross", 1), ("apart", 2)):
+        encoder = Encoder.parse(f"minilm[layers=1,pairs={pairs}]")
+        encoded = Tokenizer(encoder, encoder.locate(), 32).encode([("a cat", "a dog runs"), ("one", "two")])
+        batch = encoded.take(np.array([0, 1]))
+        assert (batch.rows, len(batch.lengths)) == (2, 2 * texts)
+        separators = (batch.ids[: batch.lengths[0]] == 102).sum()
+        assert separators == (2 if pairs == "cross" else 1)
+        assert batch.kinds.max() == (1 if pairs == "cross" else 0)

@@ -1,4 +1,4 @@
-"""Folders of models as people have them: damaged, half copied, in other forms; and their tokenizers."""
+"""Folders of models: damaged, incomplete, in other formats; and their tokenizers."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def as_pointer(file: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (cut, r"model.safetensors is cut: \d+ bytes of \d+"),
+        (cut, r"model.safetensors is truncated: \d+ bytes of \d+"),
         (as_pointer, "is a pointer of Git LFS"),
         (lambda file: file.write_bytes(b""), "not a whole safetensors file"),
         (lambda file: file.write_bytes(b"\xff" * 4000), "not a whole safetensors file"),
         (lambda file: file.write_bytes((2).to_bytes(8, "little") + b"[]"), "not a whole safetensors file"),
-        (lambda file: file.write_bytes(file.read_bytes() + b"more"), "is cut"),
+        (lambda file: file.write_bytes(file.read_bytes() + b"more"), "is truncated"),
         (lambda file: file.rename(file.with_name("weights.safetensors")), "has weights.safetensors and neither"),
         (
             lambda file: file.rename(file.with_name("pytorch_model.bin")),
@@ -84,7 +84,7 @@ def test_weights_that_cannot_be_read_are_one_line(damage: Callable[[Path], objec
         ('{"weight_map": [1]}', "has no weight_map"),
         (
             '{"weight_map": {"a": "part-1.safetensors", "b": "part-2.safetensors"}}',
-            "names part-2.safetensors, which is not",
+            "names part-2.safetensors, which is missing",
         ),
         ('{"weight_map": {"a": "../part-1.safetensors"}}', "which is not a file beside it"),
         ('{"weight_map": {"a": 7}}', "names 7, which is not a file beside it"),

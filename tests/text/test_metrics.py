@@ -1,4 +1,4 @@
-"""Metrics against hand-made numbers and numpy, and their behaviour where they are undefined."""
+"""Metrics compared with hand-computed values and numpy, and their values where they are undefined."""
 
 from __future__ import annotations
 

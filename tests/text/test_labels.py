@@ -1,4 +1,4 @@
-"""What a cell of labels means: numbers, names, lists, and zeros and ones."""
+"""Parsing of labels: numbers, names, lists, and zeros and ones."""
 
 from __future__ import annotations
 
@@ -104,15 +104,19 @@ def test_columns_of_zeros_and_ones() -> None:
         (
             Classes(3, ("neg", "neu", "pos")),
             "posi",
-            "label 'posi' is none of the declared ones; did you mean pos?",
+            "label 'posi' is not one of the declared names; did you mean pos?",
         ),
-        (Classes(3, ("neg", "neu", "pos")), 1, "label 1 is none of the declared ones; they are: neg, neu, pos"),
-        (STARS, 0, "label 0 is none of the declared ones; they are: 1, 2, 3, 4, 5"),
+        (Classes(3, ("neg", "neu", "pos")), 1, "label 1 is not one of the declared names; they are: neg, neu, pos"),
+        (STARS, 0, "label 0 is not one of the declared names; they are: 1, 2, 3, 4, 5"),
         (LabelSets(3), [0, 3], "label 3 is out of range; 0 to 2 are allowed"),
         (LabelSets(3), 1, "label 1 is neither a list nor a text with | between labels"),
         (LabelSets(3), [0, 0, 1], "label [0, 0, 1] names a label twice; for zeros and ones in a list write flags=true"),
         (LabelSets(3), [[0]], "label [0] is not a number"),
-        (EMOTIONS, "joy|feer", "label 'feer' is none of the declared ones; did you mean fear? they are: joy, anger"),
+        (
+            EMOTIONS,
+            "joy|feer",
+            "label 'feer' is not one of the declared names; did you mean fear? they are: joy, anger",
+        ),
         (LabelSets(3, flags=True), [0, 1], "label [0, 1] has 2 entries, but there are 3 labels"),
         (LabelSets(3, flags=True), [0, 1, 7], "label 7 is neither 0 nor 1"),
         (Scores(0, 5), "1,5", "label '1,5' is not a number; write decimals with a point"),
@@ -121,13 +125,13 @@ def test_columns_of_zeros_and_ones() -> None:
         (Scores(0, 5), "85%", "label '85%' is not a number"),
         (Classes(3), "yes", "label 'yes' is not a number"),
         (Classes(2, ("pos", "neg")), "Pos", "did you mean pos?"),
-        (Classes(2, ("1", "2")), "1_0", "is none of the declared ones"),
-        (Classes(2, ("true", "TRUE")), "True", "is none of the declared ones"),
+        (Classes(2, ("1", "2")), "1_0", "is not one of the declared names"),
+        (Classes(2, ("true", "TRUE")), "True", "is not one of the declared names"),
         (LabelSets(3), "[[0], 2]", "label '[[0], 2]' cannot be read as a list"),
         (LabelSets(3), "[0,, 2]", "cannot be read as a list"),
         (LabelSets(3), '["0", "\\x"]', "cannot be read as a list"),
         (LabelSets(3), "[0 2", "label '[0 2' is not a number"),
-        (EMOTIONS, "['joy', None]", "label 'None' is none of the declared ones"),
+        (EMOTIONS, "['joy', None]", "label 'None' is not one of the declared names"),
         (EMOTIONS, {"joy": 1}, "is neither a list nor a text"),
         (LabelSets(2, columns=2), (1, "yes"), "label 'yes' is neither 0 nor 1"),
     ],
@@ -155,7 +159,7 @@ def test_a_class_with_the_name_of_something_missing_is_a_class() -> None:
     rule = Classes(3, ("n/a", "none", "good"))
     assert not rule.missing("n/a") and not rule.missing("none") and rule.missing("") and rule.missing("nan")
     assert not rule.missing("N/A")  # near a name: told, not left out
-    with pytest.raises(ValueError, match="label 'N/A' is none of the declared ones"):
+    with pytest.raises(ValueError, match="label 'N/A' is not one of the declared names"):
         rule.read(("N/A",))
 
 

@@ -1,4 +1,4 @@
-"""Tasks of a plugin: what is wrong with one is one line before the first cell, and what is harmless is put right."""
+"""Validation of a plugin's task: faults are one line before the first cell, and harmless deviations are converted."""
 
 from __future__ import annotations
 
@@ -91,20 +91,20 @@ def refused(attempt: Try, recipe: dict[str, Any] | None = None, **given: Any) ->
     [
         (None, "load() returned None; return Splits(train, dev, source)"),
         ((Rows(TEXTS, CLASSES), Rows(TEXTS, CLASSES)), "load() returned an object of type tuple"),
-        (splits(dev=None), "split dev: None in the place of its rows; give Rows(texts, labels)"),
-        (splits(train=TEXTS), "split train: an object of type list in the place of its rows"),
-        (splits(test=(TEXTS, CLASSES)), "split test: an object of type tuple in the place of its rows"),
-        (splits(source=Path("x")), "the source of its splits is PosixPath('x'); say in words"),
+        (splits(dev=None), "split dev: None instead of its rows; give Rows(texts, labels)"),
+        (splits(train=TEXTS), "split train: an object of type list instead of its rows"),
+        (splits(test=(TEXTS, CLASSES)), "split test: an object of type tuple instead of its rows"),
+        (splits(source=Path("x")), "the source of its splits is PosixPath('x'); describe where the rows come from"),
         (splits(dev=Rows([], np.zeros(0, int))), "split dev: no rows; give at least one"),
         (splits(train=Rows([], [])), "split train: no rows"),
         (splits(dev=Rows(TEXTS, CLASSES, None)), "split dev: skipped is None; give the number of rows left out"),  # type: ignore[arg-type]
-        (splits(dev=Rows(PAIRS, CLASSES)), "split dev: 2 texts a row, but the training rows have 1"),
+        (splits(dev=Rows(PAIRS, CLASSES)), "split dev: 2 texts per row, but the training rows have 1"),
         (splits([text for (text,) in TEXTS]), "row 0: its texts are the plain string 'the good'; write (text,)"),
         (splits(text for text in TEXTS), "its texts are an object of type generator; give a list of tuples"),
         (splits(pd.Series(TEXTS)), "its texts are an object of type Series"),
         (splits("the film"), "its texts are the plain string 'the film'"),
         (splits(None), "its texts are None"),
-        (splits([*TEXTS[:4], *PAIRS[4:]]), "row 4: 2 texts, but row 0 has 1; give all rows as many"),
+        (splits([*TEXTS[:4], *PAIRS[4:]]), "row 4: 2 texts, but row 0 has 1; give all rows the same number"),
         (splits([(*pair, "x") for pair in PAIRS]), "row 0: 3 texts; give one or two"),
         (splits([(), *TEXTS[1:]]), "row 0: 0 texts; give one or two"),
         (splits([*TEXTS[:9], ("",)]), "row 9: its text is empty; leave the row out"),
@@ -113,7 +113,7 @@ def refused(attempt: Try, recipe: dict[str, Any] | None = None, **given: Any) ->
         (splits([TEXTS[0], (b"raw",), *TEXTS[2:]]), "row 1: its text is an object of type bytes"),
         (splits([TEXTS[0], (float("nan"),), *TEXTS[2:]]), "row 1: its text is an object of type float"),
         (splits([TEXTS[0], ("\ud800",), *TEXTS[2:]]), "row 1: its text '\\ud800' holds half a surrogate pair"),
-        (splits(labels=CLASSES[:-1]), "10 texts and 9 labels; give one label a row"),
+        (splits(labels=CLASSES[:-1]), "10 texts and 9 labels; give one label per row"),
         (splits(labels=CLASSES[:, None]), "have the shape (10, 1), not (10,); give labels.ravel()"),
         (splits(labels=SETS), "have the shape (10, 3), not (10,)"),
         (splits(labels=pd.DataFrame({"label": CLASSES})), "have the shape (10, 1), not (10,)"),
@@ -124,7 +124,10 @@ def refused(attempt: Try, recipe: dict[str, Any] | None = None, **given: Any) ->
         (splits(labels=np.where(CLASSES == 1, np.nan, CLASSES)), "row 1: label nan: its labels are of type float64"),
         (splits(labels=CLASSES / 2), "row 1: label 0.5: its labels are of type float64; give whole numbers"),
         (splits(labels=CLASSES.astype(float)), "split train: its labels are of type float64; give whole numbers"),
-        (splits(labels=[[0], [1, 2], *CLASSES[2:]]), "its labels are an object of type list that makes no array"),
+        (
+            splits(labels=[[0], [1, 2], *CLASSES[2:]]),
+            "its labels are an object of type list that cannot be converted to an array",
+        ),
         (splits(labels=iter(CLASSES)), "its labels are of type object"),
         (splits(labels=np.ma.masked_equal(CLASSES, 2)), "some of its labels are masked"),
         (
@@ -132,8 +135,8 @@ def refused(attempt: Try, recipe: dict[str, Any] | None = None, **given: Any) ->
             "row 2: label nan: its labels are of type float64",
         ),
         (splits(labels=pd.Categorical(["a", "b"] * 5)), "row 0: label 'a': its labels are of type object"),
-        (splits(labels=CLASSES + 1), "row 2: label 3 is none of the classes 0 to 2 (as in 3 rows)"),
-        (splits(labels=CLASSES - 1), "row 0: label -1 is none of the classes 0 to 2"),
+        (splits(labels=CLASSES + 1), "row 2: label 3 is not one of the classes 0 to 2 (as in 3 rows)"),
+        (splits(labels=CLASSES - 1), "row 0: label -1 is not one of the classes 0 to 2"),
         (splits(labels=0 * CLASSES), "all training labels are equal, 0; there is nothing to learn"),
         (splits(TEXTS[:1], CLASSES[:1]), "all training labels are equal"),
     ],
@@ -167,7 +170,7 @@ def test_scores_that_no_cell_could_use(attempt: Try, labels: Any, words: str) ->
         (SETS - 0.5, "row 0: label [0.5, -0.5, -0.5] is not of zeros and ones"),
         (SETS[:, :2], "have the shape (10, 2), not (10, 3)"),
         (CLASSES, "have the shape (10,), not (10, 3)"),
-        ([["joy"], ["joy", "fear"]] * 5, "makes no array"),
+        ([["joy"], ["joy", "fear"]] * 5, "cannot be converted to an array"),
         (np.tile([1, 0, 1], (10, 1)), "all training labels are equal, [1, 0, 1]; there is nothing to learn"),
     ],
 )
@@ -262,8 +265,8 @@ def test_texts_as_an_array_of_two_columns_are_pairs(attempt: Try) -> None:
         ({"targets": lambda s, labels: 1 / 0}, "targets() raised ZeroDivisionError: division by zero"),
         ({"loss": lambda o, t: torch.nn.functional.cross_entropy(o, t, reduction="none")}, "a tensor of shape (4,);"),
         ({"loss": lambda o, t: o.sum()[None]}, "loss() returned a tensor of shape (1,); return the mean over rows"),
-        ({"loss": lambda o, t: 0.5}, "loss() returned 0.5, no tensor; return the mean over rows"),
-        ({"loss": lambda o, t: None}, "loss() returned None, no tensor"),
+        ({"loss": lambda o, t: 0.5}, "loss() returned 0.5, not a tensor; return the mean over rows"),
+        ({"loss": lambda o, t: None}, "loss() returned None, not a tensor"),
         ({"loss": lambda o, t: (o.argmax(1) != t).sum()}, "loss() returned a tensor of torch.int64"),
         ({"loss": lambda o, t: torch.tensor(0.5)}, "loss() returned a tensor without a gradient"),
         ({"loss": lambda o, t: o.detach().mean()}, "loss() returned a tensor without a gradient"),
@@ -301,7 +304,7 @@ def test_on_another_device_what_a_loss_raises_is_left_to_the_cell(attempt: Try) 
 
     assert "same device" in refused(attempt, loss=loss)
     attempt({"device": "cuda"}, loss=loss)
-    assert "no tensor" in refused(attempt, {"device": "cuda"}, loss=lambda o, t: 1.0)
+    assert "not a tensor" in refused(attempt, {"device": "cuda"}, loss=lambda o, t: 1.0)
 
 
 # Metrics
@@ -379,8 +382,8 @@ class Odd(Task):
 @pytest.mark.parametrize(
     ("labels", "dev", "words"),
     [
-        ("np.arange(6)", "Rows([('a film',)], [0])", "row 3: label 3 is none of the classes 0 to 2 (as in 3 rows)"),
-        ("np.arange(6) % 3", "[]", "split dev: an object of type list in the place of its rows"),
+        ("np.arange(6)", "Rows([('a film',)], [0])", "row 3: label 3 is not one of the classes 0 to 2 (as in 3 rows)"),
+        ("np.arange(6) % 3", "[]", "split dev: an object of type list instead of its rows"),
     ],
 )
 def test_every_verb_ends_with_one_line_and_2(

@@ -1,4 +1,4 @@
-"""Shares of a step's rows: by size, by its root, annealed; and what training does with them."""
+"""Shares of a step's rows: by size, by its root, annealed; and training with them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_train import run
+from text_runs import run
 
 from mtlbench.errors import UsageError
 from mtlbench.plan.cells import Workload

@@ -1,4 +1,4 @@
-"""The test split: whole groups of rows, no text left behind, scored once."""
+"""The test split: whole groups of rows, no text on both sides, scored once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_train import run
+from text_runs import run
 
 from mtlbench.contract.task import Rows, Splits
 from mtlbench.errors import UsageError

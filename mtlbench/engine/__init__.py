@@ -1,1 +1,1 @@
-"""Task gradients of a step: one pass a task, packed, or lean; and in anyone's own training loop."""
+"""Compute the task gradients of a step: in one pass per task, packed, or lean; also in your own training loop."""

@@ -31,7 +31,7 @@ from mtlbench.contract.method import Method, Vector
 from mtlbench.contract.method_input import observe
 from mtlbench.engine.loop import LoopEngine, TaskLoss
 from mtlbench.engine.packed.layout import Layout
-from mtlbench.engine.packed.lean import Alike, Lean, blocks_of, by_rows
+from mtlbench.engine.packed.lean import InputProducts, Lean, blocks_of, by_rows
 from mtlbench.engine.packed.pack import Pack, Sequences
 from mtlbench.engine.packed.packed_engine import PackedEngine
 from mtlbench.engine.packed.passes import JointForward
@@ -441,7 +441,7 @@ def test_only_the_weight_of_the_last_layer_is_looked_at() -> None:
         engine = make_engine(model, "lean")
         engine.last_shared_layer = [getattr(model.last, part)]
         pack = Pack.of(batches(0), "cpu")
-        lean = Lean(engine.layout, pack, of=engine.last_shared_layer)
+        lean = Lean(engine.layout, pack, subset=engine.last_shared_layer)
         graphs = model.forwards(pack, range(3))
         engine._backward(graphs, lean)
         gradients = torch.stack(
@@ -450,7 +450,7 @@ def test_only_the_weight_of_the_last_layer_is_looked_at() -> None:
                 for graph in wanted.forwards(pack, range(3))
             ]
         ).detach()
-        assert close(lean.gram_of_some(), gradients @ gradients.T, 1e-10)
+        assert close(lean.gram_of_subset(), gradients @ gradients.T, 1e-10)
         assert close(lean.gram(), truths("plain", 0.0, 0).gram, 1e-10)
 
 
@@ -525,7 +525,7 @@ def test_a_task_that_reaches_nothing(name: str, way: str) -> None:
 def test_tasks_without_heads(name: str) -> None:
     model = Plain()
     made = make_engine(model)
-    engine = PackedEngine(made.layout, made.last_shared_layer, model.tape, [[], [], []], way=WAYS["buffer"])
+    engine = PackedEngine(made.layout, made.last_shared_layer, model.tape, [[], [], []], strategy=WAYS["buffer"])
     engine.step(get_method(name), forward(model))
 
 
@@ -533,7 +533,11 @@ def test_a_last_shared_layer_that_is_not_shared_is_refused() -> None:
     model = Plain()
     with pytest.raises(UsageError, match="not among the shared"):
         PackedEngine(
-            Layout(*shared_of(model)), list(model.heads[0].parameters()), model.tape, [[], [], []], way=WAYS["buffer"]
+            Layout(*shared_of(model)),
+            list(model.heads[0].parameters()),
+            model.tape,
+            [[], [], []],
+            strategy=WAYS["buffer"],
         )
 
 
@@ -659,17 +663,17 @@ def test_products_by_rows_are_those_of_the_gradients(
     wanted = torch.stack(rows) @ torch.stack(rows).T
 
     blocks = blocks_of(pack, 9)
-    alike = Alike(inputs, blocks, plus=float(with_bias))
-    found = by_rows(alike.products, gradient, blocks, pack)
+    input_products = InputProducts(inputs, blocks, plus=float(with_bias)).products
+    found = by_rows(input_products, gradient, blocks, pack)
     torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
 
 
 def test_products_of_inputs_are_shared_by_layers_that_read_the_same_memory_alone() -> None:
     inputs, blocks = torch.ones(4, 3), blocks_of(Pack.of([sequences([4], 0)], "cpu"), 4)
-    alike = Alike(inputs, blocks, plus=1.0)
-    assert alike.are_of(inputs.detach().reshape(4, 3), 1.0)
+    products = InputProducts(inputs, blocks, plus=1.0)
+    assert products.are_of(inputs.detach().reshape(4, 3), 1.0)
     for other, plus in ((inputs, 0.0), (inputs.clone(), 1.0), (inputs[:2], 1.0), (inputs.T, 1.0)):
-        assert not alike.are_of(other, plus)
+        assert not products.are_of(other, plus)
 
 
 @pytest.mark.parametrize("shape", [(3, 2), (90, 80)], ids=["materialised", "by rows"])
@@ -687,9 +691,9 @@ def test_both_ways_to_inner_products_agree(monkeypatch: pytest.MonkeyPatch, shap
     gradient = torch.randn(len(pack.ids), shape[1], dtype=torch.float64)
     layout = Layout(list(layer.parameters()), [])
     rows = GradientRows(layout, torch.zeros(3, layout.size, dtype=torch.float64)).begin(pack)
-    lean = Lean(layout, pack, of=[layer.weight])
+    lean = Lean(layout, pack, subset=[layer.weight])
     rows.linear(layer, inputs, gradient)
     lean.linear(layer, inputs, gradient)
     assert close(lean.gram(), rows.gram(), 1e-12)
-    assert close(lean.gram_of_some(), rows.gram([layer.weight]), 1e-12)
+    assert close(lean.gram_of_subset(), rows.gram([layer.weight]), 1e-12)
     assert bool(calls) == (shape == (90, 80))

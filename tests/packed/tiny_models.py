@@ -193,7 +193,7 @@ def make_engine(
     heads = [list(head.parameters()) for head in model.heads]
     layout = Layout(*shared_of(model), model.named_parameters())
     options: dict[str, Any] = {"match_sum": match_sum, "parts": parts, "processes": processes}
-    return PackedEngine(layout, last, model.tape, heads, way=WAYS[way], **options)
+    return PackedEngine(layout, last, model.tape, heads, strategy=WAYS[way], **options)
 
 
 @dataclass(frozen=True)

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from step_batches import batches, close, forward, native, seeds, truths
 from tiny_models import (
     FAMILIES,
     WAYS,
     WIDTH,
-    Encoded,
     Model,
     Plain,
     Truth,
-    flat,
     grads,
     make_engine,
-    sequences,
     shared_of,
     truth,
 )
@@ -31,11 +28,10 @@ from mtlbench.contract.method import Method, Vector
 from mtlbench.contract.method_input import observe
 from mtlbench.engine.loop import LoopEngine, TaskLoss
 from mtlbench.engine.packed.layout import Layout
-from mtlbench.engine.packed.lean import InputProducts, Lean, blocks_of, by_rows
+from mtlbench.engine.packed.lean import Lean
 from mtlbench.engine.packed.pack import Pack, Sequences
 from mtlbench.engine.packed.packed_engine import PackedEngine
 from mtlbench.engine.packed.passes import JointForward
-from mtlbench.engine.packed.rows import GradientRows
 from mtlbench.engine.step import Forward, NotFinite, Step
 from mtlbench.errors import CellError, UsageError
 
@@ -52,46 +48,14 @@ METHODS = (
     "moco",
     "sdmgrad",
 )
+
 ONE_OF_EACH = ("fixed[w=1:2:0.5]", "pcgrad", "gradnorm[lr=0.2]", "graddrop")
+
 STEPS = 3
+
 methods = pytest.mark.parametrize("name", METHODS)
+
 modes = pytest.mark.parametrize("way", list(WAYS))
-
-
-@cache
-def batches(step: int, number: int = 0, tasks: int = 3) -> tuple[Sequences, ...]:
-    """Return the tasks' batches: another number of sequences and tokens at every step."""
-    random = np.random.default_rng([step, number, tasks])
-    sizes = [1, *random.integers(1, 5, tasks - 1)]
-    return tuple(
-        sequences(random.integers(1, 14, size).tolist(), 100 * step + 10 * number + task)
-        for task, size in enumerate(sizes)
-    )
-
-
-def seeds(step: int, number: int, tasks: int = 3) -> tuple[int, ...]:
-    return tuple(1000 * step + 100 * number + task for task in range(tasks))
-
-
-def forward(model: Model, step: int = 0, tasks: int = 3) -> JointForward:
-    every = range(tasks)
-
-    def run(number: int, tasks: Sequence[int] = every, recompute: bool = False) -> list[Forward]:
-        given, drawn = batches(step, number, len(every)), seeds(step, number, len(every))
-        pack = Pack.of([given[task] for task in tasks], "cpu", tuple(drawn[task] for task in tasks))
-        return model.forwards(pack, tasks)
-
-    return run
-
-
-def native(family: str, dropout: float, dtype: torch.dtype = torch.float64) -> Model:
-    return Plain(dtype=dtype) if family == "plain" else Encoded(family, dropout=dropout, dtype=dtype).pack_attention()
-
-
-@cache
-def truths(family: str, dropout: float, step: int, number: int = 0) -> Truth:
-    """Return what autograd says in double precision."""
-    return truth(native(family, dropout), batches(step, number), seeds(step, number))
 
 
 def expected(method: Method, family: str, dropout: float, step: int) -> tuple[Vector | None, torch.Tensor]:
@@ -131,10 +95,6 @@ def check_heads(model: Model, method: Method, step: Step, true: Truth, tolerance
             factor = 1.0 / true.losses[task]
         wanted = factor * true.heads[task].double()
         assert float((grads(list(head.parameters())).double() - wanted).norm()) <= tolerance * float(wanted.norm())
-
-
-def close(found: Any, wanted: Any, tolerance: float) -> bool:
-    return float(np.linalg.norm(np.asarray(found) - np.asarray(wanted))) <= tolerance * float(np.linalg.norm(wanted))
 
 
 # Several steps of every method on every model
@@ -374,7 +334,9 @@ SINGLE = (
     norm_without_bias,
     not_reached,
 )
+
 TIED = (tied_calls, tied_weights, tied_tables, tied_to_table)
+
 KINDS = ("sum", "fixed[w=1:2:0.5]", "pcgrad", "gradnorm", "graddrop", "sdmgrad", "mgda-ub")
 
 
@@ -610,14 +572,6 @@ def test_a_gradient_that_is_not_finite_names_the_task(what: str, option: str, na
     assert (caught.value.task, caught.value.what) == (1, "gradient")
 
 
-@pytest.mark.parametrize("numbers", [1, 100])
-def test_tables_in_blocks_have_the_same_inner_products(monkeypatch: pytest.MonkeyPatch, numbers: int) -> None:
-    monkeypatch.setattr("mtlbench.engine.packed.lean.TABLE_BLOCK", numbers)
-    model = Plain()
-    step = make_engine(model, "lean").step(get_method("pcgrad"), forward(model))
-    assert close(step.gram, truths("plain", 0.0, 0).gram, 1e-10)
-
-
 @modes
 def test_a_step_after_a_bad_one_is_right(way: str) -> None:
     model = Plain()
@@ -641,59 +595,3 @@ def test_an_infinite_gradient_beside_one_of_zero() -> None:
 
     with pytest.raises(NotFinite, match="gradient of task 1"):
         make_engine(model, "lean").step(get_method("pcgrad"), run)
-
-
-# Inner products of gradients that are never formed
-
-
-@pytest.mark.parametrize("lengths", [[9], [1, 6, 2], [4, 5]])
-@pytest.mark.parametrize("with_bias", [False, True])
-@pytest.mark.parametrize("block", [1, 5, 256])
-def test_products_by_rows_are_those_of_the_gradients(
-    monkeypatch: pytest.MonkeyPatch, lengths: list[int], with_bias: bool, block: int
-) -> None:
-    monkeypatch.setattr("mtlbench.engine.packed.lean.BLOCK", block)
-    random = torch.Generator().manual_seed(0)
-    inputs = torch.randn(9, 5, dtype=torch.float64, generator=random)
-    gradient = torch.randn(9, 4, dtype=torch.float64, generator=random)
-    pack, rows = Pack.of([sequences([length], 0) for length in lengths], "cpu"), []
-    for first, last in pack.token_ranges:
-        weight = gradient[first:last].T @ inputs[first:last]
-        rows.append(flat([weight, gradient[first:last].sum(dim=0)] if with_bias else [weight]))
-    wanted = torch.stack(rows) @ torch.stack(rows).T
-
-    blocks = blocks_of(pack, 9)
-    input_products = InputProducts(inputs, blocks, plus=float(with_bias)).products
-    found = by_rows(input_products, gradient, blocks, pack)
-    torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
-
-
-def test_products_of_inputs_are_shared_by_layers_that_read_the_same_memory_alone() -> None:
-    inputs, blocks = torch.ones(4, 3), blocks_of(Pack.of([sequences([4], 0)], "cpu"), 4)
-    products = InputProducts(inputs, blocks, plus=1.0)
-    assert products.are_of(inputs.detach().reshape(4, 3), 1.0)
-    for other, plus in ((inputs, 0.0), (inputs.clone(), 1.0), (inputs[:2], 1.0), (inputs.T, 1.0)):
-        assert not products.are_of(other, plus)
-
-
-@pytest.mark.parametrize("shape", [(3, 2), (90, 80)], ids=["materialised", "by rows"])
-@pytest.mark.parametrize("bias", [False, True])
-def test_both_ways_to_inner_products_agree(monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int], bias: bool) -> None:
-    calls = []
-
-    def spy(*given: Any, **options: Any) -> torch.Tensor:
-        calls.append(1)
-        return by_rows(*given, **options)
-
-    monkeypatch.setattr("mtlbench.engine.packed.lean.by_rows", spy)
-    layer, pack = nn.Linear(*shape, bias=bias).double(), Pack.of(batches(0), "cpu")
-    inputs = torch.randn(len(pack.ids), shape[0], dtype=torch.float64)
-    gradient = torch.randn(len(pack.ids), shape[1], dtype=torch.float64)
-    layout = Layout(list(layer.parameters()), [])
-    rows = GradientRows(layout, torch.zeros(3, layout.size, dtype=torch.float64)).begin(pack)
-    lean = Lean(layout, pack, subset=[layer.weight])
-    rows.linear(layer, inputs, gradient)
-    lean.linear(layer, inputs, gradient)
-    assert close(lean.gram(), rows.gram(), 1e-12)
-    assert close(lean.gram_of_subset(), rows.gram([layer.weight]), 1e-12)
-    assert bool(calls) == (shape == (90, 80))

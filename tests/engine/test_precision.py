@@ -12,7 +12,7 @@ import torch
 
 from mtlbench import get_method
 from mtlbench.contract.method import Method, Observation, Reads, Vector
-from mtlbench.engine.scaling import FIRST, GROWTH_STEPS, MOST_SKIPPED, LossScale
+from mtlbench.engine.scaling import MOST_SKIPPED, LossScale
 from mtlbench.engine.step import Step
 from mtlbench.errors import CellError
 from mtlbench.plan.cells import Workload
@@ -25,7 +25,9 @@ from mtlbench.training.engines import Inputs, make_engine
 from mtlbench.training.train import Outcome, train
 
 Make = Callable[..., Workload]
+
 CLOSE = {"bfloat16": 0.02, "float16": 0.004}
+
 halves = pytest.mark.parametrize("precision", list(CLOSE))
 
 
@@ -63,8 +65,8 @@ def one_step(workload: Workload, method: Method) -> tuple[Step, torch.Tensor, to
 
 # Gradients
 
-KINDS = ("sum", "fixed[w=1:2:0.5]", "famo", "mgda-ub", "pcgrad", "gradnorm", "graddrop", "log-pcgrad")
 
+KINDS = ("sum", "fixed[w=1:2:0.5]", "famo", "mgda-ub", "pcgrad", "gradnorm", "graddrop", "log-pcgrad")
 
 EXACT: dict[str, tuple[Step, torch.Tensor, torch.Tensor, MultiTaskModel]] = {}
 
@@ -157,36 +159,6 @@ def test_precision_belongs_to_the_key_and_single_is_no_news(make_workload: Make)
     assert make_workload(**named).identity() == make_workload().identity()
     for changed in ({"precision": "bfloat16"}, {"accumulate": 2}, {"checkpointing": True}):
         assert make_workload(**changed).identity() != make_workload().identity()
-
-
-# Loss scaling
-
-
-def test_the_scale_halves_on_overflow_and_grows_after_many_good_steps() -> None:
-    scale = LossScale()
-    scale.overflowed()
-    assert scale.value == FIRST / 2.0
-    for _ in range(GROWTH_STEPS - 1):
-        scale.fitted()
-    assert scale.value == FIRST / 2.0
-    scale.fitted()
-    assert scale.value == FIRST
-    for _ in range(GROWTH_STEPS - 1):
-        scale.fitted()
-    scale.overflowed()  # the count begins again
-    scale.fitted()
-    assert scale.value == FIRST / 2.0
-
-
-def test_twenty_skips_are_borne_and_no_more() -> None:
-    scale = LossScale()
-    for _ in range(MOST_SKIPPED):
-        scale.overflowed()
-    scale.fitted()
-    for _ in range(MOST_SKIPPED):
-        scale.overflowed()
-    with pytest.raises(CellError, match=r"overflowed float16 21 steps in a row.*use precision=bfloat16 or float32"):
-        scale.overflowed()
 
 
 @dataclass

@@ -86,4 +86,4 @@ def test_nothing_is_kept_after_a_forward(family: str) -> None:
     model = model_of(family)
     model.states(packed([0, 1]))
     (first,) = {module.first_tokens for module in model.encoder.modules() if hasattr(module, "first_tokens")}
-    assert model.tape.states is None and not first._kept  # type: ignore[union-attr]
+    assert model.tape.states is None and not first._outputs  # type: ignore[union-attr]

@@ -1,1 +1,1 @@
-"""Compute the task gradients of a step: in one pass per task, packed, or lean; also in your own training loop."""
+"""Task gradients of a step: one pass per task, packed, or lean; and the methods in your own training loop."""

@@ -1,4 +1,4 @@
-"""Use the methods in your own training loop: a ``backward`` that replaces torch's, or the task gradients themselves."""
+"""Methods in your own training loop: a ``backward`` that replaces torch's, or the task gradients themselves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measure the time and memory of a training step."""
+"""Time and memory of a training step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lay parameters out one after another in a vector of P numbers."""
+"""Layout of parameters, one after another, in a vector of P numbers."""
 
 from __future__ import annotations
 

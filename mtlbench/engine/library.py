@@ -1,4 +1,4 @@
-"""Apply the methods to a Gram matrix or a Jacobian. For your own training loop, see :mod:`mtlbench.engine.autograd`."""
+"""Methods applied to a Gram matrix or a Jacobian. For your own training loop, see :mod:`mtlbench.engine.autograd`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loop engine: compute task gradients by one backward per task, for any torch module."""
+"""The loop engine: task gradients by one backward per task, for any torch module."""
 
 from __future__ import annotations
 

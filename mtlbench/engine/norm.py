@@ -1,4 +1,4 @@
-"""Rescale or clip the norm of the shared update."""
+"""Norm of the shared update: matching the plain sum's norm, and clipping."""
 
 from __future__ import annotations
 

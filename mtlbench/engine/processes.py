@@ -1,4 +1,4 @@
-"""Run one cell in several processes: connect them, sum and compare their tensors, and stop all when one fails."""
+"""One cell in several processes: connections, sums and comparisons of tensors, and failures."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ PR_SET_PDEATHSIG = 1
 
 
 class Lost(RuntimeError):
-    """Another process of the cell has ended, or did not answer in time."""
+    """Lost contact with another process of the cell: it ended or did not answer in time."""
 
 
 class ProcessDied(CellError):
-    """Another process of the cell ended without reporting an error."""
+    """Death of another process of the cell, which reported no error."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def _exchange() -> Iterator[None]:
 
 @contextmanager
 def joined(store: Store, rank: int, count: int, device: str) -> Iterator[Processes]:
-    """Join a cell's processes for the duration of the block.
+    """Join a cell's processes for the duration of the block, and yield them.
 
     A process that fails puts its error into the store and leaves. This ends the exchanges of the others, which raise
     the same error.
@@ -141,7 +141,6 @@ def joined(store: Store, rank: int, count: int, device: str) -> Iterator[Process
     :param rank: this process's number.
     :param count: number of processes.
     :param device: the device of the model.
-    :returns: a context that yields the joined processes.
     :raises CellError: when another process failed: its error.
     :raises Lost: when another process ended without reporting an error.
     """
@@ -174,14 +173,13 @@ def _error_of_another(store: Store, rank: int, count: int) -> CellError | None:
 
 @contextmanager
 def spread(count: int, device: str, work: Callable[[Processes], object]) -> Iterator[Processes]:
-    """Start the other processes of a cell and join them as process 0; they end with the block.
+    """Start the other processes of a cell, join them as process 0, and yield them; they end with the block.
 
     They are forks of this process, so it must not have started threads or used a GPU.
 
     :param count: number of processes, this one included.
     :param device: the device of the model.
     :param work: runs in each of the other processes.
-    :returns: a context that yields the joined processes.
     :raises CellError: when another process failed: its error.
     :raises ProcessDied: when another process ended without reporting an error, for example for lack of memory.
     """

@@ -1,4 +1,4 @@
-"""Scale losses before the backward pass in float16, whose range is 6·10⁻⁸ to 65,504."""
+"""Loss scaling for float16, whose range is 6·10⁻⁸ to 65,504: losses are multiplied before the backward pass."""
 
 from __future__ import annotations
 

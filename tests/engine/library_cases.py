@@ -65,9 +65,6 @@ def fault(function: Any, *given: Any, **options: Any) -> str:
     return str(caught.value)
 
 
-# Errors, each one line
-
-
 @dataclass
 class Named(Method):
     """A method named M that declares what a test asks for, and weights everything by 1."""
@@ -90,9 +87,6 @@ class Named(Method):
 
 
 EYE = np.eye(2)
-
-
-# Methods that read more than inner products, or return more than weights
 
 
 @dataclass

@@ -25,9 +25,6 @@ def weighted(*given: Any, **options: Any) -> Vector:
     return found
 
 
-# backward
-
-
 def test_backward_of_sum_is_that_of_torch() -> None:
     ours, theirs = Toy(), Toy()
     assert weighted(ours.losses(), "sum", ours.trunk).tolist() == [1.0] * TASKS

@@ -18,9 +18,6 @@ from mtlbench.errors import CellError
 GRAM = np.array([[4.0, -1.0], [-1.0, 2.0]])
 
 
-# On matrices
-
-
 def test_weights_and_aggregate_agree() -> None:
     rows = np.array([[-4.0, 1.0, 1.0], [6.0, 1.0, 1.0]])
     assert aggregate("pcgrad", rows).tolist() == (weights("pcgrad", rows @ rows.T) @ rows).tolist()

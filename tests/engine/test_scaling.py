@@ -7,8 +7,6 @@ import pytest
 from mtlbench.engine.scaling import FIRST, GROWTH_STEPS, MOST_SKIPPED, LossScale
 from mtlbench.errors import CellError
 
-# Loss scaling
-
 
 def test_the_scale_halves_on_overflow_and_grows_after_many_good_steps() -> None:
     scale = LossScale()

@@ -1,1 +1,1 @@
-"""The packed engine: run all tasks in one forward without padding, and get per-task gradients from one backward."""
+"""The packed engine: all tasks in one forward without padding, per-task gradients from one backward."""

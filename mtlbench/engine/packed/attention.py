@@ -1,4 +1,4 @@
-"""Compute attention within each sequence of a pack, in a function that transformers' models call by name."""
+"""Attention within each sequence of a pack, as a function that transformers' models call by name."""
 
 from __future__ import annotations
 

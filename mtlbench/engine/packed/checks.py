@@ -1,4 +1,4 @@
-"""Find losses and gradients that are not finite in numbers the CPU reads anyway; trace them to task and parameter."""
+"""Checks for losses and gradients that are not finite, by numbers that the CPU reads anyway, and their culprits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Draw dropout masks that depend only on seed, step, task and position: equal in every pack and engine."""
+"""Dropout masks that depend only on seed, step, task and position: equal in every pack and engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Restrict an encoder's last layer to the tokens whose states are read: the first of every sequence."""
+"""Restriction of an encoder's last layer to the tokens whose states are read: the first of every sequence."""
 
 from __future__ import annotations
 

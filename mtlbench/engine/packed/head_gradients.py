@@ -1,4 +1,4 @@
-"""Handle the gradients of single tasks: those of the heads, and of the representation that the heads read."""
+"""Gradients of single tasks: those of the heads, and of the representation that the heads read."""
 
 from __future__ import annotations
 

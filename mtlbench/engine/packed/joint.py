@@ -1,4 +1,4 @@
-"""Collect the weighted sum of gradients when the weights are known first: one weight gradient per layer."""
+"""Collector of the weighted sum of gradients, for weights known before the backward pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replace layers' backward passes: weight gradients come from the tape's collector, not from autograd."""
+"""Layers whose backward passes inputs and output gradients to the tape's collector, in place of autograd."""
 
 from __future__ import annotations
 

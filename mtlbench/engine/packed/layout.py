@@ -1,4 +1,4 @@
-"""Locate each shared parameter in vectors of P numbers and in (K, P) buffers."""
+"""Positions of the shared parameters in vectors of P numbers and in (K, P) buffers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Collect inner products layer by layer, without a (K, P) buffer."""
+"""Collector of inner products, layer by layer, without a (K, P) buffer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mtlbench.errors import CellError
 from mtlbench.solvers.inner_products import as_gram, products
 
 BLOCK = 200
-"""Rows that are multiplied with others at a time; one task's rows stay together."""
+"""Largest number of rows multiplied with others at a time; one task's rows stay together even if they are more."""
 TABLE_BLOCK = 4_000_000
 """Numbers of a table's per-task gradients held in memory at a time."""
 GRAM_COST = 2
@@ -68,11 +68,13 @@ class Lean:
         of_gradients = 2 * outputs * width * (rows + GRAM_COST * self.pack.count**2)
         if weight and of_rows < of_gradients:
             joined = bias and (id(layer.weight) in self._subset) == (id(layer.bias) in self._subset)
-            typed = inputs.to(layer.weight.dtype)  # products of half-precision rows would overflow
+            typed_inputs = inputs.to(layer.weight.dtype)  # products of half-precision rows would overflow
             blocks, plus = blocks_of(self.pack, rows), 1.0 if joined else 0.0
-            if not self._input_products.are_of(typed, plus):  # queries, keys and values have the same inputs
-                self._input_products = InputProducts(typed, blocks, plus)
-            self._add(by_rows(self._input_products.products, gradient.to(typed.dtype), blocks, self.pack), layer.weight)
+            if not self._input_products.are_of(typed_inputs, plus):  # queries, keys and values have the same inputs
+                self._input_products = InputProducts(typed_inputs, blocks, plus)
+            self._add(
+                by_rows(self._input_products.products, gradient.to(typed_inputs.dtype), blocks, self.pack), layer.weight
+            )
             bias = bias and not joined
         elif weight:
             parts = self._parts(layer.weight)

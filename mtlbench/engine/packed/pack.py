@@ -1,4 +1,4 @@
-"""Pack the sequences of several tasks' batches one after another, without padding."""
+"""Packs: the sequences of several tasks' batches one after another, without padding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The packed engine: run one forward and one backward for all tasks, whatever the method reads."""
+"""The packed engine: one forward and one backward for all tasks, whatever the method reads."""
 
 from __future__ import annotations
 
@@ -82,9 +82,7 @@ class PackedEngine(Passes):
         try:
             step = self._path(method)(method, forward, measure)
         except NotFinite as error:
-            if (
-                error.what == "gradient" and self.loss_scale == 1.0
-            ):  # with a loss scale it is an overflow, and no task is at fault
+            if error.what == "gradient" and self.loss_scale == 1.0:  # otherwise it is an overflow of float16
                 self._blame(method, forward)
                 if error.task == UNKNOWN_TASK:
                     raise CellError("the update is not finite, though every task's gradient is") from None
@@ -110,7 +108,7 @@ class PackedEngine(Passes):
         losses = []
         for graphs in self._parts(forward, 0):
             losses.append(losses_of(graphs))
-            if joint is None or collector is None:  # with several parts, the method reads no loss
+            if joint is None or collector is None:  # first part; with several, the method reads no loss
                 first = values(losses, self.processes)
                 method_gram = checked(self._of_representation(method, graphs)) if method.reads == "gram" else None
                 observation = observe(method, losses=first, gram=method_gram, cross_gram=cross_gram)
@@ -130,7 +128,7 @@ class PackedEngine(Passes):
         return self._finished(method, observation, values(losses, self.processes), weights, full)
 
     def _from_products(self, method: Method, forward: JointForward, measure: bool) -> Step:
-        """Run one backward for the inner products, then sum with weights: kept rows, or in a second pass."""
+        """Run one backward for the inner products, then write the weighted sum from stored rows or in a second pass."""
         last, keeps = method.gram_of == "last_shared_layer", self.strategy.keeps
         full = measure or self.match_sum or not last
         (graphs,) = self._parts(forward if keeps else partial(forward, recompute=True), 0)
@@ -152,7 +150,7 @@ class PackedEngine(Passes):
         return self._finished(method, observation, losses, weights, full_gram)
 
     def _second_pass(self, forward: JointForward, weights: Vector) -> None:
-        """Write Σ wₖ gₖ, forward and backward by portions of tasks whose activations take about P numbers."""
+        """Write Σ wₖ gₖ by a forward and backward per portion of the tasks, whose activations take about P numbers."""
         joint = self._joint(weights)
         factors = joint.weights
         self.heads.clear()

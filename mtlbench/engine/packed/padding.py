@@ -1,4 +1,4 @@
-"""Group the sequences that attention pads together, and copy arrays to the device."""
+"""Groups of sequences that attention pads together, and copies of arrays on the device."""
 
 from __future__ import annotations
 

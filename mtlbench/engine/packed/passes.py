@@ -1,4 +1,4 @@
-"""Run the forwards of a batch's parts and the backward passes, and apply the two factors of the losses."""
+"""Forwards of a batch's parts, backward passes, and the two factors of the losses."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ activations in the backward pass in place of storing them."""
 
 
 class Passes:
-    """Runs forward and backward passes, and owns the vectors and buffers that they fill.
+    """Forward and backward passes of a step, and the vectors and buffers that they fill.
 
     Losses are multiplied by ``loss_scale`` / ``parts`` before a backward pass. Each of several processes runs some of
     the parts; their gradients are summed right after the backward pass of the last part.

@@ -1,4 +1,4 @@
-"""Place the queries of attention in padded groups: all tokens of a pack, or the first of every sequence."""
+"""Positions of the queries of attention: all tokens of a pack, or the first of every sequence."""
 
 from __future__ import annotations
 

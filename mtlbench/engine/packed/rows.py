@@ -1,4 +1,4 @@
-"""Collect per-task gradients in a (K, P) buffer, straight from the layers."""
+"""Collector of per-task gradients in a (K, P) buffer, filled straight from the layers."""
 
 from __future__ import annotations
 

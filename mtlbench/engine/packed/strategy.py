@@ -1,4 +1,4 @@
-"""Choose how to compute inner products: with a (K, P) buffer, from stored rows, or in two passes."""
+"""Choice of the way to inner products: with a (K, P) buffer, from stored rows, or in two passes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connect layers and collectors: in the backward pass, layers pass on their inputs and output gradients."""
+"""Tape and collectors: in the backward pass, layers pass their inputs and output gradients to a collector."""
 
 from __future__ import annotations
 

@@ -9,9 +9,7 @@ from mtlbench.engine.packed.dropout import attention_masks
 from mtlbench.engine.packed.pack import Pack
 
 LENGTHS = [[5, 1, 40, 7], [3], [12, 1, 2, 13, 30]]
-
 SEEDS = (11, 12, 13)
-
 CLOSE = {torch.float64: 1e-10, torch.float32: 1e-5}
 
 

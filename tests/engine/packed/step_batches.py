@@ -1,4 +1,4 @@
-"""Batches of steps, and what autograd says of them."""
+"""Batches of steps, and their gradients by autograd."""
 
 from __future__ import annotations
 
@@ -8,14 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from tiny_models import (
-    Encoded,
-    Model,
-    Plain,
-    Truth,
-    sequences,
-    truth,
-)
+from tiny_models import Encoded, Model, Plain, Truth, sequences, truth
 
 from mtlbench.engine.packed.pack import Pack, Sequences
 from mtlbench.engine.packed.passes import JointForward
@@ -54,7 +47,7 @@ def native(family: str, dropout: float, dtype: torch.dtype = torch.float64) -> M
 
 @cache
 def truths(family: str, dropout: float, step: int, number: int = 0) -> Truth:
-    """Return what autograd says in double precision."""
+    """Return losses and gradients by autograd in double precision."""
     return truth(native(family, dropout), batches(step, number), seeds(step, number))
 
 

@@ -13,8 +13,6 @@ from torch import nn
 from mtlbench.engine.packed.attention import packed_attention, takes_varying_lengths
 from mtlbench.engine.packed.pack import Pack
 
-# Attention
-
 
 def tensors(pack: Pack, heads: int = 2, width: int = 3) -> list[torch.Tensor]:
     random = torch.Generator().manual_seed(0)

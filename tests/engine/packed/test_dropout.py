@@ -42,9 +42,6 @@ def test_attention_masks_keep_and_scale() -> None:
     assert float((mask > 0).double().mean()) == pytest.approx(0.7, abs=0.01)
 
 
-# Dropout
-
-
 def test_dropout_keeps_and_scales() -> None:
     pack = Pack.of([sequences([200], 0), sequences([100, 100], 1)], "cpu", (1, 2))
     inputs = torch.full((1, 400, 100), 3.0, dtype=torch.float64)

@@ -30,9 +30,6 @@ def test_tables_in_blocks_have_the_same_inner_products(monkeypatch: pytest.Monke
     assert close(step.gram, truths("plain", 0.0, 0).gram, 1e-10)
 
 
-# Inner products of gradients that are never formed
-
-
 @pytest.mark.parametrize("lengths", [[9], [1, 6, 2], [4, 5]])
 @pytest.mark.parametrize("with_bias", [False, True])
 @pytest.mark.parametrize("block", [1, 5, 256])

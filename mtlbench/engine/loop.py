@@ -216,7 +216,7 @@ class LoopEngine:
         return value
 
     def _gram(self, pieces: Sequence[Sequence[tuple[torch.Tensor, torch.Tensor]]]) -> Matrix:
-        """Return the inner products of the representation's gradients, those of different processes being orthogonal.
+        """Return the inner products of the representation's gradients; those of different processes are orthogonal.
 
         :raises NotFinite: when a gradient is not finite.
         """

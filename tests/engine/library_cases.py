@@ -99,8 +99,8 @@ class Biggest(Method):
     change: Any = None
 
     def update(self, seen: Observation) -> torch.Tensor:
-        found = seen.gradients.max(dim=0).values
-        return found if self.change is None else self.change(found)
+        actual = seen.gradients.max(dim=0).values
+        return actual if self.change is None else self.change(actual)
 
 
 @dataclass

@@ -20,9 +20,9 @@ from mtlbench.errors import CellError
 
 
 def weighted(*given: Any, **options: Any) -> Vector:
-    found = backward(*given, **options)
-    assert found is not None
-    return found
+    actual = backward(*given, **options)
+    assert actual is not None
+    return actual
 
 
 def test_backward_of_sum_is_that_of_torch() -> None:
@@ -72,8 +72,8 @@ def test_gradnorm_balances_the_layer_that_it_was_given() -> None:
     rows = np.stack([flat(torch.autograd.grad(loss, layer, retain_graph=True)) for loss in losses])
     for _ in range(3):
         used = weighted(toy.losses(), method, toy.trunk, last_shared_layer=layer)
-        wanted = weights(by_hand, rows @ rows.T, losses=[float(loss.detach()) for loss in losses])
-        assert used == pytest.approx(wanted, rel=1e-10)
+        reference = weights(by_hand, rows @ rows.T, losses=[float(loss.detach()) for loss in losses])
+        assert used == pytest.approx(reference, rel=1e-10)
 
 
 @pytest.mark.parametrize("name", ["sum", "pcgrad"])
@@ -100,12 +100,12 @@ def test_two_calls_add_up_and_zeroing_starts_again() -> None:
 
 
 def test_shared_is_a_module_or_a_list() -> None:
-    found = []
+    actual = []
     for given in ("module", "list"):
         toy = Toy()
         backward(toy.losses(), "mgda", toy.trunk if given == "module" else toy.shared)
-        found.append(toy.update().tolist())
-    assert found[0] == found[1]
+        actual.append(toy.update().tolist())
+    assert actual[0] == actual[1]
 
 
 def test_frozen_parameters_are_left_alone() -> None:
@@ -219,10 +219,10 @@ def test_a_loss_that_is_nan_is_refused(name: str) -> None:
 @pytest.mark.parametrize("method", [Biggest(), Signs()], ids=lambda method: method.name)
 def test_backward_of_methods_that_read_gradients(method: Method) -> None:
     toy = Toy()
-    wanted = aggregate(method, toy.jacobian())
-    found = backward(toy.losses(), method, toy.trunk)
-    assert (found is None) == (method.returns == "update")
-    assert toy.update() == pytest.approx(wanted, rel=1e-10, abs=1e-14)
+    reference = aggregate(method, toy.jacobian())
+    actual = backward(toy.losses(), method, toy.trunk)
+    assert (actual is None) == (method.returns == "update")
+    assert toy.update() == pytest.approx(reference, rel=1e-10, abs=1e-14)
     for task in range(TASKS):
         assert toy.head_update(task) == pytest.approx(toy.head_gradient(task), rel=1e-12)
 
@@ -246,9 +246,9 @@ def test_backward_with_further_batches() -> None:
 
     def losses(model: Toy) -> list[torch.Tensor]:
         toy.inputs, before = model.inputs, toy.inputs  # the further batches go through the same model
-        found = toy.losses()
+        actual = toy.losses()
         toy.inputs = before
-        return found
+        return actual
 
     used = weighted(toy.losses(), method, toy.trunk, further=[losses(one), losses(other)])
     assert method.seen == pytest.approx(first @ second.T, rel=1e-10)
@@ -278,10 +278,10 @@ def test_backward_with_the_representation(given: str) -> None:
         for task, (head, target) in enumerate(zip(toy.heads, toy.targets.T, strict=True))
     ]
     rows = np.stack([flat(torch.autograd.grad(loss, features, retain_graph=True)) for loss in losses])
-    wanted = toy.jacobian()
+    reference = toy.jacobian()
     used = weighted(losses, method, toy.trunk, representation=features if given == "tensor" else [features])
     assert method.seen == pytest.approx(rows @ rows.T, rel=1e-12)
-    assert toy.update() == pytest.approx(used @ wanted, rel=1e-10, abs=1e-14)
+    assert toy.update() == pytest.approx(used @ reference, rel=1e-10, abs=1e-14)
 
 
 def test_a_missing_representation_is_named() -> None:
@@ -309,30 +309,30 @@ def test_clipping_is_part_of_backward() -> None:
 
 def test_task_gradients_are_those_of_autograd() -> None:
     toy = Toy()
-    found = TaskGradients(toy.losses(), toy.trunk)
-    assert found.jacobian.numpy() == pytest.approx(toy.jacobian(), rel=1e-12, abs=1e-15)
-    assert found.gram == pytest.approx(toy.jacobian() @ toy.jacobian().T, rel=1e-10)
-    assert found.losses == pytest.approx([float(loss.detach()) for loss in toy.losses()])
+    actual = TaskGradients(toy.losses(), toy.trunk)
+    assert actual.jacobian.numpy() == pytest.approx(toy.jacobian(), rel=1e-12, abs=1e-15)
+    assert actual.gram == pytest.approx(toy.jacobian() @ toy.jacobian().T, rel=1e-10)
+    assert actual.losses == pytest.approx([float(loss.detach()) for loss in toy.losses()])
     assert all(parameter.grad is None for parameter in toy.parameters())
 
 
 def test_task_gradients_with_weights_of_ones_own() -> None:
     toy, other = Toy(), Toy()
     own = np.arange(1.0, TASKS + 1.0)
-    found = TaskGradients(toy.losses(), toy.trunk)
-    found.backward(own)
+    actual = TaskGradients(toy.losses(), toy.trunk)
+    actual.backward(own)
     assert toy.update() == pytest.approx(own @ other.jacobian(), rel=1e-12)
-    assert found.combine(own).numpy() == pytest.approx(own @ other.jacobian(), rel=1e-12)
+    assert actual.combine(own).numpy() == pytest.approx(own @ other.jacobian(), rel=1e-12)
     for task in range(TASKS):
         assert toy.head_update(task) == pytest.approx(other.head_gradient(task), rel=1e-12)
-    found.backward(own)
+    actual.backward(own)
     assert toy.update() == pytest.approx(2.0 * own @ other.jacobian(), rel=1e-12)
 
 
 def test_task_gradients_and_a_method_are_backward() -> None:
     toy, other = Toy(), Toy()
-    found = TaskGradients(toy.losses(), toy.trunk)
-    found.backward(weights("mgda", found.gram))
+    actual = TaskGradients(toy.losses(), toy.trunk)
+    actual.backward(weights("mgda", actual.gram))
     backward(other.losses(), "mgda", other.trunk)
     assert toy.update() == pytest.approx(other.update(), rel=1e-9)
 

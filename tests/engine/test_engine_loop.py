@@ -128,10 +128,10 @@ def test_gradients_are_those_of_autograd(method: Method, measure: bool) -> None:
     assert used(step).tolist() == [0.3, 1.7, 0.9]
     assert step.losses == pytest.approx([float(model.loss(task).detach()) for task in range(TASKS)], rel=1e-14)
     torch.testing.assert_close(model.grads(), weighted_sum(used(step), model.rows()), rtol=1e-12, atol=1e-15)
-    for task, found in enumerate(model.head_gradients()):
+    for task, actual in enumerate(model.head_gradients()):
         own = flat(torch.autograd.grad(model.loss(task), list(model.heads[task].parameters())))
         weight = used(step)[task] if method.heads == "weighted" else 1.0
-        torch.testing.assert_close(found, weight * own, rtol=1e-12, atol=1e-15)
+        torch.testing.assert_close(actual, weight * own, rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize("name", ["sum", "pcgrad", "mgda", "cagrad", "gradnorm"])
@@ -174,12 +174,12 @@ def test_sum_and_pcgrad_without_conflict_agree_in_every_bit(dtype: torch.dtype) 
         return (slope[:20] * shared[0]).sum() + (slope[20:].view(5, 6) * shared[1]).sum()
 
     tasks = [task_loss(lambda slope=slope: loss(slope), []) for slope in slopes]  # type: ignore[misc]
-    found = []
+    actual = []
     for name in ("sum", "pcgrad"):
         step = LoopEngine(shared, []).step(get_method(name), tasks)
         assert used(step).tolist() == [1.0] * TASKS
-        found.append(flat([grad_of(parameter) for parameter in shared]).numpy().tobytes())
-    assert found[0] == found[1]
+        actual.append(flat([grad_of(parameter) for parameter in shared]).numpy().tobytes())
+    assert actual[0] == actual[1]
 
 
 def test_a_task_that_misses_a_shared_parameter_has_zeros_there() -> None:

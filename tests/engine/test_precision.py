@@ -56,11 +56,11 @@ def one_step(workload: Workload, method: Method) -> tuple[Step, torch.Tensor, to
     model = MultiTaskModel(workload.encoder, workload.files, list(workload.tasks), 0).train()
     inputs = Inputs(model, data, 0, "cpu", precision=recipe.precision, parts=recipe.accumulate)
     taken = make_engine(model, inputs, recipe).step(method, 0, measure=True)
-    found = [
+    actual = [
         torch.cat([parameter.grad.flatten() for parameter in group if parameter.grad is not None])
         for group in (model.shared, model.heads.parameters())
     ]
-    return taken, found[0], found[1], model
+    return taken, actual[0], actual[1], model
 
 
 # Gradients
@@ -201,8 +201,8 @@ def test_a_step_that_overflows_changes_nothing_but_the_scale(
     assert method.calls == skipped.count(False)
     assert method.seen == list(range(1, method.calls + 1))
     untouched = Counting(reads=reads)
-    wanted = [untouched.weights(Observation(losses=np.ones(3)))[0] for _ in range(method.calls)]
-    assert [row["weights"]["mood"] for row in rows if "weights" in row] == wanted
+    reference = [untouched.weights(Observation(losses=np.ones(3)))[0] for _ in range(method.calls)]
+    assert [row["weights"]["mood"] for row in rows if "weights" in row] == reference
 
 
 def test_the_parameters_stay_while_steps_are_skipped(make_workload: Make, monkeypatch: pytest.MonkeyPatch) -> None:

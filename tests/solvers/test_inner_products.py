@@ -34,10 +34,10 @@ def test_gram_of_column_ranges(monkeypatch: pytest.MonkeyPatch, columns: list[tu
 def test_gram_over_real_blocks_is_close_to_float64() -> None:
     rows = torch.randn(3, 150_001, generator=torch.Generator().manual_seed(0))
     exact = (rows.double() @ rows.double().T).numpy()
-    found = gram(rows)
+    actual = gram(rows)
     norms = np.sqrt(np.diagonal(exact))
-    assert np.abs((found - exact) / np.outer(norms, norms)).max() < 1e-6
-    assert found.tolist() == found.T.tolist()
+    assert np.abs((actual - exact) / np.outer(norms, norms)).max() < 1e-6
+    assert actual.tolist() == actual.T.tolist()
 
 
 def test_sums_over_blocks_are_in_double_precision(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,8 +54,8 @@ def test_cosines() -> None:
 
 
 def test_cosines_of_a_zero_gradient_are_nan() -> None:
-    found = cosines(np.array([[4.0, 0.0], [0.0, 0.0]]))
-    assert found[0, 0] == 1.0 and np.isnan(found[[0, 1, 1], [1, 0, 1]]).all()
+    actual = cosines(np.array([[4.0, 0.0], [0.0, 0.0]]))
+    assert actual[0, 0] == 1.0 and np.isnan(actual[[0, 1, 1], [1, 0, 1]]).all()
 
 
 def test_cosines_stay_within_one() -> None:

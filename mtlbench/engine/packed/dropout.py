@@ -73,5 +73,5 @@ def _threshold(p: float) -> int:
 
 
 def _factors(kept: torch.Tensor, p: float, like: torch.Tensor) -> torch.Tensor:
-    """Return 0 for dropped and 1/(1 − p) for kept numbers, in at least single precision: half would round them."""
+    """Return 0 for dropped and 1/(1 − p) for kept numbers, in single precision or better: half would round them."""
     return kept.to(torch.promote_types(like.dtype, torch.float32)).mul_(LEVELS / (LEVELS - _threshold(p)))

@@ -39,7 +39,7 @@ class Heads:
                     parameter.grad = torch.zeros_like(parameter)
 
     def check(self, like: torch.Tensor) -> None:
-        """Check the gradients by K numbers, copied to the CPU when it has just waited for the backward pass.
+        """Check the gradients by copying K numbers to the CPU, right after it has waited for the backward pass.
 
         :param like: a tensor of the sums' type and device.
         :raises NotFinite: when a gradient is not finite; it names the first such task.

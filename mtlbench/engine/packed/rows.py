@@ -24,14 +24,14 @@ class GradientRows:
         self._written: set[int] = set()
 
     def begin(self, pack: Pack) -> GradientRows:
-        """Prepare for the backward pass of a batch's first pack; for further packs, call :meth:`go_on`."""
+        """Prepare for the backward pass of a batch's first pack (for others, see :meth:`go_on`), and return self."""
         self.pack, self._written = pack, set()
         for table in self.layout.tables:
             self.touched.clear(table, self.layout.view(self.buffer, table), 1)
         return self
 
     def go_on(self, pack: Pack) -> GradientRows:
-        """Prepare for the backward pass of a further pack, whose gradients are added."""
+        """Prepare for the backward pass of a further pack, whose gradients are added, and return self."""
         self.pack = pack
         return self
 

@@ -24,9 +24,9 @@ def packed(order: list[int], seeds: bool = True) -> Pack:
 
 def sequence_masks(pack: Pack, p: float, site: int, like: torch.Tensor) -> dict[int, torch.Tensor | float]:
     """Return each sequence's (heads, l, l) mask."""
-    found = {}
+    actual = {}
     for group, masks in zip(pack.groups, attention_masks(pack, pack.all_queries, p, site, like), strict=True):
         for place, sequence in enumerate(group.sequences):
             length = int(pack.lengths[sequence])
-            found[int(sequence)] = masks[:, place, :length, :length]
-    return found  # type: ignore[return-value]
+            actual[int(sequence)] = masks[:, place, :length, :length]
+    return actual  # type: ignore[return-value]

@@ -51,5 +51,7 @@ def truths(family: str, dropout: float, step: int, number: int = 0) -> Truth:
     return truth(native(family, dropout), batches(step, number), seeds(step, number))
 
 
-def close(found: Any, wanted: Any, tolerance: float) -> bool:
-    return float(np.linalg.norm(np.asarray(found) - np.asarray(wanted))) <= tolerance * float(np.linalg.norm(wanted))
+def close(actual: Any, reference: Any, tolerance: float) -> bool:
+    return float(np.linalg.norm(np.asarray(actual) - np.asarray(reference))) <= tolerance * float(
+        np.linalg.norm(reference)
+    )

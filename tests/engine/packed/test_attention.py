@@ -37,13 +37,13 @@ def naive(given: list[torch.Tensor], first: int, last: int, scale: float, mask: 
 def test_attention_stays_within_sequences(scaling: float | None, dropout: float) -> None:
     pack = packed([0, 1, 2])
     given = tensors(pack)
-    found = attention(pack, given, scaling=scaling, dropout=dropout)[0]
+    actual = attention(pack, given, scaling=scaling, dropout=dropout)[0]
     masks: dict[int, torch.Tensor | float] = dict.fromkeys(range(len(pack.lengths)), 1.0)
     if dropout:
         masks |= sequence_masks(pack, dropout, 5, given[0][0].transpose(0, 1))
     for sequence, (first, last) in enumerate(zip(pack.starts, pack.starts[1:], strict=False)):
-        wanted = naive(given, int(first), int(last), scaling or 3**-0.5, masks[sequence])
-        torch.testing.assert_close(found[first:last], wanted, rtol=1e-12, atol=1e-12)
+        reference = naive(given, int(first), int(last), scaling or 3**-0.5, masks[sequence])
+        torch.testing.assert_close(actual[first:last], reference, rtol=1e-12, atol=1e-12)
 
 
 def test_attention_drops_nothing_without_seeds() -> None:
@@ -67,12 +67,12 @@ def test_attention_by_the_kernel_for_varying_lengths(monkeypatch: pytest.MonkeyP
 
     pack = packed([0, 1, 2], seeds=False)
     given = tensors(pack)
-    wanted = [attention(pack, given, scaling=scaling) for scaling in (None, 0.7)]
+    reference = [attention(pack, given, scaling=scaling) for scaling in (None, 0.7)]
     monkeypatch.setattr("mtlbench.engine.packed.attention.varlen_attn", kernel)
     assert not takes_varying_lengths(given[0][0])  # not on a CPU
     monkeypatch.setattr("mtlbench.engine.packed.attention.takes_varying_lengths", lambda rows: True)
-    found = [attention(pack, given, scaling=scaling) for scaling in (None, 0.7)]
+    actual = [attention(pack, given, scaling=scaling) for scaling in (None, 0.7)]
     assert calls == [None, 0.7]
-    torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(actual, reference, rtol=1e-12, atol=1e-12)
     attention(packed([0, 1, 2]), given, dropout=0.4)
     assert len(calls) == 2  # masks of our own need the other way

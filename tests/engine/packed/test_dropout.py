@@ -13,9 +13,9 @@ from mtlbench.engine.packed.pack import Pack
 
 def masks_by_task(order: list[int], p: float = 0.3, site: int = 5) -> dict[int, list[torch.Tensor | float]]:
     pack = packed(order)
-    found = sequence_masks(pack, p, site, torch.empty(len(pack.ids), 2, 3))
+    actual = sequence_masks(pack, p, site, torch.empty(len(pack.ids), 2, 3))
     return {
-        task: [found[sequence] for sequence in range(first, last)]
+        task: [actual[sequence] for sequence in range(first, last)]
         for task, (first, last) in zip(order, pack.sequence_ranges, strict=True)
     }
 
@@ -45,16 +45,16 @@ def test_attention_masks_keep_and_scale() -> None:
 def test_dropout_keeps_and_scales() -> None:
     pack = Pack.of([sequences([200], 0), sequences([100, 100], 1)], "cpu", (1, 2))
     inputs = torch.full((1, 400, 100), 3.0, dtype=torch.float64)
-    found = dropped(inputs, 0.2, pack, 4)
-    assert found.unique().tolist() == pytest.approx([0.0, 3.0 / 0.8], rel=1e-5)
-    for half in (found[0, :200], found[0, 200:]):
+    actual = dropped(inputs, 0.2, pack, 4)
+    assert actual.unique().tolist() == pytest.approx([0.0, 3.0 / 0.8], rel=1e-5)
+    for half in (actual[0, :200], actual[0, 200:]):
         assert float((half > 0).double().mean()) == pytest.approx(0.8, abs=0.01)
-    assert not torch.equal(found[0, :200], found[0, 200:])  # another task
-    assert not torch.equal(found, dropped(inputs, 0.2, pack, 5))  # another site
+    assert not torch.equal(actual[0, :200], actual[0, 200:])  # another task
+    assert not torch.equal(actual, dropped(inputs, 0.2, pack, 5))  # another site
     other = Pack.of([sequences([200], 0), sequences([100, 100], 1)], "cpu", (1, 3))
-    assert torch.equal(found[0, :200], dropped(inputs, 0.2, other, 4)[0, :200])
-    assert not torch.equal(found[0, 200:], dropped(inputs, 0.2, other, 4)[0, 200:])
-    assert torch.equal(found, dropped(inputs, 0.2, pack, 4))
+    assert torch.equal(actual[0, :200], dropped(inputs, 0.2, other, 4)[0, :200])
+    assert not torch.equal(actual[0, 200:], dropped(inputs, 0.2, other, 4)[0, 200:])
+    assert torch.equal(actual, dropped(inputs, 0.2, pack, 4))
 
 
 @pytest.mark.parametrize("of", ["tokens", "sequences"])
@@ -64,8 +64,8 @@ def test_dropout_of_a_task_is_its_own(of: str, order: list[int], dtype: torch.dt
     def masks(tasks: list[int]) -> dict[int, torch.Tensor]:
         pack = packed(tasks)
         ranges = pack.token_ranges if of == "tokens" else pack.sequence_ranges
-        found = dropped(torch.ones(ranges[-1][1], 17, dtype=dtype), 0.3, pack, 4)
-        return {task: found[first:last] for task, (first, last) in zip(tasks, ranges, strict=True)}
+        actual = dropped(torch.ones(ranges[-1][1], 17, dtype=dtype), 0.3, pack, 4)
+        return {task: actual[first:last] for task, (first, last) in zip(tasks, ranges, strict=True)}
 
     together = masks(order)
     for task in order:
@@ -75,10 +75,10 @@ def test_dropout_of_a_task_is_its_own(of: str, order: list[int], dtype: torch.dt
 def test_dropout_gradient_and_inputs_that_are_not_contiguous() -> None:
     pack = Pack.of([sequences([3, 2])], "cpu", (1,))
     inputs = torch.randn(4, 5, 1, dtype=torch.float64).transpose(0, 2).requires_grad_()
-    found = dropped(inputs, 0.5, pack, 0)
-    (gradient,) = torch.autograd.grad(found.sum(), inputs)
-    assert found.shape == inputs.shape
-    torch.testing.assert_close(gradient * inputs, found)
+    actual = dropped(inputs, 0.5, pack, 0)
+    (gradient,) = torch.autograd.grad(actual.sum(), inputs)
+    assert actual.shape == inputs.shape
+    torch.testing.assert_close(gradient * inputs, actual)
 
 
 def test_dropout_without_seeds_is_none() -> None:

@@ -30,10 +30,10 @@ def test_states_are_those_of_padded_rows(family: str, dtype: torch.dtype, traini
     if installed:
         install(model.encoder, model.tape)
     pack = packed([0, 1, 2])
-    found = model.states(pack)
+    actual = model.states(pack)
     for task, (first, last) in enumerate(pack.token_ranges):
-        wanted = torch.cat(padded.padded_states(sequences(LENGTHS[task], task)))
-        assert float((found[first:last] - wanted).detach().abs().max()) < CLOSE[dtype]
+        reference = torch.cat(padded.padded_states(sequences(LENGTHS[task], task)))
+        assert float((actual[first:last] - reference).detach().abs().max()) < CLOSE[dtype]
 
 
 @families
@@ -51,9 +51,9 @@ def test_dropout_of_an_encoder_is_a_tasks_own(family: str) -> None:
     alone = {task: model.states(packed([task])).detach() for task in range(3)}
     for order in ([0, 1, 2], [2, 0, 1], [1, 2]):
         pack = packed(order)
-        found = model.states(pack).detach()
+        actual = model.states(pack).detach()
         for task, (first, last) in zip(order, pack.token_ranges, strict=True):
-            torch.testing.assert_close(found[first:last], alone[task], rtol=1e-11, atol=1e-11)
+            torch.testing.assert_close(actual[first:last], alone[task], rtol=1e-11, atol=1e-11)
     assert torch.equal(torch.get_rng_state(), before)
     plain = model.eval().states(packed([0, 1, 2]))
     assert float((plain - torch.cat(list(alone.values()))).detach().abs().mean()) > 0.1  # something was dropped
@@ -132,7 +132,7 @@ def test_gradients_of_inputs_are_autograds() -> None:
     pack = packed([0, 1, 2])
     inputs = torch.randn(len(pack.ids), WIDTH, dtype=torch.float64)
     slopes = torch.randn(len(pack.ids), WIDTH, dtype=torch.float64)
-    found = []
+    actual = []
     for installed in (False, True):
         model = Plain()
         if installed:
@@ -142,5 +142,5 @@ def test_gradients_of_inputs_are_autograds() -> None:
             model.tape.collector = collector.begin(pack)
         given = inputs.clone().requires_grad_()
         states = model.second(torch.tanh(model.first(model.norm(given))))
-        found.append(torch.autograd.grad((states * slopes).sum(), given)[0].numpy())
-    assert np.abs(found[0] - found[1]).max() < 1e-12
+        actual.append(torch.autograd.grad((states * slopes).sum(), given)[0].numpy())
+    assert np.abs(actual[0] - actual[1]).max() < 1e-12

@@ -44,12 +44,12 @@ def test_products_by_rows_are_those_of_the_gradients(
     for first, last in pack.token_ranges:
         weight = gradient[first:last].T @ inputs[first:last]
         rows.append(flat([weight, gradient[first:last].sum(dim=0)] if with_bias else [weight]))
-    wanted = torch.stack(rows) @ torch.stack(rows).T
+    reference = torch.stack(rows) @ torch.stack(rows).T
 
     blocks = blocks_of(pack, 9)
     input_products = InputProducts(inputs, blocks, plus=float(with_bias)).products
-    found = by_rows(input_products, gradient, blocks, pack)
-    torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
+    actual = by_rows(input_products, gradient, blocks, pack)
+    torch.testing.assert_close(actual, reference, rtol=1e-12, atol=1e-12)
 
 
 def test_products_of_inputs_are_shared_by_layers_that_read_the_same_memory_alone() -> None:

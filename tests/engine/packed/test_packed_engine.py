@@ -93,8 +93,8 @@ def check_heads(model: Model, method: Method, step: Step, true: Truth, tolerance
             factor = step.weights[task]
         elif method.heads == "log":
             factor = 1.0 / true.losses[task]
-        wanted = factor * true.heads[task].double()
-        assert float((grads(list(head.parameters())).double() - wanted).norm()) <= tolerance * float(wanted.norm())
+        correct = factor * true.heads[task].double()
+        assert float((grads(list(head.parameters())).double() - correct).norm()) <= tolerance * float(correct.norm())
 
 
 # Several steps of every method on every model
@@ -117,15 +117,15 @@ def test_steps_are_those_of_autograd(family: str, dropout: float, way: str, name
     for number in range(STEPS):
         step = engine.step(method, forward(model, number), measure=number == 1)
         true = truths(family, dropout, number)
-        weights, wanted = expected(reference, family, dropout, number)
-        factor = 1.0 if method.clip_norm is None else min(1.0, method.clip_norm / float(wanted.norm()))
+        weights, correct = expected(reference, family, dropout, number)
+        factor = 1.0 if method.clip_norm is None else min(1.0, method.clip_norm / float(correct.norm()))
         assert step.factor == pytest.approx(factor, rel=1e-10)
         assert close(step.losses, true.losses, 1e-12)
         assert (step.weights is None) == (weights is None)
         assert weights is None or close(step.weights, weights, 1e-8)
         if step.weights is not None:  # the update apart from what a solver makes of rounding
-            wanted = torch.from_numpy(step.weights) @ true.rows
-        assert close(grads(shared), factor * wanted, 1e-10)
+            correct = torch.from_numpy(step.weights) @ true.rows
+        assert close(grads(shared), factor * correct, 1e-10)
         assert (step.gram is None) <= (number != 1)
         assert step.gram is None or close(step.gram, true.gram, 1e-10)
         check_heads(model, method, step, true, 1e-10)
@@ -146,8 +146,8 @@ def test_single_precision_is_close(family: str, way: str, name: str) -> None:
         if step.weights is None:  # methods draw other numbers in single precision
             assert close(engine._buffers["step"].buffer.double(), true.rows, 1e-5)
         else:
-            wanted = step.factor * torch.from_numpy(step.weights) @ true.rows
-            assert close(grads(shared_of(model)[0]).double(), wanted, 1e-5)
+            correct = step.factor * torch.from_numpy(step.weights) @ true.rows
+            assert close(grads(shared_of(model)[0]).double(), correct, 1e-5)
         assert close(step.gram, true.gram, 1e-5)
         check_heads(model, method, step, true, 1e-5)
         after(method, step.losses)
@@ -185,13 +185,13 @@ def test_methods_may_follow_each_other(way: str) -> None:
 @modes
 def test_buffers_are_reused(way: str) -> None:
     model = Plain()
-    engine, found = make_engine(model, way), set()
+    engine, actual = make_engine(model, way), set()
     for number in range(STEPS):
         for name in ("graddrop", "sdmgrad"):
             engine.step(get_method(name), forward(model, number))
-            found.add(tuple(sorted((name, rows.buffer.data_ptr()) for name, rows in engine._buffers.items())))
-            found.add((("update", engine.update.data_ptr()),))
-    assert len(found) == 3  # the update; one buffer; and with the two of sdmgrad three
+            actual.add(tuple(sorted((name, rows.buffer.data_ptr()) for name, rows in engine._buffers.items())))
+            actual.add((("update", engine.update.data_ptr()),))
+    assert len(actual) == 3  # the update; one buffer; and with the two of sdmgrad three
 
 
 # Bits
@@ -200,7 +200,7 @@ def test_buffers_are_reused(way: str) -> None:
 @methods
 @modes
 def test_measuring_changes_no_bit(name: str, way: str) -> None:
-    found = []
+    actual = []
     for measure in (False, True):
         model = native("bert", 0.2, torch.float32)
         engine, method, bits = make_engine(model, way), get_method(name), []
@@ -210,8 +210,8 @@ def test_measuring_changes_no_bit(name: str, way: str) -> None:
             bits.append(None if step.weights is None else step.weights.tobytes())
             after(method, step.losses)
         assert not measure or step.gram is not None
-        found.append(bits)
-    assert found[0] == found[1]
+        actual.append(bits)
+    assert actual[0] == actual[1]
 
 
 # Against the loop engine
@@ -225,7 +225,7 @@ def test_loop_engine_agrees(name: str, way: str, match_sum: bool) -> None:
     loop = LoopEngine(shared_of(other)[0], list(other.last.parameters()), match_sum=match_sum)
     packed_method, loop_method = get_method(name), get_method(name)
     for number in range(2):
-        found = engine.step(packed_method, forward(one, number), measure=True)
+        actual = engine.step(packed_method, forward(one, number), measure=True)
 
         def alone(task: int, batch: int, step: int = number) -> Forward:
             pack = Pack.of([batches(step, batch)[task]], "cpu", (seeds(step, batch)[task],))
@@ -235,15 +235,15 @@ def test_loop_engine_agrees(name: str, way: str, match_sum: bool) -> None:
             TaskLoss(lambda batch, task=task: alone(task, batch), list(head.parameters()))  # type: ignore[misc]
             for task, head in enumerate(other.heads)
         ]
-        wanted = loop.step(loop_method, tasks, measure=True)
-        assert close(found.losses, wanted.losses, 1e-12) and close(found.gram, wanted.gram, 1e-10)
-        assert found.factor == pytest.approx(wanted.factor, rel=1e-7)
-        assert (found.weights is None) == (wanted.weights is None)
-        assert found.weights is None or close(found.weights, wanted.weights, 1e-7)
+        correct = loop.step(loop_method, tasks, measure=True)
+        assert close(actual.losses, correct.losses, 1e-12) and close(actual.gram, correct.gram, 1e-10)
+        assert actual.factor == pytest.approx(correct.factor, rel=1e-7)
+        assert (actual.weights is None) == (correct.weights is None)
+        assert actual.weights is None or close(actual.weights, correct.weights, 1e-7)
         assert close(grads(shared_of(one)[0]), grads(shared_of(other)[0]), 1e-7)
         assert close(grads(list(one.heads.parameters())), grads(list(other.heads.parameters())), 1e-7)
-        after(packed_method, found.losses)
-        after(loop_method, wanted.losses)
+        after(packed_method, actual.losses)
+        after(loop_method, correct.losses)
 
 
 @methods
@@ -253,8 +253,8 @@ def test_match_sum_brings_the_norm_to_that_of_the_plain_sum(name: str, way: str,
     model = native("plain", 0.0, dtype)
     engine = make_engine(model, way, match_sum=True)
     step = engine.step(get_method(name), forward(model))
-    wanted = float(truths("plain", 0.0, 0).rows.sum(dim=0).norm())
-    assert float(grads(shared_of(model)[0]).double().norm()) == pytest.approx(wanted, rel=1e-5)
+    correct = float(truths("plain", 0.0, 0).rows.sum(dim=0).norm())
+    assert float(grads(shared_of(model)[0]).double().norm()) == pytest.approx(correct, rel=1e-5)
     if name == "sum":
         assert step.factor == 1.0
 
@@ -399,7 +399,7 @@ def test_tied_parameters_cannot_be_measured_beside_known_weights(name: str) -> N
 def test_only_the_weight_of_the_last_layer_is_looked_at() -> None:
     """Its bias goes into the full Gram matrix alone, and the other way round."""
     for part in ("weight", "bias"):
-        model, wanted = Plain(), Plain()
+        model, correct = Plain(), Plain()
         engine = make_engine(model, "lean")
         engine.last_shared_layer = [getattr(model.last, part)]
         pack = Pack.of(batches(0), "cpu")
@@ -408,8 +408,8 @@ def test_only_the_weight_of_the_last_layer_is_looked_at() -> None:
         engine._backward(graphs, lean)
         gradients = torch.stack(
             [
-                torch.autograd.grad(graph.loss, getattr(wanted.last, part), retain_graph=True)[0].flatten()
-                for graph in wanted.forwards(pack, range(3))
+                torch.autograd.grad(graph.loss, getattr(correct.last, part), retain_graph=True)[0].flatten()
+                for graph in correct.forwards(pack, range(3))
             ]
         ).detach()
         assert close(lean.gram_of_subset(), gradients @ gradients.T, 1e-10)

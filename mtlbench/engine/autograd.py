@@ -1,4 +1,4 @@
-"""The methods in anyone's own training loop: ``backward`` in place of torch's, or the task gradients themselves."""
+"""Methods in your own training loop: a ``backward`` that replaces torch's, or the task gradients themselves."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mtlbench.errors import UsageError
 from mtlbench.solvers.inner_products import gram
 
 _METHODS_OF: Any = WeakIdKeyDictionary()
-"""Methods that :func:`backward` made from names, by the first shared parameter: weak, so they go with the model."""
+"""Methods that :func:`backward` created from names, by the first shared parameter: weak keys, freed with the model."""
 
 
 def backward(
@@ -32,61 +32,86 @@ def backward(
     representation: Sequence[torch.Tensor] | torch.Tensor | None = None,
     further: Sequence[Sequence[torch.Tensor]] = (),
 ) -> Vector | None:
-    """Fill ``.grad``, in place of ``sum(losses).backward()``; return the (K,) weights, ``None`` if there are none.
+    """Fill ``.grad`` by a method's rule; call this in place of ``sum(losses).backward()``.
 
-    Shared parameters get the method's update; every other parameter that a loss reaches (its head) gets that loss's
-    own gradient, weighted if the method's paper weights it. As with torch, gradients add to those in ``.grad``.
-    A method with ``reads_after`` (FAMO) must be told ``method.after_step(losses)`` after the optimizer's step. Where a
+    Shared parameters get the method's update. Every other parameter that a loss reaches (its head) gets that loss's
+    own gradient, weighted if the method's paper weights it. As in torch, gradients are added to ``.grad``.
+    For a method with ``reads_after`` (FAMO), call ``method.after_step(losses)`` after the optimizer's step. Where a
     method takes logarithms or ratios of losses, a loss of exactly 0 counts as 10⁻⁸, as in :func:`mtlbench.weights`.
 
-    :param losses: K scalar losses, each with its graph; the graphs may overlap, and live as long as the losses do.
-    :param method: a :class:`Method` that you keep across steps, or a name; the state of a method given by name is
-        kept with the first shared parameter.
-    :param shared: the shared parameters, or the module that has them.
-    :param last_shared_layer: for GradNorm: the layer whose gradient norms it balances.
+    >>> import mtlbench, torch
+    >>> shared = torch.nn.Parameter(torch.zeros(2))
+    >>> losses = [shared[0], shared[1] - shared[0]]  # their gradients, (1, 0) and (-1, 1), conflict
+    >>> mtlbench.backward(losses, "pcgrad", [shared]).tolist()
+    [2.0, 1.5]
+    >>> shared.grad
+    tensor([0.5000, 1.5000])
+
+    :param losses: K scalar losses, each with its graph. The graphs may overlap; they live as long as the losses do.
+    :param method: a :class:`Method` that you keep across steps, or a name or spec such as ``"cagrad[c=0.2]"``. The
+        state of a method given by name is stored with the first shared parameter.
+    :param shared: the shared parameters, or the module that holds them; those that need no gradient are left out.
+    :param last_shared_layer: for GradNorm: the layer whose gradient norms it balances, as parameters or a module.
     :param representation: for MGDA-UB: the tensors between the shared parameters and the heads, for all losses.
     :param further: for SDMGrad and MoDo: K losses on each of two more, independent batches.
-    :raises UsageError: when there is no loss, no shared parameter, a method needs the last shared layer, the
-        representation or further losses and they are not given, or two losses reach a parameter that is not shared.
+    :returns: the (K,) weights; ``None`` for a method that returns an update instead.
+    :raises UsageError: when there is no loss or no shared parameter; when the method needs the last shared layer, the
+        representation or further losses and does not get them; or when two losses reach a parameter that is not
+        shared.
     :raises NotFinite: when a loss or a gradient is not finite.
-    :raises CellError: when the method returns anything but K finite weights, or P finite numbers as its update.
+    :raises CellError: when the method does not return K finite weights, or P finite numbers as its update.
     """
     parameters = _parameters(shared)
     if not parameters or not losses:
         raise UsageError("backward needs at least one loss and one shared parameter that requires a gradient")
     if not all(loss.requires_grad for batch in (losses, *further) for loss in batch):
         raise UsageError("backward needs losses with a graph: a loss does not depend on any parameter")
-    used = _method_of(parameters[0], method) if isinstance(method, str) else without_trainer(method)
+    rule = _method_of(parameters[0], method) if isinstance(method, str) else without_trainer(method)
     last = [] if last_shared_layer is None else _parameters(last_shared_layer)
-    if used.gram_of == "last_shared_layer" and not last:
-        raise UsageError(f"{used.name} reads the last shared layer: give last_shared_layer=, or parameters_of=shared")
-    if len(further) != used.batches - 1 or any(len(batch) != len(losses) for batch in further):
-        wanted = f"further= {used.batches - 1} lists of {len(losses)} losses" if used.batches > 1 else "no further="
-        plural = "es" if used.batches > 1 else ""
-        raise UsageError(f"method {used.name} takes {used.batches} batch{plural} a step: give {wanted}")
-    between = [representation] if isinstance(representation, torch.Tensor) else list(representation or ())
+    if rule.gram_of == "last_shared_layer" and not last:
+        raise UsageError(f"{rule.name} reads the last shared layer: pass last_shared_layer= or parameters_of=shared")
+    if len(further) != rule.batches - 1 or any(len(batch) != len(losses) for batch in further):
+        expected = f"further= {rule.batches - 1} lists of {len(losses)} losses" if rule.batches > 1 else "no further="
+        plural = "es" if rule.batches > 1 else ""
+        raise UsageError(f"method {rule.name} takes {rule.batches} batch{plural} a step: give {expected}")
+    representations = [representation] if isinstance(representation, torch.Tensor) else list(representation or ())
     heads = _heads(losses, parameters)
-    before = [(parameter, parameter.grad) for parameter in [*parameters, *(head for group in heads for head in group)]]
+    filled = [*parameters, *(head for group in heads for head in group)]
+    previous = [(parameter, parameter.grad) for parameter in filled]
     batches = [losses, *further]
     tasks = [
-        TaskLoss(lambda number, i=i: Forward(batches[number][i], between), group)  # type: ignore[misc]
+        TaskLoss(lambda number, i=i: Forward(batches[number][i], representations), group)  # type: ignore[misc]
         for i, group in enumerate(heads)
     ]
-    step = LoopEngine(parameters, last).step(used, tasks, retain_graph=True)
-    for parameter, gradient in before:
+    step = LoopEngine(parameters, last).step(rule, tasks, retain_graph=True)
+    for parameter, gradient in previous:
         if gradient is not None and parameter.grad is not None:
             parameter.grad = parameter.grad + gradient
     return step.weights
 
 
 class TaskGradients:
-    """The gradients of K losses, to look at, or to combine with weights of your own.
+    """Gradients of K losses, to inspect or to combine with your own weights.
 
-    Made by one backward per loss, straight into the K × P matrix. The losses' graphs may overlap, and are kept.
+    One backward per loss writes straight into the K × P matrix. The losses' graphs may overlap, and are retained.
+
+    >>> import mtlbench, torch
+    >>> shared = torch.nn.Parameter(torch.zeros(2))
+    >>> gradients = mtlbench.TaskGradients([shared[0], shared[1] - shared[0]], [shared])
+    >>> gradients.jacobian.tolist()
+    [[1.0, 0.0], [-1.0, 1.0]]
+    >>> gradients.gram.tolist()
+    [[1.0, -1.0], [-1.0, 2.0]]
+    >>> gradients.combine([2.0, 1.5]).tolist()
+    [0.5, 1.5]
+    >>> gradients.backward([2.0, 1.5])
+    >>> shared.grad
+    tensor([0.5000, 1.5000])
 
     :param losses: K scalar losses, each with its graph.
-    :param shared: the shared parameters, or the module that has them; P is their total size.
-    :raises UsageError: as in :func:`backward`.
+    :param shared: the shared parameters, or the module that holds them; P is their total size.
+    :raises UsageError: when there is no loss or no shared parameter, a loss has no graph, or two losses reach a
+        parameter that is not shared.
     :raises NotFinite: when a loss or a gradient is not finite.
     """
 
@@ -97,29 +122,31 @@ class TaskGradients:
         if not all(loss.requires_grad for loss in losses):
             raise UsageError("TaskGradients needs losses with a graph: a loss does not depend on any parameter")
         self.losses: Vector = np.array([value_of(loss, task) for task, loss in enumerate(losses)])
-        """(K,) the losses."""
+        """(K,) losses."""
         self.heads = _heads(losses, self.shared)
-        """For each loss, the parameters that it reaches beyond the shared ones."""
+        """For each loss, the parameters outside ``shared`` that it reaches."""
         size = sum(parameter.numel() for parameter in self.shared)
         self.jacobian = self.shared[0].new_empty(len(losses), size).detach()
-        """(K, P) the gradients of the shared parameters, one loss a row."""
+        """(K, P) gradients of the shared parameters, one row per loss."""
         self._head_gradients: list[list[torch.Tensor]] = []
         for task, (loss, group) in enumerate(zip(losses, self.heads, strict=True)):
-            found = torch.autograd.grad(
+            gradients = torch.autograd.grad(
                 loss, [*self.shared, *group], retain_graph=True, allow_unused=True, materialize_grads=True
             )
-            torch._foreach_copy_(views(self.jacobian[task], self.shared), list(found[: len(self.shared)]))
-            self._head_gradients.append(list(found[len(self.shared) :]))
+            torch._foreach_copy_(views(self.jacobian[task], self.shared), list(gradients[: len(self.shared)]))
+            self._head_gradients.append(list(gradients[len(self.shared) :]))
         self.gram: Matrix = gram(self.jacobian)
-        """(K, K) their inner products, in float64."""
+        """(K, K) inner products of the gradients, in float64."""
         for task, square in enumerate(np.diagonal(self.gram)):
             if not np.isfinite(square):
                 raise NotFinite(task, "gradient", float(square))
 
     def combine(self, weights: ArrayLike) -> torch.Tensor:
-        """Return Σ wᵢ gᵢ, (P,).
+        """Return Σ wᵢ gᵢ.
 
-        :raises UsageError: when there are not K finite weights.
+        :param weights: K numbers wᵢ.
+        :returns: (P,) weighted sum, of the parameters' type and device.
+        :raises UsageError: when the weights are not K finite numbers.
         """
         factors = np.asarray(weights, dtype=np.float64)
         if factors.shape != self.losses.shape or not np.isfinite(factors).all():
@@ -127,7 +154,11 @@ class TaskGradients:
         return torch.mv(self.jacobian.T, torch.from_numpy(factors).to(self.jacobian))
 
     def backward(self, weights: ArrayLike) -> None:
-        """Add Σ wᵢ gᵢ to ``.grad`` of the shared parameters, and each loss's own gradient to its heads'."""
+        """Add Σ wᵢ gᵢ to ``.grad`` of the shared parameters, and each loss's own gradient to that of its heads.
+
+        :param weights: K numbers wᵢ.
+        :raises UsageError: when the weights are not K finite numbers.
+        """
         parts = views(self.combine(weights), self.shared)
         heads = zip(
             [head for group in self.heads for head in group],
@@ -138,20 +169,23 @@ class TaskGradients:
             parameter.grad = gradient.clone() if parameter.grad is None else parameter.grad + gradient
 
 
-def _parameters(of: Sequence[torch.Tensor] | torch.nn.Module) -> list[torch.Tensor]:
-    found = of.parameters() if isinstance(of, torch.nn.Module) else of
-    return [parameter for parameter in found if parameter.requires_grad]
+def _parameters(source: Sequence[torch.Tensor] | torch.nn.Module) -> list[torch.Tensor]:
+    parameters = source.parameters() if isinstance(source, torch.nn.Module) else source
+    return [parameter for parameter in parameters if parameter.requires_grad]
 
 
 def _method_of(parameter: torch.Tensor, name: str) -> Method:
-    kept: dict[str, Method] = _METHODS_OF.setdefault(parameter, {})
-    if name not in kept:
-        kept[name] = get_method(name)
-    return kept[name]
+    methods: dict[str, Method] = _METHODS_OF.setdefault(parameter, {})
+    if name not in methods:
+        methods[name] = get_method(name)
+    return methods[name]
 
 
 def _heads(losses: Sequence[torch.Tensor], shared: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:
-    """Return the parameters that each loss reaches beyond the shared ones."""
+    """Return, for each loss, the parameters outside ``shared`` that it reaches.
+
+    :raises UsageError: when two losses reach the same one.
+    """
     owner = {id(parameter): -1 for parameter in shared}
     heads: list[list[torch.Tensor]] = [[] for _ in losses]
     for index, loss in enumerate(losses):
@@ -168,14 +202,14 @@ def _heads(losses: Sequence[torch.Tensor], shared: Sequence[torch.Tensor]) -> li
 
 
 def _leaves(loss: torch.Tensor) -> list[torch.Tensor]:
-    """Return the leaf tensors that a loss's graph reaches."""
-    seen, found, stack = set(), [], [loss.grad_fn]
+    """Return the leaf tensors of a loss's graph."""
+    visited, leaves, stack = set(), [], [loss.grad_fn]
     while stack:
         node = stack.pop()
-        if node is None or node in seen:
+        if node is None or node in visited:
             continue
-        seen.add(node)
+        visited.add(node)
         if hasattr(node, "variable"):
-            found.append(node.variable)
+            leaves.append(node.variable)
         stack.extend(parent for parent, _ in node.next_functions)
-    return found
+    return leaves

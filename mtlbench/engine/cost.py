@@ -18,10 +18,12 @@ _MMAP_THRESHOLD = -3
 
 
 class PeakMemory:
-    """The most memory in use since the meter was made, in bytes.
+    """Meter of the peak memory since its creation, in bytes.
 
-    On a GPU, what torch's allocator held there; on the CPU, the resident memory of the process, which includes the
-    libraries. Where the system cannot reset its high-water mark (not Linux), the mark of the whole process counts.
+    On a GPU, it reads the memory held by torch's allocator; on the CPU, the resident memory of the process, libraries
+    included. Where the system cannot reset its high-water mark (outside Linux), it reads the peak of the whole process.
+
+    :param device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``, as torch spells them.
     """
 
     def __init__(self, device: str) -> None:
@@ -32,7 +34,7 @@ class PeakMemory:
             _CLEAR.write_text("5")  # proc(5): reset the peak resident set size
 
     def read(self) -> int:
-        """Return the peak so far."""
+        """Return the peak so far, in bytes."""
         if self._device.type == "cuda":
             return int(torch.cuda.max_memory_allocated(self._device))
         if _STATUS.exists():
@@ -45,19 +47,21 @@ class PeakMemory:
 
 
 def give_memory_back() -> None:
-    """Let the C library return blocks of a megabyte and more to the system as soon as they are freed.
+    """Make glibc return blocks of a megabyte or more to the system as soon as they are freed.
 
-    Otherwise glibc keeps what it has once had, in pieces that large tensors do not fit into: a process then holds
-    twice the memory that it uses. Costs about 5 % of the time of a step. Other C libraries are left alone.
+    By default glibc retains freed memory in pieces too small for large tensors, and the process holds twice the memory
+    that it uses. This costs about 5 % of the time of a step. It has no effect with other C libraries.
     """
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 1_000_000)
 
 
 def summarize_cost(runs: list[dict[str, Any]]) -> dict[str, float | int | None]:
-    """Return the cost of one step from each model's step times (one model, or one per task).
+    """Return the cost of one step, summed over the models of a cell (one model, or one per task).
 
-    :param runs: objects with ``seconds`` (those of the steps without measurements) and ``peak_memory_bytes``.
+    :param runs: for each model, ``seconds`` (of the steps without measurements) and ``peak_memory_bytes``.
+    :returns: ``seconds_per_step``, the sum of the models' medians, and ``peak_memory_bytes``, the largest peak; each
+        is ``None`` where it was not measured.
     """
     times = [statistics.median(run["seconds"]) for run in runs if run["seconds"]]
     peaks = [run["peak_memory_bytes"] for run in runs if run["peak_memory_bytes"] is not None]

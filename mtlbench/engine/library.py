@@ -1,9 +1,9 @@
-"""The methods as a library: on a matrix, or on a Jacobian. In anyone's own training loop: mtlbench.engine.autograd."""
+"""Methods applied to a Gram matrix or a Jacobian. For your own training loop, see :mod:`mtlbench.engine.autograd`."""
 
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,9 +15,6 @@ from mtlbench.contract.observation import Matrix, Vector
 from mtlbench.errors import UsageError
 from mtlbench.plugins.registry import Registry, load_registry
 
-if TYPE_CHECKING:
-    pass
-
 
 @cache
 def _registry() -> Registry:
@@ -25,18 +22,24 @@ def _registry() -> Registry:
 
 
 def get_method(name: str, *, seed: int = 0, **parameters: Any) -> Method:
-    """Make a method by name; keep it across the steps of a run, since some methods have state.
+    """Create a method by name. Some methods have state: keep one object for all steps of a run.
+
+    >>> import mtlbench
+    >>> method = mtlbench.get_method("cagrad", c=0.2)
+    >>> method.name, method.parameters["c"]
+    ('cagrad', 0.2)
 
     :param name: a name, or a spec such as ``"cagrad[c=0.2]"``.
-    :param seed: seed of the method's private generator.
-    :param parameters: hyperparameters by name.
+    :param seed: seed of the method's private random generator.
+    :param parameters: hyperparameters by name; they override those of the spec.
+    :returns: a new method, ready for :func:`backward`, :func:`weights` and :func:`aggregate`.
     :raises UsageError: for an unknown name or parameter, or a value out of range.
     """
-    made = _registry().method(name)
+    method = _registry().method(name)
     if parameters:
-        made = type(made).make({**made.parameters, **parameters})
-    made.reseed(seed)
-    return without_trainer(made)
+        method = type(method).make({**method.parameters, **parameters})
+    method.reseed(seed)
+    return without_trainer(method)
 
 
 def weights(
@@ -50,23 +53,31 @@ def weights(
 ) -> Vector:
     """Return the K weights that a method gives to K task gradients.
 
-    :param name: a method's name or spec, or a method that :func:`get_method` made (which keeps its state).
-    :param gram: (K, K) inner products of the task gradients; may be left out where losses are enough.
+    >>> import mtlbench
+    >>> mtlbench.weights("pcgrad", [[1.0, -1.0], [-1.0, 2.0]]).tolist()
+    [2.0, 1.5]
+
+    :param name: a method's name or spec, or a method from :func:`get_method`, which keeps its state between calls.
+    :param gram: (K, K) inner products of the task gradients; optional where the losses suffice.
     :param losses: (K,) losses, for methods that read them. Where a method takes logarithms or ratios of losses, a loss
-        of exactly 0 counts as 10⁻⁸ (:data:`mtlbench.contract.observation.FLOOR`); positive ones count as they are.
-    :param cross_gram: (K, K) inner products between the task gradients of two independent batches, for methods that
-        read those (SDMGrad, MoDo).
-    :raises UsageError: for bad names or parameters, what :func:`mtlbench.contract.method_input.observe` refuses, or a
-        method that reads whole gradients: see :func:`aggregate`.
-    :raises SolverError: when the method's own optimality conditions are not met.
-    :raises CellError: when the method returns anything but K finite numbers.
+        of exactly 0 counts as 10⁻⁸ (:data:`mtlbench.contract.observation.FLOOR`); positive losses are not changed.
+    :param cross_gram: (K, K) inner products between the task gradients of two independent batches, for SDMGrad and
+        MoDo.
+    :param seed: seed of the private random generator of a method given by name.
+    :param parameters: hyperparameters of a method given by name.
+    :returns: (K,) weights in float64.
+    :raises UsageError: for an unknown name or parameter, for input that
+        :func:`mtlbench.contract.method_input.observe` rejects, or for a method that reads whole gradients: pass those
+        to :func:`aggregate`.
+    :raises SolverError: when a solution fails the method's own optimality conditions.
+    :raises CellError: when the method does not return K finite numbers.
     """
-    made = _made(name, seed, parameters)
-    if made.reads == "gradients":
-        raise UsageError(f"method {made.name} reads whole gradients, not inner products: use aggregate")
+    method = _method(name, seed, parameters)
+    if method.reads == "gradients":
+        raise UsageError(f"method {method.name} reads whole gradients, not inner products: use aggregate")
     if gram is None and losses is None and cross_gram is None:
-        raise UsageError(f"method {made.name}: give gram or losses, so that there are K tasks")
-    return ask_weights(made, observe(made, losses=losses, gram=gram, cross_gram=cross_gram))
+        raise UsageError(f"method {method.name}: give gram or losses, so that there are K tasks")
+    return ask_weights(method, observe(method, losses=losses, gram=gram, cross_gram=cross_gram))
 
 
 def aggregate(
@@ -78,39 +89,53 @@ def aggregate(
     seed: int = 0,
     **parameters: Any,
 ) -> Vector:
-    """Return the (P,) shared update of a (K, P) matrix of task gradients, before any clipping.
+    """Return a method's update of the shared parameters, before any clipping, for given task gradients.
 
-    :param further: two more such matrices, from independent batches, for methods that read ``cross_gram``.
+    >>> import mtlbench
+    >>> mtlbench.aggregate("pcgrad", [[1.0, 0.0], [-1.0, 1.0]]).tolist()
+    [0.5, 1.5]
 
-    The other arguments are those of :func:`weights`.
+    :param name: a method's name or spec, or a method from :func:`get_method`, which keeps its state between calls.
+    :param jacobian: (K, P) task gradients, one row per task.
+    :param losses: (K,) losses, for methods that read them; see :func:`weights`.
+    :param further: two more (K, P) matrices, from independent batches, for SDMGrad and MoDo.
+    :param seed: seed of the private random generator of a method given by name.
+    :param parameters: hyperparameters of a method given by name.
+    :returns: (P,) update in float64.
+    :raises UsageError: for an unknown name or parameter, or for input that
+        :func:`mtlbench.contract.method_input.observe` rejects.
+    :raises SolverError: when a solution fails the method's own optimality conditions.
+    :raises CellError: when the method does not return K finite weights, or P finite numbers as its update.
     """
     rows = _jacobian("jacobian", jacobian)
-    made = _made(name, seed, parameters)
-    if made.reads == "gradients":
+    method = _method(name, seed, parameters)
+    if method.reads == "gradients":
         import torch
 
-        seen = observe(made, losses=losses, gradients=torch.tensor(rows))
-        return ask_update(made, seen).numpy() if made.returns == "update" else ask_weights(made, seen) @ rows
-    cross = None
+        observation = observe(method, losses=losses, gradients=torch.tensor(rows))
+        if method.returns == "update":
+            return ask_update(method, observation).numpy()
+        return ask_weights(method, observation) @ rows
+    cross_gram = None
     if further is not None:
-        one, other = (_jacobian("further", part, rows.shape) for part in further)
-        cross = one @ other.T
-    return ask_weights(made, observe(made, losses=losses, gram=rows @ rows.T, cross_gram=cross)) @ rows
+        first, second = (_jacobian("further", matrix, rows.shape) for matrix in further)
+        cross_gram = first @ second.T
+    return ask_weights(method, observe(method, losses=losses, gram=rows @ rows.T, cross_gram=cross_gram)) @ rows
 
 
-def _jacobian(what: str, given: ArrayLike, shape: tuple[int, ...] | None = None) -> Matrix:
-    rows = np.array(given, dtype=np.float64)
+def _jacobian(argument: str, matrix: ArrayLike, shape: tuple[int, ...] | None = None) -> Matrix:
+    rows = np.array(matrix, dtype=np.float64)
     if rows.ndim != 2 or rows.shape != (shape or rows.shape):
-        wanted = "a K × P matrix" if shape is None else f"two matrices of the jacobian's shape {shape}"
-        raise UsageError(f"{what} must be {wanted}, not of shape {rows.shape}")
+        expected = "a K × P matrix" if shape is None else f"two matrices of the jacobian's shape {shape}"
+        raise UsageError(f"{argument} must be {expected}, not of shape {rows.shape}")
     if not np.isfinite(rows).all():
-        raise UsageError(f"{what} must be finite, got {rows.tolist()}")
+        raise UsageError(f"{argument} must be finite, got {rows.tolist()}")
     return rows
 
 
-def _made(name: str | Method, seed: int, parameters: dict[str, Any]) -> Method:
+def _method(name: str | Method, seed: int, parameters: dict[str, Any]) -> Method:
     if isinstance(name, str):
         return get_method(name, seed=seed, **parameters)
     if parameters:
-        raise UsageError(f"{name.name} is made already: give its parameters to get_method, not here")
+        raise UsageError(f"{name.name} is already a method: pass its parameters to get_method instead")
     return without_trainer(name)

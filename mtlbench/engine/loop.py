@@ -1,4 +1,4 @@
-"""The loop engine: task gradients by one backward per task. For any torch module."""
+"""The loop engine: task gradients by one backward per task, for any torch module."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from mtlbench.solvers.inner_products import gram, gram_between, gram_of_pieces
 
 @dataclass(frozen=True)
 class TaskLoss:
-    """One task's part of a step.
+    """Forward pass and private parameters of one task.
 
-    :param forward: runs the task's forward on one of the step's batches: number 0, which the update is for, or 1 and
-        2, independent ones that some methods estimate their weights from.
-    :param heads: the parameters that belong to this task alone.
+    :param forward: runs the task's forward on one of the step's batches: on batch 0 for the update, on the independent
+        batches 1 and 2 for methods that estimate their weights from these.
+    :param heads: the parameters that belong to this task only.
     """
 
     forward: Callable[[int], Forward]
@@ -34,20 +34,20 @@ class TaskLoss:
 
 
 class LoopEngine:
-    """Computes the update of the shared parameters, forward and backward task by task.
+    """Engine that computes the update of the shared parameters task by task.
 
-    Methods that read gradients get a (K, P) buffer, and one task's graph is alive at a time. Methods that read losses
-    (or the representation's gradients) need no buffer: the K graphs stay alive until the weights are known, as in a
-    plain sum. The update is ((w₁g₁ + w₂g₂) + …), product and sum rounded apart, in both ways: the same weights give
-    the same bits.
+    For methods that read gradients, it fills a (K, P) buffer, with one task's graph alive at a time. Methods that read
+    losses (or the representation's gradients) need no buffer: the K graphs stay alive until the weights are known, as
+    in a plain sum. Either way the update is ((w₁g₁ + w₂g₂) + …), with product and sum rounded separately, so the same
+    weights give the same bits.
 
     :param shared: the shared parameters; P is their total size.
-    :param last_shared_layer: those of them that methods such as GradNorm look at.
-    :param match_sum: bring every update to the norm of the plain sum Σ gᵢ, whatever the method's native scale.
-    :param names: parameters with their names, for messages.
-    :param processes: those that every batch is split over. Each task's gradient is added up over them as soon as it is
-        there, whatever the method reads: K exchanges of P numbers a step.
-    :raises UsageError: when one of those is not among the shared parameters.
+    :param last_shared_layer: the shared parameters whose gradients methods such as GradNorm read.
+    :param match_sum: rescale every update to the norm of the plain sum Σ gᵢ, whatever the method's native scale.
+    :param names: names of parameters, for messages.
+    :param processes: the processes that every batch is split over. Each task's gradient is summed over them as soon as
+        it is computed, whatever the method reads: K exchanges of P numbers per step.
+    :raises UsageError: when a parameter of ``last_shared_layer`` is not shared.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class LoopEngine:
         self.shared, self.match_sum, self.processes = list(shared), match_sum, processes
         self._names = {id(parameter): name for name, parameter in names}
         self.loss_scale = 1.0
-        """What losses are multiplied with before the backward pass, for float16; nothing that a step gives shows it."""
+        """Factor of the losses in the backward pass, for float16; a step's results are divided by it."""
         self.last_columns = columns(self.shared, last_shared_layer)
         size = sum(parameter.numel() for parameter in self.shared)
         first = self.shared[0]
@@ -75,81 +75,85 @@ class LoopEngine:
     ) -> Step:
         """Fill ``.grad`` of the shared parameters and of every head.
 
-        :param measure: take the full Gram matrix even if the method does not read it. Never changes the update.
-        :param retain_graph: for losses that share one graph.
+        :param method: gives the weights or the update.
+        :param tasks: the K tasks.
+        :param measure: compute the full Gram matrix even if the method does not read it; the update stays the same.
+        :param retain_graph: retain the graphs, for losses that share one.
+        :returns: the step's measurements.
+        :raises UsageError: when the method reads the representation and a task has none.
         :raises NotFinite: when a loss or a gradient is not finite.
-        :raises CellError: when the method's weights are not K finite numbers, or its update not P.
+        :raises CellError: when the method does not return K finite weights, or P finite numbers as its update.
         """
-        cross = self._cross_gram(tasks, retain_graph) if method.reads == "cross_gram" else None
+        cross_gram = self._cross_gram(tasks, retain_graph) if method.reads == "cross_gram" else None
         self.update.zero_()
         reads_gradients = method.reads == "gradients" or (method.reads == "gram" and method.gram_of != "representation")
         path = self._from_gradients if reads_gradients or measure or self.match_sum else self._from_losses
-        step = path(method, tasks, cross, measure, retain_graph)
+        step = path(method, tasks, cross_gram, measure, retain_graph)
         for parameter, view in zip(self.shared, self._update_views, strict=True):
             parameter.grad = view
         return step
 
     def _from_losses(
-        self, method: Method, tasks: Sequence[TaskLoss], cross: Matrix | None, measure: bool, retain_graph: bool
+        self, method: Method, tasks: Sequence[TaskLoss], cross_gram: Matrix | None, measure: bool, retain_graph: bool
     ) -> Step:
         graphs = [task.forward(0) for task in tasks]
         losses = np.array([self._value_of(graph.loss, index) for index, graph in enumerate(graphs)])
-        read = None
+        method_gram = None
         if method.reads == "gram":  # of the representation: other Gram matrices need the gradients
-            read = self._gram([self._of_representation(method, graph) for graph in graphs])
-        seen = observe(method, losses=losses, gram=read, cross_gram=cross)
-        weights = ask_weights(method, seen)
+            method_gram = self._gram([self._of_representation(method, graph) for graph in graphs])
+        observation = observe(method, losses=losses, gram=method_gram, cross_gram=cross_gram)
+        weights = ask_weights(method, observation)
         for index, task in enumerate(tasks):
             shared = self._backward(method, index, task, graphs[index], losses[index], weights[index], retain_graph)
             graphs[index] = Forward(graphs[index].loss.detach())  # frees this task's graph
-            if weights[index] != 1.0:  # a product with 1 costs a pass over memory and changes no bit
+            if weights[index] != 1.0:  # multiplying by 1 costs a pass over memory and changes no bit
                 shared = list(torch._foreach_mul(shared, float(weights[index])))
             torch._foreach_add_(self._update_views, shared)
-        factor = rescale(self.update, wanted=None, clip=method.clip_norm)
-        return Step(losses, weights, None, factor, floored=seen.floored)
+        factor = rescale(self.update, target=None, clip=method.clip_norm)
+        return Step(losses, weights, None, factor, floored=observation.floored)
 
     def _from_gradients(
-        self, method: Method, tasks: Sequence[TaskLoss], cross: Matrix | None, measure: bool, retain_graph: bool
+        self, method: Method, tasks: Sequence[TaskLoss], cross_gram: Matrix | None, measure: bool, retain_graph: bool
     ) -> Step:
         rows, losses = self._buffer(len(tasks)), np.empty(len(tasks))
-        of = method.gram_of if method.reads == "gram" else None
+        gram_of = method.gram_of if method.reads == "gram" else None
         pieces = []
         for index, task in enumerate(tasks):
             graph = task.forward(0)
             losses[index] = self._value_of(graph.loss, index)
-            if of == "representation":
+            if gram_of == "representation":
                 pieces.append(self._of_representation(method, graph))
             shared = self._backward(method, index, task, graph, losses[index], 1.0, retain_graph)
             torch._foreach_copy_(views(rows[index], self.shared), shared)
-        full = gram(rows) if measure or of == "shared" else None
-        total = sum_norm(rows) if self.match_sum else None
+        full = gram(rows) if measure or gram_of == "shared" else None
+        target = sum_norm(rows) if self.match_sum else None
         if method.returns == "update":
-            seen = observe(method, losses=losses, gradients=rows)
-            self.update.copy_(ask_update(method, seen))
-            factor = rescale(self.update, wanted=total, clip=method.clip_norm)
-            return Step(losses, None, full, factor, floored=seen.floored)
-        read = full if of == "shared" else None
-        if of == "last_shared_layer":
-            read = gram(rows, self.last_columns)
-        elif of == "representation":
-            read = self._gram(pieces)
-        seen = observe(
+            observation = observe(method, losses=losses, gradients=rows)
+            self.update.copy_(ask_update(method, observation))
+            factor = rescale(self.update, target=target, clip=method.clip_norm)
+            return Step(losses, None, full, factor, floored=observation.floored)
+        method_gram = full if gram_of == "shared" else None
+        if gram_of == "last_shared_layer":
+            method_gram = gram(rows, self.last_columns)
+        elif gram_of == "representation":
+            method_gram = self._gram(pieces)
+        observation = observe(
             method,
             losses=losses,
-            gram=read,
-            cross_gram=cross,
+            gram=method_gram,
+            cross_gram=cross_gram,
             gradients=rows if method.reads == "gradients" else None,
         )
-        weights = ask_weights(method, seen)
+        weights = ask_weights(method, observation)
         for index, task in enumerate(tasks):
             self.update.add_(rows[index].mul_(float(weights[index])))
             if method.heads == "weighted":
                 torch._foreach_mul_([head.grad for head in task.heads if head.grad is not None], float(weights[index]))
-        factor = rescale(self.update, wanted=total, clip=method.clip_norm)
-        return Step(losses, weights, full, factor, floored=seen.floored)
+        factor = rescale(self.update, target=target, clip=method.clip_norm)
+        return Step(losses, weights, full, factor, floored=observation.floored)
 
     def _cross_gram(self, tasks: Sequence[TaskLoss], retain_graph: bool) -> Matrix:
-        """Return the inner products between the task gradients of the batches 1 and 2."""
+        """Return the inner products between the task gradients of batch 1 and those of batch 2."""
         first, second = self._buffer(len(tasks)), torch.empty_like(self._buffer(len(tasks)))
         for batch, rows in ((1, first), (2, second)):
             for index, task in enumerate(tasks):
@@ -167,7 +171,7 @@ class LoopEngine:
         weight: float,
         retain_graph: bool,
     ) -> list[torch.Tensor]:
-        """Return the gradients of the shared parameters; put those of the heads into their ``.grad``."""
+        """Return the gradients of the shared parameters; write those of the heads to ``.grad``."""
         gradients = self._gradients(index, graph.loss, [*self.shared, *task.heads], retain_graph)
         factor = {"plain": 1.0, "weighted": float(weight), "log": 1.0 / (loss or FLOOR)}[method.heads]
         for head, gradient in zip(task.heads, gradients[len(self.shared) :], strict=True):
@@ -192,9 +196,9 @@ class LoopEngine:
 
     def _culprit(self, parameters: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor]) -> str | None:
         """Return the name of the first parameter whose gradient is not finite, in the order of the names."""
-        of = {id(parameter): gradient for parameter, gradient in zip(parameters, gradients, strict=True)}
-        found = (key for key in self._names if key in of and not bool(torch.isfinite(of[key]).all()))
-        return self._names.get(next(found, 0))
+        gradient_of = {id(parameter): gradient for parameter, gradient in zip(parameters, gradients, strict=True)}
+        culprits = (key for key in self._names if key in gradient_of and not torch.isfinite(gradient_of[key]).all())
+        return self._names.get(next(culprits, 0))
 
     def _buffer(self, tasks: int) -> torch.Tensor:
         if self._rows is None or len(self._rows) != tasks:
@@ -202,9 +206,9 @@ class LoopEngine:
         return self._rows
 
     def _value_of(self, loss: torch.Tensor, index: int) -> float:
-        """Return a loss as a number, the mean over the processes.
+        """Return the mean of a loss over the processes.
 
-        :raises NotFinite: naming the task's position.
+        :raises NotFinite: when it is not finite.
         """
         value = float(self.processes.total(np.array([float(loss.detach())]))[0]) / self.processes.count
         if not np.isfinite(value):
@@ -212,9 +216,9 @@ class LoopEngine:
         return value
 
     def _gram(self, pieces: Sequence[Sequence[tuple[torch.Tensor, torch.Tensor]]]) -> Matrix:
-        """Return the inner products of the representation's gradients: those of different processes are orthogonal.
+        """Return the inner products of the representation's gradients; those of different processes are orthogonal.
 
-        :raises NotFinite: when one is not finite.
+        :raises NotFinite: when a gradient is not finite.
         """
         result = self.processes.total(gram_of_pieces(pieces))
         for index, square in enumerate(np.diagonal(result)):
@@ -223,14 +227,17 @@ class LoopEngine:
         return result
 
     def _of_representation(self, method: Method, graph: Forward) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Return a task's representation with the loss's gradients; what the loss does not reach is left out, as 0."""
+        """Pair the tensors of a task's representation with their gradients, without those that the loss does not reach.
+
+        :raises UsageError: when the task has no representation.
+        """
         if not graph.representation:
             raise UsageError(f"method {method.name} reads the gradients of the representation: give representation")
         gradients = torch.autograd.grad(
             self._scaled(graph.loss), graph.representation, retain_graph=True, allow_unused=True
         )
-        found = []
-        for z, gradient in zip(graph.representation, gradients, strict=True):
+        pieces = []
+        for tensor, gradient in zip(graph.representation, gradients, strict=True):
             if gradient is not None:
-                found.append((z, gradient if self.loss_scale == 1.0 else gradient.double() / self.loss_scale))
-        return found
+                pieces.append((tensor, gradient if self.loss_scale == 1.0 else gradient.double() / self.loss_scale))
+        return pieces

@@ -1,4 +1,4 @@
-"""One cell over several processes: how they meet, add up, agree, and fail together."""
+"""One cell in several processes: connections, sums and comparisons of tensors, and failures."""
 
 from __future__ import annotations
 
@@ -25,58 +25,62 @@ from torch.distributed import FileStore, Store  # type: ignore[attr-defined]
 from mtlbench.errors import CellError
 
 TIMEOUT = timedelta(minutes=10)
-"""How long a process waits for the others in one exchange. All have the same work, so this is for one that hangs."""
+"""Time limit of one exchange. All processes do the same work, so only one that hangs exceeds it."""
 GRACE = 5.0
-"""Seconds in which the system tells of a process that is gone."""
-
-
+"""Seconds allowed for the system to report that a process ended."""
 PR_SET_PDEATHSIG = 1
-"""Of prctl(2): the signal that a process gets when its parent ends."""
+"""Option of prctl(2) that sets the signal sent to a process when its parent ends."""
 
 
 class Lost(RuntimeError):
-    """Another process of the cell is gone, or did not answer in time."""
+    """Lost contact with another process of the cell: it ended or did not answer in time."""
 
 
 class ProcessDied(CellError):
-    """Another process of the cell ended without a word."""
+    """Death of another process of the cell, which reported no error."""
 
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes that split a cell's batches by rows, and this one's place among them.
+    """Processes that split a cell's batches by rows, and the rank of this one.
 
-    Each has the whole model, and the same parameters, method and random numbers. A step's batches are taken in equal
-    parts; each process computes the gradients of its own, and they are added up before anything else is made of them.
-    Sums come before products: with gᵢ = Σᵣ gᵢʳ over the processes r,
+    Each holds the whole model, and the same parameters, method and random numbers. A step's batches are split into
+    equal parts; each process computes the gradients of its own parts, and the gradients are summed before any other
+    use. Sums come before products: with gᵢ = Σᵣ gᵢʳ over the processes r,
 
         ⟨gᵢ, gⱼ⟩ = ⟨Σᵣ gᵢʳ, Σₛ gⱼˢ⟩ = Σᵣ Σₛ ⟨gᵢʳ, gⱼˢ⟩,
 
-    of which the processes' own Gram matrices hold the terms r = s alone. So neither their sum nor their mean is the
-    Gram matrix of the batch: in expectation it has the variance of each process's gradients on top. Losses, which are
+    and the Gram matrices of single processes hold only the terms r = s. So neither their sum nor their mean is the
+    Gram matrix of the batch: in expectation it adds the variance of each process's gradients. Losses, which are
     means over rows, are averaged.
 
-    What is not finite in one process is not finite in the sum, so all find it in the same place and raise the same
-    error. An error that only one meets ends its exchange with the others, which then raise :class:`Lost`.
+    A value that is not finite in one process is not finite in the sum, so all processes find it in the same place and
+    raise the same error. A process that fails alone leaves its exchange with the others, which then raise
+    :class:`Lost`.
 
     :param rank: this process's number, from 0. Process 0 writes records and checkpoints.
+    :param count: number of processes.
     """
 
     rank: int = 0
     count: int = 1
 
     def own(self, parts: int) -> range:
-        """Return the numbers of the parts that are this process's."""
+        """Return the numbers of this process's parts, out of ``parts`` parts of a batch."""
         return range(self.rank, parts, self.count)
 
     def add(self, tensor: torch.Tensor) -> None:
-        """Add up a contiguous tensor over the processes, in place: the same bits in each."""
+        """Sum a contiguous tensor over the processes, in place; all get the same bits.
+
+        :param tensor: of the same shape in every process.
+        :raises Lost: when another process has ended or does not answer; the other exchanges raise it too.
+        """
         if self.count > 1:
             with _exchange():
                 dist.all_reduce(tensor)
 
     def add_all(self, tensors: Sequence[torch.Tensor]) -> None:
-        """Add up some tensors over the processes, in place, in one exchange."""
+        """Sum tensors over the processes, in place and in one exchange."""
         if self.count > 1 and tensors:
             flat = torch.cat([tensor.flatten() for tensor in tensors])
             self.add(flat)
@@ -86,63 +90,70 @@ class Processes:
             )
 
     def total(self, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the sum of each process's numbers."""
-        found = torch.from_numpy(np.array(numbers))
-        self.add(found)
-        result: NDArray[np.float64] = found.numpy()
+        """Return the sum of an array over the processes."""
+        tensor = torch.from_numpy(np.array(numbers))
+        self.add(tensor)
+        result: NDArray[np.float64] = tensor.numpy()
         return result
 
     def gather(self, value: Any) -> list[Any]:
-        """Return what each process gives, in order."""
-        found = [value] * self.count
+        """Return the value of every process, by rank."""
+        values = [value] * self.count
         if self.count > 1:
             with _exchange():
-                dist.all_gather_object(found, value)
-        return found
+                dist.all_gather_object(values, value)
+        return values
 
     def agree(self, tensors: Sequence[torch.Tensor], what: str) -> None:
-        """Check that all processes hold the same bits; costs one pass over them.
+        """Check that all processes hold the same bits. This reads each tensor once.
 
-        :raises CellError: when they do not.
+        :param tensors: tensors of 32-bit numbers.
+        :param what: their name in the error.
+        :raises CellError: when the processes' bits differ.
         """
         if self.count > 1:
             sums = [tensor.detach().view(torch.int32).sum(dtype=torch.int64).cpu() for tensor in tensors]
-            found = self.gather(torch.stack(sums).tolist())
-            if any(other != found[0] for other in found):
+            gathered = self.gather(torch.stack(sums).tolist())
+            if any(other != gathered[0] for other in gathered):
                 raise CellError(f"the {self.count} processes of the cell disagree on {what}; this is a bug")
 
 
 ALONE = Processes()
+"""A cell in a single process."""
 
 
 @contextmanager
 def _exchange() -> Iterator[None]:
     try:
         yield
-    except RuntimeError as error:  # what torch raises for a closed connection and for a timeout
+    except RuntimeError as error:  # torch raises it for a closed connection and for a timeout
         raise Lost(str(error)) from None
 
 
 @contextmanager
 def joined(store: Store, rank: int, count: int, device: str) -> Iterator[Processes]:
-    """Be one of a cell's processes within the block.
+    """Join a cell's processes for the duration of the block, and yield them.
 
-    One that fails leaves word of its error, and leaves: the others' exchanges end, and they raise the same.
+    A process that fails puts its error into the store and leaves. This ends the exchanges of the others, which raise
+    the same error.
 
-    :param store: where the processes meet: a new one for every cell.
-    :raises CellError: the error of another process that failed.
-    :raises Lost: when another process is gone without a word.
+    :param store: a store that all the processes reach; a new one for every cell.
+    :param rank: this process's number.
+    :param count: number of processes.
+    :param device: the device of the model.
+    :raises CellError: when another process failed: its error.
+    :raises Lost: when another process ended without reporting an error.
     """
     backend = "gloo"
     if device != "cpu":
-        backend = "cpu:gloo,cuda:nccl"  # numbers of the CPU, such as losses, are exchanged there
+        backend = "cpu:gloo,cuda:nccl"  # tensors on the CPU, such as losses, are exchanged by gloo
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", rank)))
     with _exchange():
         dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=TIMEOUT)
     try:
         yield Processes(rank, count)
     except Lost:
-        raise _error_of_another(store, rank, count) or Lost("another process of the cell is gone") from None
+        raise _error_of_another(store, rank, count) or Lost("another process of the cell has ended") from None
     except Exception as error:
         place = [getattr(error, "step", None), getattr(error, "task", None)]
         message = str(error) if isinstance(error, CellError) else f"{type(error).__name__}: {error}"
@@ -162,24 +173,26 @@ def _error_of_another(store: Store, rank: int, count: int) -> CellError | None:
 
 @contextmanager
 def spread(count: int, device: str, work: Callable[[Processes], object]) -> Iterator[Processes]:
-    """Start the other processes of a cell, and be process 0 of them within the block; they end with it.
+    """Start the other processes of a cell, join them as process 0, and yield them; they end with the block.
 
-    They are forks of this process, which therefore must not have started threads, nor used a GPU.
+    They are forks of this process, so it must not have started threads or used a GPU.
 
-    :param work: what each of them does.
-    :raises CellError: the error of another process that failed.
-    :raises ProcessDied: when one ended without a word, such as for lack of memory.
+    :param count: number of processes, this one included.
+    :param device: the device of the model.
+    :param work: runs in each of the other processes.
+    :raises CellError: when another process failed: its error.
+    :raises ProcessDied: when another process ended without reporting an error, for example for lack of memory.
     """
     if count == 1:
         yield ALONE
         return
     with tempfile.TemporaryDirectory(prefix="mtlbench-") as folder:
 
-        def follow(rank: int) -> None:
+        def run(rank: int) -> None:
             with joined(FileStore(f"{folder}/store", count), rank, count, device) as processes:
                 work(processes)
 
-        children = [_fork(partial(follow, rank)) for rank in range(1, count)]
+        children = [_fork(partial(run, rank)) for rank in range(1, count)]
         try:
             with joined(FileStore(f"{folder}/store", count), 0, count, device) as processes:
                 yield processes
@@ -198,13 +211,14 @@ class _Child:
         self.code: int | None = None
 
     def poll(self) -> int | None:
-        """Return the exit code once it has ended; −n for signal n."""
+        """Return the exit code, −n for signal n; ``None`` while the process runs."""
         if self.code is None:
-            found, status = os.waitpid(self.pid, os.WNOHANG)
-            self.code = os.waitstatus_to_exitcode(status) if found else None
+            ended, status = os.waitpid(self.pid, os.WNOHANG)
+            self.code = os.waitstatus_to_exitcode(status) if ended else None
         return self.code
 
     def end(self) -> None:
+        """Kill the process if it still runs."""
         if self.poll() is None:
             os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
@@ -216,20 +230,20 @@ def _fork(work: Callable[[], None]) -> _Child:
         return _Child(pid)
     code = 1
     try:
-        if sys.platform == "linux":  # elsewhere its next exchange tells it
+        if sys.platform == "linux":  # elsewhere its next exchange fails
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        for ignored in (signal.SIGINT, signal.SIGTERM):  # process 0 hears of these; the others end with it
-            signal.signal(ignored, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGTERM):  # process 0 handles these; the others end with it
+            signal.signal(number, signal.SIG_IGN)
         work()
         code = 0
     except Lost:
-        code = 0  # another's end is not this one's fault
+        code = 0  # another process failed, not this one
     finally:
         os._exit(code)
 
 
 def _cause(children: Sequence[_Child]) -> str | None:
-    """Say which process ended, and how, if one did."""
+    """Describe the first process that failed; return ``None`` if none does within :data:`GRACE`."""
     deadline = time.monotonic() + GRACE
     while time.monotonic() < deadline:
         for rank, child in enumerate(children, start=1):

@@ -1,4 +1,4 @@
-"""What engines take and give: forwards of tasks, and what one step measured."""
+"""Input and output of the engines: tasks' forwards, and the measurements of a step."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from mtlbench.contract.observation import Matrix, Vector
 
 
 class NotFinite(ArithmeticError):
-    """A loss or a gradient of one task is NaN or infinite.
+    """A NaN or infinite loss or gradient of one task.
 
     :param task: the task's position.
     :param what: ``"loss"``, ``"gradient"`` or ``"loss after the step"``.
-    :param parameter: name of the first parameter whose gradient is not finite, where it is known.
+    :param value: the NaN or infinity.
+    :param parameter: name of the first parameter whose gradient is not finite, if known.
     """
 
     def __init__(self, task: int, what: str, value: float, parameter: str | None = None) -> None:
@@ -24,7 +25,7 @@ class NotFinite(ArithmeticError):
         self.task, self.what, self.value, self.parameter = task, what, value, parameter
 
     def about(self, task: str) -> str:
-        """Return the message with the task's own name."""
+        """Return the message with the task's name in place of its position."""
         return f"the {self.what} of task {task} is {self.value}{self._place(self.parameter)}"
 
     @staticmethod
@@ -34,7 +35,11 @@ class NotFinite(ArithmeticError):
 
 @dataclass(frozen=True)
 class Forward:
-    """A task's forward: its scalar loss, and the tensors between shared parameters and head (the representation)."""
+    """Result of one task's forward.
+
+    :param loss: the scalar loss, with its graph.
+    :param representation: the tensors between the shared parameters and the head.
+    """
 
     loss: torch.Tensor
     representation: Sequence[torch.Tensor] = ()
@@ -42,13 +47,13 @@ class Forward:
 
 @dataclass(frozen=True)
 class Step:
-    """What one step measured.
+    """Measurements of one step.
 
-    :param losses: (K,) losses of the step's own batches.
+    :param losses: (K,) losses of the batches of the update.
     :param weights: (K,) the method's weights; ``None`` for a method that returns an update.
-    :param gram: (K, K) Gram matrix over all shared parameters, where somebody needed it.
-    :param factor: what the update was multiplied with, by clipping or to match the sum's norm.
-    :param skipped: whether a gradient overflowed float16, so that there is no update to take.
+    :param gram: (K, K) Gram matrix over all shared parameters; ``None`` where it was not computed.
+    :param factor: factor of the update, from clipping or from matching the sum's norm.
+    :param skipped: whether a gradient overflowed float16, so there is no update to apply.
     :param floored: positions of the tasks whose loss of exactly 0 counted as
         :data:`mtlbench.contract.observation.FLOOR`.
     """
@@ -64,7 +69,9 @@ class Step:
 def value_of(loss: torch.Tensor, task: int) -> float:
     """Return a loss as a number.
 
-    :raises NotFinite: naming the task's position.
+    :param loss: scalar tensor.
+    :param task: the task's position, for the error.
+    :raises NotFinite: when the loss is not finite.
     """
     value = float(loss.detach())
     if not np.isfinite(value):

@@ -212,15 +212,15 @@ class _Packed:
             model.tape,
             [list(head.parameters()) for head in model.heads],
             match_sum=recipe.update_norm == "sum",
-            way=way,
+            strategy=way,
             parts=inputs.parts,
             processes=inputs.processes,
         )
         self._inputs, self._tasks = inputs, range(len(model.heads))
-        self.told: dict[str, str | None] = {"name": "lean" if self.engine.way.lean else "packed", "reason": None}
+        self.told: dict[str, str | None] = {"name": "lean" if self.engine.strategy.lean else "packed", "reason": None}
         self._saves = recipe.checkpointing
         self._recomputation: Recomputation | None = None
-        if self.engine.way.lean and not self.engine.way.keeps and not model.settings.frozen:
+        if self.engine.strategy.lean and not self.engine.strategy.keeps and not model.settings.frozen:
             self._recomputation = Recomputation(model.encoder, model.tape)
             give_memory_back()
 

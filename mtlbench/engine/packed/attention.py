@@ -25,7 +25,7 @@ NAME = "mtlbench_packed"
 
 
 def register() -> None:
-    """Make the function known to transformers under :data:`NAME`; it takes no mask but the pack's own."""
+    """Register :func:`packed_attention` with transformers under :data:`NAME`, without attention masks."""
     from transformers import AttentionInterface
     from transformers.masking_utils import AttentionMaskInterface
 
@@ -45,12 +45,20 @@ def packed_attention(
     pack: Pack,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Return the attention's output, (1, rows, heads, width), for queries, keys and values of (1, heads, rows, width).
+    """Return the output of attention within each sequence.
 
-    There is one row a token; or one a sequence where the module is that of :class:`FirstTokens`, which has the keys
-    and values of all tokens then.
+    There is one row per token; in the layer that :class:`FirstTokens` restricts, there is one row per sequence, and the
+    keys and values of all tokens come from that class.
 
-    :param pack: whose tokens they are; its seeds decide what is dropped.
+    :param module: the attention layer.
+    :param query: (1, heads, rows, width) queries.
+    :param key: (1, heads, rows, width) keys.
+    :param value: (1, heads, rows, width) values.
+    :param attention_mask: not used: the pack knows the sequences.
+    :param dropout: probability of dropping an attention weight.
+    :param scaling: factor of the scores; ``None`` for 1/√width.
+    :param pack: the pack of the tokens; its seeds decide which weights are dropped.
+    :returns: (1, rows, heads, width) output, and ``None`` for the attention weights.
     """
     q, k, v = (tensor[0].transpose(0, 1) for tensor in (query, key, value))  # (rows, heads, width)
     first: FirstTokens | None = getattr(module, "first_tokens", None)
@@ -65,22 +73,24 @@ def packed_attention(
         output = varlen_attn(q, k, v, queries.ends, pack.all_queries.ends, queries.most, longest, scale=scaling)
         assert isinstance(output, torch.Tensor)
         return output.unsqueeze(0), None
-    everything = pack.all_queries
-    grouped = zip(_spread(q, queries), _spread(k, everything), _spread(v, everything), pack.groups, masks, strict=True)
-    places = torch.cat([_attend(*of_group, scaling).flatten(0, 1) for of_group in grouped])
+    keys = pack.all_queries
+    grouped = zip(_spread(q, queries), _spread(k, keys), _spread(v, keys), pack.groups, masks, strict=True)
+    places = torch.cat([_attend(*group, scaling).flatten(0, 1) for group in grouped])
     return _Gather.apply(places, queries.places).unsqueeze(0), None  # type: ignore[no-untyped-call]
 
 
 def takes_varying_lengths(rows: torch.Tensor) -> bool:
-    """Whether torch's kernel for sequences of varying lengths takes these rows: half precision on a GPU.
+    """Return whether torch's kernel for sequences of varying lengths supports these rows: half precision on a GPU.
 
-    It has no place for masks of our own, so it serves where no attention weight is dropped.
+    The kernel takes no dropout masks, so it is used only where no attention weight is dropped.
+
+    :param rows: queries, keys or values.
     """
     return varlen_attn is not None and rows.is_cuda and rows.dtype in (torch.float16, torch.bfloat16)
 
 
 def _spread(rows: torch.Tensor, queries: Queries) -> list[torch.Tensor]:
-    """Return (rows, heads, width) at the places of each group: (heads, n, Q, width)."""
+    """Arrange (rows, heads, width) by the places of each group, as (heads, n, Q, width)."""
     places: torch.Tensor = _Spread.apply(rows, queries.rows, queries.places)  # type: ignore[no-untyped-call]
     groups = torch.split(places, [count * most for count, most in queries.shapes])
     return [
@@ -97,7 +107,7 @@ def _attend(
     dropped: torch.Tensor | None,
     scaling: float | None,
 ) -> torch.Tensor:
-    """Return a group's output, (n, Q, heads, width), for (heads, n, Q or L, width)."""
+    """Return a group's (n, Q, heads, width) output, for inputs of shape (heads, n, Q or L, width)."""
     allowed = None if group.mask is None else group.mask[None, :, None, :]
     if dropped is None:
         output = functional.scaled_dot_product_attention(query, key, value, attn_mask=allowed, scale=scaling)
@@ -110,7 +120,7 @@ def _attend(
 
 
 class _Spread(torch.autograd.Function):
-    """Rows to places. The gradient at a place of padding is 0, so going back takes no sum: each row has one place."""
+    """Map rows to places. The gradient at padding is 0, so the backward is no sum: it reads one place per row."""
 
     @staticmethod
     def forward(ctx: Any, rows: Any, row_of_place: Any, place_of_row: Any) -> Any:
@@ -124,7 +134,7 @@ class _Spread(torch.autograd.Function):
 
 
 class _Gather(torch.autograd.Function):
-    """Places to rows, without those of padding."""
+    """Map places to rows, without padding."""
 
     @staticmethod
     def forward(ctx: Any, places: Any, place_of_row: Any) -> Any:

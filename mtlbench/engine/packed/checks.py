@@ -1,4 +1,4 @@
-"""Losses and gradients that are not finite: found by what reaches the CPU anyway, and traced to task and parameter."""
+"""Checks for losses and gradients that are not finite, by numbers that the CPU reads anyway, and their culprits."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from mtlbench.engine.packed.rows import norm_backward
 from mtlbench.engine.processes import ALONE, Processes
 from mtlbench.engine.step import Forward, NotFinite
 
-SOME = -1
-"""In place of a task's number, where a weighted sum does not show which task it was."""
+UNKNOWN_TASK = -1
+"""Stands for a task's position where a weighted sum does not show it."""
 
 
 def losses_of(graphs: Sequence[Forward]) -> torch.Tensor:
-    """Return the (K,) losses of one part of a batch, still on the device."""
+    """Return the (K,) losses of one part of a batch, without leaving the device."""
     return torch.stack([graph.loss.detach() for graph in graphs])
 
 
 def values(parts: Sequence[torch.Tensor], processes: Processes = ALONE) -> Vector:
-    """Return a batch's (K,) losses as numbers, the means over its parts: this waits for the device.
+    """Return a batch's (K,) losses as numbers, the means over its parts. This waits for the device.
 
-    :param parts: those of this process; each has as many.
-    :raises NotFinite: naming the first task whose loss is not.
+    :param parts: the (K,) losses of each of this process's parts; every process has equally many.
+    :param processes: the processes that the parts are spread over.
+    :raises NotFinite: when a loss is not finite; it names the first such task.
     """
     sums = torch.stack(list(parts)).double().cpu().numpy().sum(axis=0)
     mean: Vector = processes.total(sums) / (len(parts) * processes.count)
@@ -37,18 +38,20 @@ def values(parts: Sequence[torch.Tensor], processes: Processes = ALONE) -> Vecto
 
 
 def checked(gram: Matrix) -> Matrix:
-    """Return a Gram matrix whose diagonal is finite.
+    """Return a Gram matrix after checking its diagonal.
 
-    :raises NotFinite: naming the first task whose gradient is not.
+    :raises NotFinite: when a gradient is not finite; it names the first such task.
     """
     all_finite(np.diagonal(gram))
     return gram
 
 
 def all_finite(numbers: Sequence[float] | Vector, what: str = "gradient") -> None:
-    """Check one number a task.
+    """Check one number per task.
 
-    :raises NotFinite: naming the first task whose number is not finite.
+    :param numbers: (K,) numbers.
+    :param what: their name in the error.
+    :raises NotFinite: when a number is not finite; it names the first such task.
     """
     for task, value in enumerate(numbers):
         if not np.isfinite(value):
@@ -56,54 +59,63 @@ def all_finite(numbers: Sequence[float] | Vector, what: str = "gradient") -> Non
 
 
 class Culprits:
-    """The collector that keeps of every task's gradient only whether it is finite, parameter by parameter.
+    """Collector that checks whether every task's gradient is finite, parameter by parameter.
 
-    For a second backward over a step that went wrong: by then the weighted sum no longer shows whose fault it was.
+    It serves a second backward over a failed step, whose weighted sum does not show which task is at fault.
+
+    :param layout: the shared parameters.
+    :param pack: the pack of the backward pass.
     """
 
     def __init__(self, layout: Layout, pack: Pack) -> None:
         self.layout, self.pack = layout, pack
-        self._found: dict[tuple[int, int], float] = {}
+        self._values: dict[tuple[int, int], float] = {}
 
     def linear(self, layer: nn.Linear, inputs: torch.Tensor, gradient: torch.Tensor) -> None:
-        """Look at dYₖᵀXₖ and the sum of dYₖ."""
+        """Check dYₖᵀXₖ and the sum of dYₖ."""
         for task, (first, last) in enumerate(self.pack.ranges(len(inputs))):
             part = gradient[first:last]
             if layer.weight in self.layout:
-                self.look(task, layer.weight, part.T @ inputs[first:last])
-            self.look(task, layer.bias, part.sum(dim=0))
+                self.check(task, layer.weight, part.T @ inputs[first:last])
+            self.check(task, layer.bias, part.sum(dim=0))
 
     def norm(
         self, layer: nn.LayerNorm, inputs: torch.Tensor, gradient: torch.Tensor, statistics: list[torch.Tensor]
     ) -> torch.Tensor:
-        """Look at the gradients of scale and shift; return the gradient of the inputs."""
+        """Check the gradients of scale and shift; return the gradient of the inputs."""
         below, of_scale = norm_backward(layer, inputs, gradient, statistics)
         for task, (first, last) in enumerate(self.pack.ranges(len(inputs))):
-            self.look(task, layer.weight, of_scale[first:last].sum(dim=0))
-            self.look(task, layer.bias, gradient[first:last].sum(dim=0))
+            self.check(task, layer.weight, of_scale[first:last].sum(dim=0))
+            self.check(task, layer.bias, gradient[first:last].sum(dim=0))
         return below
 
     def embedding(self, layer: nn.Embedding, ids: torch.Tensor, gradient: torch.Tensor) -> None:
-        """Look at the rows that are added to a table."""
+        """Check the rows that are added to a table."""
         for task, (first, last) in enumerate(self.pack.ranges(len(ids))):
-            self.look(task, layer.weight, gradient[first:last])
+            self.check(task, layer.weight, gradient[first:last])
 
-    def look(self, task: int, parameter: torch.Tensor | None, gradient: torch.Tensor) -> None:
-        """Remember a gradient that is not finite."""
+    def check(self, task: int, parameter: torch.Tensor | None, gradient: torch.Tensor) -> None:
+        """Record a gradient that is not finite.
+
+        :param task: the task's position.
+        :param parameter: the parameter; ``None`` where a layer has none.
+        :param gradient: the task's gradient of it, or rows that sum to it.
+        """
         if parameter is not None and not bool(torch.isfinite(gradient).all()):
-            self._found[task, id(parameter)] = float(gradient.sum())  # NaN, or the infinity
+            self._values[task, id(parameter)] = float(gradient.sum())  # NaN, or the infinity
 
     def first(self, heads: Sequence[Sequence[nn.Parameter]]) -> NotFinite | None:
-        """Return the first task, and the first of its parameters by the layout's names, whose gradient is not finite.
+        """Return an error that names the first task, and its first parameter, whose gradient is not finite.
 
-        :param heads: for each task, the parameters that belong to it alone, with ``.grad``.
+        :param heads: for each task, the parameters that belong to it only, with ``.grad``.
+        :returns: the error, with the parameter's name in the layout; ``None`` if all gradients are finite.
         """
         for task, group in enumerate(heads):
             for parameter in group:
                 if parameter.grad is not None:
-                    self.look(task, parameter, parameter.grad)
+                    self.check(task, parameter, parameter.grad)
             for parameter in [*self.layout.named, *group]:
-                if (task, id(parameter)) in self._found:
-                    value = self._found[task, id(parameter)]
+                if (task, id(parameter)) in self._values:
+                    value = self._values[task, id(parameter)]
                     return NotFinite(task, "gradient", value, self.layout.name(parameter))
         return None

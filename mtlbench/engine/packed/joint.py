@@ -1,4 +1,4 @@
-"""The collector for weights that are known before the backward pass: one weight gradient a layer, as a plain sum."""
+"""Collector of the weighted sum of gradients, for weights known before the backward pass."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ from mtlbench.engine.packed.rows import norm_backward, write_product
 
 
 class Joint:
-    """Writes Σ wₖ gₖ straight into an update of P numbers: every row of an output gradient times its task's weight.
+    """Collector that writes Σ wₖ gₖ straight into an update, with each output gradient's row weighted by its task.
 
-    :param weights: (K,) the wₖ; ``None`` for ones, which need no product.
+    :param layout: the shared parameters.
+    :param update: (P,) memory of the update.
+    :param touched: the rows of tables that the last step wrote to ``update``; they are cleared.
+    :param pack: the pack of the backward pass.
+    :param weights: (K,) the wₖ; ``None`` where all are 1, which saves the products.
     """
 
     def __init__(
@@ -35,7 +39,7 @@ class Joint:
                 self._add_products(view, gradient, inputs, again)
             else:
                 write_product(view, weighted, inputs, add=again)
-            if self.layout.is_table(layer.weight):  # tied to an embedding: all its rows are written
+            if self.layout.is_table(layer.weight):  # tied to an embedding: every row is written
                 self.touched.mark(layer.weight, None)
         self._add(layer.bias, lambda: weighted.sum(dim=0, dtype=self.update.dtype))
 
@@ -48,7 +52,7 @@ class Joint:
         return below
 
     def scale_and_shift(self, layer: nn.LayerNorm, of_scale: torch.Tensor, of_shift: torch.Tensor) -> None:
-        """Write the gradients of a norm's scale and shift, from what each row adds to them."""
+        """Write the gradients of a norm's scale and shift, from each row's contribution to them."""
         self._add(layer.weight, lambda: self._weighted(of_scale).sum(dim=0))
         self._add(layer.bias, lambda: self._weighted(of_shift).sum(dim=0))
 
@@ -60,13 +64,13 @@ class Joint:
         self._written.add(id(layer.weight))
 
     def finish(self) -> None:
-        """Zero the part of parameters that no layer handed over."""
+        """Zero the parts of the parameters that no layer passed on."""
         for parameter in self.layout.dense:
             if id(parameter) not in self._written:
                 self.layout.view(self.update, parameter).zero_()
 
     def _add_products(self, view: torch.Tensor, gradient: torch.Tensor, inputs: torch.Tensor, again: bool) -> None:
-        """Write Σ wₖ dYₖᵀXₖ, weights multiplied in single precision: in half, w ∘ dY could end at its bounds."""
+        """Write Σ wₖ dYₖᵀXₖ, with the weights multiplied in single precision: w ∘ dY could overflow half precision."""
         assert self.weights is not None
         if not again:
             view.zero_()
@@ -84,6 +88,7 @@ class Joint:
             view.add_(value()) if self._again(parameter) else view.copy_(value())
 
     def _again(self, parameter: torch.Tensor) -> bool:
+        """Mark a parameter as written; return whether it was before."""
         before = id(parameter) in self._written
         self._written.add(id(parameter))
         return before

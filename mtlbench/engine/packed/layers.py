@@ -1,4 +1,4 @@
-"""Layers whose backward hands weight gradients to the tape's collector, task by task, in place of autograd."""
+"""Layers whose backward passes inputs and output gradients to the tape's collector, in place of autograd."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SUPPORTED = (nn.Linear, nn.LayerNorm, nn.Embedding)
 
 
 def unsupported(model: nn.Module) -> str | None:
-    """Return the name and kind of the first layer that has parameters of its own and is not known here."""
+    """Return name and class of the first layer with parameters that :func:`install` does not support, if any."""
     for name, layer in model.named_modules():
         if type(layer) not in SUPPORTED and next(layer.parameters(recurse=False), None) is not None:
             return f"{name or 'the model'} ({type(layer).__name__})"
@@ -31,7 +31,7 @@ def unsupported(model: nn.Module) -> str | None:
 
 
 def install(model: nn.Module, tape: Tape) -> None:
-    """Let every trained layer of a model compute through the tape; parameters and names stay what they are."""
+    """Make every trained layer of a model pass its gradients to the tape; parameters and their names do not change."""
     for layer in model.modules():
         if type(layer) in SUPPORTED and any(parameter.requires_grad for parameter in layer.parameters()):
             function = {nn.Linear: _linear, nn.LayerNorm: _norm, nn.Embedding: _embedding}[type(layer)]
@@ -39,10 +39,10 @@ def install(model: nn.Module, tape: Tape) -> None:
 
 
 def install_dropout(model: nn.Module, tape: Tape) -> None:
-    """Give every dropout layer masks of the pack's own.
+    """Make every dropout layer draw its masks from the seeds of the pack.
 
-    Layers are numbered in the model's order, and the number decides the masks; attention weights take the number of
-    the layer that computes them.
+    Masks depend on a layer's number in the model's order; those of attention weights, on the number of the attention
+    layer.
     """
     for site, layer in enumerate(model.modules()):
         layer.dropout_site = site  # type: ignore[assignment]
@@ -51,16 +51,18 @@ def install_dropout(model: nn.Module, tape: Tape) -> None:
 
 
 def recomputed_layers(model: nn.Module) -> list[Any]:
-    """Return the layers that transformers knows how to recompute."""
+    """Return the layers that transformers can recompute."""
     from transformers.modeling_layers import GradientCheckpointingLayer
 
     return [layer for layer in model.modules() if isinstance(layer, GradientCheckpointingLayer)]
 
 
 class Recomputation:
-    """Lets every encoder layer keep its input alone, and compute the rest again in the backward pass.
+    """Activation checkpointing: every encoder layer stores only its input and is recomputed in the backward pass.
 
-    :raises CellError: when the model has no layers that transformers knows how to recompute.
+    :param model: the encoder, or a model that contains it.
+    :param tape: the tape that the model's layers were installed with.
+    :raises CellError: when the model has no layers that transformers can recompute.
     """
 
     def __init__(self, model: nn.Module, tape: Tape) -> None:
@@ -68,31 +70,31 @@ class Recomputation:
         if not self._layers:
             raise CellError("checkpointing is not possible: transformers knows no layers of this encoder to recompute")
 
-        def again(forward: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-            now = tape.pack, tape.states  # a loop over tasks has put others there by the time of the backward pass
+        def recompute(forward: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
+            current = tape.pack, tape.states  # in a loop over tasks, the tape has others by the backward pass
 
-            def as_now(*given: Any, **more: Any) -> Any:
-                before = tape.pack, tape.states
-                tape.pack, tape.states = now
+            def restored(*inputs: Any, **options: Any) -> Any:
+                previous = tape.pack, tape.states
+                tape.pack, tape.states = current
                 try:
-                    return forward(*given, **more)
+                    return forward(*inputs, **options)
                 finally:
-                    tape.pack, tape.states = before
+                    tape.pack, tape.states = previous
 
-            return checkpoint(as_now, *arguments, use_reentrant=False, **named)
+            return checkpoint(restored, *arguments, use_reentrant=False, **keywords)
 
         for layer in self._layers:
-            layer._gradient_checkpointing_func = again
+            layer._gradient_checkpointing_func = recompute
 
     def switch(self, on: bool) -> None:
-        """Decide for the forwards to come."""
+        """Turn recomputation on or off for the following forwards."""
         for layer in self._layers:
             layer.gradient_checkpointing = on
 
 
-def _bound(function: Any, layer: nn.Module, tape: Tape, *more: Any) -> Any:
+def _bound(function: Any, layer: nn.Module, tape: Tape, *options: Any) -> Any:
     def forward(inputs: torch.Tensor) -> torch.Tensor:
-        return function(layer, tape, inputs, *more)
+        return function(layer, tape, inputs, *options)
 
     return forward
 
@@ -106,14 +108,14 @@ def _dropout(layer: nn.Dropout, tape: Tape, inputs: torch.Tensor, site: int) -> 
 
 def _linear(layer: nn.Linear, tape: Tape, inputs: torch.Tensor) -> torch.Tensor:
     device = inputs.device.type
-    if torch.is_autocast_enabled(device):  # autocast does not see into functions with a backward of their own
+    if torch.is_autocast_enabled(device):  # autocast does not reach into custom autograd functions
         inputs = inputs.to(torch.get_autocast_dtype(device))
     return _Linear.apply(inputs, layer.weight, layer.bias, layer, tape)  # type: ignore[no-untyped-call]
 
 
 def _norm(layer: nn.LayerNorm, tape: Tape, inputs: torch.Tensor) -> torch.Tensor:
     if torch.is_autocast_enabled(inputs.device.type):
-        inputs = inputs.to(layer.weight.dtype)  # norms in single precision, as autocast has them on a GPU
+        inputs = inputs.to(layer.weight.dtype)  # norms in single precision, as autocast computes them on a GPU
     return _Norm.apply(inputs, layer.weight, layer.bias, layer, tape)  # type: ignore[no-untyped-call]
 
 

@@ -1,4 +1,4 @@
-"""The collector without a (K, P) buffer: it adds up inner products layer by layer."""
+"""Collector of inner products, layer by layer, without a (K, P) buffer."""
 
 from __future__ import annotations
 
@@ -18,22 +18,25 @@ from mtlbench.errors import CellError
 from mtlbench.solvers.inner_products import as_gram, products
 
 BLOCK = 200
-"""Rows at least that are multiplied with others at a time."""
+"""Largest number of rows multiplied with others at a time; one task's rows stay together even if they are more."""
 TABLE_BLOCK = 4_000_000
-"""Numbers of a table's per-task gradients that are in memory at a time."""
+"""Numbers of a table's per-task gradients held in memory at a time."""
 GRAM_COST = 2
-"""How much longer a multiplication of K × n by n × K takes than one of large matrices."""
+"""Time of multiplying K × n by n × K, relative to large matrices with as many multiplications."""
 
 
 class Lean:
-    """Adds up the Gram matrix while the backward pass goes by.
+    """Collector that sums the Gram matrix during the backward pass.
 
-    Where it ``keeps`` each layer's inputs and output gradients, which are as large as the activations,
-    :meth:`combine` hands them to :class:`Joint` with the weights that the method made of the Gram matrix.
+    With ``keeps``, it stores each layer's inputs and output gradients, which are as large as the activations, until
+    :meth:`combine` passes them to :class:`Joint` with the weights that the method computed from the Gram matrix.
 
-    :param full: whether the inner products over all shared parameters are wanted.
-    :param of: dense parameters over which they are wanted apart, for :meth:`gram_of_some`.
-    :param ahead: knows the weights already: the update is written at once, and nothing is kept.
+    :param layout: the shared parameters.
+    :param pack: the pack of the backward pass.
+    :param full: compute the inner products over all shared parameters, for :meth:`gram`.
+    :param subset: dense parameters whose inner products to compute separately, for :meth:`gram_of_subset`.
+    :param ahead: a collector with known weights, which writes the update at once; nothing is stored then.
+    :param keeps: store rows for :meth:`combine`.
     """
 
     def __init__(
@@ -42,35 +45,37 @@ class Lean:
         pack: Pack,
         *,
         full: bool = True,
-        of: Sequence[nn.Parameter] = (),
+        subset: Sequence[nn.Parameter] = (),
         ahead: Joint | None = None,
         keeps: bool = True,
     ) -> None:
         self.layout, self.pack, self.full, self.ahead, self.keeps = layout, pack, full, ahead, keeps
-        self._some = {id(parameter) for parameter in of}
+        self._subset = {id(parameter) for parameter in subset}
         zeros = torch.zeros(pack.count, pack.count, dtype=torch.float64, device=pack.ids.device)
-        self._total, self._total_of_some = zeros, zeros.clone()
-        self._kept: list[Callable[[Joint], object]] = []
-        self._seen: set[int] = set()
+        self._total, self._subset_total = zeros, zeros.clone()
+        self._deferred: list[Callable[[Joint], object]] = []
+        self._counted: set[int] = set()
         self._scratch = torch.empty(0)
-        self._alike = Alike(torch.empty(0, 0), [], plus=0.0)
+        self._input_products = InputProducts(torch.empty(0, 0), [], plus=0.0)
 
     def linear(self, layer: nn.Linear, inputs: torch.Tensor, gradient: torch.Tensor) -> None:
-        """Add ⟨dYᵢᵀXᵢ, dYⱼᵀXⱼ⟩, the cheaper way: through products of rows, or through the gradients."""
+        """Add ⟨dYᵢᵀXᵢ, dYⱼᵀXⱼ⟩, from products of rows or from the gradients, whichever is cheaper."""
         self._defer(lambda joint: joint.linear(layer, inputs, gradient))
         weight, bias = self._counts(layer.weight), self._counts(layer.bias)
         ranges = self.pack.ranges(len(inputs))
         rows, (outputs, width) = len(inputs), layer.weight.shape
-        of_rows = rows**2 * (outputs + width)  # each pair once
+        of_rows = rows**2 * (outputs + width)  # each pair of rows once
         of_gradients = 2 * outputs * width * (rows + GRAM_COST * self.pack.count**2)
         if weight and of_rows < of_gradients:
-            together = bias and (id(layer.weight) in self._some) == (id(layer.bias) in self._some)
-            given = inputs.to(layer.weight.dtype)  # products of rows of half precision would end at its bounds
-            blocks, plus = blocks_of(self.pack, rows), 1.0 if together else 0.0
-            if not self._alike.are_of(given, plus):  # queries, keys and values are made of the same rows
-                self._alike = Alike(given, blocks, plus)
-            self._add(by_rows(self._alike.products, gradient.to(given.dtype), blocks, self.pack), layer.weight)
-            bias = bias and not together
+            joined = bias and (id(layer.weight) in self._subset) == (id(layer.bias) in self._subset)
+            typed_inputs = inputs.to(layer.weight.dtype)  # products of half-precision rows would overflow
+            blocks, plus = blocks_of(self.pack, rows), 1.0 if joined else 0.0
+            if not self._input_products.are_of(typed_inputs, plus):  # queries, keys and values have the same inputs
+                self._input_products = InputProducts(typed_inputs, blocks, plus)
+            self._add(
+                by_rows(self._input_products.products, gradient.to(typed_inputs.dtype), blocks, self.pack), layer.weight
+            )
+            bias = bias and not joined
         elif weight:
             parts = self._parts(layer.weight)
             for part, (first, last) in zip(parts, ranges, strict=True):
@@ -95,10 +100,10 @@ class Lean:
         self._defer(lambda joint: joint.embedding(layer, ids, gradient))
         if not self._counts(layer.weight):
             return
-        if len(ids) < GRAM_COST * self.pack.count**2:  # as a layer whose inputs are rows of one 1 each
+        if len(ids) < GRAM_COST * self.pack.count**2:  # as a linear layer with one-hot inputs
             blocks = blocks_of(self.pack, len(ids))
-            same = [ids[block.own, None] == ids[None, block.others] for block in blocks]
-            self._add(by_rows(same, gradient, blocks, self.pack), layer.weight)
+            equal = [ids[block.own, None] == ids[None, block.others] for block in blocks]
+            self._add(by_rows(equal, gradient, blocks, self.pack), layer.weight)
             return
         chosen, place = torch.unique(ids, return_inverse=True)
         count, width = self.pack.count, gradient.shape[1]
@@ -116,49 +121,57 @@ class Lean:
         """Return the (K, K) inner products over all shared parameters."""
         return as_gram(self._total)
 
-    def gram_of_some(self) -> Matrix:
-        """Return the (K, K) inner products over the parameters that were asked for apart."""
-        return as_gram(self._total_of_some)
+    def gram_of_subset(self) -> Matrix:
+        """Return the (K, K) inner products over the parameters of ``subset``."""
+        return as_gram(self._subset_total)
 
     @torch.no_grad()
     def combine(self, joint: Joint) -> None:
-        """Hand everything kept to the collector that knows the weights."""
-        while self._kept:
-            self._kept.pop(0)(joint)  # popped, so that its memory goes at once
+        """Pass the stored rows to the collector that has the weights, and free them."""
+        while self._deferred:
+            self._deferred.pop(0)(joint)  # pop first, so that its memory is freed at once
         joint.finish()
 
     def _defer(self, hand_over: Callable[[Joint], object]) -> None:
         if self.ahead is not None:
             hand_over(self.ahead)
         elif self.keeps:
-            self._kept.append(hand_over)
+            self._deferred.append(hand_over)
 
     def _parts(self, weight: torch.Tensor) -> torch.Tensor:
-        """Return (K, out, in) numbers to write a layer's per-task gradients to: memory that all layers use."""
+        """Return (K, out, in) memory for a layer's per-task gradients; all layers share it."""
         size = self.pack.count * weight.numel()
         if len(self._scratch) < size:
             self._scratch = weight.detach().new_empty(size)
         return self._scratch[:size].view(self.pack.count, *weight.shape)
 
     def _counts(self, parameter: torch.Tensor | None) -> bool:
-        """Whether a parameter's inner products are wanted."""
+        """Return whether to compute a parameter's inner products.
+
+        :raises CellError: when the parameter came before.
+        """
         if parameter is None or parameter not in self.layout:
             return False
-        if id(parameter) in self._seen:  # ⟨a + b, a + b⟩ is more than ⟨a, a⟩ + ⟨b, b⟩
+        if id(parameter) in self._counted:  # ⟨a + b, a + b⟩ ≠ ⟨a, a⟩ + ⟨b, b⟩
             raise CellError("a parameter is used twice in one forward: its inner products need engine=loop")
-        self._seen.add(id(parameter))
-        return self.full or id(parameter) in self._some
+        self._counted.add(id(parameter))
+        return self.full or id(parameter) in self._subset
 
     def _add(self, inner: torch.Tensor, parameter: torch.Tensor) -> None:
         if self.full:
             self._total += inner
-        if id(parameter) in self._some:
-            self._total_of_some += inner
+        if id(parameter) in self._subset:
+            self._subset_total += inner
 
 
 @dataclass(frozen=True)
 class Block:
-    """Rows of some tasks, one after another, and those that they are multiplied with: their own and earlier tasks'."""
+    """Rows of consecutive tasks, and the rows to multiply them with.
+
+    :param tasks: the tasks.
+    :param own: their rows.
+    :param others: the rows of these and of all earlier tasks.
+    """
 
     tasks: slice
     own: slice
@@ -166,7 +179,11 @@ class Block:
 
 
 def blocks_of(pack: Pack, rows: int) -> list[Block]:
-    """Return what is multiplied with what, some tasks at a time: each pair of tasks once."""
+    """Split the products of rows into blocks of consecutive tasks, so that each pair of tasks occurs once.
+
+    :param pack: the pack of the rows.
+    :param rows: the number of rows: one per token or one per sequence.
+    """
     ranges = pack.ranges(rows)
     return [
         Block(
@@ -178,35 +195,42 @@ def blocks_of(pack: Pack, rows: int) -> list[Block]:
     ]
 
 
-class Alike:
-    """The inner products of a layer's input rows, for one layer after another that reads the same.
+class InputProducts:
+    """Inner products of a layer's input rows, reused by consecutive layers with the same input.
 
-    :param inputs: (n, in); held, so that nothing else can come to lie in its memory.
-    :param plus: added to each: 1 where the layer has a bias too, an input that is always 1.
+    :param inputs: (n, in) rows; a reference is held, so that no other tensor takes their memory.
+    :param blocks: the products to compute.
+    :param plus: number added to each product: 1 for a layer with a bias, which is an input that is always 1.
     """
 
     def __init__(self, inputs: torch.Tensor, blocks: Sequence[Block], plus: float) -> None:
         self._inputs, self._plus = inputs, plus
         self.products = [inputs[block.own] @ inputs[block.others].T for block in blocks]
         if plus:
-            for found in self.products:
-                found.add_(plus)
+            for product in self.products:
+                product.add_(plus)
 
     def are_of(self, inputs: torch.Tensor, plus: float) -> bool:
-        """Whether these are the inputs, and not only equal ones."""
+        """Return whether the products are of this very memory, and not just of equal numbers."""
         same = inputs.data_ptr() == self._inputs.data_ptr() and inputs.shape == self._inputs.shape
         return same and inputs.stride() == self._inputs.stride() and plus == self._plus
 
 
-def by_rows(alike: Sequence[torch.Tensor], gradient: torch.Tensor, blocks: Sequence[Block], pack: Pack) -> torch.Tensor:
-    """Return Σ (XᵢXⱼᵀ) ∘ (dYᵢdYⱼᵀ) for all pairs of tasks: inner products of gradients that are never formed.
+def by_rows(
+    input_products: Sequence[torch.Tensor], gradient: torch.Tensor, blocks: Sequence[Block], pack: Pack
+) -> torch.Tensor:
+    """Return Σ (XᵢXⱼᵀ) ∘ (dYᵢdYⱼᵀ) for all pairs of tasks: the gradients' inner products, without the gradients.
 
-    :param alike: for each block, the inner products of its inputs.
+    :param input_products: for each block, the inner products of its input rows.
+    :param gradient: (n, out) gradient of the outputs.
+    :param blocks: the blocks of rows.
+    :param pack: the pack of the rows.
+    :returns: (K, K) inner products, in double precision.
     """
     total = torch.zeros(pack.count, pack.count, dtype=torch.float64, device=gradient.device)
     members, exact = pack.members(len(gradient), gradient.dtype), pack.members(len(gradient), total.dtype)
-    for block, inner in zip(blocks, alike, strict=True):
-        found = (gradient[block.own] @ gradient[block.others].T).mul_(inner)
-        columns = (found @ members[:, block.others].T).double()
+    for block, inner in zip(blocks, input_products, strict=True):
+        pairs = (gradient[block.own] @ gradient[block.others].T).mul_(inner)
+        columns = (pairs @ members[:, block.others].T).double()
         total[block.tasks] = exact[block.tasks, block.own] @ columns
     return total.tril() + total.tril(-1).T

@@ -1,4 +1,4 @@
-"""A pack: the sequences of several tasks' batches one after another, without padding."""
+"""Packs: the sequences of several tasks' batches one after another, without padding."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from mtlbench.engine.packed.queries import Queries
 
 @dataclass(frozen=True)
 class Sequences:
-    """Some tokenised sequences, flat.
+    """Tokenised sequences of one batch, one after another.
 
-    :param ids: (T,) token numbers of all of them.
-    :param kinds: (T,) segment numbers (0 for a first text, 1 for a second), all 0 where the encoder has none.
-    :param lengths: (S,) tokens of each; none is empty.
-    :param rows: how many rows they are: S, or S/2 where each row is two sequences, all first ones before all second.
-    :param vectors: (S, width) what a frozen encoder makes of them, where that is known already.
+    :param ids: (T,) token numbers.
+    :param kinds: (T,) segment numbers: 0 for a first text, 1 for a second; all 0 for an encoder without segments.
+    :param lengths: (S,) number of tokens of each sequence; none is empty.
+    :param rows: number of rows of the batch: S, or S/2 where each row has two sequences, all first sequences before
+        all second; S by default.
+    :param vectors: (S, width) precomputed outputs of a frozen encoder.
     """
 
     ids: NDArray[np.int64]
@@ -38,16 +39,16 @@ class Sequences:
 
 @dataclass(frozen=True)
 class Pack:
-    """The batches of K tasks in one row of T tokens, task after task, sequence after sequence.
+    """Batches of K tasks as T tokens in one row, task after task, sequence after sequence.
 
     :param ids: (T,) token numbers.
     :param kinds: (T,) segment numbers.
-    :param positions: (T,) place of each token in its sequence.
-    :param lengths: (S,) tokens of each sequence, on the CPU.
-    :param tasks: (K + 1,) number of the first sequence of each task, and S.
-    :param rows: how many rows each task has; see :class:`Sequences`.
-    :param seeds: K seeds of the tasks' dropout masks; ``None`` where nothing is dropped.
-    :param vectors: (S, width) of every sequence, where all are known without the encoder.
+    :param positions: (T,) position of each token in its sequence.
+    :param lengths: (S,) number of tokens of each sequence, on the CPU.
+    :param tasks: (K + 1,) number of the first sequence of each task, then S.
+    :param rows: (K,) number of rows of each task; see :class:`Sequences`.
+    :param seeds: (K,) seeds of the tasks' dropout masks; ``None`` for no dropout.
+    :param vectors: (S, width) precomputed encoder outputs; ``None`` unless every batch has them.
     """
 
     ids: torch.Tensor
@@ -61,7 +62,12 @@ class Pack:
 
     @classmethod
     def of(cls, batches: Sequence[Sequences], device: str | torch.device, seeds: tuple[int, ...] | None = None) -> Pack:
-        """Pack the batches of K tasks."""
+        """Pack the batches of K tasks.
+
+        :param batches: the batches, in the order of the tasks.
+        :param device: device of the pack's tensors.
+        :param seeds: (K,) seeds of the tasks' dropout masks; ``None`` for no dropout.
+        """
         lengths = np.concatenate([batch.lengths for batch in batches])
         starts = np.cumsum(lengths) - lengths
         positions = np.arange(int(lengths.sum())) - np.repeat(starts, lengths)
@@ -76,17 +82,17 @@ class Pack:
 
     @property
     def count(self) -> int:
-        """K, the number of tasks."""
+        """Number of tasks, K."""
         return len(self.tasks) - 1
 
     @cached_property
     def starts(self) -> NDArray[np.int64]:
-        """(S + 1,) number of the first token of each sequence, and T."""
+        """(S + 1,) number of the first token of each sequence, then T."""
         return np.concatenate([[0], np.cumsum(self.lengths)])
 
     @property
     def token_ranges(self) -> list[tuple[int, int]]:
-        """K half-open ranges of tokens."""
+        """The K tasks' half-open ranges of tokens."""
         return [
             (int(self.starts[first]), int(self.starts[last]))
             for first, last in zip(self.tasks, self.tasks[1:], strict=False)
@@ -94,12 +100,13 @@ class Pack:
 
     @property
     def sequence_ranges(self) -> list[tuple[int, int]]:
-        """K half-open ranges of sequences."""
+        """The K tasks' half-open ranges of sequences."""
         return list(zip(self.tasks, self.tasks[1:], strict=False))
 
     def ranges(self, rows: int) -> list[tuple[int, int]]:
-        """Return the tasks' ranges in a tensor with one row a token, or one row a sequence.
+        """Return the tasks' half-open ranges in a tensor with one row per token or per sequence.
 
+        :param rows: the tensor's number of rows, T or S.
         :raises ValueError: for any other number of rows.
         """
         if rows == len(self.ids):
@@ -109,15 +116,15 @@ class Pack:
         raise ValueError(f"{rows} rows are neither {len(self.ids)} tokens nor {len(self.lengths)} sequences")
 
     def task_of_row(self, rows: int) -> torch.Tensor:
-        """Return the number of each row's task, in a tensor with one row a token or one row a sequence."""
+        """Return the task number of each row, in a tensor with one row per token or per sequence."""
         return self._task_of_token if rows == len(self.ids) else self._task_of_sequence
 
     def sums(self, rows: torch.Tensor) -> torch.Tensor:
-        """Return the (K, width) sums of each task's rows; a row that is not finite spoils those of all tasks."""
+        """Return the (K, width) sums of each task's rows; one row that is not finite spoils the sums of all tasks."""
         return self.members(len(rows), rows.dtype) @ rows
 
     def members(self, rows: int, dtype: torch.dtype) -> torch.Tensor:
-        """(K, rows) 1 where a row is a task's, else 0."""
+        """Return the (K, rows) matrix that is 1 where a row belongs to a task, else 0."""
         if (rows, dtype) not in self._membership:
             numbers = torch.arange(self.count, device=self.ids.device)
             self._membership[rows, dtype] = (numbers[:, None] == self.task_of_row(rows)).to(dtype)
@@ -151,21 +158,21 @@ class Pack:
 
     @cached_property
     def groups(self) -> list[PaddedGroup]:
-        """The sequences sorted by length into groups that attention pads together."""
+        """Groups of sequences of similar length that attention pads together."""
         return grouped(self.lengths, self.ids.device)
 
     @cached_property
     def all_queries(self) -> Queries:
-        """Every token asks in attention."""
+        """Queries of attention, one per token."""
         return Queries(self.lengths, self.groups, self.ids.device, first=False)
 
     @cached_property
     def first_queries(self) -> Queries:
-        """The first token of every sequence asks."""
+        """Queries of attention, one per sequence: its first token."""
         return Queries(self.lengths, self.groups, self.ids.device, first=True)
 
     def prepare(self) -> None:
-        """Work out what attention will ask for."""
+        """Compute in advance the positions that attention needs."""
         _ = self.first_tokens
         for queries in (self.all_queries, self.first_queries):
             _ = queries.rows, queries.places, queries.masks if self.seeds is not None else None

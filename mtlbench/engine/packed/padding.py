@@ -1,4 +1,4 @@
-"""Which sequences attention pads together, and how arrays reach the device."""
+"""Groups of sequences that attention pads together, and copies of arrays on the device."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import torch
 from numpy.typing import NDArray
 
 WASTE = 1.25
-"""Sequences are padded together for attention while the longest is at most this many times as long as the shortest."""
+"""Largest ratio of lengths, longest to shortest, of sequences that are padded together (give or take 2 tokens)."""
 
 
 @dataclass(frozen=True)
 class PaddedGroup:
-    """Sequences of like length, which attention pads and works on together.
+    """Sequences of similar length, which attention pads and processes together.
 
-    :param sequences: their numbers in the pack.
-    :param longest: L, the most tokens of one.
+    :param sequences: (n,) their numbers in the pack.
+    :param longest: number of tokens of the longest, L.
     :param mask: (n, L) whether a place is a token; ``None`` where all are.
     """
 
@@ -27,10 +27,10 @@ class PaddedGroup:
 
 
 def grouped(lengths: NDArray[np.int64], device: torch.device) -> list[PaddedGroup]:
-    """Return sequences sorted by length into groups that attention pads together.
+    """Sort sequences by length and split them into groups that attention pads together.
 
-    :param lengths: (S,) tokens of each sequence.
-    :param device: where the masks go.
+    :param lengths: (S,) number of tokens of each sequence.
+    :param device: device of the masks.
     """
     order = np.argsort(lengths, kind="stable")
     groups, first = [], 0
@@ -48,7 +48,7 @@ def _group(chosen: NDArray[np.int64], lengths: NDArray[np.int64], device: torch.
 
 
 def moved(array: NDArray[np.generic], device: str | torch.device) -> torch.Tensor:
-    """Return an array as a tensor on a device; to a GPU from pinned memory, so that nothing waits for the copy."""
+    """Copy an array to a device; to a GPU from pinned memory, so that the CPU does not wait for the copy."""
     tensor = torch.from_numpy(array)
     if torch.device(device).type == "cuda":
         tensor = tensor.pin_memory()

@@ -1,4 +1,4 @@
-"""What all ways to a step have in common: forwards of a batch's parts, the backward pass, and its two factors."""
+"""Forwards of a batch's parts, backward passes, and the two factors of the losses."""
 
 from __future__ import annotations
 
@@ -8,28 +8,35 @@ from functools import cached_property
 import torch
 from torch import nn
 
+from mtlbench.contract.method import Method
 from mtlbench.contract.observation import Matrix
 from mtlbench.engine.packed.checks import Culprits
-from mtlbench.engine.packed.head_gradients import Heads
+from mtlbench.engine.packed.head_gradients import Heads, gram_of_representation
 from mtlbench.engine.packed.layout import Layout, Touched
 from mtlbench.engine.packed.pack import Pack
 from mtlbench.engine.packed.rows import GradientRows
 from mtlbench.engine.packed.tape import Collector, Tape
 from mtlbench.engine.processes import ALONE, Processes
-from mtlbench.engine.step import Forward
+from mtlbench.engine.step import Forward, NotFinite
 from mtlbench.errors import CellError
 
 JointForward = Callable[..., list[Forward]]
-"""Runs tasks' forwards on one of the step's batches, in one pack; leaves the pack on the tape. It is given the
-batch's number; ``part`` where batches are processed in parts; ``tasks`` where not all of them are to run; and
-``recompute=True`` where activations are not to be kept for the backward pass."""
+"""Runs tasks' forwards on one of the step's batches, in one pack, and leaves the pack on the tape. Arguments: the
+batch's number; ``part`` where batches are split into parts; ``tasks`` to run only some; ``recompute=True`` to recompute
+activations in the backward pass in place of storing them."""
 
 
 class Passes:
-    """Runs forwards and backwards, and holds the vectors and buffers that they fill.
+    """Forward and backward passes of a step, and the vectors and buffers that they fill.
 
-    Losses are multiplied with ``loss_scale`` / ``parts`` before a backward pass. Where there are several processes,
-    each runs some of the parts, and what all have collected is added up right after the last one's backward pass.
+    Losses are multiplied by ``loss_scale`` / ``parts`` before a backward pass. Each of several processes runs some of
+    the parts; their gradients are summed right after the backward pass of the last part.
+
+    :param layout: the shared parameters.
+    :param tape: the tape that the model's layers were installed with.
+    :param heads: for each task, the parameters that belong to it only.
+    :param parts: number of packs that every batch is split into.
+    :param processes: the processes that the parts are spread over.
     """
 
     def __init__(
@@ -43,19 +50,19 @@ class Passes:
         self.layout, self.tape, self.heads = layout, tape, Heads(heads)
         self.parts, self.processes = parts, processes
         self.loss_scale = 1.0
-        """For float16; a power of two. Nothing that a step gives shows it."""
+        """Factor of the losses for float16, a power of two; a step's results are divided by it."""
         self.update: torch.Tensor
-        """(P,) the last step's; memory that the next step writes again."""
+        """(P,) update of the last step; the next step overwrites it."""
         self._buffers: dict[str, GradientRows] = {}
 
     def _parts(self, forward: JointForward, number: int) -> Iterator[list[Forward]]:
-        """Run the forwards of this process's parts of a batch, each when the one before has had its backward pass."""
+        """Run the forwards of this process's parts of a batch, each when the caller is done with the last."""
         self.heads.clear()
         for part in self.processes.own(self.parts):
             yield forward(number) if self.parts == 1 else forward(number, part=part)
 
     def _collected(self, name: str, batch: Iterable[list[Forward]]) -> GradientRows:
-        """Return a buffer with the gradients of all parts of a batch."""
+        """Return the buffer with the gradients of all parts of a batch."""
         rows = None
         for graphs in batch:
             rows = self._rows(name).begin(self._pack) if rows is None else rows.go_on(self._pack)
@@ -66,9 +73,9 @@ class Passes:
         return rows
 
     def _add_up(self, buffer: torch.Tensor, touched: Touched) -> None:
-        """Add up what the processes have collected: (K, P) or (P,) numbers, and the heads' gradients.
+        """Sum the processes' (K, P) or (P,) numbers, and the heads' gradients.
 
-        Of an embedding table only the rows that some process touched are exchanged, and are marked in each.
+        Of an embedding table, only the rows that some process touched are exchanged; all processes mark them.
         """
         if self.processes.count == 1:
             return
@@ -77,39 +84,55 @@ class Passes:
             for row in rows:
                 self.processes.add(row[first:last])
         for table in self.layout.tables:
-            anywhere = torch.zeros(len(table), dtype=torch.int32, device=table.device)
-            if (here := touched.rows(table)) is not None:
-                anywhere[here] = 1
-            self.processes.add(anywhere)
-            chosen = anywhere.nonzero().squeeze(1)
+            marks = torch.zeros(len(table), dtype=torch.int32, device=table.device)
+            if (own := touched.rows(table)) is not None:
+                marks[own] = 1
+            self.processes.add(marks)
+            chosen = marks.nonzero().squeeze(1)
             touched.mark(table, chosen)
-            picked = self.layout.picked(rows, table, chosen)
-            self.processes.add(picked)
-            for view, summed in zip(self.layout.view(rows, table), picked, strict=True):
-                view.index_copy_(0, chosen, summed)
+            sums = self.layout.picked(rows, table, chosen)
+            self.processes.add(sums)
+            for view, row_sums in zip(self.layout.view(rows, table), sums, strict=True):
+                view.index_copy_(0, chosen, row_sums)
         self.processes.add_all([head.grad for group in self.heads.groups for head in group if head.grad is not None])
 
     def _culprits(self, forward: JointForward, batches: int) -> Iterator[tuple[int, int, int, float, str | None]]:
         """Yield batch, part, task, value and parameter of this process's gradients that are not finite.
 
-        By a second backward, the same to the last bit.
+        They are found by a second backward, with the same bits as the first.
         """
         for number in range(batches):
             own = self.processes.own(self.parts)
             for part, graphs in zip(own, self._parts(forward, number), strict=True):
                 culprits = Culprits(self.layout, self._pack)
                 self._backward(graphs, culprits)
-                if (found := culprits.first(self.heads.groups)) is not None:
-                    yield number, part, found.task, found.value, found.parameter
+                if (error := culprits.first(self.heads.groups)) is not None:
+                    yield number, part, error.task, error.value, error.parameter
+
+    def _blame(self, method: Method, forward: JointForward) -> None:
+        """Find the task and parameter whose gradient is not finite, by a second backward with the same bits.
+
+        :raises NotFinite: when there is one; it names both.
+        """
+        own = next(self._culprits(forward, method.batches), None)
+        culprits = [culprit for culprit in self.processes.gather(own) if culprit is not None]
+        if culprits:
+            _, _, task, value, parameter = min(culprits)
+            raise NotFinite(task, "gradient", value, parameter)
 
     def _backward(self, graphs: list[Forward], collector: Collector) -> None:
-        """Run one backward of Σ Lₖ; heads get their own task's plain gradient, times the loss scale until the end."""
+        """Run one backward of Σ Lₖ. Heads get their own task's plain gradient, times the loss scale.
+
+        :raises CellError: when autograd reaches a shared parameter other than through its layer.
+        """
         for parameter in self.layout.shared:
             parameter.grad = None
         self.tape.collector = collector
         self._total(graphs).backward()  # type: ignore[no-untyped-call]
         self.tape.collector = None
-        if any(parameter.grad is not None for parameter in self.layout.shared):  # autograd's: all tasks' together
+        if any(
+            parameter.grad is not None for parameter in self.layout.shared
+        ):  # from autograd: all tasks' gradients, summed
             raise CellError("a shared parameter is used outside its layer, where packing cannot tell tasks apart")
         self.heads.complete()
 
@@ -121,6 +144,9 @@ class Passes:
     def _unscaled(self, products: Matrix) -> Matrix:
         return products if self.loss_scale == 1.0 else products / self.loss_scale**2
 
+    def _of_representation(self, method: Method, graphs: list[Forward]) -> Matrix:
+        return self._unscaled(gram_of_representation(method, graphs, self._total(graphs)))
+
     def _rows(self, name: str) -> GradientRows:
         if name not in self._buffers or len(self._buffers[name].buffer) != self._pack.count:
             self._buffers[name] = GradientRows(self.layout, self.layout.zeros(self._pack.count, self.layout.size))
@@ -128,10 +154,10 @@ class Passes:
 
     @cached_property
     def _vector(self) -> torch.Tensor:
-        """P numbers for updates that are not written over a buffer."""
+        """(P,) memory for updates that do not overwrite a buffer's row."""
         return self.layout.zeros(self.layout.size)
 
     @property
     def _pack(self) -> Pack:
-        assert self.tape.pack is not None  # the forward left it there
+        assert self.tape.pack is not None  # the forward puts it there
         return self.tape.pack

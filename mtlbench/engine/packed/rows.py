@@ -1,4 +1,4 @@
-"""The collector that writes per-task gradients into a (K, P) buffer, straight from the layers."""
+"""Collector of per-task gradients in a (K, P) buffer, filled straight from the layers."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from mtlbench.solvers.inner_products import as_gram, gram, products
 
 
 class GradientRows:
-    """Per-task gradients, written straight into a (K, P) buffer.
+    """Collector that writes per-task gradients straight into a (K, P) buffer.
 
-    :param buffer: its rows are the tasks; zeros to begin with.
+    :param layout: the shared parameters.
+    :param buffer: (K, P) zeros, one row per task.
     """
 
     def __init__(self, layout: Layout, buffer: torch.Tensor) -> None:
@@ -23,14 +24,14 @@ class GradientRows:
         self._written: set[int] = set()
 
     def begin(self, pack: Pack) -> GradientRows:
-        """Get ready for the backward pass of a batch's first pack; see :meth:`go_on` for its others."""
+        """Prepare for the backward pass of a batch's first pack (for others, see :meth:`go_on`), and return self."""
         self.pack, self._written = pack, set()
         for table in self.layout.tables:
             self.touched.clear(table, self.layout.view(self.buffer, table), 1)
         return self
 
     def go_on(self, pack: Pack) -> GradientRows:
-        """Get ready for the backward pass of another pack, whose gradients are added."""
+        """Prepare for the backward pass of a further pack, whose gradients are added, and return self."""
         self.pack = pack
         return self
 
@@ -43,7 +44,7 @@ class GradientRows:
                 write_product(view[task], gradient[first:last], inputs[first:last], add=again)
         self._write(layer.bias, gradient)
         self._written.add(id(layer.weight))
-        if self.layout.is_table(layer.weight):  # tied to an embedding: all its rows are written
+        if self.layout.is_table(layer.weight):  # tied to an embedding: every row is written
             self.touched.mark(layer.weight, None)
 
     def norm(
@@ -65,13 +66,18 @@ class GradientRows:
         self._written.add(id(layer.weight))
 
     def finish(self) -> None:
-        """Zero the columns of parameters that no layer handed over."""
+        """Zero the columns of the parameters that no layer passed on."""
         for parameter in self.layout.dense:
             if id(parameter) not in self._written:
                 self.layout.view(self.buffer, parameter).zero_()
 
     def gram(self, parameters: list[nn.Parameter] | None = None) -> Matrix:
-        """Return the (K, K) inner products over some dense parameters, or over all, tables by their touched rows."""
+        """Return the inner products of the tasks' gradients.
+
+        :param parameters: dense parameters to compute them over; ``None`` for all parameters, where tables count by
+            their touched rows.
+        :returns: (K, K) inner products.
+        """
         if parameters is not None:
             return gram(self.buffer, self.layout.columns(parameters))
         total = products(self.buffer, self.layout.columns(self.layout.dense))
@@ -82,7 +88,7 @@ class GradientRows:
         return as_gram(total)
 
     def sums(self) -> Vector:
-        """Return the (K,) sums over each task's gradient: finite only if all of it is."""
+        """Return the (K,) sums of each task's gradient; a sum is finite only if the whole gradient is."""
         total = self.buffer.new_zeros(len(self.buffer))
         for first, last in self.layout.columns(self.layout.dense):
             total += self.buffer[:, first:last].sum(dim=1)
@@ -94,9 +100,10 @@ class GradientRows:
         return result
 
     def combine(self, weights: Vector) -> torch.Tensor:
-        """Return Σ wₖ gₖ: written over g₁, which saves the memory of an update and the time to fetch it.
+        """Return Σ wₖ gₖ, written over g₁, which saves the memory of an update and the time to load it.
 
-        :returns: (P,) the buffer's first row, which is the next step's to write again.
+        :param weights: (K,) the wₖ.
+        :returns: (P,) first row of the buffer; the next step overwrites it.
         """
         update, factors = self.buffer[0], torch.from_numpy(weights).to(self.buffer)
         first, others = float(weights[0]), factors[1:]
@@ -111,7 +118,7 @@ class GradientRows:
         return update
 
     def _write(self, parameter: nn.Parameter | None, rows: torch.Tensor) -> None:
-        """Write or add the tasks' sums of rows as the gradients of a vector."""
+        """Write or add each task's sum of rows as its gradient of a vector parameter."""
         if parameter is not None and parameter in self.layout:
             assert self.pack is not None
             view, sums = self.layout.view(self.buffer, parameter), self.pack.sums(rows.to(self.buffer.dtype))
@@ -122,12 +129,17 @@ class GradientRows:
 def write_product(out: torch.Tensor, gradient: torch.Tensor, inputs: torch.Tensor, *, add: bool) -> None:
     """Write or add dYᵀX.
 
-    Rows of half precision are multiplied in half precision, which is what their speed is for, and each product (summed
-    within in single precision, rounded once) is added up in ``out``'s own: as autocast's own backward does.
+    As in autocast's own backward, half-precision rows are multiplied in half precision, for speed. Each product is
+    summed internally in single precision, rounded once, and then added in the precision of ``out``.
+
+    :param out: (out, in) memory of the result.
+    :param gradient: (n, out) gradient of the outputs, dY.
+    :param inputs: (n, in) inputs, X.
+    :param add: add to ``out`` in place of overwriting it.
     """
     if gradient.dtype != out.dtype:
-        found = torch.mm(gradient.T, inputs)
-        out.add_(found) if add else out.copy_(found)
+        product = torch.mm(gradient.T, inputs)
+        out.add_(product) if add else out.copy_(product)
     elif add:
         out.addmm_(gradient.T, inputs)
     else:
@@ -137,7 +149,14 @@ def write_product(out: torch.Tensor, gradient: torch.Tensor, inputs: torch.Tenso
 def norm_backward(
     layer: nn.LayerNorm, inputs: torch.Tensor, gradient: torch.Tensor, statistics: list[torch.Tensor]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the gradient of (n, width) inputs, and what each row adds to the gradient of the scale."""
+    """Return the gradient of a norm's inputs, and each row's contribution to the gradient of its scale.
+
+    :param layer: the norm.
+    :param inputs: (n, width) inputs.
+    :param gradient: (n, width) gradient of the outputs.
+    :param statistics: (n, 1) mean and (n, 1) reciprocal deviation of each row.
+    :returns: two tensors of shape (n, width).
+    """
     mean, deviation = statistics
     below = torch.ops.aten.native_layer_norm_backward(
         gradient, inputs, list(layer.normalized_shape), mean, deviation, layer.weight, layer.bias, [True, False, False]

@@ -1,4 +1,4 @@
-"""Which way inner products are computed: with a (K, P) buffer, from rows that are kept, or in two passes."""
+"""Choice of the way to inner products: with a (K, P) buffer, from stored rows, or in two passes."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from math import inf
 from mtlbench.engine.packed.layout import Layout
 
 BUFFER = 2**30
-"""Numbers that a (K, P) buffer may have at most where the choice is free: 4 GiB in single precision."""
+"""Largest size of a (K, P) buffer where the choice is free, in numbers: 4 GiB in single precision."""
 BUFFER_COST = 200
-"""Multiplications of row products that take as long as one number of the buffer: to write it, to read it for the Gram
-matrix and again for the combination. Roughly, by measurements on one machine; it decides on time alone."""
+"""Multiplications in products of rows that take as long as writing one number of the buffer, reading it for the Gram
+matrix and reading it again for the combination. A rough measurement on one machine; it affects only the time."""
 KEPT = 2
-"""Numbers that may be kept until the weights are known, as a multiple of P: what AdamW keeps too."""
+"""Numbers that may be stored until the weights are known, as a multiple of P: as many as AdamW stores."""
 
 
 @dataclass(frozen=True)
 class Strategy:
-    """How a step gets from gradients to inner products to the update.
+    """The path of a step from gradients to inner products to the update.
 
-    :param lean: without a (K, P) buffer.
-    :param keeps: lean only: the layers' inputs and output gradients are kept until the weights are known. Otherwise
-        activations are recomputed layer by layer, and a second pass, some tasks at a time, writes the update: the
-        memory of a plain sum, in more than twice the time.
-    :param portion: tokens at a time in that second pass.
+    :param lean: do without a (K, P) buffer.
+    :param keeps: when lean, store the layers' inputs and output gradients until the weights are known. Otherwise
+        activations are recomputed layer by layer, and a second pass, a portion of the tasks at a time, writes the
+        update: this takes the memory of a plain sum and more than twice the time.
+    :param portion: largest number of tokens of a portion.
     """
 
     lean: bool
@@ -33,10 +33,12 @@ class Strategy:
 
     @classmethod
     def choose(cls, layout: Layout, tasks: int, tokens: float, lean: bool | None = None) -> Strategy:
-        """Choose by the sizes alone, so that the same cell goes the same way on every machine.
+        """Choose by sizes only, so that a cell takes the same path on every machine.
 
-        :param tokens: of all tasks together, a step, on average.
-        :param lean: whether to do without the buffer; ``None`` leaves it open.
+        :param layout: the shared parameters.
+        :param tasks: number of tasks.
+        :param tokens: mean number of tokens per step, over all tasks together.
+        :param lean: whether to do without the buffer; ``None`` leaves the choice open.
         """
         ends = sum(sum(parameter.shape) for parameter in layout.dense if parameter.ndim == 2)
         dense = sum(parameter.numel() for parameter in layout.dense)
@@ -46,15 +48,17 @@ class Strategy:
 
 
 def portions(ranges: list[tuple[int, int]], most: float) -> list[list[int]]:
-    """Return the tasks, in order, in portions of at most so many tokens, but of one task at least.
+    """Split the tasks, in order, into portions of limited size, with at least one task each.
 
     :param ranges: the tasks' half-open ranges of tokens.
+    :param most: largest number of tokens of a portion.
+    :returns: for each portion, its tasks' positions.
     """
-    found: list[list[int]] = []
+    groups: list[list[int]] = []
     begin = 0
     for task, (first, last) in enumerate(ranges):
-        if not found or last - begin > most:
-            found.append([])
+        if not groups or last - begin > most:
+            groups.append([])
             begin = first
-        found[-1].append(task)
-    return found
+        groups[-1].append(task)
+    return groups

@@ -1,4 +1,4 @@
-"""What happens in a backward pass over a pack: every layer hands its inputs and output gradients to a collector."""
+"""Tape and collectors: in the backward pass, layers pass their inputs and output gradients to a collector."""
 
 from __future__ import annotations
 
@@ -11,25 +11,42 @@ from mtlbench.engine.packed.pack import Pack
 
 
 class Collector(Protocol):
-    """Takes what the layers with parameters hand over, and makes gradients of it."""
+    """Interface of the objects that compute gradients from the inputs and output gradients of layers."""
 
     def linear(self, layer: nn.Linear, inputs: torch.Tensor, gradient: torch.Tensor) -> None:
-        """Take (n, in) inputs and the (n, out) gradient of the outputs."""
+        """Receive the backward pass of a linear layer.
+
+        :param layer: the layer.
+        :param inputs: (n, in) inputs.
+        :param gradient: (n, out) gradient of the outputs.
+        """
 
     def norm(
         self, layer: nn.LayerNorm, inputs: torch.Tensor, gradient: torch.Tensor, statistics: list[torch.Tensor]
     ) -> torch.Tensor:
-        """Take (n, width) inputs and gradient, mean and reciprocal deviation; return the gradient of the inputs."""
+        """Receive the backward pass of a norm.
+
+        :param layer: the layer.
+        :param inputs: (n, width) inputs.
+        :param gradient: (n, width) gradient of the outputs.
+        :param statistics: (n, 1) mean and (n, 1) reciprocal deviation of each row.
+        :returns: (n, width) gradient of the inputs.
+        """
 
     def embedding(self, layer: nn.Embedding, ids: torch.Tensor, gradient: torch.Tensor) -> None:
-        """Take (n,) row numbers and the (n, width) gradient of the outputs, zero where a number is padding."""
+        """Receive the backward pass of an embedding.
+
+        :param layer: the layer.
+        :param ids: (n,) row numbers.
+        :param gradient: (n, width) gradient of the outputs, zero where a number is padding.
+        """
 
 
 class Tape:
-    """What the layers of one model have in common during a step: the pack, and the collector of the backward pass."""
+    """State that the layers of a model share during a step: the pack, and the collector of the backward pass."""
 
     def __init__(self) -> None:
         self.pack: Pack | None = None
         self.collector: Collector | None = None
         self.states: torch.Tensor | None = None
-        """What goes into the last layer, (1, T, width), while :class:`FirstTokens` cuts it."""
+        """(1, T, width) input of the last layer while :class:`FirstTokens` restricts it."""

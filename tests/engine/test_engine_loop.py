@@ -1,4 +1,4 @@
-"""The loop engine and the Gram matrix against autograd and exact arithmetic."""
+"""The loop engine against autograd."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from mtlbench import get_method
 from mtlbench.contract.method import Method, Observation, Reads, Vector
 from mtlbench.engine.loop import LoopEngine, TaskLoss
 from mtlbench.engine.step import Forward, NotFinite, Step
-from mtlbench.solvers.inner_products import cosines, gram
 
 TASKS = 3
 
@@ -129,10 +128,10 @@ def test_gradients_are_those_of_autograd(method: Method, measure: bool) -> None:
     assert used(step).tolist() == [0.3, 1.7, 0.9]
     assert step.losses == pytest.approx([float(model.loss(task).detach()) for task in range(TASKS)], rel=1e-14)
     torch.testing.assert_close(model.grads(), weighted_sum(used(step), model.rows()), rtol=1e-12, atol=1e-15)
-    for task, found in enumerate(model.head_gradients()):
+    for task, actual in enumerate(model.head_gradients()):
         own = flat(torch.autograd.grad(model.loss(task), list(model.heads[task].parameters())))
         weight = used(step)[task] if method.heads == "weighted" else 1.0
-        torch.testing.assert_close(found, weight * own, rtol=1e-12, atol=1e-15)
+        torch.testing.assert_close(actual, weight * own, rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize("name", ["sum", "pcgrad", "mgda", "cagrad", "gradnorm"])
@@ -175,12 +174,12 @@ def test_sum_and_pcgrad_without_conflict_agree_in_every_bit(dtype: torch.dtype) 
         return (slope[:20] * shared[0]).sum() + (slope[20:].view(5, 6) * shared[1]).sum()
 
     tasks = [task_loss(lambda slope=slope: loss(slope), []) for slope in slopes]  # type: ignore[misc]
-    found = []
+    actual = []
     for name in ("sum", "pcgrad"):
         step = LoopEngine(shared, []).step(get_method(name), tasks)
         assert used(step).tolist() == [1.0] * TASKS
-        found.append(flat([grad_of(parameter) for parameter in shared]).numpy().tobytes())
-    assert found[0] == found[1]
+        actual.append(flat([grad_of(parameter) for parameter in shared]).numpy().tobytes())
+    assert actual[0] == actual[1]
 
 
 def test_a_task_that_misses_a_shared_parameter_has_zeros_there() -> None:
@@ -241,59 +240,6 @@ def test_a_last_shared_layer_that_is_not_shared_is_refused() -> None:
     model = Model()
     with pytest.raises((ValueError, LookupError)):
         LoopEngine(model.shared, list(model.heads[0].parameters())).step(get_method("gradnorm"), model.task_losses())
-
-
-def whole(seed: int, tasks: int, size: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """Return small whole numbers: their products and sums are exact in float32, whatever the order."""
-    return torch.randint(-8, 9, (tasks, size), generator=torch.Generator().manual_seed(seed)).to(dtype)
-
-
-@pytest.mark.parametrize("size", [1, 6, 7, 8, 14, 20, 22])
-def test_gram_is_exact_at_every_edge_of_a_block(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    monkeypatch.setattr("mtlbench.solvers.inner_products.BLOCK", 7)
-    rows = whole(size, 4, size)
-    exact = rows.long() @ rows.long().T
-    assert gram(rows).dtype == np.float64
-    assert gram(rows).tolist() == exact.tolist()
-
-
-@pytest.mark.parametrize("columns", [[(0, 22)], [(3, 5)], [(0, 7), (7, 14)], [(2, 9), (13, 21)], [(21, 22)]])
-def test_gram_of_column_ranges(monkeypatch: pytest.MonkeyPatch, columns: list[tuple[int, int]]) -> None:
-    monkeypatch.setattr("mtlbench.solvers.inner_products.BLOCK", 7)
-    rows = whole(0, 3, 22)
-    chosen = torch.cat([rows[:, first:last] for first, last in columns], dim=1).long()
-    assert gram(rows, columns).tolist() == (chosen @ chosen.T).tolist()
-
-
-def test_gram_over_real_blocks_is_close_to_float64() -> None:
-    rows = torch.randn(3, 150_001, generator=torch.Generator().manual_seed(0))
-    exact = (rows.double() @ rows.double().T).numpy()
-    found = gram(rows)
-    norms = np.sqrt(np.diagonal(exact))
-    assert np.abs((found - exact) / np.outer(norms, norms)).max() < 1e-6
-    assert found.tolist() == found.T.tolist()
-
-
-def test_sums_over_blocks_are_in_double_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In float32, 2²⁴ + 1 = 2²⁴: the ones after the large block would be lost."""
-    monkeypatch.setattr("mtlbench.solvers.inner_products.BLOCK", 1)
-    assert gram(torch.tensor([[4096.0, 1.0, 1.0, 1.0]])).tolist() == [[2.0**24 + 3.0]]
-
-
-def test_cosines() -> None:
-    rows = torch.tensor([[3.0, 0.0], [1.0, 1.0], [-2.0, 0.0]])
-    assert cosines(gram(rows)) == pytest.approx(
-        np.array([[1, 0.5**0.5, -1], [0.5**0.5, 1, -(0.5**0.5)], [-1, -(0.5**0.5), 1]]), abs=1e-7
-    )
-
-
-def test_cosines_of_a_zero_gradient_are_nan() -> None:
-    found = cosines(np.array([[4.0, 0.0], [0.0, 0.0]]))
-    assert found[0, 0] == 1.0 and np.isnan(found[[0, 1, 1], [1, 0, 1]]).all()
-
-
-def test_cosines_stay_within_one() -> None:
-    assert cosines(np.array([[1.0, 1.0 + 1e-15], [1.0 + 1e-15, 1.0]])).max() == 1.0
 
 
 # What is not finite

@@ -77,17 +77,17 @@ def test_a_step_in_parts_is_the_whole_batchs_step(name: str, parts: int) -> None
         method, same = get_method(name), get_method(name)
         for number in range(3):  # buffers are used again; the second step is measured
             measure = number == 1
-            wanted = step(whole, one, method, measure=measure)
-            found = step(pieces, other, same, measure=measure, parts=parts)
-            for each, taken in ((method, wanted), (same, found)):
+            reference = step(whole, one, method, measure=measure)
+            actual = step(pieces, other, same, measure=measure, parts=parts)
+            for each, taken in ((method, reference), (same, actual)):
                 if each.reads_after:
                     each.after_step(np.array([0.9, 0.8, 0.5]) * taken.losses)
             torch.testing.assert_close(everything(pieces), everything(whole), rtol=1e-8, atol=1e-11)
-            np.testing.assert_allclose(found.losses, wanted.losses, rtol=1e-12)
-            if wanted.weights is not None and found.weights is not None:
-                np.testing.assert_allclose(found.weights, wanted.weights, rtol=1e-7)
-            if measure and wanted.gram is not None and found.gram is not None:
-                np.testing.assert_allclose(found.gram, wanted.gram, rtol=1e-9)
+            np.testing.assert_allclose(actual.losses, reference.losses, rtol=1e-12)
+            if reference.weights is not None and actual.weights is not None:
+                np.testing.assert_allclose(actual.weights, reference.weights, rtol=1e-7)
+            if measure and reference.gram is not None and actual.gram is not None:
+                np.testing.assert_allclose(actual.gram, reference.gram, rtol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["sum", "pcgrad", "famo"])

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from step_batches import batches, close, forward, native, seeds, truths
 from tiny_models import (
     FAMILIES,
     WAYS,
     WIDTH,
-    Encoded,
     Model,
     Plain,
     Truth,
-    flat,
     grads,
     make_engine,
-    sequences,
     shared_of,
     truth,
 )
@@ -31,11 +28,10 @@ from mtlbench.contract.method import Method, Vector
 from mtlbench.contract.method_input import observe
 from mtlbench.engine.loop import LoopEngine, TaskLoss
 from mtlbench.engine.packed.layout import Layout
-from mtlbench.engine.packed.lean import Alike, Lean, blocks_of, by_rows
+from mtlbench.engine.packed.lean import Lean
 from mtlbench.engine.packed.pack import Pack, Sequences
 from mtlbench.engine.packed.packed_engine import PackedEngine
 from mtlbench.engine.packed.passes import JointForward
-from mtlbench.engine.packed.rows import GradientRows
 from mtlbench.engine.step import Forward, NotFinite, Step
 from mtlbench.errors import CellError, UsageError
 
@@ -52,46 +48,14 @@ METHODS = (
     "moco",
     "sdmgrad",
 )
+
 ONE_OF_EACH = ("fixed[w=1:2:0.5]", "pcgrad", "gradnorm[lr=0.2]", "graddrop")
+
 STEPS = 3
+
 methods = pytest.mark.parametrize("name", METHODS)
+
 modes = pytest.mark.parametrize("way", list(WAYS))
-
-
-@cache
-def batches(step: int, number: int = 0, tasks: int = 3) -> tuple[Sequences, ...]:
-    """Return the tasks' batches: another number of sequences and tokens at every step."""
-    random = np.random.default_rng([step, number, tasks])
-    sizes = [1, *random.integers(1, 5, tasks - 1)]
-    return tuple(
-        sequences(random.integers(1, 14, size).tolist(), 100 * step + 10 * number + task)
-        for task, size in enumerate(sizes)
-    )
-
-
-def seeds(step: int, number: int, tasks: int = 3) -> tuple[int, ...]:
-    return tuple(1000 * step + 100 * number + task for task in range(tasks))
-
-
-def forward(model: Model, step: int = 0, tasks: int = 3) -> JointForward:
-    every = range(tasks)
-
-    def run(number: int, tasks: Sequence[int] = every, recompute: bool = False) -> list[Forward]:
-        given, drawn = batches(step, number, len(every)), seeds(step, number, len(every))
-        pack = Pack.of([given[task] for task in tasks], "cpu", tuple(drawn[task] for task in tasks))
-        return model.forwards(pack, tasks)
-
-    return run
-
-
-def native(family: str, dropout: float, dtype: torch.dtype = torch.float64) -> Model:
-    return Plain(dtype=dtype) if family == "plain" else Encoded(family, dropout=dropout, dtype=dtype).pack_attention()
-
-
-@cache
-def truths(family: str, dropout: float, step: int, number: int = 0) -> Truth:
-    """Return what autograd says in double precision."""
-    return truth(native(family, dropout), batches(step, number), seeds(step, number))
 
 
 def expected(method: Method, family: str, dropout: float, step: int) -> tuple[Vector | None, torch.Tensor]:
@@ -129,12 +93,8 @@ def check_heads(model: Model, method: Method, step: Step, true: Truth, tolerance
             factor = step.weights[task]
         elif method.heads == "log":
             factor = 1.0 / true.losses[task]
-        wanted = factor * true.heads[task].double()
-        assert float((grads(list(head.parameters())).double() - wanted).norm()) <= tolerance * float(wanted.norm())
-
-
-def close(found: Any, wanted: Any, tolerance: float) -> bool:
-    return float(np.linalg.norm(np.asarray(found) - np.asarray(wanted))) <= tolerance * float(np.linalg.norm(wanted))
+        correct = factor * true.heads[task].double()
+        assert float((grads(list(head.parameters())).double() - correct).norm()) <= tolerance * float(correct.norm())
 
 
 # Several steps of every method on every model
@@ -157,15 +117,15 @@ def test_steps_are_those_of_autograd(family: str, dropout: float, way: str, name
     for number in range(STEPS):
         step = engine.step(method, forward(model, number), measure=number == 1)
         true = truths(family, dropout, number)
-        weights, wanted = expected(reference, family, dropout, number)
-        factor = 1.0 if method.clip_norm is None else min(1.0, method.clip_norm / float(wanted.norm()))
+        weights, correct = expected(reference, family, dropout, number)
+        factor = 1.0 if method.clip_norm is None else min(1.0, method.clip_norm / float(correct.norm()))
         assert step.factor == pytest.approx(factor, rel=1e-10)
         assert close(step.losses, true.losses, 1e-12)
         assert (step.weights is None) == (weights is None)
         assert weights is None or close(step.weights, weights, 1e-8)
         if step.weights is not None:  # the update apart from what a solver makes of rounding
-            wanted = torch.from_numpy(step.weights) @ true.rows
-        assert close(grads(shared), factor * wanted, 1e-10)
+            correct = torch.from_numpy(step.weights) @ true.rows
+        assert close(grads(shared), factor * correct, 1e-10)
         assert (step.gram is None) <= (number != 1)
         assert step.gram is None or close(step.gram, true.gram, 1e-10)
         check_heads(model, method, step, true, 1e-10)
@@ -186,8 +146,8 @@ def test_single_precision_is_close(family: str, way: str, name: str) -> None:
         if step.weights is None:  # methods draw other numbers in single precision
             assert close(engine._buffers["step"].buffer.double(), true.rows, 1e-5)
         else:
-            wanted = step.factor * torch.from_numpy(step.weights) @ true.rows
-            assert close(grads(shared_of(model)[0]).double(), wanted, 1e-5)
+            correct = step.factor * torch.from_numpy(step.weights) @ true.rows
+            assert close(grads(shared_of(model)[0]).double(), correct, 1e-5)
         assert close(step.gram, true.gram, 1e-5)
         check_heads(model, method, step, true, 1e-5)
         after(method, step.losses)
@@ -225,13 +185,13 @@ def test_methods_may_follow_each_other(way: str) -> None:
 @modes
 def test_buffers_are_reused(way: str) -> None:
     model = Plain()
-    engine, found = make_engine(model, way), set()
+    engine, actual = make_engine(model, way), set()
     for number in range(STEPS):
         for name in ("graddrop", "sdmgrad"):
             engine.step(get_method(name), forward(model, number))
-            found.add(tuple(sorted((name, rows.buffer.data_ptr()) for name, rows in engine._buffers.items())))
-            found.add((("update", engine.update.data_ptr()),))
-    assert len(found) == 3  # the update; one buffer; and with the two of sdmgrad three
+            actual.add(tuple(sorted((name, rows.buffer.data_ptr()) for name, rows in engine._buffers.items())))
+            actual.add((("update", engine.update.data_ptr()),))
+    assert len(actual) == 3  # the update; one buffer; and with the two of sdmgrad three
 
 
 # Bits
@@ -240,7 +200,7 @@ def test_buffers_are_reused(way: str) -> None:
 @methods
 @modes
 def test_measuring_changes_no_bit(name: str, way: str) -> None:
-    found = []
+    actual = []
     for measure in (False, True):
         model = native("bert", 0.2, torch.float32)
         engine, method, bits = make_engine(model, way), get_method(name), []
@@ -250,8 +210,8 @@ def test_measuring_changes_no_bit(name: str, way: str) -> None:
             bits.append(None if step.weights is None else step.weights.tobytes())
             after(method, step.losses)
         assert not measure or step.gram is not None
-        found.append(bits)
-    assert found[0] == found[1]
+        actual.append(bits)
+    assert actual[0] == actual[1]
 
 
 # Against the loop engine
@@ -265,7 +225,7 @@ def test_loop_engine_agrees(name: str, way: str, match_sum: bool) -> None:
     loop = LoopEngine(shared_of(other)[0], list(other.last.parameters()), match_sum=match_sum)
     packed_method, loop_method = get_method(name), get_method(name)
     for number in range(2):
-        found = engine.step(packed_method, forward(one, number), measure=True)
+        actual = engine.step(packed_method, forward(one, number), measure=True)
 
         def alone(task: int, batch: int, step: int = number) -> Forward:
             pack = Pack.of([batches(step, batch)[task]], "cpu", (seeds(step, batch)[task],))
@@ -275,15 +235,15 @@ def test_loop_engine_agrees(name: str, way: str, match_sum: bool) -> None:
             TaskLoss(lambda batch, task=task: alone(task, batch), list(head.parameters()))  # type: ignore[misc]
             for task, head in enumerate(other.heads)
         ]
-        wanted = loop.step(loop_method, tasks, measure=True)
-        assert close(found.losses, wanted.losses, 1e-12) and close(found.gram, wanted.gram, 1e-10)
-        assert found.factor == pytest.approx(wanted.factor, rel=1e-7)
-        assert (found.weights is None) == (wanted.weights is None)
-        assert found.weights is None or close(found.weights, wanted.weights, 1e-7)
+        correct = loop.step(loop_method, tasks, measure=True)
+        assert close(actual.losses, correct.losses, 1e-12) and close(actual.gram, correct.gram, 1e-10)
+        assert actual.factor == pytest.approx(correct.factor, rel=1e-7)
+        assert (actual.weights is None) == (correct.weights is None)
+        assert actual.weights is None or close(actual.weights, correct.weights, 1e-7)
         assert close(grads(shared_of(one)[0]), grads(shared_of(other)[0]), 1e-7)
         assert close(grads(list(one.heads.parameters())), grads(list(other.heads.parameters())), 1e-7)
-        after(packed_method, found.losses)
-        after(loop_method, wanted.losses)
+        after(packed_method, actual.losses)
+        after(loop_method, correct.losses)
 
 
 @methods
@@ -293,8 +253,8 @@ def test_match_sum_brings_the_norm_to_that_of_the_plain_sum(name: str, way: str,
     model = native("plain", 0.0, dtype)
     engine = make_engine(model, way, match_sum=True)
     step = engine.step(get_method(name), forward(model))
-    wanted = float(truths("plain", 0.0, 0).rows.sum(dim=0).norm())
-    assert float(grads(shared_of(model)[0]).double().norm()) == pytest.approx(wanted, rel=1e-5)
+    correct = float(truths("plain", 0.0, 0).rows.sum(dim=0).norm())
+    assert float(grads(shared_of(model)[0]).double().norm()) == pytest.approx(correct, rel=1e-5)
     if name == "sum":
         assert step.factor == 1.0
 
@@ -374,7 +334,9 @@ SINGLE = (
     norm_without_bias,
     not_reached,
 )
+
 TIED = (tied_calls, tied_weights, tied_tables, tied_to_table)
+
 KINDS = ("sum", "fixed[w=1:2:0.5]", "pcgrad", "gradnorm", "graddrop", "sdmgrad", "mgda-ub")
 
 
@@ -437,20 +399,20 @@ def test_tied_parameters_cannot_be_measured_beside_known_weights(name: str) -> N
 def test_only_the_weight_of_the_last_layer_is_looked_at() -> None:
     """Its bias goes into the full Gram matrix alone, and the other way round."""
     for part in ("weight", "bias"):
-        model, wanted = Plain(), Plain()
+        model, correct = Plain(), Plain()
         engine = make_engine(model, "lean")
         engine.last_shared_layer = [getattr(model.last, part)]
         pack = Pack.of(batches(0), "cpu")
-        lean = Lean(engine.layout, pack, of=engine.last_shared_layer)
+        lean = Lean(engine.layout, pack, subset=engine.last_shared_layer)
         graphs = model.forwards(pack, range(3))
         engine._backward(graphs, lean)
         gradients = torch.stack(
             [
-                torch.autograd.grad(graph.loss, getattr(wanted.last, part), retain_graph=True)[0].flatten()
-                for graph in wanted.forwards(pack, range(3))
+                torch.autograd.grad(graph.loss, getattr(correct.last, part), retain_graph=True)[0].flatten()
+                for graph in correct.forwards(pack, range(3))
             ]
         ).detach()
-        assert close(lean.gram_of_some(), gradients @ gradients.T, 1e-10)
+        assert close(lean.gram_of_subset(), gradients @ gradients.T, 1e-10)
         assert close(lean.gram(), truths("plain", 0.0, 0).gram, 1e-10)
 
 
@@ -525,7 +487,7 @@ def test_a_task_that_reaches_nothing(name: str, way: str) -> None:
 def test_tasks_without_heads(name: str) -> None:
     model = Plain()
     made = make_engine(model)
-    engine = PackedEngine(made.layout, made.last_shared_layer, model.tape, [[], [], []], way=WAYS["buffer"])
+    engine = PackedEngine(made.layout, made.last_shared_layer, model.tape, [[], [], []], strategy=WAYS["buffer"])
     engine.step(get_method(name), forward(model))
 
 
@@ -533,7 +495,11 @@ def test_a_last_shared_layer_that_is_not_shared_is_refused() -> None:
     model = Plain()
     with pytest.raises(UsageError, match="not among the shared"):
         PackedEngine(
-            Layout(*shared_of(model)), list(model.heads[0].parameters()), model.tape, [[], [], []], way=WAYS["buffer"]
+            Layout(*shared_of(model)),
+            list(model.heads[0].parameters()),
+            model.tape,
+            [[], [], []],
+            strategy=WAYS["buffer"],
         )
 
 
@@ -606,14 +572,6 @@ def test_a_gradient_that_is_not_finite_names_the_task(what: str, option: str, na
     assert (caught.value.task, caught.value.what) == (1, "gradient")
 
 
-@pytest.mark.parametrize("numbers", [1, 100])
-def test_tables_in_blocks_have_the_same_inner_products(monkeypatch: pytest.MonkeyPatch, numbers: int) -> None:
-    monkeypatch.setattr("mtlbench.engine.packed.lean.TABLE_BLOCK", numbers)
-    model = Plain()
-    step = make_engine(model, "lean").step(get_method("pcgrad"), forward(model))
-    assert close(step.gram, truths("plain", 0.0, 0).gram, 1e-10)
-
-
 @modes
 def test_a_step_after_a_bad_one_is_right(way: str) -> None:
     model = Plain()
@@ -637,59 +595,3 @@ def test_an_infinite_gradient_beside_one_of_zero() -> None:
 
     with pytest.raises(NotFinite, match="gradient of task 1"):
         make_engine(model, "lean").step(get_method("pcgrad"), run)
-
-
-# Inner products of gradients that are never formed
-
-
-@pytest.mark.parametrize("lengths", [[9], [1, 6, 2], [4, 5]])
-@pytest.mark.parametrize("with_bias", [False, True])
-@pytest.mark.parametrize("block", [1, 5, 256])
-def test_products_by_rows_are_those_of_the_gradients(
-    monkeypatch: pytest.MonkeyPatch, lengths: list[int], with_bias: bool, block: int
-) -> None:
-    monkeypatch.setattr("mtlbench.engine.packed.lean.BLOCK", block)
-    random = torch.Generator().manual_seed(0)
-    inputs = torch.randn(9, 5, dtype=torch.float64, generator=random)
-    gradient = torch.randn(9, 4, dtype=torch.float64, generator=random)
-    pack, rows = Pack.of([sequences([length], 0) for length in lengths], "cpu"), []
-    for first, last in pack.token_ranges:
-        weight = gradient[first:last].T @ inputs[first:last]
-        rows.append(flat([weight, gradient[first:last].sum(dim=0)] if with_bias else [weight]))
-    wanted = torch.stack(rows) @ torch.stack(rows).T
-
-    blocks = blocks_of(pack, 9)
-    alike = Alike(inputs, blocks, plus=float(with_bias))
-    found = by_rows(alike.products, gradient, blocks, pack)
-    torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
-
-
-def test_products_of_inputs_are_shared_by_layers_that_read_the_same_memory_alone() -> None:
-    inputs, blocks = torch.ones(4, 3), blocks_of(Pack.of([sequences([4], 0)], "cpu"), 4)
-    alike = Alike(inputs, blocks, plus=1.0)
-    assert alike.are_of(inputs.detach().reshape(4, 3), 1.0)
-    for other, plus in ((inputs, 0.0), (inputs.clone(), 1.0), (inputs[:2], 1.0), (inputs.T, 1.0)):
-        assert not alike.are_of(other, plus)
-
-
-@pytest.mark.parametrize("shape", [(3, 2), (90, 80)], ids=["materialised", "by rows"])
-@pytest.mark.parametrize("bias", [False, True])
-def test_both_ways_to_inner_products_agree(monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int], bias: bool) -> None:
-    calls = []
-
-    def spy(*given: Any, **options: Any) -> torch.Tensor:
-        calls.append(1)
-        return by_rows(*given, **options)
-
-    monkeypatch.setattr("mtlbench.engine.packed.lean.by_rows", spy)
-    layer, pack = nn.Linear(*shape, bias=bias).double(), Pack.of(batches(0), "cpu")
-    inputs = torch.randn(len(pack.ids), shape[0], dtype=torch.float64)
-    gradient = torch.randn(len(pack.ids), shape[1], dtype=torch.float64)
-    layout = Layout(list(layer.parameters()), [])
-    rows = GradientRows(layout, torch.zeros(3, layout.size, dtype=torch.float64)).begin(pack)
-    lean = Lean(layout, pack, of=[layer.weight])
-    rows.linear(layer, inputs, gradient)
-    lean.linear(layer, inputs, gradient)
-    assert close(lean.gram(), rows.gram(), 1e-12)
-    assert close(lean.gram_of_some(), rows.gram([layer.weight]), 1e-12)
-    assert bool(calls) == (shape == (90, 80))

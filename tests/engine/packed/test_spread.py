@@ -54,12 +54,12 @@ class Group:
         """Run a function in each process, which it is given first; return what each returned."""
         for connection in self.connections:
             connection.send((work, arguments))
-        found = []
+        actual = []
         for connection in self.connections:
             assert connection.poll(120.0), "a process hangs"
-            found.append(connection.recv())
-        assert all(well for well, _ in found), "\n".join(str(result) for well, result in found if not well)
-        return [result for _, result in found]
+            actual.append(connection.recv())
+        assert all(well for well, _ in actual), "\n".join(str(result) for well, result in actual if not well)
+        return [result for _, result in actual]
 
     def end(self) -> None:
         for connection in self.connections:
@@ -129,20 +129,20 @@ def model_of(kind: str) -> Model:
 
 
 def everything(model: Model) -> NDArray[Any]:
-    found: NDArray[Any] = grads([*shared_of(model)[0], *model.heads.parameters()]).numpy().copy()
-    return found
+    actual: NDArray[Any] = grads([*shared_of(model)[0], *model.heads.parameters()]).numpy().copy()
+    return actual
 
 
 def some_steps(method: Method, step: Callable[[bool], Step], model: Model) -> Taken:
     taken = Taken([], [], [], [])
     for number in range(3):  # buffers are used again; the second step is measured
-        found = step(number == 1)
+        actual = step(number == 1)
         if method.reads_after:
-            method.after_step(np.array([0.9, 0.8, 0.5]) * found.losses)
+            method.after_step(np.array([0.9, 0.8, 0.5]) * actual.losses)
         taken.gradients.append(everything(model))
-        taken.losses.append(found.losses)
-        taken.weights.append(found.weights)
-        taken.grams.append(found.gram)
+        taken.losses.append(actual.losses)
+        taken.weights.append(actual.weights)
+        taken.grams.append(actual.gram)
     return taken
 
 
@@ -173,53 +173,53 @@ def looped(processes: Processes, name: str, match_sum: bool = False) -> Taken:
     return some_steps(method, lambda measure: engine.step(method, tasks, measure=measure), model)
 
 
-def assert_same(found: Taken, wanted: Taken) -> None:
-    for one, other in zip(found.gradients, wanted.gradients, strict=True):
+def assert_same(actual: Taken, reference: Taken) -> None:
+    for one, other in zip(actual.gradients, reference.gradients, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
-    for one, other in zip(found.losses, wanted.losses, strict=True):
+    for one, other in zip(actual.losses, reference.losses, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12)
     for name in ("weights", "grams"):
-        for one, other in zip(getattr(found, name), getattr(wanted, name), strict=True):
+        for one, other in zip(getattr(actual, name), getattr(reference, name), strict=True):
             assert (one is None) == (other is None)
             if one is not None:
                 np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-10 * np.abs(other).max())
 
 
-def assert_equal(found: Sequence[Taken]) -> None:
+def assert_equal(actual: Sequence[Taken]) -> None:
     """To the last bit."""
-    for other in found[1:]:
-        for one, same in zip(found[0].gradients, other.gradients, strict=True):
+    for other in actual[1:]:
+        for one, same in zip(actual[0].gradients, other.gradients, strict=True):
             assert one.tobytes() == same.tobytes()
-        for one, same in zip(found[0].weights, other.weights, strict=True):
+        for one, same in zip(actual[0].weights, other.weights, strict=True):
             assert (one is None) == (same is None) and (one is None or one.tobytes() == same.tobytes())
 
 
 @pytest.mark.parametrize("name", EVERY_KIND)
 def test_processes_take_the_steps_of_one_that_takes_as_many_parts(groups: dict[int, Group], name: str) -> None:
     """Encoder, dropout masks included: 4 parts in one process, in 2 of 2 parts each, and in 4."""
-    wanted = packed(ALONE, "bert", name, 4)
+    reference = packed(ALONE, "bert", name, 4)
     for group in groups.values():
-        found = group.run(packed, "bert", name, 4)
-        assert_same(found[0], wanted)
-        assert_equal(found)
+        actual = group.run(packed, "bert", name, 4)
+        assert_same(actual[0], reference)
+        assert_equal(actual)
 
 
 @pytest.mark.parametrize("name", SOME)
 def test_processes_take_the_steps_of_the_whole_batch_with_the_same_bits_every_time(
     groups: dict[int, Group], name: str
 ) -> None:
-    wanted = packed(ALONE, "plain", name, 1, True)
-    found = groups[2].run(packed, "plain", name, 2, True)
-    assert_same(found[0], wanted)
-    assert_equal([*found, *groups[2].run(packed, "plain", name, 2, True)])
+    reference = packed(ALONE, "plain", name, 1, True)
+    actual = groups[2].run(packed, "plain", name, 2, True)
+    assert_same(actual[0], reference)
+    assert_equal([*actual, *groups[2].run(packed, "plain", name, 2, True)])
 
 
 @pytest.mark.parametrize("name", SOME)
 def test_the_loop_engine_takes_them_too(groups: dict[int, Group], name: str) -> None:
     for match_sum in (False, True):
-        found = groups[2].run(looped, name, match_sum)
-        assert_same(found[0], looped(ALONE, name, match_sum))
-        assert_equal(found)
+        actual = groups[2].run(looped, name, match_sum)
+        assert_same(actual[0], looped(ALONE, name, match_sum))
+        assert_equal(actual)
 
 
 def own_gram(processes: Processes) -> NDArray[Any]:
@@ -291,9 +291,9 @@ def test_what_one_process_finds_not_finite_all_name(
     groups: dict[int, Group], engine: str, name: str, what: str
 ) -> None:
     for where in (0, 3):
-        found = groups[4].run(broken, engine, name, where, what)
-        assert len(set(found)) == 1 and found[0][1], found
-        assert found[0][0].startswith(f"{what} of task 1 is "), found[0]
+        actual = groups[4].run(broken, engine, name, where, what)
+        assert len(set(actual)) == 1 and actual[0][1], actual
+        assert actual[0][0].startswith(f"{what} of task 1 is "), actual[0]
 
 
 def disagreeing(processes: Processes) -> str:
@@ -306,5 +306,5 @@ def disagreeing(processes: Processes) -> str:
 
 
 def test_a_bit_that_differs_is_noticed(groups: dict[int, Group]) -> None:
-    found = groups[2].run(disagreeing)
-    assert found == ["the 2 processes of the cell disagree on the parameters; this is a bug"] * 2
+    actual = groups[2].run(disagreeing)
+    assert actual == ["the 2 processes of the cell disagree on the parameters; this is a bug"] * 2

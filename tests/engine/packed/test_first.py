@@ -40,11 +40,12 @@ def whole(family: str) -> Truth:
 def test_states_are_those_of_padded_rows(family: str, dtype: torch.dtype) -> None:
     padded, model = Encoded(family, dtype=dtype), model_of(family, dtype=dtype)
     pack = packed([0, 1, 2])
-    found = model.states(pack)
-    wanted = [row[0] for task in range(3) for row in padded.padded_states(sequences(LENGTHS[task], task))]
-    assert found.shape == (len(pack.lengths), 16)
+    actual = model.states(pack)
+    reference = [row[0] for task in range(3) for row in padded.padded_states(sequences(LENGTHS[task], task))]
+    assert actual.shape == (len(pack.lengths), 16)
     assert (
-        float((found - torch.stack(wanted)).detach().abs().max()) < {torch.float64: 1e-10, torch.float32: 1e-5}[dtype]
+        float((actual - torch.stack(reference)).detach().abs().max())
+        < {torch.float64: 1e-10, torch.float32: 1e-5}[dtype]
     )
 
 
@@ -64,8 +65,8 @@ def test_gradients_are_those_of_the_whole_layer(family: str, way: str, recompute
     assert step.gram is not None and step.weights is not None
     scale = true.gram.diagonal().max()
     assert abs(step.gram - true.gram).max() < 1e-10 * scale
-    wanted = torch.from_numpy(step.weights) @ true.rows
-    assert float((grads(shared_of(model)[0]) - wanted).norm()) < 1e-10 * float(wanted.norm())
+    reference = torch.from_numpy(step.weights) @ true.rows
+    assert float((grads(shared_of(model)[0]) - reference).norm()) < 1e-10 * float(reference.norm())
 
 
 @families
@@ -74,9 +75,9 @@ def test_masks_are_a_tasks_own(family: str) -> None:
     alone = {task: model.states(packed([task])).detach() for task in range(3)}
     for order in ([0, 1, 2], [2, 0, 1], [1, 2]):
         pack = packed(order)
-        found = model.states(pack).detach()
+        actual = model.states(pack).detach()
         for task, (first, last) in zip(order, pack.sequence_ranges, strict=True):
-            torch.testing.assert_close(found[first:last], alone[task], rtol=1e-11, atol=1e-11)
+            torch.testing.assert_close(actual[first:last], alone[task], rtol=1e-11, atol=1e-11)
     plain = model.eval().states(packed([0, 1, 2]))
     assert float((plain - torch.cat(list(alone.values()))).detach().abs().mean()) > 0.1  # something was dropped
 
@@ -86,4 +87,4 @@ def test_nothing_is_kept_after_a_forward(family: str) -> None:
     model = model_of(family)
     model.states(packed([0, 1]))
     (first,) = {module.first_tokens for module in model.encoder.modules() if hasattr(module, "first_tokens")}
-    assert model.tape.states is None and not first._kept  # type: ignore[union-attr]
+    assert model.tape.states is None and not first._outputs  # type: ignore[union-attr]

@@ -78,26 +78,28 @@ def test_training_gives_the_numbers_of_one_process_with_as_many_parts(
     make_workload: Make, method: str, options: dict[str, Any]
 ) -> None:
     workload = make_workload(processes=2, batch_size=8, **options)
-    alone, found = run(workload, method), run_spread(workload, method)
-    assert untimed(found) == untimed(run_spread(workload, method))  # the same bits every time
-    for one, other in zip(found.history, alone.history, strict=True):
+    alone, actual = run(workload, method), run_spread(workload, method)
+    assert untimed(actual) == untimed(run_spread(workload, method))  # the same bits every time
+    for one, other in zip(actual.history, alone.history, strict=True):
         for name in {"losses", "weights", "norms"} & other.keys():
-            wanted = list(other[name].values())
+            reference = list(other[name].values())
             np.testing.assert_allclose(
-                list(one[name].values()), wanted, rtol=2e-3 if options.get("precision") else 1e-4
+                list(one[name].values()), reference, rtol=2e-3 if options.get("precision") else 1e-4
             )
-    assert found.pairing == alone.pairing
+    assert actual.pairing == alone.pairing
     for task, outputs in alone.outputs["dev"].items():
-        np.testing.assert_allclose(found.outputs["dev"][task], outputs, atol=1e-3 if options.get("precision") else 1e-5)
+        np.testing.assert_allclose(
+            actual.outputs["dev"][task], outputs, atol=1e-3 if options.get("precision") else 1e-5
+        )
 
 
 def test_the_loop_engine_and_frozen_encoders(make_workload: Make) -> None:
     for changes in ({"engine": "loop"}, {"model": f"{make_workload().recipe.model[:-1]},frozen=true]"}):
         workload = make_workload(processes=2, **changes)
         packed = make_workload(processes=2, **{**changes, "engine": "packed"})
-        alone, found = run(packed, "pcgrad"), run_spread(workload, "pcgrad")
+        alone, actual = run(packed, "pcgrad"), run_spread(workload, "pcgrad")
         for task, outputs in alone.outputs["dev"].items():
-            np.testing.assert_allclose(found.outputs["dev"][task], outputs, atol=1e-5)
+            np.testing.assert_allclose(actual.outputs["dev"][task], outputs, atol=1e-5)
 
 
 def test_the_loop_engine_takes_no_more_parts_than_processes(make_workload: Make) -> None:
@@ -145,10 +147,10 @@ def test_processes_go_on_from_a_checkpoint_with_the_same_bits(make_workload: Mak
     workload = make_workload(processes=2)
     resumed(workload, tmp_path, 1)
     resumed(workload, tmp_path, 3)
-    found, whole = resumed(workload, tmp_path, None), run_spread(workload, "pcgrad")
-    assert untimed(found) == untimed(whole)
+    actual, whole = resumed(workload, tmp_path, None), run_spread(workload, "pcgrad")
+    assert untimed(actual) == untimed(whole)
     assert all(
-        found.outputs["dev"][task].tobytes() == outputs.tobytes() for task, outputs in whole.outputs["dev"].items()
+        actual.outputs["dev"][task].tobytes() == outputs.tobytes() for task, outputs in whole.outputs["dev"].items()
     )
 
 
@@ -203,11 +205,11 @@ def test_a_process_that_does_not_answer_is_not_waited_for_for_ever(
 
 
 def test_processes_end_with_their_block() -> None:
-    found: list[int] = []
+    actual: list[int] = []
     with spread(2, "cpu", lambda others: (others.gather(os.getpid()), dist.barrier())) as processes:
-        found = processes.gather(os.getpid())
+        actual = processes.gather(os.getpid())
     with pytest.raises(ProcessLookupError):
-        os.kill(found[1], 0)
+        os.kill(actual[1], 0)
     assert not dist.is_initialized()
 
 

@@ -35,9 +35,9 @@ def layout(width: int, inner: int, layers: int, words: int) -> Layout:
 )
 def test_sizes_decide(model: tuple[int, int, int, int], tasks: int, tokens: int, lean: bool, keeps: bool) -> None:
     assert Strategy.choose(layout(*model), tasks, tokens).lean is lean
-    for wanted in (False, True):
-        way = Strategy.choose(layout(*model), tasks, tokens, wanted)
-        assert (way.lean, way.keeps) == (wanted, keeps)
+    for reference in (False, True):
+        way = Strategy.choose(layout(*model), tasks, tokens, reference)
+        assert (way.lean, way.keeps) == (reference, keeps)
 
 
 def test_portions_have_so_many_tokens_or_one_task() -> None:

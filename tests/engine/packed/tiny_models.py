@@ -96,8 +96,8 @@ class Encoded(nn.Module):
         self.tape.pack = pack
         first = 2 if self.family == "roberta" else 0
         kinds = {} if self.family == "distilbert" else {"token_type_ids": pack.kinds[None]}
-        found = self.encoder(input_ids=pack.ids[None], position_ids=pack.positions[None] + first, pack=pack, **kinds)
-        return found.last_hidden_state[0]
+        actual = self.encoder(input_ids=pack.ids[None], position_ids=pack.positions[None] + first, pack=pack, **kinds)
+        return actual.last_hidden_state[0]
 
     def padded_states(self, batch: Sequences) -> list[torch.Tensor]:
         """Return the states of each sequence's tokens as Hugging Face computes them, padded together."""
@@ -107,8 +107,8 @@ class Encoded(nn.Module):
         ids = torch.full(mask.shape, padding).masked_scatter_(mask, torch.from_numpy(batch.ids))
         kinds = torch.zeros_like(ids).masked_scatter_(mask, torch.from_numpy(batch.kinds))
         given = {} if self.family == "distilbert" else {"token_type_ids": kinds}
-        found = self.encoder(input_ids=ids, attention_mask=mask.long(), **given).last_hidden_state
-        return [row[:length] for row, length in zip(found, batch.lengths, strict=True)]
+        actual = self.encoder(input_ids=ids, attention_mask=mask.long(), **given).last_hidden_state
+        return [row[:length] for row, length in zip(actual, batch.lengths, strict=True)]
 
     def forwards(self, pack: Pack, tasks: Sequence[int]) -> list[Forward]:
         states = self.states(pack)
@@ -160,12 +160,12 @@ Model = Encoded | Plain
 
 def task_losses(heads: nn.ModuleList, features: torch.Tensor, pack: Pack, tasks: Sequence[int]) -> list[Forward]:
     """Return the tasks' squared errors, of very different size, to targets that the token numbers decide."""
-    found = []
+    actual = []
     for task, (first, last) in zip(tasks, pack.sequence_ranges, strict=True):
         part = features[first:last]
-        wanted = torch.sin(pack.ids[pack.first_tokens[first:last]].to(part) * (task + 1))[:, None]
-        found.append(Forward(3.0**task * ((heads[task](part) - wanted) ** 2).mean(), [part]))
-    return found
+        reference = torch.sin(pack.ids[pack.first_tokens[first:last]].to(part) * (task + 1))[:, None]
+        actual.append(Forward(3.0**task * ((heads[task](part) - reference) ** 2).mean(), [part]))
+    return actual
 
 
 def shared_of(model: Model) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
@@ -193,7 +193,7 @@ def make_engine(
     heads = [list(head.parameters()) for head in model.heads]
     layout = Layout(*shared_of(model), model.named_parameters())
     options: dict[str, Any] = {"match_sum": match_sum, "parts": parts, "processes": processes}
-    return PackedEngine(layout, last, model.tape, heads, way=WAYS[way], **options)
+    return PackedEngine(layout, last, model.tape, heads, strategy=WAYS[way], **options)
 
 
 @dataclass(frozen=True)
@@ -217,12 +217,12 @@ def truth(model: Model, batches: Sequence[Sequences], seeds: Sequence[int] | Non
         pack = Pack.of([batch], "cpu", None if seeds is None else (seeds[task],))
         (graph,) = model.forwards(pack, [task])
         own = list(model.heads[task].parameters())
-        wanted = [*shared, *own, *graph.representation]
-        found = torch.autograd.grad(graph.loss, wanted, allow_unused=True, materialize_grads=True)
+        reference = [*shared, *own, *graph.representation]
+        actual = torch.autograd.grad(graph.loss, reference, allow_unused=True, materialize_grads=True)
         losses.append(float(graph.loss.detach()))
-        rows.append(flat(found[: len(shared)]).double())
-        heads.append(flat(found[len(shared) : len(shared) + len(own)]))
-        squares.append(float((found[-1].double() ** 2).sum()))
+        rows.append(flat(actual[: len(shared)]).double())
+        heads.append(flat(actual[len(shared) : len(shared) + len(own)]))
+        squares.append(float((actual[-1].double() ** 2).sum()))
     matrix = torch.stack(rows)
     part = matrix[:, in_last]
     return Truth(
@@ -241,6 +241,6 @@ def flat(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
 
 def grads(parameters: Sequence[torch.Tensor]) -> torch.Tensor:
     """Return what stands in ``.grad``, one after another."""
-    found = [parameter.grad for parameter in parameters]
-    assert all(gradient is not None for gradient in found)
-    return flat(found)  # type: ignore[arg-type]
+    actual = [parameter.grad for parameter in parameters]
+    assert all(gradient is not None for gradient in actual)
+    return flat(actual)  # type: ignore[arg-type]

@@ -10,9 +10,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mtlbench.contract.method import Method, Wrapper
+    from mtlbench.contract.method import Method
     from mtlbench.contract.observation import Matrix, Observation, Vector
     from mtlbench.contract.task import Rows, Splits, Task
+    from mtlbench.contract.wrapper import Wrapper
     from mtlbench.engine.autograd import TaskGradients, backward
     from mtlbench.engine.library import aggregate, get_method, weights
     from mtlbench.errors import CellError, SolverError, UsageError
@@ -50,7 +51,7 @@ _HOMES = {
     "TaskGradients": "engine.autograd",
     "UsageError": "errors",
     "Vector": "contract.observation",
-    "Wrapper": "contract.method",
+    "Wrapper": "contract.wrapper",
     "aggregate": "engine.library",
     "backward": "engine.autograd",
     "get_method": "engine.library",

@@ -12,7 +12,8 @@ import pytest
 from model_folders import write_folder
 from pydantic import Field
 
-from mtlbench.contract.method import Method, Observation, Vector
+from mtlbench.contract.method import Method
+from mtlbench.contract.observation import Observation, Vector
 from mtlbench.errors import UsageError
 from mtlbench.plan.cells import Workload
 from mtlbench.plan.conditions import check_methods, check_recipe

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from mtlbench.contract.method import Method, Observation, Reads, Vector
+from mtlbench.contract.method import Method, Reads
+from mtlbench.contract.observation import Observation, Vector
 from mtlbench.errors import CellError
 from mtlbench.execute.worker import save
 from mtlbench.plan.cells import Workload, make_cells

@@ -8,8 +8,9 @@ from typing import Any
 
 from rich.markup import escape
 
-from mtlbench.contract.method import Method, Wrapper
+from mtlbench.contract.method import Method
 from mtlbench.contract.plugin import Plugin, describe_parameters
+from mtlbench.contract.wrapper import Wrapper
 from mtlbench.errors import unknown
 from mtlbench.host.streams import print_data
 from mtlbench.host.terminal import Console

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar, Self, get_type_hints
 
 import pydantic
+from pydantic.fields import FieldInfo
 
 from mtlbench.contract.numerals import check_plain
 from mtlbench.contract.spec import as_spec, quoted
@@ -133,11 +134,18 @@ def describe_parameters(cls: type[Plugin]) -> list[dict[str, Any]]:
                 "name": field.name,
                 "default": _plain_default(field.default),
                 "required": field.default is dataclasses.MISSING,
-                "description": schema.pop("description", ""),
-                "schema": schema,
+                "description": _description(cls, field.name),
+                "schema": {name: value for name, value in schema.items() if name != "description"},
             }
         )
     return descriptions
+
+
+def _description(cls: type[Plugin], parameter: str) -> str:
+    """Return the description in a parameter's annotation; a type's own schema may leave it out."""
+    notes = getattr(get_type_hints(cls, include_extras=True)[parameter], "__metadata__", ())
+    described = [note.description for note in notes if isinstance(note, FieldInfo) and note.description]
+    return described[-1] if described else ""
 
 
 FINITE = pydantic.ConfigDict(allow_inf_nan=False)

@@ -15,8 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mtlbench.contract.method import Wrapper
 from mtlbench.contract.plugin import Plugin
+from mtlbench.contract.wrapper import Wrapper
 
 PLUGIN_PACKAGES = ("mtlbench.methods.", "mtlbench.tasks.")
 """Modules that count in the fingerprint of a file that imports them: a method may build on another one."""

@@ -20,10 +20,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar, cast
 
-from mtlbench.contract.method import Method, Wrapper
+from mtlbench.contract.method import Method
 from mtlbench.contract.plugin import Plugin
 from mtlbench.contract.spec import expand_spec, parse_spec
 from mtlbench.contract.task import Task
+from mtlbench.contract.wrapper import Wrapper
 from mtlbench.errors import UsageError, said, shown, unknown
 from mtlbench.host.safe_names import is_key
 

@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from mtlbench import UsageError
-from mtlbench.contract.method import Matrix, Method, Observation, Parameters, Reads, Vector
+from mtlbench.contract.method import Method, Parameters, Reads
+from mtlbench.contract.observation import Matrix, Observation, Vector
 
 TASKS = 3
 

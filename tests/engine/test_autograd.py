@@ -13,7 +13,8 @@ from library_cases import TASKS, Between, Biggest, Named, Representation, Signs,
 from torch import nn
 
 from mtlbench import TaskGradients, UsageError, aggregate, backward, get_method, weights
-from mtlbench.contract.method import Matrix, Method, Vector
+from mtlbench.contract.method import Method
+from mtlbench.contract.observation import Matrix, Vector
 from mtlbench.engine import autograd
 from mtlbench.engine.step import NotFinite
 from mtlbench.errors import CellError

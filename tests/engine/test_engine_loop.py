@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from mtlbench import get_method
-from mtlbench.contract.method import Method, Observation, Reads, Vector
+from mtlbench.contract.method import Method, Reads
+from mtlbench.contract.observation import Observation, Vector
 from mtlbench.engine.loop import LoopEngine, TaskLoss
 from mtlbench.engine.step import Forward, NotFinite, Step
 

@@ -11,8 +11,8 @@ from library_cases import EYE, Between, Biggest, Named, Signs, Toy, fault
 
 import mtlbench
 from mtlbench import UsageError, aggregate, backward, get_method, weights
-from mtlbench.contract.method import Observation, Vector
 from mtlbench.contract.method_input import observe
+from mtlbench.contract.observation import Observation, Vector
 from mtlbench.errors import CellError
 
 GRAM = np.array([[4.0, -1.0], [-1.0, 2.0]])

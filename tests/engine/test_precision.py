@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from mtlbench import get_method
-from mtlbench.contract.method import Method, Observation, Reads, Vector
+from mtlbench.contract.method import Method, Reads
+from mtlbench.contract.observation import Observation, Vector
 from mtlbench.engine.scaling import MOST_SKIPPED, LossScale
 from mtlbench.engine.step import Step
 from mtlbench.errors import CellError

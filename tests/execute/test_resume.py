@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import torch
 
-from mtlbench.contract.method import Method, Observation, Vector
+from mtlbench.contract.method import Method
+from mtlbench.contract.observation import Observation, Vector
 from mtlbench.diagnose import diagnose
 from mtlbench.diagnose.text import to_blocks, to_json
 from mtlbench.diagnose.unfinished import unfinished

@@ -175,7 +175,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 from mtlbench import Method, Observation
-from mtlbench.contract.method import Wrapper
+from mtlbench.contract.wrapper import Wrapper
 
 @dataclass
 class Times(Wrapper):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from mtlbench.contract.method import Matrix
+    from mtlbench.contract.observation import Matrix
     from mtlbench.engine.packed.pack import Pack
     from mtlbench.text.model import MultiTaskModel
 

@@ -12,7 +12,8 @@ import torch
 from tiny_models import FAMILIES, WAYS, Encoded, Model, Plain, grads, make_engine, sequences, shared_of
 
 from mtlbench import get_method
-from mtlbench.contract.method import Method, Observation, Vector
+from mtlbench.contract.method import Method
+from mtlbench.contract.observation import Observation, Vector
 from mtlbench.engine.loop import LoopEngine, TaskLoss
 from mtlbench.engine.packed.layers import Recomputation
 from mtlbench.engine.packed.pack import Pack, Sequences

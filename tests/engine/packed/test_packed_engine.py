@@ -24,8 +24,9 @@ from tiny_models import (
 from torch import nn
 
 from mtlbench import get_method
-from mtlbench.contract.method import Method, Vector
+from mtlbench.contract.method import Method
 from mtlbench.contract.method_input import observe
+from mtlbench.contract.observation import Vector
 from mtlbench.engine.loop import LoopEngine, TaskLoss
 from mtlbench.engine.packed.layout import Layout
 from mtlbench.engine.packed.lean import Lean

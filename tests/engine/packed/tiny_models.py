@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from mtlbench.contract.method import Matrix, Vector
+from mtlbench.contract.observation import Matrix, Vector
 from mtlbench.engine.packed.attention import NAME, register
 from mtlbench.engine.packed.first import FirstTokens
 from mtlbench.engine.packed.layers import install, install_dropout

@@ -18,8 +18,9 @@ from mtlbench import cli
 from mtlbench.bench import command
 from mtlbench.bench.command import engines_of
 from mtlbench.bench.contenders import Padded, PaddedModel, make_optimizer
-from mtlbench.bench.job import Measurement
-from mtlbench.bench.result import PLAIN, BenchResult, Measured, as_data, as_text
+from mtlbench.bench.job import BenchJob
+from mtlbench.bench.result import PLAIN, BenchResult, ContenderResult
+from mtlbench.bench.text import as_data, as_text
 from mtlbench.plan.cells import Workload
 from mtlbench.plugins.registry import load_registry
 from mtlbench.text.batches import TaskData
@@ -99,7 +100,7 @@ def test_json_and_the_suites_own_methods(
 ) -> None:
     """Without the processes: what they would tell is made up."""
 
-    def made_up(job: Measurement, found: Measured, heard: Callable[[], object]) -> None:
+    def made_up(job: BenchJob, found: ContenderResult, heard: Callable[[], object]) -> None:
         found.seconds += [0.5] * (job.recipe.steps or 0)
         found.peak = 10**9
 
@@ -163,14 +164,17 @@ def test_engines_between_which_a_method_differs(method: str, engines: list[str])
     assert engines_of(load_registry().method(method), Traits("another family")) == ["loop"]
 
 
-def outcome(make_workload: Callable[..., Workload], found: list[Measured]) -> BenchResult:
+def outcome(make_workload: Callable[..., Workload], found: list[ContenderResult]) -> BenchResult:
     return BenchResult("tiny", make_workload(steps=2).recipe, ("one", "two"), "a tiny BERT", found)
 
 
 def test_ratios_are_medians_of_pairs(make_workload: Callable[..., Workload]) -> None:
-    plain, ours = Measured(PLAIN, None, [1.0, 2.0, 4.0], 100), Measured("mine", "packed", [2.0, 1.0, 2.0], 50)
+    plain, ours = (
+        ContenderResult(PLAIN, None, [1.0, 2.0, 4.0], 100),
+        ContenderResult("mine", "packed", [2.0, 1.0, 2.0], 50),
+    )
     assert ours.time_ratio(plain) == 0.5 and ours.memory_ratio(plain) == 0.5
-    failed = Measured("mine", "lean", [1.0], None, "stopped")
+    failed = ContenderResult("mine", "lean", [1.0], None, "stopped")
     assert failed.time_ratio(plain) is None and failed.memory_ratio(plain) is None
     whole = outcome(make_workload, [plain, ours, failed])
     assert whole.failed and as_data(whole)["contenders"][1]["time_by_plain"] == 0.5
@@ -178,10 +182,10 @@ def test_ratios_are_medians_of_pairs(make_workload: Callable[..., Workload]) -> 
 
 
 def test_an_engine_that_is_not_possible_is_no_failure(make_workload: Callable[..., Workload]) -> None:
-    impossible = Measured(
+    impossible = ContenderResult(
         "sum", "packed", error="engine=packed is not possible: encoder family xlnet is not among bert"
     )
-    assert not outcome(make_workload, [Measured(PLAIN, None, [1.0], 1), impossible]).failed
+    assert not outcome(make_workload, [ContenderResult(PLAIN, None, [1.0], 1), impossible]).failed
 
 
 @pytest.mark.parametrize("settings", ["", ",pooling=mean", ",pairs=apart", ",pooling=mean,pairs=apart"])

@@ -16,7 +16,7 @@ from mtlbench.errors import UsageError
 from mtlbench.plugins.registry import load_registry
 from mtlbench.tasks.toy import SETTINGS, Toy
 from mtlbench.toy.pool import run_jobs
-from mtlbench.toy.trajectory import KEPT, ToyJob, Trajectory, run_job
+from mtlbench.toy.trajectory import MOST_POINTS, ToyJob, Trajectory, run_job
 
 CENTRE = (0.0, -8.355)
 """Where the mean loss is least: -15.092."""
@@ -143,7 +143,7 @@ def test_the_trajectory_of_the_sum_is_that_of_torch() -> None:
 
 def test_long_trajectories_are_thinned_and_keep_their_ends() -> None:
     found = ends("sum", steps=2500, lr=0.001)[0]
-    assert len(found.path) == KEPT
+    assert len(found.path) == MOST_POINTS
     np.testing.assert_array_equal(found.path[0], found.start)
     np.testing.assert_array_equal(found.path[-1], ends("sum", steps=2500, lr=0.001)[0].path[-1])
 

@@ -72,7 +72,7 @@ class PaddedModel(nn.Module):
     :param encoder: settings of the encoder.
     :param files: its weights and configuration.
     :param tasks: one head is made for each.
-    :param seed: of the weights that are not loaded from files.
+    :param seed: of weights that are drawn at random.
     """
 
     def __init__(self, encoder: Encoder, files: EncoderFiles, tasks: Sequence[Task], seed: int = 0) -> None:

@@ -29,7 +29,7 @@ class Failing(Method):
     name = "failing"
     reads = "losses"
 
-    def weights(self, seen):
+    def weights(self, observation):
         raise ArithmeticError("no\\nweights")
 '''
 

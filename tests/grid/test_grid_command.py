@@ -29,22 +29,22 @@ from mtlbench import Method, Observation
 class Killed(Method):
     """Kills its own process."""
     name = "killed"
-    def weights(self, seen: Observation):
+    def weights(self, observation: Observation):
         os.kill(os.getpid(), 9)
 
 @dataclass
 class Raises(Method):
     """Raises."""
     name = "raises"
-    def weights(self, seen: Observation):
+    def weights(self, observation: Observation):
         raise RuntimeError("no weights today")
 
 @dataclass
 class Explodes(Method):
     """Returns weights that are not numbers."""
     name = "explodes"
-    def weights(self, seen: Observation):
-        return np.full(seen.tasks, np.nan)
+    def weights(self, observation: Observation):
+        return np.full(observation.tasks, np.nan)
 '''
 
 

@@ -25,8 +25,8 @@ class Double(Wrapper):
     """Doubles the weights."""
     name = "double"
     source = "Nobody, Nowhere"
-    def weights(self, seen: Observation):
-        return 2.0 * super().weights(seen)
+    def weights(self, observation: Observation):
+        return 2.0 * super().weights(observation)
 
 @dataclass
 class Median(Method):
@@ -35,8 +35,8 @@ class Median(Method):
     reads = "gradients"
     returns = "update"
     clip_norm = 0.001
-    def update(self, seen: Observation):
-        return seen.gradients.median(dim=0).values
+    def update(self, observation: Observation):
+        return observation.gradients.median(dim=0).values
 '''
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-RAISING = '''"""Methods that fail, each in its way."""
+RAISING = '''"""Methods that fail in different ways."""
 from dataclasses import dataclass, field
 import numpy as np
 from mtlbench import Method
@@ -18,21 +18,21 @@ class Third(Method):
     reads = "gradients"
     steps: int = field(default=0, init=False)
 
-    def weights(self, seen):
+    def weights(self, observation):
         self.steps += 1
-        if self.steps == 3 and float(seen.gradients[0, 0]) < -2.0:
+        if self.steps == 3 and float(observation.gradients[0, 0]) < -2.0:
             raise ArithmeticError("no\\nweights")
         return np.ones(2)
 
 @dataclass
 class Endless(Method):
-    """Returns what is no number."""
+    """Returns an update that is not finite."""
     name = "endless"
     returns = "update"
     reads = "gradients"
 
-    def update(self, seen):
-        return seen.gradients.sum(dim=0) / 0.0
+    def update(self, observation):
+        return observation.gradients.sum(dim=0) / 0.0
 
 @dataclass
 class Four(Method):

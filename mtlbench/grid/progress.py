@@ -47,7 +47,7 @@ class Progress:
         self._bar.stop()
 
     def show(self, event: Event) -> None:
-        """Update the bar for an event of the executor, and print a line where the event deserves one."""
+        """Update the bar for an event of the executor, and print a line unless it is a step."""
         if event.kind == "step":
             self._share[event.cell] = event.done / event.total
         elif event.kind in ("done", "failed"):

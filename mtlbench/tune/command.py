@@ -108,10 +108,10 @@ def _read_searches(request: TuneRequest, registry: Registry, workload: Workload)
     for name, parameters in (expanded for spec in specs for expanded in expand_spec(spec)):
         method = registry.method_class(name).make(dict(parameters))
         if "base_lr" in parameters:
-            raise UsageError(f"method {method.spec}: base_lr is tuned; leave it away")
+            raise UsageError(f"method {method.spec}: base_lr is tuned; leave it out")
         own_spaces = spaces.get(name, {})
         for parameter in own_spaces.keys() & parameters.keys():
-            raise UsageError(f"method {method.spec} fixes {parameter}, and --space tunes it: leave one of them away")
+            raise UsageError(f"method {method.spec} fixes {parameter}, and --space tunes it: leave one of them out")
         declared = {parameter: text for parameter, text in method.search.items() if parameter not in parameters}
         if method.spec in searches:
             raise UsageError(f"method {method.spec} is named twice")

@@ -50,21 +50,21 @@ def test_table_data_and_figures(bench: Command, tmp_path: Path) -> None:
     done = bench("--methods", "pcgrad,failing", "--steps", "3", "--output", str(tmp_path / "out"), *plugin)
     assert done.returncode == 1, done.stderr  # because one method fails
     assert max(map(len, done.stdout.splitlines())) <= 80 and "\x1b" not in done.stdout
-    told = "failing, packed; failing, loop: method failing: weights() raised ArithmeticError: no weights"
-    assert told in " ".join(done.stdout.split())
+    note = "failing, packed; failing, loop: method failing: weights() raised ArithmeticError: no weights"
+    assert note in " ".join(done.stdout.split())
     assert "Traceback" not in done.stderr
     data = json.loads((tmp_path / "out/bench.json").read_text())
-    contenders = {(one["method"], one["engine"]): one for one in data["contenders"]}
+    contenders = {(contender["method"], contender["engine"]): contender for contender in data["contenders"]}
     assert [*contenders] == [
         (PLAIN, None),
         *(("pcgrad", engine) for engine in ("packed", "lean", "loop")),
         *(("failing", engine) for engine in ("packed", "loop")),
     ]
-    for (method, _), one in contenders.items():
-        assert (one["error"] is not None) == (method == "failing")
-        if one["error"] is None:
-            assert len(one["seconds"]) == 3 and min(one["seconds"]) > 0.0
-            assert one["peak_memory_bytes"] > 100e6 and one["time_by_plain"] > 0.0
+    for (method, _), contender in contenders.items():
+        assert (contender["error"] is not None) == (method == "failing")
+        if contender["error"] is None:
+            assert len(contender["seconds"]) == 3 and min(contender["seconds"]) > 0.0
+            assert contender["peak_memory_bytes"] > 100e6 and contender["time_by_plain"] > 0.0
     assert contenders[PLAIN, None]["time_by_plain"] == 1.0 == contenders[PLAIN, None]["memory_by_plain"]
     assert data["recipe"]["batch_size"] == 4 and data["recipe"]["steps"] == 3
     assert (tmp_path / "out/bench.png").read_bytes().startswith(b"\x89PNG")
@@ -85,7 +85,7 @@ def test_json_and_the_suites_own_methods(
     done = command_line("bench", *tiny, "--steps", "2", "--json")
     printed = done.stdout
     assert done.returncode == 0 and json.loads(printed) == json.loads((tmp_path / "bench.json").read_text())
-    assert [one["engine"] for one in json.loads(printed)["contenders"]] == [None, "packed", "loop"]
+    assert [contender["engine"] for contender in json.loads(printed)["contenders"]] == [None, "packed", "loop"]
     assert json.loads(printed)["contenders"][2]["seconds"] == [0.5, 0.5]
     table = command_line("bench", *tiny).stdout
     assert "sum                packed      500.0      1.00       1000      1.00" in table

@@ -9,8 +9,8 @@ from mtlbench.bench.text import as_data, as_text
 from mtlbench.plan.cells import Workload
 
 
-def outcome(make_workload: Callable[..., Workload], found: list[ContenderResult]) -> BenchResult:
-    return BenchResult("tiny", make_workload(steps=2).recipe, ("one", "two"), "a tiny BERT", found)
+def bench_result(make_workload: Callable[..., Workload], contenders: list[ContenderResult]) -> BenchResult:
+    return BenchResult("tiny", make_workload(steps=2).recipe, ("one", "two"), "a tiny BERT", contenders)
 
 
 def test_ratios_are_medians_of_pairs(make_workload: Callable[..., Workload]) -> None:
@@ -21,7 +21,7 @@ def test_ratios_are_medians_of_pairs(make_workload: Callable[..., Workload]) -> 
     assert ours.time_ratio(plain) == 0.5 and ours.memory_ratio(plain) == 0.5
     failed = ContenderResult("mine", "lean", [1.0], None, "stopped")
     assert failed.time_ratio(plain) is None and failed.memory_ratio(plain) is None
-    whole = outcome(make_workload, [plain, ours, failed])
+    whole = bench_result(make_workload, [plain, ours, failed])
     assert whole.failed and as_data(whole)["contenders"][1]["time_by_plain"] == 0.5
     assert as_text(whole, width=80, color=False).splitlines()[-1] == "mine, lean: stopped"
 
@@ -30,4 +30,4 @@ def test_an_engine_that_is_not_possible_is_no_failure(make_workload: Callable[..
     impossible = ContenderResult(
         "sum", "packed", error="engine=packed is not possible: encoder family xlnet is not among bert"
     )
-    assert not outcome(make_workload, [ContenderResult(PLAIN, None, [1.0], 1), impossible]).failed
+    assert not bench_result(make_workload, [ContenderResult(PLAIN, None, [1.0], 1), impossible]).failed

@@ -28,24 +28,24 @@ def write(folder: Path, records: Iterable[dict[str, Any]]) -> Path:
     rows += [{"step": 1, "scores": {"sst5": {"accuracy": 0.4}}, "elapsed": 0.5}]
     content = "".join(json.dumps(row) + "\n" for row in rows).encode()
     Store(folder).prepare()
-    for one in records:
-        Store(folder).save(one, {"history": ("jsonl", content)})
+    for new_record in records:
+        Store(folder).save(new_record, {"history": ("jsonl", content)})
     return folder
 
 
 def test_two_folders_are_compared_where_their_group_is_the_same(tmp_path: Path) -> None:
     a = write(tmp_path / "A", grid({"sum": 0.0, "pcgrad": 0.02, "stl": 0.0}, 5))
-    moved = [one | {"started": one["started"].replace("2026", "2027")} for one in grid({"sum": 0.05, "stl": 0.0}, 5)]
+    moved = [r | {"started": r["started"].replace("2026", "2027")} for r in grid({"sum": 0.05, "stl": 0.0}, 5)]
     other = record("sum", group="b" * 64, key="other", recipe=record()["recipe"] | {"lr": 1e-4})
     b = write(tmp_path / "B", [*moved, other])
     done = command_line("report", "--compare", a, b, "--format", "json")
-    found = json.loads(done.stdout)
-    assert done.returncode == 0 and found["baseline"] == "sum (A)"
-    lone, both = sorted(found["groups"], key=lambda group: len(group["methods"]))
+    report = json.loads(done.stdout)
+    assert done.returncode == 0 and report["baseline"] == "sum (A)"
+    lone, both = sorted(report["groups"], key=lambda group: len(group["methods"]))
     assert both["methods"] == ["stl (A)", "stl (B)", "sum (A)", "pcgrad (A)", "sum (B)"]
     assert any("Δm is over stl (A)" in note for note in both["notes"])
     assert not any("copied" in note for note in both["notes"])
-    difference = next(d for d in found["comparisons"] if d["method"] == "sum (B)" and d["task"] == "sst5")
+    difference = next(d for d in report["comparisons"] if d["method"] == "sum (B)" and d["task"] == "sst5")
     assert difference["paired"] and difference["n"] == 5
     assert difference["mean_difference"] == pytest.approx(0.05, abs=0.01)
     assert lone["methods"] == ["sum (B)"]
@@ -54,9 +54,13 @@ def test_two_folders_are_compared_where_their_group_is_the_same(tmp_path: Path) 
 
 def test_the_baseline_may_be_of_either_folder(tmp_path: Path) -> None:
     a, b = (write(tmp_path / name, grid({"sum": 0.0, "cagrad[c=0.4]": 0.0}, 2)) for name in "AB")
-    for wanted, got in [("sum (B)", "sum (B)"), ("cagrad", "cagrad[c=0.4] (A)"), ("cagrad (B)", "cagrad[c=0.4] (B)")]:
-        done = command_line("report", "--compare", a, b, "--baseline", wanted, "--format", "json")
-        assert done.returncode == 0 and json.loads(done.stdout)["groups"][0]["baseline"] == got
+    for option, baseline in [
+        ("sum (B)", "sum (B)"),
+        ("cagrad", "cagrad[c=0.4] (A)"),
+        ("cagrad (B)", "cagrad[c=0.4] (B)"),
+    ]:
+        done = command_line("report", "--compare", a, b, "--baseline", option, "--format", "json")
+        assert done.returncode == 0 and json.loads(done.stdout)["groups"][0]["baseline"] == baseline
 
 
 def test_copied_records_are_told_apart_from_repeated_ones(tmp_path: Path) -> None:
@@ -96,8 +100,8 @@ def test_a_margin_reaches_the_report(tmp_path: Path) -> None:
         json.loads(command_line("report", "--results", folder, "--format", "json", *more).stdout)["comparisons"]
         for more in ([], ["--margin", "0.2"])
     )
-    assert not any(found["within_margin"] for found in without)
-    assert all(found["within_margin"] for found in within if found["family"] == "primary")
+    assert not any(comparison["within_margin"] for comparison in without)
+    assert all(comparison["within_margin"] for comparison in within if comparison["family"] == "primary")
 
 
 def test_page_and_files_show_figures_that_are_drawn_once_and_those_that_cannot_be_are_told(
@@ -109,7 +113,7 @@ def test_page_and_files_show_figures_that_are_drawn_once_and_those_that_cannot_b
     assert alone.returncode == 0 and "<svg" in alone.stdout
     drawn: list[int] = []
     sheet = style.sheet
-    monkeypatch.setattr(style, "sheet", lambda *given, **more: drawn.append(1) or sheet(*given, **more))
+    monkeypatch.setattr(style, "sheet", lambda *args, **kwargs: drawn.append(1) or sheet(*args, **kwargs))
     done = command_line("report", "--results", folder, "--format", "html", "--figures", tmp_path / "figures")
     assert done.returncode == 0 and done.stdout == alone.stdout
     files = list((tmp_path / "figures").iterdir())
@@ -127,8 +131,8 @@ def wait_for(happened: Callable[[], bool]) -> None:
 
 
 def test_watch_prints_again_when_a_record_comes_and_ends_by_ctrl_c(tmp_path: Path) -> None:
-    folder, shown, told = tmp_path / "A", tmp_path / "out", tmp_path / "err"
-    with shown.open("w") as out, told.open("w") as err:
+    folder, shown, messages = tmp_path / "A", tmp_path / "out", tmp_path / "err"
+    with shown.open("w") as out, messages.open("w") as err:
         process = subprocess.Popen(
             [sys.executable, "-m", "mtlbench", "report", "--results", str(folder), "--watch"],
             stdout=out,
@@ -136,7 +140,7 @@ def test_watch_prints_again_when_a_record_comes_and_ends_by_ctrl_c(tmp_path: Pat
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # background jobs ignore it
         )
         try:
-            wait_for(lambda: "no records" in told.read_text())
+            wait_for(lambda: "no records" in messages.read_text())
             write(folder, grid({"sum": 0.0}, 1))
             wait_for(lambda: shown.read_text().count("Scores") == 1)
             write(folder, grid({"sum": 0.0, "pcgrad": 0.0}, 2))
@@ -146,4 +150,4 @@ def test_watch_prints_again_when_a_record_comes_and_ends_by_ctrl_c(tmp_path: Pat
         finally:
             process.kill()
             process.wait()
-    assert len(told.read_text().splitlines()) == 1, "nothing but the waiting is told"
+    assert len(messages.read_text().splitlines()) == 1, "no other message than the waiting"

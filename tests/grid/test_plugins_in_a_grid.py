@@ -53,16 +53,18 @@ def test_wrappers_and_updates_go_the_whole_way(
     def cells(folder: Path) -> dict[str, tuple[dict[str, Any], list[dict[str, Any]]]]:
         return {r["method"]["spec"]: (r, list(read_history(r))) for r in Store(folder).scan().records}
 
-    one, other = cells(native), cells(matched)
-    assert all(record["recipe"]["update_norm"] == "native" for record, _ in one.values())
-    assert all(record["recipe"]["update_norm"] == "sum" for record, _ in other.values())
-    assert other["sum"][0]["scores"] == one["sum"][0]["scores"]
-    for task, scores in other["double-sum"][0]["scores"].items():  # the packed engine adds up another way for it
-        assert scores == pytest.approx(one["sum"][0]["scores"][task], abs=1e-3)
-    assert other["double-sum"][1][0]["factor"] == pytest.approx(0.5, rel=1e-5)
-    assert other["double-sum"][1][0]["weights"]["mood"] == 2.0
-    assert "weights" not in one["middle"][1][0] and one["middle"][1][0]["factor"] < 1.0
-    found = Store(matched).scan()
+    native_cells, matched_cells = cells(native), cells(matched)
+    assert all(record["recipe"]["update_norm"] == "native" for record, _ in native_cells.values())
+    assert all(record["recipe"]["update_norm"] == "sum" for record, _ in matched_cells.values())
+    assert matched_cells["sum"][0]["scores"] == native_cells["sum"][0]["scores"]
+    for task, scores in matched_cells["double-sum"][0][
+        "scores"
+    ].items():  # the packed engine adds up another way for it
+        assert scores == pytest.approx(native_cells["sum"][0]["scores"][task], abs=1e-3)
+    assert matched_cells["double-sum"][1][0]["factor"] == pytest.approx(0.5, rel=1e-5)
+    assert matched_cells["double-sum"][1][0]["weights"]["mood"] == 2.0
+    assert "weights" not in native_cells["middle"][1][0] and native_cells["middle"][1][0]["factor"] < 1.0
+    contents = Store(matched).scan()
     for format in FORMATS:
-        shown = render(build(found.records, found.damaged), format)
+        shown = render(build(contents.records, contents.damaged), format)
         assert "middle" in shown and "double-sum" in shown

@@ -11,6 +11,6 @@ from mtlbench.toy.trajectory import ToyJob
 
 def test_trajectories_do_not_depend_on_the_number_of_processes() -> None:
     jobs = [ToyJob(method, Toy("nash"), 60, 0.01) for method in ("sum", "pcgrad", "gradnorm")]
-    one, two = (run_jobs(jobs, workers, lambda job, found: None) for workers in (1, 2))
-    for mine, theirs in zip(one, two, strict=True):
-        assert [np.array(t.path).tobytes() for t in mine] == [np.array(t.path).tobytes() for t in theirs]
+    alone, side_by_side = (run_jobs(jobs, workers, lambda job, trajectories: None) for workers in (1, 2))
+    for first, second in zip(alone, side_by_side, strict=True):
+        assert [np.array(t.path).tobytes() for t in first] == [np.array(t.path).tobytes() for t in second]

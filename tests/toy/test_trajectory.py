@@ -23,8 +23,8 @@ def ends(method: str, setting: str = "cagrad", *, steps: int, lr: float) -> list
 
 
 def test_the_trajectory_of_the_sum_is_that_of_torch() -> None:
-    found = ends("sum", "nash", steps=100, lr=0.01)
-    for trajectory in found:
+    trajectories = ends("sum", "nash", steps=100, lr=0.01)
+    for trajectory in trajectories:
         point = torch.tensor(trajectory.start, dtype=torch.float64, requires_grad=True)
         optimizer = torch.optim.Adam([point], lr=0.01)
         for _ in range(100):
@@ -36,10 +36,10 @@ def test_the_trajectory_of_the_sum_is_that_of_torch() -> None:
 
 
 def test_long_trajectories_are_thinned_and_keep_their_ends() -> None:
-    found = ends("sum", steps=2500, lr=0.001)[0]
-    assert len(found.path) == MOST_POINTS
-    np.testing.assert_array_equal(found.path[0], found.start)
-    np.testing.assert_array_equal(found.path[-1], ends("sum", steps=2500, lr=0.001)[0].path[-1])
+    trajectory = ends("sum", steps=2500, lr=0.001)[0]
+    assert len(trajectory.path) == MOST_POINTS
+    np.testing.assert_array_equal(trajectory.path[0], trajectory.start)
+    np.testing.assert_array_equal(trajectory.path[-1], ends("sum", steps=2500, lr=0.001)[0].path[-1])
 
 
 def test_the_sum_stays_in_the_valleys() -> None:
@@ -54,9 +54,9 @@ def test_the_sum_stays_in_the_valleys() -> None:
 @pytest.mark.parametrize(("method", "steps"), [("mgda", 5000), ("pcgrad", 8000)])
 def test_from_every_start_off_centre(method: str, steps: int) -> None:
     """At ten times the learning rate and less than a tenth of the steps."""
-    found = ends(method, steps=steps, lr=0.01)
-    assert all(trajectory.reached for trajectory in found)
-    assert all(abs(trajectory.path[-1][0]) > 1.0 for trajectory in found)
+    trajectories = ends(method, steps=steps, lr=0.01)
+    assert all(trajectory.reached for trajectory in trajectories)
+    assert all(abs(trajectory.path[-1][0]) > 1.0 for trajectory in trajectories)
 
 
 def test_cagrad_goes_to_the_centre_of_the_front() -> None:
@@ -80,8 +80,10 @@ def test_a_method_that_raises_stops_its_own_trajectory_only(raising: Path) -> No
 
 def test_an_update_that_is_no_number_is_an_error(raising: Path) -> None:
     with np.errstate(all="ignore"):
-        found = run_job(ToyJob("endless", Toy(), 5, 0.01, (str(raising),)))
-    assert all("returned an update that is not 2 finite numbers" in str(trajectory.error) for trajectory in found)
+        trajectories = run_job(ToyJob("endless", Toy(), 5, 0.01, (str(raising),)))
+    assert all(
+        "returned an update that is not 2 finite numbers" in str(trajectory.error) for trajectory in trajectories
+    )
 
 
 KNOWN: dict[str, dict[str, str]] = {
@@ -106,9 +108,10 @@ KNOWN: dict[str, dict[str, str]] = {
 }
 """The end points that the papers and their code show at the full number of steps.
 
-Two are not as told elsewhere. FAMO is said to reach the front from every start of ``nash``; but its authors' code,
-rewritten line by line, is not there from (9, 9) at 35,000 steps (γ = 10⁻⁵), or at 25,000 and hardly moving (γ = .001
-and .01). Aligned-MTL is said to fail from (9, 9); but torchjd's, in double precision, ends where ours does.
+Two differ from what is reported elsewhere. FAMO is said to reach the front from every start of ``nash``; but its
+authors' code, rewritten line by line, does not from (9, 9): not within 35,000 steps (γ = 10⁻⁵), and not within 25,000
+(γ = .001 and .01), where it hardly moves any more. Aligned-MTL is said to fail from (9, 9); but torchjd's, in double
+precision, ends where ours does.
 """
 
 
@@ -123,18 +126,21 @@ def test_known_end_points_at_the_full_budget(setting: str, spec: str, expected: 
     except UsageError:
         pytest.skip(f"there is no {spec}")
     constants = SETTINGS[setting]
-    found = ends(spec, setting, steps=constants.steps, lr=constants.lr)
-    told = [(way.start, way.path[-1].round(3).tolist(), way.reached, way.error) for way in found]
+    trajectories = ends(spec, setting, steps=constants.steps, lr=constants.lr)
+    summary = [
+        (trajectory.start, trajectory.path[-1].round(3).tolist(), trajectory.reached, trajectory.error)
+        for trajectory in trajectories
+    ]
     if expected == "stuck from -8.5, 7.5 and 9.0, 9.0":
-        for way in (found[0], found[2]):
-            assert not way.reached and 1.5 < way.path[-1][1] < 3.0, told
+        for trajectory in (trajectories[0], trajectories[2]):
+            assert not trajectory.reached and 1.5 < trajectory.path[-1][1] < 3.0, summary
     elif expected == "not reached from 9.0, 9.0":
-        assert not found[2].reached, told
+        assert not trajectories[2].reached, summary
     else:
-        assert all(way.reached for way in found), told
+        assert all(trajectory.reached for trajectory in trajectories), summary
     if expected == "centre":
-        for way in found:
-            np.testing.assert_allclose(way.path[-1], CENTRE, atol=0.05, err_msg=str(told))
-            assert way.losses.mean() == pytest.approx(-15.092, abs=2e-3)
+        for trajectory in trajectories:
+            np.testing.assert_allclose(trajectory.path[-1], CENTRE, atol=0.05, err_msg=str(summary))
+            assert trajectory.losses.mean() == pytest.approx(-15.092, abs=2e-3)
     elif expected == "off centre":
-        assert any(abs(way.path[-1][0]) > 0.5 for way in found), told
+        assert any(abs(trajectory.path[-1][0]) > 0.5 for trajectory in trajectories), summary

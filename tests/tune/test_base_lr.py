@@ -20,16 +20,16 @@ Call = Callable[..., subprocess.CompletedProcess[str]]
 
 def test_a_methods_learning_rate_is_that_of_the_recipe_otherwise(make_workload: Callable[..., Workload]) -> None:
     def outcome(spec: str, lr: float) -> Outcome:
-        found = Outcome()
-        train(make_workload(lr=lr), load_registry().method(spec), 0, found, lambda done, total: None)
-        return found
+        result = Outcome()
+        train(make_workload(lr=lr), load_registry().method(spec), 0, result, lambda done, total: None)
+        return result
 
-    ours, theirs = outcome("gradnorm[base_lr=3e-3]", 1e-4), outcome("gradnorm", 3e-3)
-    assert ours.scores == theirs.scores and ours.pairing == theirs.pairing
-    for name, values in ours.outputs["dev"].items():
-        assert values.tobytes() == theirs.outputs["dev"][name].tobytes()
-    assert ours.scores != outcome("gradnorm", 1e-4).scores or any(
-        values.tobytes() != theirs.outputs["dev"][name].tobytes()
+    own, of_recipe = outcome("gradnorm[base_lr=3e-3]", 1e-4), outcome("gradnorm", 3e-3)
+    assert own.scores == of_recipe.scores and own.pairing == of_recipe.pairing
+    for name, values in own.outputs["dev"].items():
+        assert values.tobytes() == of_recipe.outputs["dev"][name].tobytes()
+    assert own.scores != outcome("gradnorm", 1e-4).scores or any(
+        values.tobytes() != of_recipe.outputs["dev"][name].tobytes()
         for name, values in outcome("gradnorm", 1e-4).outputs["dev"].items()
     )
 
@@ -44,12 +44,12 @@ def test_a_method_without_a_learning_rate_has_the_key_that_it_had(make_workload:
 
 def test_a_learning_rate_is_refused_where_it_has_no_effect(mtlbench: Call, tmp_path: Path) -> None:
     theta = torch.nn.Parameter(torch.ones(2))
-    made = load_registry().method("pcgrad[base_lr=1e-4]")
+    method = load_registry().method("pcgrad[base_lr=1e-4]")
     for use in (
         lambda: library.get_method("pcgrad", base_lr=1e-4),
-        lambda: library.weights(made, [[1.0]]),
+        lambda: library.weights(method, [[1.0]]),
         lambda: library.aggregate("pcgrad[base_lr=1e-4]", [[1.0]]),
-        lambda: library.backward([theta.sum()], made, [theta]),
+        lambda: library.backward([theta.sum()], method, [theta]),
         lambda: library.backward([theta.sum()], "pcgrad[base_lr=1e-4]", [theta]),
     ):
         with pytest.raises(UsageError, match="base_lr is for mtlbench run"):

@@ -71,7 +71,7 @@ def test_edges_are_those_of_the_scale() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "parameter", "text", "told"),
+    ("spec", "parameter", "text", "message"),
     [
         ("cagrad", "d", "0:1", "unknown parameter of method cagrad: 'd'"),
         ("cagrad", "c", "0.1:1.0", "parameter c=1.0 should be less than 1"),
@@ -86,10 +86,10 @@ def test_edges_are_those_of_the_scale() -> None:
         ("fixed", "w", "0:2:tasks", "w=0 should be positive"),
     ],
 )
-def test_a_bad_space_is_one_line(spec: str, parameter: str, text: str, told: str) -> None:
+def test_a_bad_space_is_one_line(spec: str, parameter: str, text: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         space(spec, parameter, text)
-    assert told in str(caught.value) and "\n" not in str(caught.value)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_a_point_is_split_among_spaces() -> None:

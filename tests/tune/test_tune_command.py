@@ -189,9 +189,9 @@ def test_tpe_looks_at_results_and_ends_with_the_same_budget(tune: Call, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
-        (("--methods", "sum[base_lr=1e-4]"), "base_lr is tuned; leave it away"),
+        (("--methods", "sum[base_lr=1e-4]"), "base_lr is tuned; leave it out"),
         (("--methods", "sum,sum"), "method sum is named twice"),
         (("--methods", "sum", "--space", "cagrad[c=0.1:0.5]"), "--space tunes cagrad, which is not one of --methods"),
         (("--methods", "cagrad", "--space", "cagrad"), "write METHOD[parameter=LOW:HIGH]"),
@@ -209,9 +209,9 @@ def test_tpe_looks_at_results_and_ends_with_the_same_budget(tune: Call, tmp_path
         (("--methods", ","), "give at least one method"),
     ],
 )
-def test_a_bad_request_is_one_line(tune: Call, tmp_path: Path, arguments: tuple[str, ...], told: str) -> None:
+def test_a_bad_request_is_one_line(tune: Call, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
     done = tune(*arguments, "--results", str(tmp_path / "out"))
-    assert done.returncode == 2 and told in done.stderr and done.stderr.count("\n") == 1
+    assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 

@@ -66,7 +66,7 @@ def test_a_method_without_a_success_is_named(workload: Workload, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("change", "checksum", "told"),
+    ("change", "checksum", "message"),
     [
         (lambda content: content["studies"][0].update(best=3), False, "its checksum does not fit"),
         (lambda content: content.update(schema=2), True, "is of schema 2; this mtlbench reads schema 1"),
@@ -74,10 +74,10 @@ def test_a_method_without_a_success_is_named(workload: Workload, tmp_path: Path)
         (lambda content: content.update(more=1), True, "more: Extra inputs are not permitted"),
     ],
 )
-def test_a_file_of_another_form_is_one_line(file: Path, change: Any, checksum: bool, told: str) -> None:
+def test_a_file_of_another_form_is_one_line(file: Path, change: Any, checksum: bool, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         read_tuned(rewritten(file, change, checksum=checksum))
-    assert told in str(caught.value) and "\n" not in str(caught.value)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"a": 1}', "\x00"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,14 @@ from mtlbench.execute.executor import Event
 from mtlbench.execute.placement import Placement, torchrun_place
 from mtlbench.execute.scheduler import Scheduler
 from mtlbench.grid.progress import Progress
+from mtlbench.grid.text import introduce, print_plan
 from mtlbench.host.provenance import environment
 from mtlbench.host.terminal import console, duration
 from mtlbench.plan.cells import CHECKPOINT_EVERY, Cell, Workload, make_cells, parse_seeds
 from mtlbench.plan.suite import load_suite
 from mtlbench.plugins.registry import Registry, load_registry
 from mtlbench.records.record import Record, describe_tasks, header
-from mtlbench.records.store import FolderContents, Store
+from mtlbench.records.store import Store
 from mtlbench.records.store_cache import FileStamp
 
 
@@ -84,7 +85,7 @@ def run_grid(request: RunRequest) -> int:
     todo = [cell for cell in cells if cell.key not in done]
     introduce(workload, cells, todo, request.placement)
     if request.dry_run:
-        _print_plan(cells, todo, contents, request.placement.room(workload.recipe) or len(todo))
+        print_plan(cells, todo, contents, request.placement.room(workload.recipe) or len(todo))
         return 0
     store.prepare()
     report = f"see mtlbench report --results {escape(str(store.folder))}"
@@ -157,65 +158,6 @@ def load_workload(request: RunRequest, registry: Registry) -> Workload:
     workload = Workload.load(suite.name, recipe, registry, data_dir=data_dir, plugin_files=plugin_files)
     workload.try_model()
     return workload
-
-
-def introduce(workload: Workload, cells: Sequence[Cell], todo: Sequence[Cell], placement: Placement) -> None:
-    """Print the plan of a run: cells, steps, model, tasks and warnings.
-
-    :param cells: all cells of the grid.
-    :param todo: those that are still to be trained.
-    """
-    recipe = workload.recipe
-    room = placement.room(recipe)
-    console.print(
-        f"[bold]suite {escape(workload.suite)}[/]: {len(cells)} cells, {len(cells) - len(todo)} done, "
-        f"{len(todo)} to run; {workload.steps} steps of {len(workload.tasks)} × {recipe.batch_size} rows; "
-        f"{'' if room is None else f'{room} jobs × '}{recipe.threads} threads, {placement.executor}"
-    )
-    console.print(f"model {escape(workload.files.title)}, SHA-256 {workload.files.fingerprint[:12]}")
-    for task, splits in zip(workload.tasks, workload.splits, strict=True):
-        skipped = splits.train.skipped + splits.dev.skipped
-        note = f"; {skipped} rows without text or label left out" if skipped else ""
-        console.print(
-            f"task {escape(task.spec)}: {len(splits.train)} train, {len(splits.dev)} dev, "
-            f"{escape(splits.source)}{note}",
-            highlight=False,
-        )
-        if task.corpus in workload.files.tuned_on:
-            console.print(
-                f"[yellow]the model was tuned on {task.corpus}: {escape(task.key)} scores are not comparable "
-                "to those of other models[/]"
-            )
-    for warning in [placement.note(recipe), *_lowered(workload)]:
-        if warning:
-            console.print(f"[yellow]{escape(warning)}[/]")
-
-
-def _lowered(workload: Workload) -> Iterator[str]:
-    """Yield a warning for each recipe field that exceeds its maximum and is lowered to it."""
-    recipe, longest = workload.recipe, workload.files.longest
-    if recipe.max_length > longest:
-        yield f"max_length {recipe.max_length} lowered to {longest}: the model has no more positions"
-    if recipe.evaluations > workload.steps:
-        yield f"evaluations {recipe.evaluations} lowered to {workload.steps}: one after every step"
-
-
-def _print_plan(cells: Sequence[Cell], todo: Sequence[Cell], contents: FolderContents, jobs: int) -> None:
-    states = contents.status()
-    waiting = {cell.key for cell in todo}
-    for cell in cells:
-        state = (
-            "done"
-            if cell.key not in waiting
-            else {"done": "run again", "failed": "failed, run again"}.get(states.get(cell.key, ""), "to run")
-        )
-        console.print(f"{escape(cell.title)}: {state}", highlight=False)
-    groups = {cell.group for cell in cells}
-    seconds = [
-        record["seconds"] for record in contents.records if record["group"] in groups and record["status"] == "done"
-    ]
-    if seconds and todo:
-        console.print(f"estimated time: {duration(sum(seconds) / len(seconds) * len(todo) / min(jobs, len(todo)))}")
 
 
 def make_headers(request: RunRequest, registry: Registry, workload: Workload) -> Callable[[Cell], Record]:

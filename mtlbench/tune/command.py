@@ -12,7 +12,8 @@ from mtlbench.contract.plugin import expand_spec, parse_spec, split_specs
 from mtlbench.errors import UsageError, unknown
 from mtlbench.execute.executor import Event
 from mtlbench.execute.placement import torchrun_place
-from mtlbench.grid.command import RunRequest, introduce, load_workload, make_headers, train_cells
+from mtlbench.grid.command import RunRequest, load_workload, make_headers, train_cells
+from mtlbench.grid.text import introduce
 from mtlbench.grid.tuned_file import Tuned, write_tuned
 from mtlbench.host.terminal import console
 from mtlbench.plan.cells import MOST_SEEDS, SEEDS_END, Cell, Workload

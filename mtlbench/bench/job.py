@@ -1,4 +1,4 @@
-"""One measurement: which contender, on what. No torch here: errors in options come at once."""
+"""One measurement to make. The module imports no torch, so that invalid options fail at once."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from pathlib import Path
 from mtlbench.plan.suite import Recipe
 
 WARM_UP = 2
-"""Steps that are not timed: the first ones also pay for memory and the optimizer's state."""
+"""First steps, which are not timed: they also allocate memory and the optimizer's state."""
 
 
 @dataclass(frozen=True)
-class Measurement:
-    """One contender to measure.
+class BenchJob:
+    """One contender to measure, as passed to its process.
 
     :param method: its spec; ``None`` for the plain padded sum.
-    :param recipe: its engine is the contender's.
+    :param recipe: with the contender's engine.
+    :param suite: name of the suite.
+    :param data_dir: folder with the tasks' data files.
+    :param plugin_files: Python files that define further methods or tasks.
     """
 
     method: str | None

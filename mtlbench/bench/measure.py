@@ -1,4 +1,4 @@
-"""What runs in a contender's own process: it is built, takes its steps, and tells times and peak memory."""
+"""Measure one contender; runs in a process of its own and sends step times and peak memory to the parent."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 import torch
-import transformers.models.bert.modeling_bert  # noqa: F401  imported here so that the fork server has it ready
+import transformers.models.bert.modeling_bert  # noqa: F401  so that the fork server preloads it
 
 from mtlbench.bench.contenders import Contender, Ours, Padded, PaddedModel, make_optimizer
-from mtlbench.bench.job import WARM_UP, Measurement
+from mtlbench.bench.job import WARM_UP, BenchJob
 from mtlbench.contract.method import Method
 from mtlbench.engine.cost import PeakMemory
 from mtlbench.engine.step import NotFinite
@@ -26,45 +26,46 @@ from mtlbench.text.tokens import Tokenizer
 
 SEED = 0
 ROWS = 4096
-"""Training rows of a task that the batches are drawn from: to tokenise more would take time and change nothing."""
+"""Training rows per task to draw batches from: tokenizing more takes time and changes nothing."""
 
 
-def run_job(job: Measurement, connection: Connection) -> None:
+def run_job(job: BenchJob, connection: Connection) -> None:
     """Measure one contender. Entry point of the process.
 
-    :param connection: gets ``("step", seconds)`` a timed step, and ``("end", peak bytes)`` or ``("failed", reason)``.
+    :param connection: receives ``("step", seconds)`` for each timed step, then ``("end", peak bytes)`` or
+        ``("failed", reason)``.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     try:
         connection.send(("end", _measure(job, connection)))
     except NotFinite as error:
         connection.send(("failed", str(error)))
-    except Exception as error:  # whatever a method does, the others are measured
-        known = isinstance(error, UsageError | RuntimeError)
-        connection.send(("failed", " ".join((str(error) if known else f"{type(error).__name__}: {error}").split())))
+    except Exception as error:  # whatever this method raises, the others are measured
+        clear = isinstance(error, UsageError | RuntimeError)  # their messages need no name of an exception
+        connection.send(("failed", " ".join((str(error) if clear else f"{type(error).__name__}: {error}").split())))
     connection.close()
 
 
-def _measure(job: Measurement, connection: Connection) -> int:
+def _measure(job: BenchJob, connection: Connection) -> int:
     prepare_process(job.recipe.threads)
     registry = load_registry(job.plugin_files)
     workload = Workload.load(job.suite, job.recipe, registry, data_dir=job.data_dir, plugin_files=job.plugin_files)
     method = None if job.method is None else registry.method(job.method)
-    data = _data(workload, 1 if method is None else method.batches)
+    data = _prepare_data(workload, 1 if method is None else method.batches)
     contender = _build(workload, method, data)
     memory = PeakMemory(workload.recipe.device)
     for step in range(WARM_UP + workload.steps):
-        begun = time.perf_counter()
+        start = time.perf_counter()
         contender.step(step)
         if workload.recipe.device != "cpu":
             torch.cuda.synchronize(workload.recipe.device)
         if step >= WARM_UP:
-            connection.send(("step", time.perf_counter() - begun))
+            connection.send(("step", time.perf_counter() - start))
     return memory.read()
 
 
-def _data(workload: Workload, batches: int) -> list[TaskData]:
-    """Return the tasks' batches, the same for every contender; few of the rows are needed."""
+def _prepare_data(workload: Workload, batches: int) -> list[TaskData]:
+    """Return each task's batches, the same for every contender, drawn from a sample of the rows."""
     recipe = workload.recipe
     tokenizer = Tokenizer(workload.encoder, workload.files, recipe.max_length)
     return [
@@ -84,12 +85,14 @@ def _data(workload: Workload, batches: int) -> list[TaskData]:
 def _build(workload: Workload, method: Method | None, data: list[TaskData]) -> Contender:
     recipe, encoder, files = workload.recipe, workload.encoder, workload.files
     if method is None:
-        torch.use_deterministic_algorithms(False)  # as people train; ours are measured as `mtlbench run` trains
+        torch.use_deterministic_algorithms(
+            False
+        )  # as usual elsewhere; methods are measured as `mtlbench run` trains them
         padded = PaddedModel(encoder, files, workload.tasks, SEED).to(recipe.device).train()
         return Padded(padded, make_optimizer(list(padded.parameters()), recipe), data)
     model = MultiTaskModel(encoder, files, workload.tasks, SEED).to(recipe.device).train()
     if encoder.frozen:
-        for one in data:
-            one.freeze(model.pooled)
+        for task_data in data:
+            task_data.freeze(model.pooled)
     optimizer = make_optimizer([*model.shared, *model.heads.parameters()], recipe)
     return Ours(model, optimizer, data, method, recipe, SEED)

@@ -1,4 +1,4 @@
-"""The process that one measurement gets to itself."""
+"""Run one measurement in a process of its own."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ import signal
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 
-from mtlbench.bench.job import Measurement
-from mtlbench.bench.result import Measured
+from mtlbench.bench.job import BenchJob
+from mtlbench.bench.result import ContenderResult
 
 
-def run_alone(job: Measurement, found: Measured, heard: Callable[[], object]) -> None:
-    """Run a job in a process of its own, and fill in what it tells; its death is its failure alone."""
+def run_alone(job: BenchJob, result: ContenderResult, on_step: Callable[[], object]) -> None:
+    """Run a job in a process of its own and fill in its result; if the process dies, the result has the error.
+
+    :param result: receives the measurements.
+    :param on_step: called after each timed step.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["mtlbench.bench.measure"])
     ours, theirs = context.Pipe(duplex=False)
@@ -23,25 +27,25 @@ def run_alone(job: Measurement, found: Measured, heard: Callable[[], object]) ->
         while True:
             kind, value = ours.recv()
             if kind == "step":
-                found.seconds.append(value)
-                heard()
+                result.seconds.append(value)
+                on_step()
                 continue
             if kind == "end":
-                found.peak = value
+                result.peak = value
             else:
-                found.error = value
+                result.error = value
             break
     except EOFError:
         process.join()
         code = process.exitcode or 0
         cause = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        found.error = f"its process ended with {cause}" + (" (out of memory?)" if code == -signal.SIGKILL else "")
+        result.error = f"its process ended with {cause}" + (" (out of memory?)" if code == -signal.SIGKILL else "")
     finally:
         process.terminate()
         process.join()
 
 
-def _enter(job: Measurement, connection: Connection) -> None:
+def _enter(job: BenchJob, connection: Connection) -> None:
     from mtlbench.bench.measure import run_job
 
     run_job(job, connection)

@@ -1,4 +1,4 @@
-"""``mtlbench list`` and ``info``: what there is, and what it does."""
+"""Text and JSON of ``mtlbench list`` and ``mtlbench info``."""
 
 from __future__ import annotations
 
@@ -21,15 +21,17 @@ from mtlbench.plugins.registry import Registry, load_registry
 KINDS = ("methods", "tasks", "suites")
 
 
-def print_list(what: str, plugin_files: tuple[str, ...], *, as_json: bool) -> None:
-    """Print every method, task or suite with one line about it.
+def print_list(kind: str, plugin_files: tuple[str, ...], *, as_json: bool) -> None:
+    """Print every method, task or suite with a one-line summary.
 
-    :raises UsageError: when ``what`` is none of these.
+    :param kind: one of :data:`KINDS`.
+    :param plugin_files: Python files that define further methods or tasks.
+    :raises UsageError: for another kind.
     """
-    if what not in KINDS:
-        raise unknown("list:", what, KINDS)
+    if kind not in KINDS:
+        raise unknown("list:", kind, KINDS)
     registry = load_registry(plugin_files)
-    entries = _entries(what, registry)
+    entries = _entries(kind, registry)
     if as_json:
         _print_json(entries)
     else:
@@ -38,16 +40,16 @@ def print_list(what: str, plugin_files: tuple[str, ...], *, as_json: bool) -> No
         for entry in entries:
             padding = " " * (width - len(entry["name"]))
             console.print(f"[bold]{escape(entry['name'])}[/]{padding}{escape(entry['summary'])}")
-    if what != "suites":
+    if kind != "suites":
         for broken in registry.broken:
-            told = f"not available: {escape(broken.origin)}: {escape(broken.error)}"
-            Console(stderr=True, soft_wrap=True).print(told)
+            message = f"not available: {escape(broken.origin)}: {escape(broken.error)}"
+            Console(stderr=True, soft_wrap=True).print(message)
 
 
-def _entries(what: str, registry: Registry) -> list[dict[str, Any]]:
-    if what == "suites":
+def _entries(kind: str, registry: Registry) -> list[dict[str, Any]]:
+    if kind == "suites":
         return [_suite_entry(load_suite(name)) for name in packaged_suites()]
-    if what == "methods":
+    if kind == "methods":
         return [_plugin_entry(registry.method_class(name), registry) for name in registry.catalogue()]
     return [_plugin_entry(registry.tasks[name], registry) for name in sorted(registry.tasks)]
 
@@ -67,7 +69,7 @@ def _plugin_entry(cls: type[Plugin], registry: Registry) -> dict[str, Any]:
 
 
 def _is_bare_wrapper(cls: type[Plugin]) -> bool:
-    """Whether a class is a wrapper around nothing yet."""
+    """Return whether a class is a wrapper that wraps no method yet."""
     return issubclass(cls, Wrapper) and not cls.parts
 
 
@@ -76,9 +78,11 @@ def _suite_entry(suite: Suite) -> dict[str, Any]:
 
 
 def print_info(name: str, plugin_files: tuple[str, ...], *, as_json: bool) -> None:
-    """Print all about one method, task or suite.
+    """Print the description, parameters and source of one method, task or suite.
 
-    :raises UsageError: for a name that is none of them.
+    :param name: of a method, task, wrapper or suite, or a suite's ``.toml`` file.
+    :param plugin_files: Python files that define further methods or tasks.
+    :raises UsageError: for an unknown name.
     """
     registry = load_registry(plugin_files)
     cls: type[Plugin] | None = _find(name, registry)
@@ -104,12 +108,12 @@ def _print_plugin(cls: type[Plugin], registry: Registry) -> None:
     entry = _plugin_entry(cls, registry)
     console.print(f"[bold]{escape(cls.name)}[/] ({cls.kind}, {escape(entry['origin'])})\n")
     console.print(escape(inspect.getdoc(cls) or ""))
-    told = {"Source": entry["source"]} if entry["source"] else {}
+    details = {"Source": entry["source"]} if entry["source"] else {}
     if issubclass(cls, Method) and not _is_bare_wrapper(cls):
-        told = facts(cls)
+        details = facts(cls)
     console.print()
-    for heading, fact in told.items():
-        console.print(f"{heading + ':':16} {escape(fact)}")
+    for heading, detail in details.items():
+        console.print(f"{heading + ':':16} {escape(detail)}")
     for parameter in entry["parameters"]:
         default = "required" if parameter["required"] else f"default {json.dumps(parameter['default'])}"
         console.print(f"\n  {parameter['name']}  {escape(_range(parameter['schema']))}  ({escape(default)})")
@@ -118,7 +122,7 @@ def _print_plugin(cls: type[Plugin], registry: Registry) -> None:
 
 
 def _range(schema: dict[str, Any]) -> str:
-    """Return a parameter's type and range for people: ``number, >= 0, < 1``."""
+    """Return a parameter's type and range as text: ``number, >= 0, < 1``."""
     if "anyOf" in schema:
         return " or ".join(_range(option) for option in schema["anyOf"])
     if "enum" in schema:
@@ -138,7 +142,7 @@ def _print_suite(entry: dict[str, Any]) -> None:
 
 
 def _console() -> Console:
-    """Standard output; long lines are left to the terminal, so that a pipe gets them whole."""
+    """Return standard output; the terminal wraps long lines, so that a pipe receives them whole."""
     return Console(soft_wrap=True, highlight=False)
 
 

@@ -1,4 +1,4 @@
-"""Options from a TOML file."""
+"""Read command-line options from a TOML file."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ from mtlbench.errors import UsageError, unknown
 
 
 def read_config(file: Path, options: Iterable[str]) -> dict[str, Any]:
-    """Read options by name, with ``-`` or ``_``; lists are joined by commas, as on the command line.
+    """Return the options that a TOML file sets, by parameter name.
 
-    :raises UsageError: when the file is missing, not TOML, or has a key that is no option.
+    Lists are joined by commas, as on the command line; the list of plugin files stays a list.
+
+    :param file: TOML; its keys are names of options, written with ``-`` or ``_``.
+    :param options: the parameter names that are allowed.
+    :raises UsageError: if the file is missing or not TOML, or a key is not an option.
     """
     known = set(options)
     try:
@@ -22,11 +26,11 @@ def read_config(file: Path, options: Iterable[str]) -> dict[str, Any]:
         raise UsageError(f"cannot read config {file}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"config {file} is not TOML: {error}") from None
-    found = {}
+    values = {}
     for key, value in content.items():
         name = key.replace("-", "_")
         if name not in known:
             raise unknown(f"key in config {file.name}:", key, (option.replace("_", "-") for option in known))
         joined = isinstance(value, list) and name != "plugin"
-        found[name] = ",".join(str(item) for item in value) if joined else value
-    return found
+        values[name] = ",".join(str(item) for item in value) if joined else value
+    return values

@@ -1,4 +1,4 @@
-"""``list``, ``info``, ``check``, ``toy`` and ``new-method``: the catalogue, and what each method is worth."""
+"""``list``, ``info``, ``check``, ``toy`` and ``new-method``: browse, verify and create methods."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from mtlbench.host.streams import print_data, takes_escapes
 def list_(
     what: Annotated[str, typer.Argument(help="methods, tasks or suites.")],
     json: Json = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print the methods page.")] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print docs/methods.md, the page of all methods.")
+    ] = False,
     plugin: Plugins = [],
 ) -> None:
     """List methods, tasks or suites."""
@@ -35,7 +37,7 @@ def list_(
 
 @app.command()
 def info(
-    name: Annotated[str, typer.Argument(help="A method, task or suite.")],
+    name: Annotated[str, typer.Argument(help="Name of a method, task or suite.")],
     json: Json = False,
     plugin: Plugins = [],
 ) -> None:
@@ -47,10 +49,10 @@ def info(
 
 @app.command("new-method")
 def new_method(
-    name: Annotated[str, typer.Argument(help="The name on the command line: lower case, words joined by -.")],
-    folder: Annotated[Path, typer.Option(help="A checkout of this project, or any folder.")] = Path(),
+    name: Annotated[str, typer.Argument(help="Name of the method on the command line: lower case, words joined by -.")],
+    folder: Annotated[Path, typer.Option(help="A checkout of this project, or any other folder.")] = Path(),
 ) -> None:
-    """Write a working method and its test, to start from."""
+    """Write a working method and its test as a starting point."""
     from mtlbench.plugins.scaffold import write_method
 
     method, test = write_method(name, folder)
@@ -61,16 +63,16 @@ def new_method(
 def check(
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="Methods (cagrad, 'cagrad[c=0.2]'), or Python files.", autocompletion=complete_methods),
+        typer.Argument(help="Methods (cagrad, 'cagrad[c=0.2]') or Python files.", autocompletion=complete_methods),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Check every method.")] = False,
     format: Annotated[str, typer.Option(help="text, markdown or json.")] = "text",
-    output: Annotated[Path | None, typer.Option(help="File to write, in place of the terminal.")] = None,
-    matrices: Annotated[int, typer.Option(min=1, help="Matrices of each family in each check.")] = 20,
-    jobs: Annotated[int, typer.Option(min=1, help="Methods at a time; 1 for undisturbed times.")] = 1,
+    output: Annotated[Path | None, typer.Option(help="File to write instead of printing.")] = None,
+    matrices: Annotated[int, typer.Option(min=1, help="Matrices per family in each check.")] = 20,
+    jobs: Annotated[int, typer.Option(min=1, help="Methods to check at a time; keep 1 for reliable timings.")] = 1,
     plugin: Plugins = [],
 ) -> None:
-    """Examine methods: finite, indifferent to order, resumable, true to what they claim. Exits with 1 on a failure."""
+    """Verify methods: finite, independent of task order, resumable, true to their claims. Exits with 1 on a failure."""
     from mtlbench.check import check_methods
     from mtlbench.check.text import as_json, as_markdown, print_certificate
     from mtlbench.errors import unknown
@@ -91,16 +93,16 @@ def check(
 def toy(
     methods: Annotated[
         str | None,
-        typer.Option(autocompletion=complete_methods, help="Methods, by comma. Default: all that can run."),
+        typer.Option(autocompletion=complete_methods, help="Comma-separated methods. Default: all that can run."),
     ] = None,
-    setting: Annotated[str, typer.Option(help="cagrad or nash: whose starts, scales and steps.")] = "cagrad",
+    setting: Annotated[str, typer.Option(help="Starts, scale and steps of which paper: cagrad or nash.")] = "cagrad",
     steps: Annotated[int | None, typer.Option(help="Optimizer steps. Default: the setting's.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate. Default: the setting's.")] = None,
-    jobs: Annotated[int | None, typer.Option(help="Methods at a time. Default: cores.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Methods to run at a time. Default: cores.")] = None,
     output: Annotated[Path, typer.Option(help="Folder for toy.json, toy.svg and toy.png.")] = Path("toy"),
     plugin: Plugins = [],
 ) -> None:
-    """Run methods on the two-dimensional toy problem: where they end, and a figure of the way."""
+    """Run methods on the two-dimensional toy problem: print their end points, draw their trajectories."""
     from mtlbench.toy.command import ToyRequest, run_toy
 
     request = ToyRequest(setting, methods, steps, lr, jobs, tuple(str(file) for file in plugin), output)

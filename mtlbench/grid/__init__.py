@@ -1,1 +1,1 @@
-"""``mtlbench run``: from the request to a trained grid."""
+"""``mtlbench run``: train a grid of methods × seeds, cell by cell."""

@@ -1,7 +1,7 @@
-"""``mtlbench overfit``: whether each task's model can learn one batch of its rows by heart.
+"""``mtlbench overfit``: check that each task's model can learn one batch of its rows by heart.
 
-What cannot do so has a fault between rows and weights (a loss that ignores the labels, a head or an encoder that no
-gradient reaches, a learning rate that moves nothing), whatever the method is.
+A model that cannot has a fault between rows and weights, whatever the method: a loss that ignores the labels, a head or
+an encoder that receives no gradient, or a learning rate that is too small to move anything.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from mtlbench.training.outcome import Outcome
 from mtlbench.training.train import train
 
 BY_HEART = 0.95
-"""The primary metric on the batch itself from which on it counts as learned; every built-in metric is at most 1."""
+"""Least primary metric on the batch itself that counts as learned; every built-in metric is at most 1."""
 STUCK = 0.98
-"""A loss that stays above this share of its first value did not fall."""
-ALONE = {
+"""A last loss above this fraction of the first one counts as not fallen."""
+ONE_BATCH = {
     "epochs": None,
     "lr_schedule": "constant",
     "evaluations": 1,
@@ -42,18 +42,19 @@ ALONE = {
     "accumulate": 1,
     "processes": 1,
 }
-"""What of a suite's recipe makes no sense for one batch of one task; all else stays."""
+"""Recipe fields that have no meaning for one batch of one task; the suite decides the others."""
 
 
 @dataclass(frozen=True)
-class Learned:
-    """What came of one task's batch.
+class OverfitResult:
+    """Result of one task's batch.
 
-    :param rows: in the batch.
-    :param metric: the task's primary one, and its value on the batch after the last step, without dropout.
-    :param first: the loss of the first step.
-    :param last: the loss of the last step; both with dropout.
-    :param error: why training stopped, in place of the numbers.
+    :param rows: number of rows in the batch.
+    :param metric: name of the task's primary metric.
+    :param score: that metric on the batch after the last step, without dropout.
+    :param first: loss of the first step, with dropout.
+    :param last: loss of the last step, with dropout.
+    :param error: why training stopped; the numbers are ``None`` then.
     """
 
     task: str
@@ -71,7 +72,7 @@ class Learned:
 
     @property
     def verdict(self) -> str:
-        """What it means, in words."""
+        """The outcome in words, with a hint where the batch was not learned."""
         if self.error is not None:
             return self.error
         if self.by_heart:
@@ -79,74 +80,82 @@ class Learned:
         assert self.first is not None and self.last is not None
         if self.last > STUCK * self.first:
             return "the loss does not fall: look at the task's loss(), the head, what is frozen, and the learning rate"
-        return "the loss falls, and not far enough: more --steps, or a higher --lr; or the labels do not fit the loss"
+        return (
+            "the loss falls, but not far enough: try more --steps or a higher --lr; or the labels do not fit the loss"
+        )
 
 
 def run_overfit(request: RunRequest, *, as_json: bool, width: int | None, color: bool) -> int:
-    """Try every task of a request, print what came of it, and return the exit code: 1 when a batch was not learned.
+    """Try every task of a request, print the results, and return the exit code.
 
-    :raises UsageError: for anything wrong with the request, before the first step.
+    :param as_json: whether to print JSON instead of a table.
+    :param width: columns of the table; ``None`` for a pipe.
+    :param color: whether to print terminal escapes.
+    :returns: 1 if a batch was not learned, else 0.
+    :raises UsageError: for an invalid request, before the first step.
     """
     registry = load_registry(request.plugin_files)
-    workload = load_workload(replace(request, changes={**ALONE, **request.changes}), registry)
+    workload = load_workload(replace(request, changes={**ONE_BATCH, **request.changes}), registry)
     torch.set_num_threads(workload.recipe.threads)
-    found = list(overfit(workload, registry))
-    text = to_json(found) if as_json else to_text(workload, found, width, color)
+    results = list(overfit(workload, registry))
+    text = to_json(results) if as_json else to_text(workload, results, width, color)
     print_data(text, "json" if as_json else "text")
-    return 0 if all(one.by_heart for one in found) else 1
+    return 0 if all(result.by_heart for result in results) else 1
 
 
-def overfit(workload: Workload, registry: Registry) -> Iterator[Learned]:
-    """Train a model of its own on one batch of each task, and score it on that batch."""
+def overfit(workload: Workload, registry: Registry) -> Iterator[OverfitResult]:
+    """Train one model per task on one batch, score it on that batch, and yield the result."""
     for task, splits in zip(workload.tasks, workload.splits, strict=True):
         batch = one_batch(splits.train, workload.recipe.batch_size, task.key)
-        learned = Learned(task.key, len(batch), task.metrics[0])
-        alone = replace(workload, tasks=(task,), splits=(Splits(batch, batch, splits.source),))
+        result = OverfitResult(task.key, len(batch), task.metrics[0])
+        single = replace(workload, tasks=(task,), splits=(Splits(batch, batch, splits.source),))
         outcome = Outcome()
         try:
             with console.status(f"one batch of {escape(task.key)}"):
-                train(alone, registry.method("stl"), 0, outcome, lambda done, total: None)
+                train(single, registry.method("stl"), 0, outcome, lambda done, total: None)
         except CellError as error:
-            yield replace(learned, error=str(error))
+            yield replace(result, error=str(error))
             continue
         losses = [row["losses"][task.key] for row in outcome.history if "losses" in row]
-        score = outcome.scores["dev"][task.key][learned.metric]
-        yield replace(learned, score=score, first=losses[0], last=losses[-1])
+        score = outcome.scores["dev"][task.key][result.metric]
+        yield replace(result, score=score, first=losses[0], last=losses[-1])
 
 
 def one_batch(rows: Rows, size: int, task: str) -> Rows:
-    """Return ``size`` rows, or all if there are fewer: the same ones always, no text twice, and not all of one label.
+    """Choose the rows of a batch: the same rows every time, no text twice, and more than one label if possible.
 
-    One text with two labels could not be learned, and one label says nothing of whether texts are read.
+    A text with two labels cannot be learned, and a batch with one label cannot show whether the model reads the texts.
+
+    :param size: number of rows; fewer if there are not as many distinct texts.
+    :param task: key of the task, which seeds the choice.
     """
     order = seeds.generator("overfit", task).permutation(len(rows))
-    new = list({rows.texts[n]: n for n in reversed(order.tolist())}.values())[::-1]  # the first in order of each text
-    chosen = new[:size]
-    other = (n for n in new[size:] if np.any(rows.labels[n] != rows.labels[chosen[0]]))
+    distinct = list({rows.texts[n]: n for n in reversed(order.tolist())}.values())[::-1]  # first row of each text
+    chosen = distinct[:size]
+    other = (n for n in distinct[size:] if np.any(rows.labels[n] != rows.labels[chosen[0]]))
     if np.all(rows.labels[chosen] == rows.labels[chosen[0]]) and (swapped := next(other, None)) is not None:
         chosen[-1] = swapped
     return rows.picked(np.array(chosen))
 
 
-def to_text(workload: Workload, found: Sequence[Learned], width: int | None, color: bool) -> str:
-    """Render as a table for the terminal, and what to look at where a batch was not learned."""
+def to_text(workload: Workload, results: Sequence[OverfitResult], width: int | None, color: bool) -> str:
+    """Render results as a table for the terminal, with hints for batches that were not learned."""
     rows = [
-        Row((one.task, str(one.rows), one.metric, *(_shown(value) for value in (one.score, one.first, one.last))))
-        for one in found
+        Row((r.task, str(r.rows), r.metric, *(_number(value) for value in (r.score, r.first, r.last)))) for r in results
     ]
     title = f"{workload.files.title}, {workload.steps} steps on one batch of a task, lr {workload.recipe.lr:g}"
     columns = ("task", "rows", "metric", "score", "first loss", "last loss")
     caption = (f"Learned by heart: a score of {BY_HEART} or more on the batch itself. Losses are with dropout.",)
-    missed = tuple(f"{one.task}: {one.verdict}" for one in found if not one.by_heart)
+    missed = tuple(f"{result.task}: {result.verdict}" for result in results if not result.by_heart)
     end = Bullets("Not learned by heart", missed) if missed else Paragraph("Every task's batch was learned by heart.")
     return render([Table(title, columns, (Section(None, tuple(rows)),), caption), end], width, color)
 
 
-def _shown(value: float | None) -> str:
+def _number(value: float | None) -> str:
     return "-" if value is None else number(value)
 
 
-def to_json(found: Sequence[Learned]) -> str:
-    """Render as JSON."""
-    tasks = [{**asdict(one), "by_heart": one.by_heart, "verdict": one.verdict} for one in found]
+def to_json(results: Sequence[OverfitResult]) -> str:
+    """Render results as JSON."""
+    tasks = [{**asdict(result), "by_heart": result.by_heart, "verdict": result.verdict} for result in results]
     return json.dumps({"schema": 1, "tasks": tasks}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

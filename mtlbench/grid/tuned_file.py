@@ -1,7 +1,7 @@
-"""``tuned.json``: what was tuned, how, every trial, and the best of each method.
+"""``tuned.json``: the settings of a tuning, all trials, and the best trial of each method.
 
-``mtlbench run --methods @FILE`` reads it.
-The file is made from the records alone, anew after every cell, and carries a checksum. docs/tune.md describes it.
+``mtlbench tune`` rewrites the file from the records after every cell; ``mtlbench run --methods @FILE`` reads it. It
+carries a checksum. docs/tune.md describes its form.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mtlbench.plan.cells import fingerprint
 from mtlbench.plugins.registry import Registry
 
 Side = Literal["low", "high"]
-"""On which edge of what was searched an optimum lies."""
+"""The edge of a search space on which a value lies."""
 NAME = "tuned.json"
 SCHEMA = 1
 SELECTION = "mean over tasks of the primary metric on the development rows, mean over the tuning seeds"
@@ -31,7 +31,15 @@ class _Entry(BaseModel):
 
 
 class TrialEntry(_Entry):
-    """One trial. ``values``: of what is tuned. ``keys``: of its cells' records, by seed."""
+    """One trial.
+
+    :param spec: of the method, with the trial's parameters.
+    :param values: tuned parameter → value.
+    :param score: see :data:`SELECTION`; ``None`` unless the trial is done.
+    :param scores: task → primary metric on the development rows, mean over seeds.
+    :param reason: why the trial failed, or empty.
+    :param keys: seed → key of the cell's record.
+    """
 
     number: int
     spec: str
@@ -44,7 +52,13 @@ class TrialEntry(_Entry):
 
 
 class StudyEntry(_Entry):
-    """A method as the user wrote it, what was tuned of it, and its trials. ``best``: the number of a trial."""
+    """The search of one method.
+
+    :param method: its spec as the user wrote it.
+    :param space: tuned parameter → search space, as text.
+    :param best: number of the best trial, or ``None``.
+    :param edges: parameter → edge, for values of the best trial that lie on an edge of their space.
+    """
 
     method: str
     space: dict[str, str]
@@ -54,28 +68,30 @@ class StudyEntry(_Entry):
 
     @property
     def chosen(self) -> TrialEntry | None:
-        """The best trial, if any is done."""
+        """The best trial, or ``None`` if no trial is done."""
         return next((trial for trial in self.trials if trial.number == self.best), None)
 
     @property
     def ended(self) -> int:
-        """How many trials have ended."""
+        """Number of trials that are done or failed."""
         return sum(trial.status != "open" for trial in self.trials)
 
     @property
     def failed(self) -> list[TrialEntry]:
-        """The trials that failed."""
+        """The failed trials."""
         return [trial for trial in self.trials if trial.status == "failed"]
 
 
 class Tuned(_Entry):
-    """The file.
+    """Contents of ``tuned.json``.
 
-    :param group: what all cells share, as in their records.
-    :param lr: the recipe's learning rate, which the first trial of every method has.
-    :param steps: optimizer steps of a trial's cells: the best learning rate of few steps is not that of many.
-    :param seeds: that the trials were trained with.
-    :param trials: of every method.
+    :param suite: name of the suite.
+    :param group: hash of what all cells share, as in their records.
+    :param lr: the recipe's learning rate, used by the first trial of every method.
+    :param steps: optimizer steps of a trial's cells; the best learning rate depends on them.
+    :param selection: how the best trial is chosen, in words.
+    :param seeds: training seeds of every trial.
+    :param trials: number of trials of every method.
     """
 
     suite: str
@@ -91,14 +107,14 @@ class Tuned(_Entry):
 
     @property
     def complete(self) -> bool:
-        """Whether all trials of all methods have ended."""
+        """Whether every method has had all its trials."""
         return all(study.ended == self.trials for study in self.studies)
 
 
 def write_tuned(tuned: Tuned, folder: Path) -> Path:
-    """Write the file into a results folder.
+    """Write ``tuned.json`` to a results folder and return its path.
 
-    :raises UsageError: when it cannot be written.
+    :raises UsageError: if it cannot be written.
     """
     content = {"schema": SCHEMA, **tuned.model_dump(mode="json")}
     text = json.dumps({**content, "checksum": fingerprint(content)}, indent=1, allow_nan=False)
@@ -111,9 +127,9 @@ def write_tuned(tuned: Tuned, folder: Path) -> Path:
 
 
 def read_tuned(path: Path) -> Tuned:
-    """Read the file.
+    """Read and verify a ``tuned.json``.
 
-    :raises UsageError: when it is missing, not such a file, or changed since it was written.
+    :raises UsageError: if it is missing, has another form, or was changed after it was written.
     """
     try:
         content = json.loads(path.read_bytes())
@@ -124,7 +140,9 @@ def read_tuned(path: Path) -> Tuned:
     if not isinstance(content, dict) or "checksum" not in content:
         raise UsageError(f"{path} is not a file of mtlbench tune: it has no checksum")
     if content.pop("checksum") != fingerprint(content):
-        raise UsageError(f"{path}: its checksum does not fit: changed since it was written; run mtlbench tune again")
+        raise UsageError(
+            f"{path}: its checksum does not fit: the file was changed after it was written; run mtlbench tune again"
+        )
     if (schema := content.pop("schema", None)) != SCHEMA:
         raise UsageError(f"{path} is of schema {schema}; this mtlbench reads schema {SCHEMA}")
     try:
@@ -136,18 +154,20 @@ def read_tuned(path: Path) -> Tuned:
 
 
 def tuned_methods(path: Path, registry: Registry, seeds: Sequence[int]) -> tuple[list[Method], str]:
-    """Return the best of each tuned method, and the group of cells that it was tuned on.
+    """Return each tuned method with its best parameters, and the group of cells it was tuned on.
 
-    :param seeds: that results are to be reported for.
-    :raises UsageError: when a method did not have all its trials or none succeeded, or for a seed that was tuned on.
+    :param path: of a ``tuned.json``.
+    :param seeds: seeds of the run that will use the methods.
+    :returns: methods, and the group as in records.
+    :raises UsageError: if the tuning is unfinished, a method has no successful trial, or a seed was used for tuning.
     """
     tuned, methods = read_tuned(path), dict[str, Method]()
     if not tuned.complete:
-        told = ", ".join(f"{study.method} {study.ended} of {tuned.trials}" for study in tuned.studies)
-        raise UsageError(f"{path}: tuning is not finished ({told} trials): run mtlbench tune again")
-    both = sorted(set(tuned.seeds) & set(seeds))
-    if both:
-        raise UsageError(f"seed {both[0]} was tuned on ({path}): report on other seeds, such as --seeds 5")
+        progress = ", ".join(f"{study.method} {study.ended} of {tuned.trials}" for study in tuned.studies)
+        raise UsageError(f"{path}: tuning is not finished ({progress} trials): run mtlbench tune again")
+    shared = sorted(set(tuned.seeds) & set(seeds))
+    if shared:
+        raise UsageError(f"seed {shared[0]} was tuned on ({path}): report on other seeds, such as --seeds 5")
     for study in tuned.studies:
         if study.chosen is None:
             raise UsageError(f"{path}: no trial of {study.method} succeeded: tune without it, or in another --space")

@@ -1,4 +1,4 @@
-"""What a search has shown so far, as the values that ``tuned.json`` holds."""
+"""Summarize trials as the contents of ``tuned.json``."""
 
 from __future__ import annotations
 
@@ -11,19 +11,23 @@ from mtlbench.tune.trials import Budget, MethodSearch, Trial, best
 
 
 def summarize(
-    workload: Workload, group: str, budget: Budget, found: Sequence[tuple[MethodSearch, Sequence[Trial]]]
+    workload: Workload, group: str, budget: Budget, searches: Sequence[tuple[MethodSearch, Sequence[Trial]]]
 ) -> Tuned:
-    """Return what the trials have shown so far."""
+    """Return the results so far.
+
+    :param group: of the trials' cells, as in their records.
+    :param searches: each method's search with its trials.
+    """
     entries = []
-    for study, trials in found:
-        chosen = best(trials)
+    for search, trials in searches:
+        best_trial = best(trials)
         entries.append(
             StudyEntry(
-                method=study.method.spec,
-                space={name: space.text for name, space in study.spaces.items()},
-                best=None if chosen is None else chosen.number,
-                edges={} if chosen is None else study.edges(chosen, workload),
-                trials=[_entry(trial, study.values(trial.method, workload)) for trial in trials],
+                method=search.method.spec,
+                space={name: space.text for name, space in search.spaces.items()},
+                best=None if best_trial is None else best_trial.number,
+                edges={} if best_trial is None else search.edges(best_trial, workload),
+                trials=[_entry(trial, search.values(trial.method, workload)) for trial in trials],
             )
         )
     return Tuned(

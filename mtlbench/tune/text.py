@@ -1,4 +1,4 @@
-"""What was tuned, as a table for people."""
+"""Results of ``mtlbench tune`` as a table, and the trials of ``--dry-run``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ ARROWS = {"low": "↓", "high": "↑"}
 
 
 def as_text(tuned: Tuned, *, width: int, color: bool) -> str:
-    """Return the table and its notes; plain in a pipe, the same characters with colour on a terminal."""
+    """Return the table and its notes.
+
+    :param width: columns of the terminal.
+    :param color: whether to add terminal escapes; the characters are the same without.
+    """
 
     def show(console: Console) -> None:
         console.print(Text(title(tuned), style="bold"), "", sep="\n")
@@ -31,30 +35,30 @@ def as_text(tuned: Tuned, *, width: int, color: bool) -> str:
 
 
 def title(tuned: Tuned) -> str:
-    """Return what the tables are called."""
+    """Return the title of the table."""
     return f"Tuning on {tuned.suite}, {tuned.steps} steps a trial"
 
 
 def as_plan(tuned: Tuned) -> str:
-    """Return a line for every trial that can be named: what it is, and what became of it."""
+    """Return one line for each trial determined so far: its spec and status."""
     lines = []
     for study in tuned.studies:
         lines += [f"{study.method} trial {trial.number}: {trial.spec}: {trial.status}" for trial in study.trials]
         if len(study.trials) < tuned.trials:
-            lines.append(f"{study.method}: {tuned.trials - len(study.trials)} more, which depend on these")
+            lines.append(f"{study.method}: {tuned.trials - len(study.trials)} more, which depend on these results")
     return "\n".join(lines)
 
 
 def row(tuned: Tuned, study: StudyEntry) -> tuple[Text, ...]:
-    """Return what the table says of a method, by :data:`COLUMNS`."""
-    chosen, failed = study.chosen, len(study.failed)
+    """Return a method's row of the table: one text for each of :data:`COLUMNS`."""
+    best, failed = study.chosen, len(study.failed)
     return (
         Text(study.method),
         Text(f"{study.ended}/{tuned.trials}"),
         Text(str(failed), style="bold red" if failed else ""),
         Text(_score(study.trials[0])),
-        Text(_score(chosen)),
-        Text("-") if chosen is None else _values(study, chosen),
+        Text(_score(best)),
+        Text("-") if best is None else _values(study, best),
     )
 
 
@@ -75,24 +79,24 @@ def _score(trial: TrialEntry | None) -> str:
 
 
 def _values(study: StudyEntry, trial: TrialEntry) -> Text:
-    """Return a trial's values; those on an edge have an arrow."""
-    told = Text()
+    """Return a trial's values, with an arrow at those on an edge of their space."""
+    line = Text()
     for name, value in trial.values.items():
         edge = ARROWS.get(study.edges.get(name, ""), "")
         text = value if isinstance(value, str) else f"{value:g}"
-        told.append(" " if told else "").append(f"{name}={text}{edge}", style="bold yellow" if edge else "")
-    return told
+        line.append(" " if line else "").append(f"{name}={text}{edge}", style="bold yellow" if edge else "")
+    return line
 
 
 def notes(tuned: Tuned) -> Iterator[str]:
-    """Yield what a reader of the numbers must know beside them."""
+    """Yield what readers of the numbers need to know: the score, search spaces, edges and failures."""
     yield f"score: {tuned.selection} ({', '.join(map(str, tuned.seeds))})"
     rates = ", ".join({study.space["base_lr"] for study in tuned.studies})
     yield f"base_lr, the model's learning rate: {rates} for every method; the recipe's is {tuned.lr:g}"
     for study in tuned.studies:
-        own = [f"{name} {text}" for name, text in study.space.items() if name != "base_lr"]
-        if own:
-            yield f"{study.method}: {', '.join(own)}"
+        spaces = [f"{name} {text}" for name, text in study.space.items() if name != "base_lr"]
+        if spaces:
+            yield f"{study.method}: {', '.join(spaces)}"
     if any(study.edges for study in tuned.studies):
         yield f"{' or '.join(ARROWS.values())}: on the edge of its space; a better one may lie beyond: --lr, --space"
     for study in tuned.studies:

@@ -1,4 +1,4 @@
-"""The trials of one method: worked out anew from the records each time, which are all the state there is."""
+"""The trials of one method, derived from the records each time: a search keeps no other state."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from mtlbench.tune.sampler import WORST, Sampler, halton, tpe
 from mtlbench.tune.space import Point, Space, split
 
 FIRST_SEED = 1_000_000
-"""Seeds of tuning cells begin here, far from those of reports, which are counted from 0."""
-MAY_PASS = ("OutOfMemory", "MemoryError", "ProcessDied")
-"""Errors that come from the machine: such a cell is trained again, and no verdict on the method."""
+"""First seed of tuning cells, far from the seeds of reported results, which start at 0."""
+TRANSIENT = ("OutOfMemory", "MemoryError", "ProcessDied")
+"""Types of errors caused by the machine: such a cell is trained again and does not count against the method."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What every method gets alike.
+    """The budget, which is the same for every method.
 
-    :param trials: how often each method is tried, its defaults included.
-    :param seeds: that every trial is trained with; its score is their mean.
-    :param sampler: ``"halton"``: all trials on quasi-random points; ``"tpe"``: half of them.
+    :param trials: trials per method, including its defaults.
+    :param seeds: training seeds of every trial, whose score is the mean over them.
+    :param sampler: ``"halton"``: all trials at quasi-random points; ``"tpe"``: the first half of them.
     :param seed: of the sampler.
     """
 
@@ -39,17 +39,21 @@ class Budget:
 
     @property
     def fixed(self) -> int:
-        """The first trials, which depend on no result."""
+        """Number of first trials whose points depend on no result."""
         return self.trials if self.sampler == "halton" else (self.trials + 1) // 2
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One choice of parameters, and what came of it.
+    """One choice of parameters and its result.
 
-    :param status: ``"open"`` until all its cells have ended.
-    :param scores: task → primary metric on the development rows, the mean over seeds.
-    :param reason: why it failed.
+    :param number: from 0, which is the method as the user wrote it.
+    :param method: with the trial's parameters.
+    :param point: coordinates of the parameters in the search spaces.
+    :param cells: one cell per seed.
+    :param status: ``"open"`` until all cells have ended or one has failed.
+    :param scores: task → primary metric on the development rows, mean over seeds.
+    :param reason: why the trial failed, or empty.
     """
 
     number: int
@@ -62,51 +66,54 @@ class Trial:
 
     @property
     def score(self) -> float | None:
-        """The mean over the tasks of their primary metrics: the one number that trials are chosen by."""
+        """Mean over tasks of the primary metrics, by which trials are chosen; ``None`` unless done."""
         return float(np.mean(list(self.scores.values()))) if self.status == "done" else None
 
 
 @dataclass(frozen=True)
 class MethodSearch:
-    """A method and what is tuned of it.
+    """A method and its search spaces.
 
-    :param method: as the user wrote it: the first trial.
-    :param spaces: parameter → space; ``base_lr`` first.
+    :param method: as the user wrote it, which is the first trial.
+    :param spaces: parameter → space, ``base_lr`` first.
     """
 
     method: Method
     spaces: Mapping[str, Space]
 
     def trials(self, workload: Workload, budget: Budget, records: Mapping[str, Record]) -> list[Trial]:
-        """Return the trials that can be named so far, in order; those of TPE only when all before them have ended.
+        """Return the trials determined so far, in order: a trial of TPE follows only when all before it have ended.
 
-        :param records: by their cell's key.
+        :param records: key of a cell → its record.
         """
-        found: list[Trial] = []
+        trials: list[Trial] = []
         for number in range(budget.trials):
-            if number >= budget.fixed and any(trial.status == "open" for trial in found):
+            if number >= budget.fixed and any(trial.status == "open" for trial in trials):
                 break
-            point = self._point(number, workload, budget, found)
+            point = self._point(number, workload, budget, trials)
             method = self.at(point) if number else self.method
-            found.append(_tried(number, method, point, make_cells(workload, [method], budget.seeds), records))
-        return found
+            trials.append(_trial(number, method, point, make_cells(workload, [method], budget.seeds), records))
+        return trials
 
     def at(self, point: Point) -> Method:
-        """Return the method at a point of the cube that its spaces make up."""
-        places = split(list(self.spaces.values()), point)
-        values = {name: space.at(place) for (name, space), place in zip(self.spaces.items(), places, strict=True)}
+        """Return the method with the parameters at a point.
+
+        :param point: the coordinates of all spaces, in order.
+        """
+        points = split(list(self.spaces.values()), point)
+        values = {name: space.at(own) for (name, space), own in zip(self.spaces.items(), points, strict=True)}
         return type(self.method).make({**self.method.parameters, **values})
 
     def values(self, method: Method, workload: Workload) -> dict[str, Any]:
-        """Return what is tuned of a trial's method; the learning rate is the recipe's where it has none of its own."""
+        """Return tuned parameter → value in a trial's method; ``base_lr`` is the recipe's unless the method sets it."""
         values = {name: getattr(method, name) for name in self.spaces}
         return {**values, "base_lr": method.base_lr or workload.recipe.lr}
 
     def edges(self, trial: Trial, workload: Workload) -> dict[str, Side]:
-        """Return parameter → ``"low"`` or ``"high"``, for those that lie on an edge of their space."""
+        """Return parameter → edge, for the values of a trial that lie on an edge of their space."""
         values = self.values(trial.method, workload)
-        found = {name: space.edge(values[name]) for name, space in self.spaces.items()}
-        return {name: side for name, side in found.items() if side is not None}
+        sides = {name: space.edge(values[name]) for name, space in self.spaces.items()}
+        return {name: side for name, side in sides.items() if side is not None}
 
     def _point(self, number: int, workload: Workload, budget: Budget, before: Sequence[Trial]) -> Point:
         spaces = list(self.spaces.values())
@@ -115,31 +122,31 @@ class MethodSearch:
             return tuple(place for name, space in self.spaces.items() for place in space.find(values[name]))
         if number < budget.fixed:
             return halton(number - 1, sum(space.size for space in spaces), budget.seed)
-        told = [(trial.point, WORST if trial.score is None else trial.score) for trial in before]
-        return tpe(spaces, told, seeds.derive(budget.seed, "tune", self.method.spec, number))
+        scored = [(trial.point, WORST if trial.score is None else trial.score) for trial in before]
+        return tpe(spaces, scored, seeds.derive(budget.seed, "tune", self.method.spec, number))
 
 
 def best(trials: Sequence[Trial]) -> Trial | None:
-    """Return the trial with the highest score, the earliest of equal ones."""
+    """Return the trial with the highest score, the earliest of several; ``None`` if no trial is done."""
     done = [trial for trial in trials if trial.score is not None]
     return max(done, key=lambda trial: trial.score or 0.0, default=None)
 
 
 def ended(record: Record | None) -> bool:
-    """Whether a cell need not be trained again: it is done, or failed for a reason of its own."""
-    return record is not None and (record["status"] == "done" or record["error"]["type"] not in MAY_PASS)
+    """Return whether a cell needs no more training: it is done, or failed for a reason other than the machine."""
+    return record is not None and (record["status"] == "done" or record["error"]["type"] not in TRANSIENT)
 
 
-def _tried(number: int, method: Method, point: Point, cells: Sequence[Cell], records: Mapping[str, Record]) -> Trial:
-    kept = [records.get(cell.key) for cell in cells]
-    found = [record for record in kept if record is not None and ended(record)]
-    failed = [record["error"]["message"] for record in found if record["status"] == "failed"]
+def _trial(number: int, method: Method, point: Point, cells: Sequence[Cell], records: Mapping[str, Record]) -> Trial:
+    existing = [records.get(cell.key) for cell in cells]
+    final = [record for record in existing if record is not None and ended(record)]
+    failed = [record["error"]["message"] for record in final if record["status"] == "failed"]
     if failed:
         return Trial(number, method, point, tuple(cells), "failed", reason=failed[0])
-    if len(found) < len(cells):
+    if len(final) < len(cells):
         return Trial(number, method, point, tuple(cells), "open")
     scores = {
-        name: float(np.mean([record["scores"][name][task["metrics"][0]] for record in found]))
-        for name, task in found[0]["tasks"].items()
+        name: float(np.mean([record["scores"][name][task["metrics"][0]] for record in final]))
+        for name, task in final[0]["tasks"].items()
     }
     return Trial(number, method, point, tuple(cells), "done", scores)

@@ -1,4 +1,4 @@
-"""The whole way, from the command line to records and report, in processes of their own, on a tiny but real BERT."""
+"""``mtlbench run`` from the command line to records and report, on a tiny but real BERT."""
 
 from __future__ import annotations
 
@@ -29,38 +29,38 @@ from mtlbench import Method, Observation
 class Killed(Method):
     """Kills its own process."""
     name = "killed"
-    def weights(self, seen: Observation):
+    def weights(self, observation: Observation):
         os.kill(os.getpid(), 9)
 
 @dataclass
 class Raises(Method):
     """Raises."""
     name = "raises"
-    def weights(self, seen: Observation):
+    def weights(self, observation: Observation):
         raise RuntimeError("no weights today")
 
 @dataclass
 class Explodes(Method):
     """Returns weights that are not numbers."""
     name = "explodes"
-    def weights(self, seen: Observation):
-        return np.full(seen.tasks, np.nan)
+    def weights(self, observation: Observation):
+        return np.full(observation.tasks, np.nan)
 '''
 
 
 def contents(folder: Path) -> dict[str, Any]:
     """Return what must be bit-identical between runs: scores and untimed histories, by file."""
-    found = {}
+    by_file = {}
     for record in Store(folder).scan().records:
         rows = [{k: v for k, v in row.items() if k not in ("seconds", "elapsed")} for row in read_history(record)]
-        found[Path(record["path"]).name] = (record["scores"], rows, record["files"]["predictions"]["sha256"])
-    return found
+        by_file[Path(record["path"]).name] = (record["scores"], rows, record["files"]["predictions"]["sha256"])
+    return by_file
 
 
 def tiny_run(suite_file: Path, data_dir: Path, *more: str) -> list[str]:
     """Return the command of a run on the tiny suite, for tests that must signal it."""
-    given = ["--suite", str(suite_file), "--data-dir", str(data_dir), *more]
-    return [sys.executable, "-m", "mtlbench", "run", *given]
+    options = ["--suite", str(suite_file), "--data-dir", str(data_dir), *more]
+    return [sys.executable, "-m", "mtlbench", "run", *options]
 
 
 @pytest.fixture(scope="module")
@@ -172,13 +172,13 @@ def test_kill_9_loses_no_finished_cell_and_leaves_no_half_record(
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    kept = Store(tmp_path).scan()
-    assert 1 <= len(kept.records) < 6 and not kept.damaged
-    times = {record["key"]: record["started"] for record in kept.records}
+    interrupted = Store(tmp_path).scan()
+    assert 1 <= len(interrupted.records) < 6 and not interrupted.damaged
+    times = {record["key"]: record["started"] for record in interrupted.records}
     assert mtlbench("run", *arguments).returncode == 0
-    found = Store(tmp_path).scan()
-    assert len(found.records) == 6 and not found.damaged
-    assert all(record["started"] == times.get(record["key"], record["started"]) for record in found.records)
+    resumed = Store(tmp_path).scan()
+    assert len(resumed.records) == 6 and not resumed.damaged
+    assert all(record["started"] == times.get(record["key"], record["started"]) for record in resumed.records)
     assert contents(tmp_path) == contents(grid[0])
 
 

@@ -1,4 +1,4 @@
-"""One batch by heart: healthy tasks learn theirs, and faults that are planted are named."""
+"""``mtlbench overfit``: healthy tasks learn their batch, and planted faults are named."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Endless(Table):
 
 @pytest.fixture
 def ask(tmp_path: Path, tiny_bert: Path, data_dir: Path, capsys: pytest.CaptureFixture[str]):
-    """A function that runs the command on some tasks, and returns exit code and printed objects, by task."""
+    """A function that runs the command on tasks, and returns the exit code and task → printed result."""
 
     def asked(tasks: Sequence[str], plugin: str | None = None, **changes):
         suite = tmp_path / "one.toml"
@@ -66,33 +66,33 @@ def ask(tmp_path: Path, tiny_bert: Path, data_dir: Path, capsys: pytest.CaptureF
         )
         code = run_overfit(request, as_json=True, width=None, color=False)
         assert not (tmp_path / "none").exists()
-        return code, {one["task"]: one for one in json.loads(capsys.readouterr().out)["tasks"]}
+        return code, {result["task"]: result for result in json.loads(capsys.readouterr().out)["tasks"]}
 
     return asked
 
 
 def test_healthy_tasks_learn_their_batch(ask, table_tasks: tuple[str, ...]) -> None:
-    code, found = ask(table_tasks)
+    code, results = ask(table_tasks)
     assert code == 0
-    assert {one["verdict"] for one in found.values()} == {"learned by heart"}
-    assert all(one["score"] >= 0.95 and one["last"] < one["first"] and one["rows"] == 8 for one in found.values())
+    assert {result["verdict"] for result in results.values()} == {"learned by heart"}
+    assert all(r["score"] >= 0.95 and r["last"] < r["first"] and r["rows"] == 8 for r in results.values())
 
 
 def test_what_stands_between_rows_and_weights_is_named(ask, table_tasks: tuple[str, ...]) -> None:
     names = ("deaf", "detached", "endless")
     tasks = [table_tasks[0].replace("table[called=mood", f"{name}[called={name}") for name in names]
-    code, found = ask([*tasks, table_tasks[2]], BROKEN)
+    code, results = ask([*tasks, table_tasks[2]], BROKEN)
     assert code == 1
-    assert "the labels do not fit the loss" in found["deaf"]["verdict"]
-    assert "the loss does not fall" in found["detached"]["verdict"]
-    assert "step 1" in found["endless"]["verdict"] and found["endless"]["score"] is None
-    assert found["like"]["by_heart"], "one task's fault is not another's"
+    assert "the labels do not fit the loss" in results["deaf"]["verdict"]
+    assert "the loss does not fall" in results["detached"]["verdict"]
+    assert "step 1" in results["endless"]["verdict"] and results["endless"]["score"] is None
+    assert results["like"]["by_heart"], "one task's fault is not another's"
 
 
 def test_a_learning_rate_that_moves_nothing_is_named(ask, table_tasks: tuple[str, ...]) -> None:
-    code, found = ask(table_tasks[:1], lr=1e-9)
+    code, results = ask(table_tasks[:1], lr=1e-9)
     assert code == 1
-    assert "the loss does not fall" in found["mood"]["verdict"]
+    assert "the loss does not fall" in results["mood"]["verdict"]
 
 
 def test_a_batch_has_no_text_twice_and_two_labels_where_there_are_two() -> None:

@@ -74,7 +74,8 @@ def test_the_environment_and_config_files(
 def test_suite_files(suite_file: Path, tmp_path: Path) -> None:
     for line in ('lr = "1_0"', 'test_rows = "1_0"', 'weight_decay = "0_1"'):
         file = tmp_path / "bad.toml"
-        lines = [one for one in suite_file.read_text().splitlines() if not one.startswith(line.partition(" ")[0])]
+        key = line.partition(" ")[0]
+        lines = [old for old in suite_file.read_text().splitlines() if not old.startswith(key)]
         file.write_text("\n".join([*lines, line]))
         with pytest.raises(UsageError, match=r"should be a number in plain digits"):
             load_suite(str(file))

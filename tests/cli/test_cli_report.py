@@ -13,27 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import command_line
 
-sys.path.insert(0, str(Path(__file__).parent / "report"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "report"))
 from factory import grid, record
 
-from mtlbench import cli
 from mtlbench.records.store import Store
 from mtlbench.report.figures import figure, style
-
-Call = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["mtlbench", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        captured = capsys.readouterr()
-        return int(caught.value.code or 0), captured.out, captured.err
-
-    return run
 
 
 def write(folder: Path, records: Iterable[dict[str, Any]]) -> Path:
@@ -42,49 +28,55 @@ def write(folder: Path, records: Iterable[dict[str, Any]]) -> Path:
     rows += [{"step": 1, "scores": {"sst5": {"accuracy": 0.4}}, "elapsed": 0.5}]
     content = "".join(json.dumps(row) + "\n" for row in rows).encode()
     Store(folder).prepare()
-    for one in records:
-        Store(folder).save(one, {"history": ("jsonl", content)})
+    for new_record in records:
+        Store(folder).save(new_record, {"history": ("jsonl", content)})
     return folder
 
 
-def test_two_folders_are_compared_where_their_group_is_the_same(tmp_path: Path, call: Call) -> None:
+def test_two_folders_are_compared_where_their_group_is_the_same(tmp_path: Path) -> None:
     a = write(tmp_path / "A", grid({"sum": 0.0, "pcgrad": 0.02, "stl": 0.0}, 5))
-    moved = [one | {"started": one["started"].replace("2026", "2027")} for one in grid({"sum": 0.05, "stl": 0.0}, 5)]
+    moved = [r | {"started": r["started"].replace("2026", "2027")} for r in grid({"sum": 0.05, "stl": 0.0}, 5)]
     other = record("sum", group="b" * 64, key="other", recipe=record()["recipe"] | {"lr": 1e-4})
     b = write(tmp_path / "B", [*moved, other])
-    code, out, _ = call("report", "--compare", a, b, "--format", "json")
-    found = json.loads(out)
-    assert code == 0 and found["baseline"] == "sum (A)"
-    lone, both = sorted(found["groups"], key=lambda group: len(group["methods"]))
+    done = command_line("report", "--compare", a, b, "--format", "json")
+    report = json.loads(done.stdout)
+    assert done.returncode == 0 and report["baseline"] == "sum (A)"
+    lone, both = sorted(report["groups"], key=lambda group: len(group["methods"]))
     assert both["methods"] == ["stl (A)", "stl (B)", "sum (A)", "pcgrad (A)", "sum (B)"]
     assert any("Δm is over stl (A)" in note for note in both["notes"])
     assert not any("copied" in note for note in both["notes"])
-    difference = next(d for d in found["comparisons"] if d["method"] == "sum (B)" and d["task"] == "sst5")
+    difference = next(d for d in report["comparisons"] if d["method"] == "sum (B)" and d["task"] == "sst5")
     assert difference["paired"] and difference["n"] == 5
     assert difference["mean_difference"] == pytest.approx(0.05, abs=0.01)
     assert lone["methods"] == ["sum (B)"]
     assert "only B has cells of this group: nothing here is compared with A" in lone["notes"]
 
 
-def test_the_baseline_may_be_of_either_folder(tmp_path: Path, call: Call) -> None:
+def test_the_baseline_may_be_of_either_folder(tmp_path: Path) -> None:
     a, b = (write(tmp_path / name, grid({"sum": 0.0, "cagrad[c=0.4]": 0.0}, 2)) for name in "AB")
-    for wanted, got in [("sum (B)", "sum (B)"), ("cagrad", "cagrad[c=0.4] (A)"), ("cagrad (B)", "cagrad[c=0.4] (B)")]:
-        code, out, _ = call("report", "--compare", a, b, "--baseline", wanted, "--format", "json")
-        assert code == 0 and json.loads(out)["groups"][0]["baseline"] == got
+    for option, baseline in [
+        ("sum (B)", "sum (B)"),
+        ("cagrad", "cagrad[c=0.4] (A)"),
+        ("cagrad (B)", "cagrad[c=0.4] (B)"),
+    ]:
+        done = command_line("report", "--compare", a, b, "--baseline", option, "--format", "json")
+        assert done.returncode == 0 and json.loads(done.stdout)["groups"][0]["baseline"] == baseline
 
 
-def test_copied_records_are_told_apart_from_repeated_ones(tmp_path: Path, call: Call) -> None:
+def test_copied_records_are_told_apart_from_repeated_ones(tmp_path: Path) -> None:
     a, b = (write(tmp_path / name, grid({"sum": 0.0, "pcgrad": 0.0}, 2)) for name in "AB")
-    assert "4 records are the very same in A and B" in " ".join(call("report", "--compare", a, b)[1].split())
+    assert "4 records are the very same in A and B" in " ".join(
+        command_line("report", "--compare", a, b).stdout.split()
+    )
 
 
-def test_folders_of_one_name_are_named_by_their_paths(tmp_path: Path, call: Call) -> None:
+def test_folders_of_one_name_are_named_by_their_paths(tmp_path: Path) -> None:
     a, b = (write(tmp_path / name / "results", grid({"sum": 0.0}, 2)) for name in "AB")
-    methods = json.loads(call("report", "--compare", a, b, "--format", "json")[1])["groups"][0]["methods"]
+    methods = json.loads(command_line("report", "--compare", a, b, "--format", "json").stdout)["groups"][0]["methods"]
     assert methods == [f"sum ({a})", f"sum ({b})"]
 
 
-def test_bad_input_is_one_line_and_exit_code_2(tmp_path: Path, call: Call) -> None:
+def test_bad_input_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     a, b = (write(tmp_path / name, grid({"sum": 0.0, "pcgrad": 0.0}, 1)) for name in "AB")
     (tmp_path / "file").write_text("")
     for arguments, expected in [
@@ -97,37 +89,38 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path: Path, call: Call) -> No
         (["--results", a, "--figures", tmp_path / "file" / "in"], "cannot write"),
         (["--results", a, "--watch", "--format", "pdf"], "unknown format 'pdf'"),
     ]:
-        code, out, err = call("report", *arguments)
-        assert code == 2 and not out, arguments
-        assert expected in err and len(err.strip().splitlines()) == 1, err
+        done = command_line("report", *arguments)
+        assert done.returncode == 2 and not done.stdout, arguments
+        assert expected in done.stderr and len(done.stderr.strip().splitlines()) == 1, done.stderr
 
 
-def test_a_margin_reaches_the_report(tmp_path: Path, call: Call) -> None:
+def test_a_margin_reaches_the_report(tmp_path: Path) -> None:
     folder = write(tmp_path / "A", grid({"sum": 0.0, "pcgrad": 0.0}, 8))
     without, within = (
-        json.loads(call("report", "--results", folder, "--format", "json", *more)[1])["comparisons"]
+        json.loads(command_line("report", "--results", folder, "--format", "json", *more).stdout)["comparisons"]
         for more in ([], ["--margin", "0.2"])
     )
-    assert not any(found["within_margin"] for found in without)
-    assert all(found["within_margin"] for found in within if found["family"] == "primary")
+    assert not any(comparison["within_margin"] for comparison in without)
+    assert all(comparison["within_margin"] for comparison in within if comparison["family"] == "primary")
 
 
 def test_page_and_files_show_figures_that_are_drawn_once_and_those_that_cannot_be_are_told(
-    tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(figure, "DPI", 50)
     folder = write(tmp_path / "A", grid({"sum": 0.0, "pcgrad": 0.02}, 5))
-    code, alone, _ = call("report", "--results", folder, "--format", "html")
-    assert code == 0 and "<svg" in alone
+    alone = command_line("report", "--results", folder, "--format", "html")
+    assert alone.returncode == 0 and "<svg" in alone.stdout
     drawn: list[int] = []
     sheet = style.sheet
-    monkeypatch.setattr(style, "sheet", lambda *given, **more: drawn.append(1) or sheet(*given, **more))
-    code, out, err = call("report", "--results", folder, "--format", "html", "--figures", tmp_path / "figures")
-    assert code == 0 and out == alone
+    monkeypatch.setattr(style, "sheet", lambda *args, **kwargs: drawn.append(1) or sheet(*args, **kwargs))
+    done = command_line("report", "--results", folder, "--format", "html", "--figures", tmp_path / "figures")
+    assert done.returncode == 0 and done.stdout == alone.stdout
     files = list((tmp_path / "figures").iterdir())
     assert {file.suffix for file in files} == {".svg", ".png", ".pdf"}
-    assert 3 * len(drawn) == 3 * out.count("<svg") == len(files) > 3
-    assert f"wrote {len(files)} figure files to {tmp_path / 'figures'}" in err and "no figure: " in err
+    assert 3 * len(drawn) == 3 * done.stdout.count("<svg") == len(files) > 3
+    assert f"wrote {len(files)} figure files to {tmp_path / 'figures'}" in done.stderr
+    assert "no figure: " in done.stderr
 
 
 def wait_for(happened: Callable[[], bool]) -> None:
@@ -138,8 +131,8 @@ def wait_for(happened: Callable[[], bool]) -> None:
 
 
 def test_watch_prints_again_when_a_record_comes_and_ends_by_ctrl_c(tmp_path: Path) -> None:
-    folder, shown, told = tmp_path / "A", tmp_path / "out", tmp_path / "err"
-    with shown.open("w") as out, told.open("w") as err:
+    folder, shown, messages = tmp_path / "A", tmp_path / "out", tmp_path / "err"
+    with shown.open("w") as out, messages.open("w") as err:
         process = subprocess.Popen(
             [sys.executable, "-m", "mtlbench", "report", "--results", str(folder), "--watch"],
             stdout=out,
@@ -147,7 +140,7 @@ def test_watch_prints_again_when_a_record_comes_and_ends_by_ctrl_c(tmp_path: Pat
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # background jobs ignore it
         )
         try:
-            wait_for(lambda: "no records" in told.read_text())
+            wait_for(lambda: "no records" in messages.read_text())
             write(folder, grid({"sum": 0.0}, 1))
             wait_for(lambda: shown.read_text().count("Scores") == 1)
             write(folder, grid({"sum": 0.0, "pcgrad": 0.0}, 2))
@@ -157,4 +150,4 @@ def test_watch_prints_again_when_a_record_comes_and_ends_by_ctrl_c(tmp_path: Pat
         finally:
             process.kill()
             process.wait()
-    assert len(told.read_text().splitlines()) == 1, "nothing but the waiting is told"
+    assert len(messages.read_text().splitlines()) == 1, "no other message than the waiting"

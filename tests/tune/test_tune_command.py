@@ -13,14 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-import mtlbench as library
-from mtlbench.errors import UsageError
-from mtlbench.plan.cells import Workload, make_cells
 from mtlbench.plugins.registry import load_registry
 from mtlbench.records.store import Store
-from mtlbench.training.train import Outcome, train
 
 Done = subprocess.CompletedProcess[str]
 Call = Callable[..., Done]
@@ -37,15 +32,15 @@ class Fragile(Method):
     reads = "losses"
     search = {"c": "1:2"}
     c: float = 1.5
-    def weights(self, seen: Observation):
-        return np.full(seen.tasks, np.nan if self.base_lr else self.c)
+    def weights(self, observation: Observation):
+        return np.full(observation.tasks, np.nan if self.base_lr else self.c)
 
 @dataclass
 class Broken(Method):
     """Always fails."""
     name = "broken"
     reads = "losses"
-    def weights(self, seen: Observation):
+    def weights(self, observation: Observation):
         raise RuntimeError("no weights today")
 '''
 
@@ -194,9 +189,9 @@ def test_tpe_looks_at_results_and_ends_with_the_same_budget(tune: Call, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
-        (("--methods", "sum[base_lr=1e-4]"), "base_lr is tuned; leave it away"),
+        (("--methods", "sum[base_lr=1e-4]"), "base_lr is tuned; leave it out"),
         (("--methods", "sum,sum"), "method sum is named twice"),
         (("--methods", "sum", "--space", "cagrad[c=0.1:0.5]"), "--space tunes cagrad, which is not one of --methods"),
         (("--methods", "cagrad", "--space", "cagrad"), "write METHOD[parameter=LOW:HIGH]"),
@@ -214,54 +209,10 @@ def test_tpe_looks_at_results_and_ends_with_the_same_budget(tune: Call, tmp_path
         (("--methods", ","), "give at least one method"),
     ],
 )
-def test_a_bad_request_is_one_line(tune: Call, tmp_path: Path, arguments: tuple[str, ...], told: str) -> None:
+def test_a_bad_request_is_one_line(tune: Call, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
     done = tune(*arguments, "--results", str(tmp_path / "out"))
-    assert done.returncode == 2 and told in done.stderr and done.stderr.count("\n") == 1
+    assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
-
-
-# the learning rate of a method
-
-
-def test_a_methods_learning_rate_is_that_of_the_recipe_otherwise(make_workload: Callable[..., Workload]) -> None:
-    def outcome(spec: str, lr: float) -> Outcome:
-        found = Outcome()
-        train(make_workload(lr=lr), load_registry().method(spec), 0, found, lambda done, total: None)
-        return found
-
-    ours, theirs = outcome("gradnorm[base_lr=3e-3]", 1e-4), outcome("gradnorm", 3e-3)
-    assert ours.scores == theirs.scores and ours.pairing == theirs.pairing
-    for name, values in ours.outputs["dev"].items():
-        assert values.tobytes() == theirs.outputs["dev"][name].tobytes()
-    assert ours.scores != outcome("gradnorm", 1e-4).scores or any(
-        values.tobytes() != theirs.outputs["dev"][name].tobytes()
-        for name, values in outcome("gradnorm", 1e-4).outputs["dev"].items()
-    )
-
-
-def test_a_method_without_a_learning_rate_has_the_key_that_it_had(make_workload: Callable[..., Workload]) -> None:
-    workload, registry = make_workload(), load_registry()
-    plain, own = registry.method("cagrad"), registry.method("cagrad[base_lr=1e-4]")
-    assert "base_lr" not in plain.parameters and own.parameters["base_lr"] == 1e-4
-    keys = {cell.key for cell in make_cells(workload, [plain, own], [0])}
-    assert len(keys) == 2 and len({cell.group for cell in make_cells(workload, [plain, own], [0])}) == 1
-
-
-def test_a_learning_rate_is_refused_where_nobody_heeds_it(mtlbench: Call, tmp_path: Path) -> None:
-    theta = torch.nn.Parameter(torch.ones(2))
-    made = load_registry().method("pcgrad[base_lr=1e-4]")
-    for use in (
-        lambda: library.get_method("pcgrad", base_lr=1e-4),
-        lambda: library.weights(made, [[1.0]]),
-        lambda: library.aggregate("pcgrad[base_lr=1e-4]", [[1.0]]),
-        lambda: library.backward([theta.sum()], made, [theta]),
-        lambda: library.backward([theta.sum()], "pcgrad[base_lr=1e-4]", [theta]),
-    ):
-        with pytest.raises(UsageError, match="base_lr is for mtlbench run"):
-            use()
-    for command in (("toy", "--output", str(tmp_path), "--methods"), ("check",)):
-        done = mtlbench(*command, "pcgrad[base_lr=1e-4]")
-        assert done.returncode == 2 and "base_lr is for mtlbench run" in done.stderr
 
 
 def test_the_declaration_of_a_space_is_no_part_of_a_methods_code(tmp_path: Path) -> None:

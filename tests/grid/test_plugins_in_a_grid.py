@@ -18,7 +18,7 @@ PLUGIN = '''
 from dataclasses import dataclass
 import numpy as np
 from mtlbench import Method, Observation
-from mtlbench.contract.method import Wrapper
+from mtlbench.contract.wrapper import Wrapper
 
 @dataclass
 class Double(Wrapper):

@@ -22,7 +22,8 @@ from mtlbench.text.encoder import Encoder
 from mtlbench.text.model import MultiTaskModel
 from mtlbench.text.tokens import Tokenizer, Tokens, cache_folder
 from mtlbench.training.engines import Inputs
-from mtlbench.training.train import Outcome, train
+from mtlbench.training.result import CellResult
+from mtlbench.training.train import train
 
 Make = Callable[..., Workload]
 TEXTS = [("the good dog runs", "a cat"), ("a cat", "the red house sleeps very slowly"), ("film", "film")]
@@ -216,10 +217,8 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return found
 
 
-def trained(workload: Workload, method: str, seed: int = 0) -> Outcome:
-    outcome = Outcome()
-    train(workload, load_registry().method(method), seed, outcome, lambda done, total: None)
-    return outcome
+def trained(workload: Workload, method: str, seed: int = 0) -> CellResult:
+    return train(workload, load_registry().method(method), seed)
 
 
 def frozen(tiny_bert: Path, *more: str) -> str:

@@ -58,7 +58,7 @@ class Run:
         if self.unfinished:
             return list(self.record["history"])
         try:
-            return list(read_history(dict(self.record)))
+            return [dict(row) for row in read_history(self.record)]
         except (OSError, ValueError):  # a scan names damaged records; the doctor looks at what there is
             return []
 

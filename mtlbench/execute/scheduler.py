@@ -14,8 +14,10 @@ from typing import Any
 from mtlbench.execute.executor import CellJob, Event, Executor
 from mtlbench.execute.heartbeat import Heartbeat
 from mtlbench.plan.cells import Cell
+from mtlbench.records.entries import ErrorEntry
+from mtlbench.records.header import now
 from mtlbench.records.leases import Leases
-from mtlbench.records.record import Record, now
+from mtlbench.records.record import Record
 from mtlbench.records.record_file import read_record
 from mtlbench.records.store import NotRecorded, Store
 from mtlbench.records.store_cache import FileStamp
@@ -95,7 +97,7 @@ class Scheduler:
 
     def _claimed(self, cell: Cell) -> CellJob | None:
         """Return the first try at a cell; or nothing when another launcher has it, or had it and ended it."""
-        record = {**self._headers(cell), "started": now()}
+        record: Record = {**self._headers(cell), "started": now()}
         try:
             lease = self._leases.claim(cell.key, cell.title)
         except OSError as error:
@@ -122,7 +124,7 @@ class Scheduler:
             found = read_record(path)
         except (OSError, ValueError):  # none, or one that is no use
             return None
-        return Event(found["status"], cell, message=(found["error"] or {}).get("message", ""))
+        return Event(found["status"], cell, message=found["error"]["message"] if found["error"] else "")
 
     def _hear(self, event: Event) -> None:
         cell = event.cell
@@ -156,7 +158,7 @@ class Scheduler:
         """Write the record of a cell whose worker could not."""
         tries = job.record["tries"]
         message = event.message + (f", {tries} tries" if tries > 1 else "")
-        error = {"type": "ProcessDied", "message": message, "step": None, "task": None}
+        error: ErrorEntry = {"type": "ProcessDied", "message": message, "step": None, "task": None}
         try:
             self._store.save({**job.record, "error": error}, {})
         except NotRecorded as lost:

@@ -23,9 +23,11 @@ from mtlbench.host.terminal import console, duration
 from mtlbench.plan.cells import CHECKPOINT_EVERY, Cell, Workload, make_cells, parse_seeds
 from mtlbench.plan.suite import load_suite
 from mtlbench.plugins.registry import Registry, load_registry
-from mtlbench.records.record import Record, describe_tasks, header
+from mtlbench.records.header import header
+from mtlbench.records.record import Record
 from mtlbench.records.store import FolderContents, Store
 from mtlbench.records.store_cache import FileStamp
+from mtlbench.text.description import describe_tasks
 
 
 @dataclass(frozen=True)
@@ -195,14 +197,18 @@ def _print_plan(cells: Sequence[Cell], todo: Sequence[Cell], found: FolderConten
         )
         console.print(f"{escape(cell.title)}: {state}", highlight=False)
     groups = {cell.group for cell in cells}
-    past = [r["seconds"] for r in found.records if r["group"] in groups and r["status"] == "done"]
+    done = [r["seconds"] for r in found.records if r["group"] in groups and r["status"] == "done"]
+    past = [seconds for seconds in done if seconds is not None]
     if past and todo:
         console.print(f"estimated time: {duration(sum(past) / len(past) * len(todo) / min(jobs, len(todo)))}")
 
 
 def make_headers(request: RunRequest, registry: Registry, workload: Workload) -> Callable[[Cell], Record]:
     """Return what makes the header of a cell's record."""
-    tasks, where = describe_tasks(workload), environment(request.placement.device_here(workload.recipe))
+    tasks, where = (
+        describe_tasks(workload.tasks, workload.splits),
+        environment(request.placement.device_here(workload.recipe)),
+    )
     return lambda cell: header(cell, workload, registry, tasks, where)
 
 

@@ -25,7 +25,6 @@ from mtlbench.plugins.registry import Registry, load_registry
 from mtlbench.report.blocks import Bullets, Paragraph, Row, Section, Table
 from mtlbench.report.numbers import number
 from mtlbench.report.text import render
-from mtlbench.training.outcome import Outcome
 from mtlbench.training.train import train
 
 BY_HEART = 0.95
@@ -102,15 +101,14 @@ def overfit(workload: Workload, registry: Registry) -> Iterator[Learned]:
         batch = one_batch(splits.train, workload.recipe.batch_size, task.key)
         learned = Learned(task.key, len(batch), task.metrics[0])
         alone = replace(workload, tasks=(task,), splits=(Splits(batch, batch, splits.source),))
-        outcome = Outcome()
         try:
             with console.status(f"one batch of {escape(task.key)}"):
-                train(alone, registry.method("stl"), 0, outcome, lambda done, total: None)
+                result = train(alone, registry.method("stl"), 0)
         except CellError as error:
             yield replace(learned, error=str(error))
             continue
-        losses = [row["losses"][task.key] for row in outcome.history if "losses" in row]
-        score = outcome.scores["dev"][task.key][learned.metric]
+        losses = [row["losses"][task.key] for row in result.history if "losses" in row]
+        score = result.scores["dev"][task.key][learned.metric]
         yield replace(learned, score=score, first=losses[0], last=losses[-1])
 
 

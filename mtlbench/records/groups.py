@@ -12,6 +12,7 @@ from typing import Any
 from mtlbench.plan.suite import Recipe
 
 Record = Mapping[str, Any]
+"""A :class:`mtlbench.records.record.Record`, or a view of one, as readers see it."""
 Start = Mapping[str | None, tuple[str | None, ...]]
 """Pairing hashes: by task those of its head, its batches and its dropout masks; under None that of the shared part."""
 

@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mtlbench.records.record import now
+from mtlbench.records.header import now
 
 PATIENCE = 60.0
 """Seconds without one after which a lease is dead."""

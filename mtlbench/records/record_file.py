@@ -10,136 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from mtlbench.host.safe_names import is_file_name, visible
-from mtlbench.plan.cells import SEEDS_END, fingerprint
-from mtlbench.records.history_form import check_row
-from mtlbench.records.record import SCHEMA, Record
-
-Name = Annotated[str, Field(min_length=1)]
-
-
-Count = Annotated[int, Field(ge=0, lt=2**63)]
-"""A number of things, which tables of 64 bits hold."""
-
-
-class _Part(BaseModel):
-    """An object with at least these fields."""
-
-    model_config = ConfigDict(strict=True, allow_inf_nan=False)
-
-
-class _Method(_Part):
-    spec: Name
-    name: Name
-    joint: bool
-    reads: Name
-
-
-class _Floor(_Part):
-    name: str
-    value: float | None
-
-
-class _Task(_Part):
-    spec: Name
-    prediction: Name
-    train: Count
-    dev: Count
-    metrics: Annotated[list[Name], Field(min_length=1)]
-    floors: dict[str, list[_Floor]]
-    corpus: str | None = None
-    fingerprint: str = ""
-
-
-class _Encoder(_Part):
-    spec: str = ""
-    name: str = ""
-    tuned_on: list[str] = []
-
-
-class _Recipe(_Part):
-    tasks: Annotated[list[Name], Field(min_length=1)]
-    steps: Annotated[Count, Field(ge=1)]
-
-
-class _Pairing(_Part):
-    shared: str | None = None
-    heads: dict[str, str] = {}
-    schedule: dict[str, str] = {}
-    dropout: dict[str, str] = {}
-
-
-class _Cost(_Part):
-    seconds_per_step: float | None
-    peak_memory_bytes: Count | None
-
-
-class _Conflict(_Part):
-    share: float
-    mean_cosine: float
-
-
-class _Environment(_Part):
-    versions: dict[str, str | None] = {}
-    machine: dict[str, Any] = {}
-
-
-class _Error(_Part):
-    type: str
-    message: str
-    step: Count | None = None
-    task: str | None = None
-
-
-class _File(_Part):
-    name: str
-    bytes: Count
-    sha256: str
-
-
-class _Form(_Part):
-    """What all readers rely on; docs/records.md has every field."""
-
-    key: Name
-    group: Name
-    status: Literal["done", "failed"]
-    suite: Name
-    seed: Annotated[int, Field(ge=0, lt=SEEDS_END)]
-    method: _Method
-    recipe: _Recipe
-    tasks: Annotated[dict[Name, _Task], Field(min_length=1)]
-    encoder: _Encoder
-    cut: dict[str, dict[str, Count]] | None = None
-    seen: dict[str, Count] | None = None
-    floored: dict[str, Count] | None = None
-    test_scores: dict[str, dict[str, float | None]] | None = None
-    pairing: _Pairing | None
-    scores: dict[str, dict[str, float | None]]
-    cost: _Cost
-    conflict: _Conflict | None
-    environment: _Environment
-    started: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")]
-    seconds: float | None
-    error: _Error | None
-    files: dict[str, _File]
-
-    @model_validator(mode="after")
-    def _consistent(self) -> _Form:
-        if not all(task.spec in self.recipe.tasks for task in self.tasks.values()):
-            raise ValueError("a task is not one of the recipe's")
-        for task, scores in [*self.scores.items(), *(self.test_scores or {}).items()]:
-            if task not in self.tasks or set(scores) != set(self.tasks[task].metrics):
-                raise ValueError(f"its scores of {task} are not those of the task's metrics")
-        for file in self.files.values():
-            if not is_file_name(file.name):
-                raise ValueError(f"side file {file.name} would lie elsewhere")
-        return self
+from mtlbench.host.safe_names import visible
+from mtlbench.plan.cells import fingerprint
+from mtlbench.records.history_form import HistoryRow, check_row
+from mtlbench.records.record import SCHEMA, Record, check_record
 
 
 def verified(content: bytes) -> Record:
@@ -157,14 +35,9 @@ def verified(content: bytes) -> Record:
     checksum = record.get("checksum")
     if checksum != fingerprint({name: value for name, value in record.items() if name != "checksum"}):
         raise ValueError("its checksum does not fit: changed since it was written")
-    try:
-        _Form.model_validate(record)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        reason = first["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
-        raise ValueError(f"not the form of a record: {where} {reason}".replace("  ", " ")) from None
-    return _visible(record) if b"\\" in content or not content.isascii() else record
+    check_record(record)
+    checked: Any = _visible(record) if b"\\" in content or not content.isascii() else record
+    return cast(Record, checked)
 
 
 def _visible(value: Any) -> Any:
@@ -210,7 +83,7 @@ def find_side_files(record: Record, path: Path) -> None:
     record["path"] = str(path)
 
 
-def read_side_file(record: Record, what: str) -> bytes:
+def read_side_file(record: Mapping[str, Any], what: str) -> bytes:
     """Return the content of a side file, such as ``"history"``, once its hash is the recorded one.
 
     :raises OSError: when it cannot be read.
@@ -225,7 +98,7 @@ def read_side_file(record: Record, what: str) -> bytes:
     return content
 
 
-def read_history(record: Record) -> Iterator[dict[str, Any]]:
+def read_history(record: Mapping[str, Any]) -> Iterator[HistoryRow]:
     """Yield a record's history, one object per step or evaluation.
 
     :raises OSError: when it cannot be read.
@@ -237,5 +110,4 @@ def read_history(record: Record) -> Iterator[dict[str, Any]]:
         except RecursionError:
             raise ValueError("its history is nested too deeply") from None
         row = _visible(row) if "\\" in line or not line.isascii() else row
-        check_row(row, record["tasks"])
-        yield row
+        yield check_row(row, record["tasks"])

@@ -23,7 +23,7 @@ from mtlbench.host.disk import write_whole
 from mtlbench.host.provenance import versions
 from mtlbench.training.state_codec import DTYPES, Tensors, flatten, unflatten
 
-SCHEMA = 1
+SCHEMA = 2
 KEPT = 2
 """Checkpoints of a cell that are kept: the newest, and the one before, should the newest be damaged."""
 SHARE = 0.03

@@ -24,6 +24,7 @@ from mtlbench.engine.scaling import LossScale
 from mtlbench.engine.step import Forward, NotFinite, Step
 from mtlbench.errors import CellError
 from mtlbench.plan.suite import Recipe
+from mtlbench.records.entries import EngineEntry
 from mtlbench.text.batches import TaskData
 from mtlbench.text.model import MultiTaskModel
 from mtlbench.text.task_loss import loss_of
@@ -121,7 +122,7 @@ class Inputs:
 class Engine(Protocol):
     """What the training loop asks of an engine."""
 
-    told: dict[str, str | None]
+    told: EngineEntry
     """Its name, and why it is not the packed one."""
 
     @property
@@ -176,7 +177,7 @@ class _Loop:
     scale = None
 
     def __init__(self, model: MultiTaskModel, inputs: Inputs, recipe: Recipe) -> None:
-        self.told: dict[str, str | None] = {"name": "loop", "reason": model.unpacked or "asked for"}
+        self.told: EngineEntry = {"name": "loop", "reason": model.unpacked or "asked for"}
         self.engine = LoopEngine(
             model.shared,
             model.last_shared_layer,
@@ -216,7 +217,7 @@ class _Packed:
             processes=inputs.processes,
         )
         self._inputs, self._tasks = inputs, range(len(model.heads))
-        self.told: dict[str, str | None] = {"name": "lean" if self.engine.way.lean else "packed", "reason": None}
+        self.told: EngineEntry = {"name": "lean" if self.engine.way.lean else "packed", "reason": None}
         self._saves = recipe.checkpointing
         self._recomputation: Recomputation | None = None
         if self.engine.way.lean and not self.engine.way.keeps and not model.settings.frozen:

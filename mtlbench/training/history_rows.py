@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from mtlbench.engine.step import Step
+from mtlbench.records.history_form import HistoryRow
 from mtlbench.solvers.inner_products import cosines
 
 
 def step_row(
     step: int, taken: Step, keys: Sequence[str], factors: Sequence[float], seconds: float, measure: bool
-) -> dict[str, Any]:
-    """Return the row of one step; what is not true of it, such as a factor or ``floored``, is left out.
+) -> HistoryRow:
+    """Return the row of one step. Fields that do not apply, such as ``factor`` or ``floored``, are left out.
 
     :param factors: (K,) of the losses in this step: the row has the losses without them.
     """
-    row: dict[str, Any] = {
+    row: HistoryRow = {
         "step": step,
         "losses": dict(zip(keys, (taken.losses / factors).tolist(), strict=True)),
         "seconds": seconds,
@@ -43,12 +44,12 @@ def step_row(
     return row
 
 
-def count_floored(history: Sequence[dict[str, Any]]) -> dict[str, int]:
+def count_floored(history: Sequence[HistoryRow]) -> dict[str, int]:
     """Return task → steps in which its loss of exactly 0 counted as :data:`mtlbench.contract.observation.FLOOR`."""
     return dict(Counter(task for row in history for task in row.get("floored", ())))
 
 
-def merged(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def merged(history: Sequence[HistoryRow]) -> list[HistoryRow]:
     """Join the histories of single-task models into one of the same form: rows of one step become one.
 
     Each model has a factor of its own, so there is none of the row.
@@ -65,4 +66,4 @@ def merged(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 kept[name] = kept.get(name, []) + value
             elif name not in ("step", "factor"):
                 kept[name] = kept.get(name, 0.0) + value
-    return [rows[place] for place in sorted(rows)]
+    return [cast(HistoryRow, rows[place]) for place in sorted(rows)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TypedDict
 
 import torch
 
@@ -20,6 +20,16 @@ def is_probed(step: int, steps: int, measure_every: int) -> bool:
     return every > 0 and step % (measure_every * every) == 0
 
 
+class Effect(TypedDict, total=False):
+    """Fields of a history's row: norms of the shared parameters' change and of themselves, and losses by task."""
+
+    moved: float
+    size: float
+    half: dict[str, float]
+    after: dict[str, float]
+    next: dict[str, float]
+
+
 class Probe:
     """Made before the optimizer's step, and read after it.
 
@@ -32,9 +42,7 @@ class Probe:
         self._before = {id(one): one.detach().clone() for one in self._trained}
 
     @torch.no_grad()
-    def read(
-        self, losses: Callable[[], Vector], following: Callable[[], Vector] | None, keys: Sequence[str]
-    ) -> dict[str, Any]:
+    def read(self, losses: Callable[[], Vector], following: Callable[[], Vector] | None, keys: Sequence[str]) -> Effect:
         """Return the fields of a history's row; the parameters are left as they were found, to the last bit.
 
         :param losses: gives the (K,) losses of the step's batches, with its dropout masks, at the present parameters.
@@ -43,21 +51,24 @@ class Probe:
             ``after``, losses by task half-way along the step and after it; ``next``, losses of the next step's
             batches before this step. After it, they are the next row's own.
         """
+
+        def by_task(losses: Callable[[], Vector]) -> dict[str, float]:
+            return dict(zip(keys, _losses(losses).tolist(), strict=True))
+
         changes = [self._before[id(one)].sub_(one) for one in self._trained]  # memory of its own would be fetched anew
         moved, size = _norm([self._before[id(one)] for one in self._shared]), _norm(self._shared)
-        found = {"after": _losses(losses)}
+        effect: Effect = {"moved": moved, "size": size, "after": by_task(losses)}
         reached = [one.detach().clone() for one in self._trained]
         try:
             self._back(changes)
-            found["half"] = _losses(losses)
+            effect["half"] = by_task(losses)
             if following is not None:
                 self._back(changes)
-                found["next"] = _losses(following)
+                effect["next"] = by_task(following)
         finally:  # also when a loss half-way is not finite, or memory is short
             for one, value in zip(self._trained, reached, strict=True):
                 one.copy_(value)
-        by_task = {name: dict(zip(keys, values.tolist(), strict=True)) for name, values in found.items()}
-        return {"moved": moved, "size": size, **by_task}
+        return effect
 
     def _back(self, changes: Sequence[torch.Tensor]) -> None:
         """Go half the step back."""

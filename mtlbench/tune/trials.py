@@ -127,13 +127,15 @@ def best(trials: Sequence[Trial]) -> Trial | None:
 
 def ended(record: Record | None) -> bool:
     """Whether a cell need not be trained again: it is done, or failed for a reason of its own."""
-    return record is not None and (record["status"] == "done" or record["error"]["type"] not in MAY_PASS)
+    if record is None:
+        return False
+    return record["status"] == "done" or record["error"] is None or record["error"]["type"] not in MAY_PASS
 
 
 def _tried(number: int, method: Method, point: Point, cells: Sequence[Cell], records: Mapping[str, Record]) -> Trial:
     kept = [records.get(cell.key) for cell in cells]
     found = [record for record in kept if record is not None and ended(record)]
-    failed = [record["error"]["message"] for record in found if record["status"] == "failed"]
+    failed = [record["error"]["message"] for record in found if record["error"] is not None]
     if failed:
         return Trial(number, method, point, tuple(cells), "failed", reason=failed[0])
     if len(found) < len(cells):

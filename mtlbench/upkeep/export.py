@@ -11,7 +11,7 @@ import logging
 import re
 import uuid
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -20,8 +20,7 @@ from typing import Any, Final, NamedTuple
 from mtlbench.errors import UsageError
 from mtlbench.host.disk import TEMPORARY
 from mtlbench.host.safe_names import spreadsheet_cell
-from mtlbench.records.groups import collect
-from mtlbench.records.record import Record
+from mtlbench.records.groups import Record, collect
 from mtlbench.records.record_file import read_history
 
 FORMATS: Final = ("csv", "tensorboard", "mlflow")
@@ -64,7 +63,7 @@ class Exported:
     """Path and reason of each cell whose history cannot be read."""
 
 
-def values(history: Iterable[dict[str, Any]]) -> Iterator[Value]:
+def values(history: Iterable[Mapping[str, Any]]) -> Iterator[Value]:
     """Yield every number of a history. What is null, such as the cosine with a gradient of zero, is left out."""
     elapsed = 0.0
     for row in history:
@@ -95,7 +94,7 @@ def export(records: Sequence[Record], to: str, folder: Path) -> Exported:
     :param folder: made if it is not there.
     :raises UsageError: when there is no finished cell, the folder cannot be written to, or a library is missing.
     """
-    cells = [dict(record) for group in collect(records) for _, record in sorted(group.done.items())]
+    cells = [record for group in collect(records) for _, record in sorted(group.done.items())]
     if not cells:
         raise UsageError("no finished cells to export")
     done = Exported()

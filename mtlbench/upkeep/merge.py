@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, cast
 
 from mtlbench.errors import UsageError
 from mtlbench.records.record import Record
@@ -111,11 +112,12 @@ def _conflict(kept: Record, other: Record) -> str:
         for metric, value in scores.items()
         if value != other["scores"].get(task, {}).get(metric)
     ]
+    before, after = (cast(dict[str, Any], record["environment"]) for record in (kept, other))
     places = [
         f"{name} {mine} and {theirs}"
         for part in ("versions", "machine")
-        for name, mine in kept["environment"].get(part, {}).items()
-        if mine != (theirs := other["environment"].get(part, {}).get(name))
+        for name, mine in before.get(part, {}).items()
+        if mine != (theirs := after.get(part, {}).get(name))
     ]
     return (
         f"{kept['method']['spec']} seed {kept['seed']} ({kept['key'][:12]}) has different scores in {kept['path']} "

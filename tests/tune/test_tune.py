@@ -20,7 +20,8 @@ from mtlbench.errors import UsageError
 from mtlbench.plan.cells import Workload, make_cells
 from mtlbench.plugins.registry import load_registry
 from mtlbench.records.store import Store
-from mtlbench.training.train import Outcome, train
+from mtlbench.training.result import CellResult
+from mtlbench.training.train import train
 
 Done = subprocess.CompletedProcess[str]
 Call = Callable[..., Done]
@@ -224,10 +225,8 @@ def test_a_bad_request_is_one_line(tune: Call, tmp_path: Path, arguments: tuple[
 
 
 def test_a_methods_learning_rate_is_that_of_the_recipe_otherwise(make_workload: Callable[..., Workload]) -> None:
-    def outcome(spec: str, lr: float) -> Outcome:
-        found = Outcome()
-        train(make_workload(lr=lr), load_registry().method(spec), 0, found, lambda done, total: None)
-        return found
+    def outcome(spec: str, lr: float) -> CellResult:
+        return train(make_workload(lr=lr), load_registry().method(spec), 0)
 
     ours, theirs = outcome("gradnorm[base_lr=3e-3]", 1e-4), outcome("gradnorm", 3e-3)
     assert ours.scores == theirs.scores and ours.pairing == theirs.pairing

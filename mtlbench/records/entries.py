@@ -32,7 +32,14 @@ class MethodEntry(TypedDict):
     ]
     joint: Annotated[bool, Field(description="false: one model per task, the single-task baseline")]
     reads: Annotated[Name, Field(description="what the method reads of a step, such as `gram` or `losses`")]
-    heads: NotRequired[Annotated[str, Field(description="which gradients the heads get")]]
+    heads: NotRequired[
+        Annotated[
+            str,
+            Field(
+                description="what the heads descend: `plain`, their task's loss; else that loss as the method weighs it"
+            ),
+        ]
+    ]
     source_sha256: NotRequired[Annotated[str, Field(description="fingerprint of the code in the method's file")]]
 
 
@@ -88,7 +95,7 @@ class TaskEntry(TypedDict):
 
 @form
 class RecipeEntry(TypedDict):
-    """The recipe that a cell was trained by, its steps resolved; fields that came later have their default."""
+    """The recipe of a cell, its steps resolved. Fields that a record lacks had their default when it was made."""
 
     tasks: Annotated[list[Name], Field(min_length=1, description="specs of the tasks")]
     steps: Annotated[Count, Field(ge=1, description="optimizer steps; each takes one batch of every task")]
@@ -148,7 +155,7 @@ class CostEntry(TypedDict):
 
 @form
 class ConflictEntry(TypedDict):
-    """How far task gradients disagreed, over the measured steps."""
+    """Disagreement of task gradients over the measured steps."""
 
     share: Annotated[float, Field(description="share of negative cosines between task gradients")]
     mean_cosine: Annotated[float, Field(description="mean of the cosines")]

@@ -15,7 +15,11 @@ from mtlbench.records.record import SCHEMA, Record
 def header(
     cell: Cell, workload: Workload, registry: Registry, tasks: dict[str, TaskEntry], environment: dict[str, Any]
 ) -> Record:
-    """Return what is known of a cell before it runs; the rest of its record is filled in when it ends."""
+    """Return a record with everything that is known before the cell runs; its worker completes it.
+
+    :param tasks: as :func:`mtlbench.text.description.describe_tasks` returns them.
+    :param environment: as :func:`mtlbench.host.provenance.environment` returns it.
+    """
     method = registry.method(cell.method)
     recipe: Any = workload.recipe.model_dump(mode="json")
     return {
@@ -62,5 +66,5 @@ def header(
 
 
 def now() -> str:
-    """Return the time in ISO 8601, UTC."""
+    """Return the current time in ISO 8601, UTC."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,7 +1,7 @@
-"""Reading a record and what lies beside it. Nothing of it is believed before it is checked, and nothing is executed.
+"""Read records and their side files. Everything is checked before use, and nothing is executed.
 
-A results folder may come from anywhere: by mail, from a shared disk, out of a torn archive. So a record counts only if
-its checksum fits and it has the form that every reader relies on; a side file only if it lies beside its record and has
+A results folder may come from anywhere: by mail, from a shared disk, from a damaged archive. A record counts only if its
+checksum matches and it has the form that every reader relies on; a side file only if it lies beside its record and has
 the recorded hash.
 """
 
@@ -21,17 +21,18 @@ from mtlbench.records.record import SCHEMA, Record, check_record
 
 
 def verified(content: bytes) -> Record:
-    """Parse a record. Characters in it that do not print, such as escape sequences, are written out.
+    """Parse and check a record. Characters that do not print, such as escape sequences, are written out.
 
-    :raises ValueError: when it is not JSON, of another schema, of another form, or changed since it was written.
+    :param content: of a record's file.
+    :raises ValueError: when it is not JSON, has another schema or form, or changed since it was written.
     """
     try:
         record = json.loads(content)
     except (ValueError, RecursionError):
         raise ValueError("not JSON: cut off or overwritten") from None
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-        found = record.get("schema") if isinstance(record, dict) else None
-        raise ValueError(f"record schema {found}; this mtlbench reads schema {SCHEMA}")
+        version = record.get("schema") if isinstance(record, dict) else None
+        raise ValueError(f"record schema {version}; this mtlbench reads schema {SCHEMA}")
     checksum = record.get("checksum")
     if checksum != fingerprint({name: value for name, value in record.items() if name != "checksum"}):
         raise ValueError("its checksum does not fit: changed since it was written")
@@ -45,13 +46,14 @@ def _visible(value: Any) -> Any:
     if isinstance(value, str):
         return visible(value)
     if isinstance(value, dict):
-        return {visible(key): _visible(one) for key, one in value.items()}
-    return [_visible(one) for one in value] if isinstance(value, list) else value
+        return {visible(key): _visible(item) for key, item in value.items()}
+    return [_visible(item) for item in value] if isinstance(value, list) else value
 
 
 def read_record(path: Path) -> Record:
-    """Read one record.
+    """Read one record and find its side files.
 
+    :param path: of the record's file.
     :raises OSError: when it cannot be read.
     :raises ValueError: as :func:`verified` and :func:`find_side_files`.
     """
@@ -61,7 +63,7 @@ def read_record(path: Path) -> Record:
 
 
 def side_files_at(path: Path) -> set[str]:
-    """Return the names of the side files of the record that lies at a path: none where there is no whole record."""
+    """Return the names of the side files of the record at a path; none where there is no valid record."""
     try:
         return {entry["name"] for entry in verified(path.read_bytes())["files"].values()}
     except (OSError, ValueError):
@@ -69,25 +71,29 @@ def side_files_at(path: Path) -> set[str]:
 
 
 def find_side_files(record: Record, path: Path) -> None:
-    """Say in a record where it lies, once its side files are found beside it. A link is none.
+    """Check that a record's side files lie beside it, then set ``record["path"]``. A link does not count as a file.
 
-    :raises ValueError: when one is missing or cut off.
+    :param record: is changed.
+    :param path: of the record's file.
+    :raises ValueError: when a side file is missing or cut off.
     """
     for what, entry in record["files"].items():
         try:
-            found = (path.parent / entry["name"]).lstat()
+            status = (path.parent / entry["name"]).lstat()
         except OSError:
-            found = None
-        if found is None or not stat.S_ISREG(found.st_mode) or found.st_size != entry["bytes"]:
+            status = None
+        if status is None or not stat.S_ISREG(status.st_mode) or status.st_size != entry["bytes"]:
             raise ValueError(f"its {what} file {entry['name']} is missing or cut off")
     record["path"] = str(path)
 
 
 def read_side_file(record: Mapping[str, Any], what: str) -> bytes:
-    """Return the content of a side file, such as ``"history"``, once its hash is the recorded one.
+    """Return the content of a side file after checking its hash.
 
-    :raises OSError: when it cannot be read.
-    :raises ValueError: when the record has none, or it changed since it was written.
+    :param record: as read from a folder, with its path.
+    :param what: kind of the side file, such as ``"history"``.
+    :raises OSError: when the file cannot be read.
+    :raises ValueError: when the record has no such file, or the file changed since it was written.
     """
     entry = record["files"].get(what)
     if entry is None:
@@ -99,10 +105,11 @@ def read_side_file(record: Mapping[str, Any], what: str) -> bytes:
 
 
 def read_history(record: Mapping[str, Any]) -> Iterator[HistoryRow]:
-    """Yield a record's history, one object per step or evaluation.
+    """Yield the rows of a record's history, one per step or evaluation.
 
-    :raises OSError: when it cannot be read.
-    :raises ValueError: as :func:`read_side_file`, and when a line is not JSON, or not of the form of a row.
+    :param record: as read from a folder, with its path.
+    :raises OSError: when the file cannot be read.
+    :raises ValueError: as :func:`read_side_file`, and when a line is not JSON or has not the form of a row.
     """
     for line in read_side_file(record, "history").decode().splitlines():
         try:

@@ -181,7 +181,7 @@ def prepare_process(threads: int) -> None:
 
 
 def save(record: Record, result: CellResult, store: Store, progress: Progress, error: Exception | None) -> Record:
-    """Complete a record with what its cell left behind, write it, and return it."""
+    """Complete a record with the result of its cell, write it, and return it."""
     files = {"history": ("jsonl", "".join(json.dumps(row) + "\n" for row in result.history).encode())}
     record = {**_filled(record, result, progress), "seconds": round(progress.seconds, 3)}
     if error is None:
@@ -210,7 +210,7 @@ def save(record: Record, result: CellResult, store: Store, progress: Progress, e
 
 
 def _filled(record: Record, result: CellResult, progress: Progress) -> Record:
-    """Return a record with what is known of its cell once training has begun."""
+    """Return a record with the fields that are known once training has begun."""
     record = {**record, "resumed": list(progress.resumed)}
     if result.size:
         record["encoder"] = {**record["encoder"], **result.size}

@@ -68,7 +68,8 @@ class Recipe(BaseModel):
     the same for all; "native": the update stays as the method returns it."""
     engine: Literal["auto", "packed", "lean", "loop"] = "auto"
     """How task gradients are computed. "auto" is loop where the encoder cannot be packed; elsewhere packed, or lean
-    where few tokens or many tasks make lean cheaper or packed's buffer too large. Engines differ in the last bits only."""
+    where few tokens or many tasks make lean cheaper or packed's buffer too large. Engines differ in the last bits
+    only."""
     accumulate: Annotated[int, Field(ge=1)] = 1
     """Equal parts of every batch, processed one after another: the activations of one part are in memory at a time. The
     step is that of the whole batch, except the last bits and the dropout masks: every part has its own masks."""

@@ -36,7 +36,8 @@ class MethodEntry(TypedDict):
         Annotated[
             str,
             Field(
-                description="what the heads descend: `plain`, their task's loss; else that loss as the method weighs it"
+                description="what the heads descend: `plain`, their task's loss; `weighted`, that loss times the "
+                "task's weight; `log`, its logarithm"
             ),
         ]
     ]

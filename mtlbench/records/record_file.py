@@ -1,8 +1,8 @@
 """Read records and their side files. Everything is checked before use, and nothing is executed.
 
-A results folder may come from anywhere: by mail, from a shared disk, from a damaged archive. A record counts only if its
-checksum matches and it has the form that every reader relies on; a side file only if it lies beside its record and has
-the recorded hash.
+A results folder may come from anywhere: by mail, from a shared disk, from a damaged archive. A record counts only if
+its checksum matches and it has the form that every reader relies on; a side file only if it lies beside its record and
+has the recorded hash.
 """
 
 from __future__ import annotations

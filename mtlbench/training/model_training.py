@@ -1,4 +1,4 @@
-"""The training of one model, step by step; it can be stopped after any step, and go on in another process."""
+"""The training of one model, step by step. It can stop after any step and go on in another process."""
 
 from __future__ import annotations
 
@@ -30,12 +30,15 @@ from mtlbench.training.step_effect import Effect, Probe, is_probed
 
 
 class ModelTraining:
-    """One model on some tasks: model, engine, optimizer and schedule, and how far they are.
+    """One model on some tasks: model, engine, optimizer, schedule, and the results so far.
 
-    Batches and dropout masks depend on seed and step alone, and what is frozen on the encoder's files, so neither is
-    part of the state.
+    Batches and dropout masks depend only on seed and step, and frozen parameters only on the encoder's files, so the
+    state contains neither.
 
-    :param data: its tasks.
+    :param workload: recipe and encoder.
+    :param method: the method that weighs the task gradients.
+    :param seed: of initial weights and dropout masks.
+    :param data: the tasks of the model's heads, in order.
     :param processes: the processes that train it together.
     """
 
@@ -50,10 +53,14 @@ class ModelTraining:
         recipe, device = workload.recipe, workload.recipe.device
         self._recipe, self._steps, self._device = recipe, workload.steps, device
         self._method, self._data, self._processes = method, data, processes
-        model = MultiTaskModel(workload.encoder, workload.files, [one.task for one in data], seed).to(device).train()
+        model = (
+            MultiTaskModel(workload.encoder, workload.files, [task_data.task for task_data in data], seed)
+            .to(device)
+            .train()
+        )
         if workload.encoder.frozen:
-            for one in data:
-                one.freeze(model.pooled)
+            for task_data in data:
+                task_data.freeze(model.pooled)
         self._pairing = fingerprint_pairing(model, data, seed, device)
         self._size: EncoderEntry = {
             "parameters": sum(weights.numel() for weights in [*model.encoder.parameters(), *model.last_shared_layer]),
@@ -76,7 +83,7 @@ class ModelTraining:
         self._labels: dict[str, Labels] = {}
 
     def run(self) -> Iterator[int]:
-        """Train to the end, yielding the steps done after each.
+        """Train to the end; yield the number of steps done after each step.
 
         :raises CellError: when a loss or gradient stops being finite, or memory is short; it names step and task.
         """
@@ -90,7 +97,7 @@ class ModelTraining:
 
     @property
     def result(self) -> ModelResult:
-        """What training has led to so far."""
+        """The results so far."""
         return ModelResult(
             list(self._history),
             dict(self._scores),
@@ -98,7 +105,7 @@ class ModelTraining:
             dict(self._labels),
             self._pairing,
             self._size,
-            self._engine.told,
+            self._engine.choice,
             list(self._seconds),
             self._peak,
         )
@@ -142,41 +149,42 @@ class ModelTraining:
 
     def _trained(self) -> dict[str, torch.Tensor]:
         """Return the trained parameters and all buffers, by name."""
-        trained = [(name, one.detach()) for name, one in self.model.named_parameters() if one.requires_grad]
+        parameters = self.model.named_parameters()
+        trained = [(name, value.detach()) for name, value in parameters if value.requires_grad]
         return {**dict(trained), **dict(self.model.named_buffers())}
 
     def _step(self, step: int, *, warm: bool) -> None:
-        """Take one step and write its row.
+        """Take one step and add its row.
 
-        :param warm: whether its time counts: the first step of a process also pays for warming up.
+        :param warm: whether the step's time counts; the first step of a process includes warming up.
         """
         measure = (step + 1) % self._recipe.measure_every == 0
         if measure:
-            self._read_peak()  # before the first measurement, whose buffer a method may not need
+            self._read_peak()  # before the first measurement: its buffer is not part of every method's cost
         probe = None
         if is_probed(step + 1, self._steps, self._recipe.measure_every) and self.model.shared:
             probe = Probe(self.model.shared, [*self.model.shared, *self.model.heads.parameters()])
         begun = time.perf_counter()
         try:
-            taken = self._engine.step(self._method, step, measure=measure)
-            if not taken.skipped:
+            result = self._engine.step(self._method, step, measure=measure)
+            if not result.skipped:
                 if step < self._recipe.head_steps:
                     for shared in self.model.shared:
-                        shared.grad = None  # the optimizer passes over it, decay and averages included
+                        shared.grad = None  # the optimizer then skips it, decay and averages included
                 self._optimizer.step()
                 self._schedule.step()
                 if self._method.reads_after:
                     tell_after(self._method, self._inputs.losses_after(step))
-            if measure or not warm:  # the first step of a process: also after a checkpoint was loaded
+            if measure or not warm:  # also in the first step after a checkpoint was loaded
                 self._processes.agree([*self.model.parameters()], "the parameters")
             if step + 1 < self._steps:
                 self._inputs.ahead(step + 1)
         except NotFinite as error:
             task = self._data[error.task].task.key
             raise CellError(f"step {step + 1}: {error.about(task)}", step + 1, task) from None
-        except UsageError as error:  # a method's: it counts the tasks, and does not know their names
-            of = ", ".join(one.task.key for one in self._data)
-            raise CellError(f"step {step + 1}: {error} (tasks, in this order: {of})", step + 1) from None
+        except UsageError as error:  # from the method, which knows the number of tasks, not their names
+            names = ", ".join(data.task.key for data in self._data)
+            raise CellError(f"step {step + 1}: {error} (tasks, in this order: {names})", step + 1) from None
         except CellError as error:
             raise CellError(f"step {step + 1}: {error}", step + 1, error.task) from error.__cause__
         except (MemoryError, RuntimeError) as error:
@@ -187,15 +195,15 @@ class ModelTraining:
         self._elapsed += spent
         if warm and not measure:
             self._seconds.append(spent)
-        keys = [one.task.key for one in self._data]
-        row = step_row(step + 1, taken, keys, self._factors(step), spent, measure)
-        if probe is not None and not taken.skipped:
+        keys = [data.task.key for data in self._data]
+        row = step_row(step + 1, result, keys, self._factors(step), spent, measure)
+        if probe is not None and not result.skipped:
             row = {**row, **self._read(probe, keys, step)}
         self._history.append(row)
 
     def _factors(self, step: int) -> list[float]:
-        """Return the factors of the tasks' losses in a step: histories have the losses without them."""
-        return [float(one.weights[step]) for one in self._data]
+        """Return the factors of the tasks' losses in a step; histories contain the losses without them."""
+        return [float(data.weights[step]) for data in self._data]
 
     def _read(self, probe: Probe, keys: list[str], step: int) -> Effect:
         def losses(step: int) -> Vector:
@@ -204,7 +212,7 @@ class ModelTraining:
         following = partial(losses, step + 1) if step + 1 < self._steps else None
         try:
             return probe.read(partial(losses, step), following, keys)
-        except NotFinite:  # the next step will name it, if it is more than this one's half-way
+        except NotFinite:  # if it is more than a bad half-way point, the next step reports it
             return {}
         except (MemoryError, RuntimeError) as error:
             raise _as_memory(error, f"step {step + 1}", step + 1) from None
@@ -228,7 +236,7 @@ class ModelTraining:
 
 
 def _as_memory(error: MemoryError | RuntimeError, where: str, step: int) -> Exception:
-    """Return what to raise for an error: itself, or for a lack of memory one that says what helps."""
+    """Return the error to raise: for lack of memory, one with advice; else the error itself."""
     if is_out_of_memory(error):
         reason = str(error).strip().split("\n", 1)[0][:160] or type(error).__name__
         advice = "try engine=lean, --accumulate, or a smaller --batch-size"

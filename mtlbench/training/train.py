@@ -16,7 +16,7 @@ from mtlbench.training.model_training import ModelTraining
 from mtlbench.training.result import CellResult, ModelResult
 
 Listener = Callable[[int, int], None]
-"""Called after every optimizer step with the steps done and the steps in all."""
+"""Called after every optimizer step with the number of steps done and the total."""
 
 
 class Training:
@@ -41,23 +41,23 @@ class Training:
                 splits,
                 tokenizer,
                 seed=seed,
-                sizes=taken,
-                weights=taken / recipe.batch_size if method.joint else None,  # alone, a task has nothing to outweigh
+                sizes=rows_per_step,
+                weights=rows_per_step / recipe.batch_size if method.joint else None,  # a task alone needs no weight
                 batches=method.batches,
                 device=recipe.device,
             )
-            for task, splits, taken in zip(workload.tasks, workload.splits, sizes.T, strict=True)
+            for task, splits, rows_per_step in zip(workload.tasks, workload.splits, sizes.T, strict=True)
         ]
-        self._seen = {one.task.key: int(one.sizes.sum()) for one in data}
+        self._seen = {task_data.task.key: int(task_data.sizes.sum()) for task_data in data}
         self._cut = {
-            one.task.key: {"tokens": tokenizer.max_length, "train": one.train_tokens.cut}
-            | {name: some.tokens.cut for name, some in one.evaluated.items()}
-            for one in data
+            task_data.task.key: {"tokens": tokenizer.max_length, "train": task_data.train_tokens.cut}
+            | {name: split.tokens.cut for name, split in task_data.evaluated.items()}
+            for task_data in data
         }
         method.reseed(seed)
         self._workload, self._method, self._seed = workload, method, seed
         self._processes = processes
-        self._groups = [data] if method.joint else [[one] for one in data]
+        self._groups = [data] if method.joint else [[task_data] for task_data in data]
         self._finished: list[ModelResult] = []
         self._current: ModelTraining | None = None
         self.done = 0

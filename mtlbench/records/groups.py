@@ -187,7 +187,7 @@ def collect(records: Sequence[Record]) -> list[Cells]:
 
 
 def headings(groups: Sequence[Cells]) -> list[str]:
-    """Return a heading for each group: its suite and the settings that differ between the groups, as users write them."""
+    """Return a heading for each group: its suite, and the settings that differ between groups, as users write them."""
     facts = [_facts(cells) for cells in groups]
     names = sorted({name for fact in facts for name in fact})
     differences = [name for name in names if len({fact.get(name) for fact in facts}) > 1]
@@ -230,5 +230,5 @@ def _start(record: Record) -> Start:
 
 
 def _same(a: Start, b: Start) -> bool:
-    """Whether two cells of one seed have the same hashes for the parts that both have. A missing hash proves nothing."""
+    """Whether two cells of one seed have equal hashes for the parts that both have. A missing hash proves nothing."""
     return all(a[part] == b[part] and None not in a[part] for part in a.keys() & b.keys())

@@ -1,4 +1,4 @@
-"""A nested state as JSON and named tensors, and back, to the last bit: what a checkpoint holds. Nothing is executed."""
+"""Conversion of a nested state to JSON and named tensors, and back, to the last bit. Nothing is executed."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class NotStorable(TypeError):
 def flatten(state: Any, root: str = "state") -> tuple[Any, Tensors]:
     """Split a state into JSON data and tensors, contiguous and on the CPU, named by their places.
 
-    A tensor that is contiguous and on the CPU is not copied. Every container except a list becomes an object whose first
-    member names its type. Values, types and shapes of tensors and arrays are restored, and devices of tensors; strides
-    and graphs are not.
+    A tensor that is contiguous and on the CPU is not copied. Every container except a list becomes an object whose
+    first member names its type. Values, types and shapes of tensors and arrays are restored, and devices of tensors;
+    strides and graphs are not.
 
     :param state: numbers, texts, arrays, tensors, and containers of these.
     :param root: name of the state in places.

@@ -244,8 +244,8 @@ def test_one_that_vanishes_while_it_is_looked_at_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     newest = written(tmp_path, 10, 20)[0]
-    seen = Checkpoints._found
-    monkeypatch.setattr(Checkpoints, "_found", lambda self: [newest, *(p for p in seen(self) if p != newest)])
+    seen = Checkpoints._files
+    monkeypatch.setattr(Checkpoints, "_files", lambda self: [newest, *(p for p in seen(self) if p != newest)])
     newest.unlink()
     lines: list[str] = []
     assert step_of(checkpoints(tmp_path, tell=lines.append).newest()) == 10 and "No such file" in lines[0]

@@ -23,7 +23,6 @@ from mtlbench.plan.suite import load_suite
 from mtlbench.plugins.registry import load_registry
 from mtlbench.text.encoder import Encoder
 from mtlbench.training.checkpoint import KEPT, SHARE, Checkpoints
-from mtlbench.training.outcome import Outcome
 from mtlbench.training.train import Training
 
 TIMES = 5
@@ -55,7 +54,7 @@ def measured(model: str, name: str, folder: Path) -> tuple[int, float, float]:
     registry = load_registry()
     recipe = load_suite("quick").recipe({"model": model, "steps": 2, "evaluations": 1, "dev_limit": 50})
     workload = Workload.load("quick", recipe, registry)
-    training = Training(workload, registry.method(name), 0, Outcome())
+    training = Training(workload, registry.method(name), 0)
     next(training.run())
     checkpoints = Checkpoints(folder, "k" * 64, every=CHECKPOINT_EVERY, tell=print)
     writes, reads = [], []

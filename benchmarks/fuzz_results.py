@@ -87,7 +87,7 @@ def record(content: bytes) -> bool:
 def _tensors() -> tuple[bytes, dict[str, torch.Tensor]]:
     """Return the state of a cell in training, small, as a checkpoint has it: JSON, and the tensors beside it."""
     rows = json.dumps([{**STEP, "step": step} for step in (1, 2)]).encode()
-    state = {"done": 2, "costs": [], "record": full(0), "outcome": {"history": rows, "seconds": 0.5, "scores": {}}}
+    state = {"done": 2, "finished": [], "record": full(0), "histories": [rows], "progress": {"seconds": 0.5}}
     state["current"] = {"model": {"w": torch.eye(2)}, "generator": np.arange(3), "tries": (1, 2**70, float("inf"), {1})}
     tree, tensors = flatten(state)
     return json.dumps(tree).encode(), tensors

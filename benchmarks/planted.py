@@ -29,10 +29,12 @@ from mtlbench.execute.worker import run_cell
 from mtlbench.plan.cells import Workload, make_cells, parse_seeds
 from mtlbench.plan.suite import load_suite
 from mtlbench.plugins.registry import load_registry
+from mtlbench.records.header import header
 from mtlbench.records.leases import Leases
-from mtlbench.records.record import Record, describe_tasks, header
+from mtlbench.records.record import Record
 from mtlbench.records.store import Store
 from mtlbench.text import grammar
+from mtlbench.text.description import describe_tasks
 
 PAGE = Path(__file__).with_name("doctor.md")
 FINDINGS = Path(__file__).parents[1] / "docs" / "diagnose.md"
@@ -83,7 +85,7 @@ def train(folder: Path, fault: Fault | None, methods: Sequence[str], seeds: str)
             lease = Leases(store.folder).claim(cell.key, cell.title)
             if lease is None:
                 raise RuntimeError(f"{cell.title} of {folder} is run by another process")
-            record = header(cell, workload, registry, describe_tasks(workload), {})
+            record = header(cell, workload, registry, describe_tasks(workload.tasks, workload.splits), {})
             run_cell(CellJob(cell, record, store, lease), _deaf)  # in this process: a new one would import all anew
     return kept(folder, seeds)
 

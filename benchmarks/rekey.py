@@ -44,7 +44,7 @@ class NotProven(Exception):
 
 def group_of(record: Record) -> str:
     """Return the group that a record's own fields make."""
-    recipe = Recipe(**record["recipe"])
+    recipe = Recipe.model_validate(record["recipe"])
     recipe = recipe.model_copy(update={"device": recipe.device.partition(":")[0]})
     tasks = [(REGISTRY.task(task["spec"]), task["fingerprint"]) for task in record["tasks"].values()]
     settings = Encoder.parse(record["encoder"]["spec"]).parameters.items() - Encoder("").parameters.items()
@@ -147,7 +147,8 @@ def rekey(folder: Path) -> tuple[dict[str, str], list[str]]:
             continue
         endings = {what: entry["name"].rpartition(".")[2] for what, entry in record["files"].items()}
         files = {what: (ending, read_side_file(record, what)) for what, ending in endings.items()}
-        store.save({name: value for name, value in new.items() if name != "path"}, files)
+        new.pop("path", None)
+        store.save(new, files)
         store.remove(record)
         keys[record["key"]] = new["key"]
     return keys, left

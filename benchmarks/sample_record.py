@@ -36,7 +36,7 @@ def record(seed: int = 0, status: str = "done", key: str = "a" * 64, spec: str =
     }
 
 
-def full(seed: int, spec: str = "sum") -> dict[str, Any]:
+def full(seed: int, spec: str = "sum") -> Any:
     """Return a record with all that a real one has where changes may hurt."""
     one = record(seed, key=f"{seed}{spec[0]}" * 32, spec=spec)
     one["tasks"] = {"a": {**task("a"), "floors": {"accuracy": [{"name": "random", "value": 0.3}]}, "corpus": "c"}}

@@ -1,4 +1,4 @@
-"""The command line, called in this process."""
+"""The command line: called in this process, or as a process of its own where tests must signal it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import io
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 from typing import TextIO
 
 import pytest
@@ -42,3 +43,9 @@ def command_line(
     assert isinstance(code, int)
     texts = [stream.getvalue() if isinstance(stream, io.StringIO) else "" for stream in (stdout, stderr)]
     return subprocess.CompletedProcess(words, code, *texts)
+
+
+def tiny_run(suite_file: Path, data_dir: Path, *more: str) -> list[str]:
+    """Return the command of a run on the tiny suite, for tests that must signal it."""
+    options = ["--suite", str(suite_file), "--data-dir", str(data_dir), *more]
+    return [sys.executable, "-m", "mtlbench", "run", *options]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from test_run import tiny_run
+from command_line import tiny_run
 
 from benchmarks.sample_record import history, record
 from mtlbench.host.disk import TEMPORARY

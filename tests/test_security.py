@@ -91,13 +91,13 @@ def test_planted_pickles_are_not_opened(tmp_path: Path) -> None:
     "state",
     [
         {},
-        {"record": [], "outcome": {}},
-        {"record": {"a": 1, 2: 3}, "outcome": {}},
-        {"record": full(0), "outcome": {}},
-        {"record": full(0), "outcome": []},
-        {"record": full(0), "outcome": {"history": b"1"}},
-        {"record": full(0), "outcome": {"history": b"[[]]"}},
-        {"record": full(0), "outcome": {"history": b"[" * 100_000}},
+        {"record": [], "histories": {}},
+        {"record": {"a": 1, 2: 3}, "histories": {}},
+        {"record": full(0), "histories": {}},
+        {"record": full(0), "histories": [[]]},
+        {"record": full(0), "histories": [b"1"]},
+        {"record": full(0), "histories": [b"[[]]"]},
+        {"record": full(0), "histories": [b"[" * 100_000]},
     ],
     ids=lambda state: str(state)[-40:],
 )
@@ -107,7 +107,7 @@ def test_a_checkpoint_of_another_form_is_left_out(tmp_path: Path, state: dict[st
     checkpoints.save(1, lambda: state)
     told: list[str] = []
     assert unfinished(tmp_path, told.append) == [] and "left out" in told[0] and len(told) == 1
-    checkpoints.save(2, lambda: {"record": full(0), "outcome": {"history": json.dumps([STEP]).encode()}})
+    checkpoints.save(2, lambda: {"record": full(0), "histories": [json.dumps([STEP]).encode()]})
     assert [one["history"] for one in unfinished(tmp_path, pytest.fail)] == [[STEP]]
 
 

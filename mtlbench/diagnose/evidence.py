@@ -66,7 +66,7 @@ class Run:
         if self.unfinished:
             return list(self.record["history"])
         try:
-            return list(read_history(dict(self.record)))
+            return [dict(row) for row in read_history(self.record)]
         except (OSError, ValueError):  # the scan reports damaged records; the doctor examines the rest
             return []
 

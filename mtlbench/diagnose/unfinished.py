@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from mtlbench.plan.cells import fingerprint
-from mtlbench.records.history_form import check_row
+from mtlbench.records.history_form import HistoryRow, check_row
 from mtlbench.records.leases import holders
-from mtlbench.records.record import Record
 from mtlbench.records.record_file import verified
 from mtlbench.records.store import CHECKPOINTS
 from mtlbench.training.checkpoint import newest_files, read_parts
 from mtlbench.training.history_rows import merged
 
 
-def unfinished(results: Path, tell: Callable[[str], None]) -> list[Record]:
+def unfinished(results: Path, tell: Callable[[str], None]) -> list[dict[str, Any]]:
     """Return the records of all cells with a checkpoint, as of that checkpoint.
 
     ``status`` is ``"running"`` if a process has the lease of the cell, else ``"stopped"``; ``history`` has the rows.
@@ -39,18 +38,20 @@ def unfinished(results: Path, tell: Callable[[str], None]) -> list[Record]:
     return records
 
 
-def _read(path: Path) -> tuple[Record, list[dict[str, Any]]]:
+def _read(path: Path) -> tuple[dict[str, Any], list[HistoryRow]]:
     """Return the record and the rows of a checkpoint. Check their form: a valid hash does not vouch for its author.
 
     :raises OSError: if it cannot be read.
     :raises ValueError: if it is incomplete, or the record or the rows have an unexpected form.
     """
-    record, outcome = read_parts(path, "record", "outcome")
+    record, histories = read_parts(path, "record", "histories")
     try:
-        record = verified(json.dumps({**record, "checksum": fingerprint(record)}).encode())
-        rows = list(json.loads(outcome["history"]))
+        checked = verified(json.dumps({**record, "checksum": fingerprint(record)}).encode())
+        if not isinstance(histories, list):
+            raise TypeError("its histories are not a list")
+        rows = [row for history in histories for row in json.loads(history)]
         for row in rows:
-            check_row(row, record["tasks"])
+            check_row(row, checked["tasks"])
     except (LookupError, TypeError, RecursionError) as error:  # of an entirely different form
         raise ValueError(f"not a checkpoint: {type(error).__name__}: {error}") from None
-    return record, rows if record["method"]["joint"] else merged(rows)
+    return dict(checked), rows if checked["method"]["joint"] else merged(rows)

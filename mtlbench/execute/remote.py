@@ -5,11 +5,14 @@ from __future__ import annotations
 import platform
 import signal
 from dataclasses import replace
+from typing import cast
 
 from mtlbench.execute.executor import RETRIES, CellJob, Event
 from mtlbench.execute.stop import Stop
 from mtlbench.host.provenance import environment
+from mtlbench.records.entries import EnvironmentEntry
 from mtlbench.records.leases import FolderRemoved, LeaseLost
+from mtlbench.records.record import Record
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 """Clusters send SIGTERM or SIGINT to canceled jobs, and SIGUSR2 to jobs that run out of time."""
@@ -32,7 +35,7 @@ def run_remote(job: CellJob) -> Event:
     with Stop().listening(SIGNALS) as stop:  # before the imports below, which take seconds
         from mtlbench.execute.worker import run_cell
 
-        record = {**job.record, "environment": environment(job.cell.recipe.device)}
+        record: Record = {**job.record, "environment": cast(EnvironmentEntry, environment(job.cell.recipe.device))}
     if stop.signal:
         return Event("lost", job.cell, message=f"its process was asked to end, by {stop.signal}", retries=RETRIES)
     notes: list[str] = []

@@ -14,8 +14,10 @@ from typing import Any
 from mtlbench.execute.executor import CellJob, Event, Executor
 from mtlbench.execute.heartbeat import Heartbeat
 from mtlbench.plan.cells import Cell
+from mtlbench.records.entries import ErrorEntry
+from mtlbench.records.header import now
 from mtlbench.records.leases import Leases
-from mtlbench.records.record import Record, now
+from mtlbench.records.record import Record
 from mtlbench.records.record_file import read_record
 from mtlbench.records.store import NotRecorded, Store
 from mtlbench.records.store_cache import FileStamp
@@ -101,7 +103,7 @@ class Scheduler:
 
     def _claim(self, cell: Cell) -> CellJob | None:
         """Return the first attempt at a cell, or ``None`` if another launcher runs the cell or has ended it."""
-        record = {**self._headers(cell), "started": now()}
+        record: Record = {**self._headers(cell), "started": now()}
         try:
             lease = self._leases.claim(cell.key, cell.title)
         except OSError as error:
@@ -128,7 +130,7 @@ class Scheduler:
             other = read_record(path)
         except (OSError, ValueError):  # missing or damaged
             return None
-        return Event(other["status"], cell, message=(other["error"] or {}).get("message", ""))
+        return Event(other["status"], cell, message=other["error"]["message"] if other["error"] else "")
 
     def _handle(self, event: Event) -> None:
         cell = event.cell
@@ -162,7 +164,7 @@ class Scheduler:
         """Write the record of a lost cell, in place of its worker, and return the event of its failure."""
         tries = job.record["tries"]
         message = event.message + (f", {tries} tries" if tries > 1 else "")
-        error = {"type": "ProcessDied", "message": message, "step": None, "task": None}
+        error: ErrorEntry = {"type": "ProcessDied", "message": message, "step": None, "task": None}
         try:
             self._store.save({**job.record, "error": error}, {})
         except NotRecorded as reason:

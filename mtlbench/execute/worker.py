@@ -10,6 +10,7 @@ import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -32,8 +33,9 @@ from mtlbench.records.record import Record
 from mtlbench.records.store import CHECKPOINTS, NotRecorded, Store
 from mtlbench.training.checkpoint import Checkpoints
 from mtlbench.training.history_rows import count_floored
+from mtlbench.training.result import CellResult, Progress
 from mtlbench.training.state_codec import NotStorable
-from mtlbench.training.train import Outcome, Training
+from mtlbench.training.train import Training
 
 
 class Stopped(Exception):
@@ -59,8 +61,7 @@ def run_cell(job: CellJob, tell: Tell, signals: Sequence[int] = (signal.SIGTERM,
     :param signals: signals that ask this process to end: it finishes its step and writes a checkpoint, but no record.
     :param meet: starts or joins the cell's processes.
     """
-    begun, earlier = time.perf_counter(), 0.0
-    outcome = Outcome()
+    begun, training, before = time.perf_counter(), None, Progress()
     error: Exception | None = None
     recipe = job.cell.recipe
 
@@ -74,17 +75,16 @@ def run_cell(job: CellJob, tell: Tell, signals: Sequence[int] = (signal.SIGTERM,
             _held(job.lease) as check,
             Stop().listening(signals) as stop,
         ):
-            training = _training(job.cell, outcome, processes, ours)
-            earlier = outcome.seconds
-            if outcome.resumed:
+            training, before = _training(job.cell, processes, ours)
+            if before.resumed:
                 note(f"goes on after step {training.done} of {training.total}")
             for done in training.run():
-                outcome.seconds = earlier + time.perf_counter() - begun
                 check()
                 tell(Event("step", job.cell, done, training.total))
                 if done < training.total:
                     if ours.due(stopping=bool(stop.signal)):
-                        _keep(ours, training, lambda: _filled(job.record, outcome), note)
+                        progress = replace(before, seconds=before.seconds + time.perf_counter() - begun)
+                        _keep(ours, training, progress, job.record, note)
                     if stop.signal:
                         raise Stopped(f"its process was asked to end, by {stop.signal}, after step {done}")
             check()
@@ -95,14 +95,16 @@ def run_cell(job: CellJob, tell: Tell, signals: Sequence[int] = (signal.SIGTERM,
     except Exception as caught:  # an error of a method or task fails its cell; the grid continues
         error = caught
     try:
-        record = save(job.record, outcome, job.store, earlier + time.perf_counter() - begun, error)
+        result = training.result() if training else CellResult()
+        spent = replace(before, seconds=before.seconds + time.perf_counter() - begun)
+        record = save(job.record, result, job.store, spent, error)
         if not isinstance(error, MAY_PASS) and not isinstance(error and error.__cause__, MAY_PASS):
             ours.clear()
     except NotRecorded as reason:
         return Event("failed", job.cell, message=f"{f'{error}; ' if error else ''}not recorded: {reason}")
     finally:
         job.lease.release()
-    return Event(record["status"], job.cell, message=(record["error"] or {}).get("message", ""))
+    return Event(record["status"], job.cell, message=record["error"]["message"] if record["error"] else "")
 
 
 def follow(cell: Cell, store: Store, processes: Processes) -> None:
@@ -112,7 +114,7 @@ def follow(cell: Cell, store: Store, processes: Processes) -> None:
     :param store: the results folder, for the checkpoint to resume from.
     :param processes: the processes of the cell.
     """
-    for _ in _training(cell, Outcome(), processes, _checkpoints(cell, store, lambda message: None)).run():
+    for _ in _training(cell, processes, _checkpoints(cell, store, lambda message: None))[0].run():
         pass
 
 
@@ -121,14 +123,19 @@ def _checkpoints(cell: Cell, store: Store, tell: Callable[[str], None]) -> Check
 
 
 def _keep(
-    checkpoints: Checkpoints, training: Training, record: Callable[[], Record], note: Callable[[str], None]
+    checkpoints: Checkpoints, training: Training, progress: Progress, header: Record, note: Callable[[str], None]
 ) -> None:
     """Write a checkpoint. If that fails, as on a full disk, training continues: the result does not depend on it.
 
     The checkpoint includes the record for readers of unfinished cells, such as ``mtlbench diagnose``, not for training.
     """
+
+    def state() -> dict[str, Any]:
+        record = _filled(header, training.result(), progress)
+        return {**training.state_dict(), "progress": asdict(progress), "record": record}
+
     try:
-        checkpoints.save(training.done, lambda: {**training.state_dict(), "record": record()})
+        checkpoints.save(training.done, state)
     except (OSError, NotStorable) as error:
         note(f"no checkpoint after step {training.done}: {error}")
 
@@ -152,7 +159,7 @@ def _held(lease: Lease) -> Iterator[Callable[[], None]]:
         yield check
 
 
-def _training(cell: Cell, outcome: Outcome, processes: Processes, checkpoints: Checkpoints) -> Training:
+def _training(cell: Cell, processes: Processes, checkpoints: Checkpoints) -> tuple[Training, Progress]:
     """Prepare a cell for training, from its newest checkpoint if it has one; all its processes use the same one."""
     prepare_process(cell.recipe.threads)
     registry = load_registry(cell.plugin_files)
@@ -160,13 +167,14 @@ def _training(cell: Cell, outcome: Outcome, processes: Processes, checkpoints: C
     method = registry.method(cell.method)
     if make_cells(workload, [method], [cell.seed])[0].key != cell.key:
         raise CellError("the data, the model or the method's file changed since the grid was planned: run again")
-    training = Training(workload, method, cell.seed, outcome, processes)
+    training, progress = Training(workload, method, cell.seed, processes), Progress()
     state = checkpoints.newest()
     if state is not None:
         training.load_state_dict(state)
-        outcome.resumed.append(training.done)
+        progress = Progress(**state["progress"])
+        progress = replace(progress, resumed=(*progress.resumed, training.done))
     processes.agree([torch.tensor([training.done], dtype=torch.int32)], "the step to go on from")
-    return training
+    return training, progress
 
 
 def prepare_process(threads: int) -> None:
@@ -181,21 +189,22 @@ def prepare_process(threads: int) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # all memory is written before it is read
 
 
-def save(record: Record, outcome: Outcome, store: Store, seconds: float, error: Exception | None) -> Record:
-    """Complete a record with what its cell left behind, write it, and return it."""
-    files = {"history": ("jsonl", "".join(json.dumps(row) + "\n" for row in outcome.history).encode())}
-    record = {**_filled(record, outcome), "seconds": round(seconds, 3)}
+def save(record: Record, result: CellResult, store: Store, progress: Progress, error: Exception | None) -> Record:
+    """Complete a record with the result of its cell, write it, and return it."""
+    files = {"history": ("jsonl", "".join(json.dumps(row) + "\n" for row in result.history).encode())}
+    record = {**_filled(record, result, progress), "seconds": round(progress.seconds, 3)}
     if error is None:
+        assert result.cost is not None  # training is at its end
         record |= {
             "status": "done",
-            "scores": outcome.scores["dev"],
-            "test_scores": outcome.scores.get("test"),
-            "cost": outcome.cost,
-            "conflict": outcome.conflict,
+            "scores": result.scores["dev"],
+            "test_scores": result.scores.get("test"),
+            "cost": result.cost,
+            "conflict": result.conflict,
         }
         for split, name in (("dev", "predictions"), ("test", "test_predictions")):
-            if split in outcome.outputs:
-                files[name] = ("parquet", _parquet(outcome.outputs[split], outcome.labels[split]))
+            if split in result.outputs:
+                files[name] = ("parquet", _parquet(result.outputs[split], result.labels[split]))
     else:
         message = str(error) if isinstance(error, CellError | UsageError) else f"{type(error).__name__}: {error}"
         record["error"] = {
@@ -209,13 +218,13 @@ def save(record: Record, outcome: Outcome, store: Store, seconds: float, error: 
     return record
 
 
-def _filled(record: Record, outcome: Outcome) -> Record:
-    """Return a record with what is known of its cell once training has begun."""
-    record = {**record, "resumed": outcome.resumed}
-    if outcome.size:
-        record["encoder"] = {**record["encoder"], **outcome.size}
-        record["engine"], record["cut"], record["seen"] = outcome.engine, outcome.cut, outcome.seen
-        record["pairing"], record["floored"] = outcome.pairing, count_floored(outcome.history)
+def _filled(record: Record, result: CellResult, progress: Progress) -> Record:
+    """Return a record with the fields that are known once training has begun."""
+    record = {**record, "resumed": list(progress.resumed)}
+    if result.size:
+        record["encoder"] = {**record["encoder"], **result.size}
+        record["engine"], record["cut"], record["seen"] = result.engine, result.cut, result.seen
+        record["pairing"], record["floored"] = result.pairing, count_floored(result.history)
     return record
 
 

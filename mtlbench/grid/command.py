@@ -24,9 +24,11 @@ from mtlbench.host.terminal import console, duration
 from mtlbench.plan.cells import CHECKPOINT_EVERY, Cell, Workload, make_cells, parse_seeds
 from mtlbench.plan.suite import load_suite
 from mtlbench.plugins.registry import Registry, load_registry
-from mtlbench.records.record import Record, describe_tasks, header
+from mtlbench.records.header import header
+from mtlbench.records.record import Record
 from mtlbench.records.store import Store
 from mtlbench.records.store_cache import FileStamp
+from mtlbench.text.description import describe_tasks
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,8 @@ def load_workload(request: RunRequest, registry: Registry) -> Workload:
 
 def make_headers(request: RunRequest, registry: Registry, workload: Workload) -> Callable[[Cell], Record]:
     """Return a function that makes the header of a cell's record."""
-    tasks, machine = describe_tasks(workload), environment(request.placement.device_here(workload.recipe))
+    tasks = describe_tasks(workload.tasks, workload.splits)
+    machine = environment(request.placement.device_here(workload.recipe))
     return lambda cell: header(cell, workload, registry, tasks, machine)
 
 

@@ -25,7 +25,6 @@ from mtlbench.plugins.registry import Registry, load_registry
 from mtlbench.report.blocks import Bullets, Paragraph, Row, Section, Table
 from mtlbench.report.numbers import number
 from mtlbench.report.text import render
-from mtlbench.training.outcome import Outcome
 from mtlbench.training.train import train
 
 BY_HEART = 0.95
@@ -107,18 +106,17 @@ def overfit(workload: Workload, registry: Registry) -> Iterator[OverfitResult]:
     """Train one model per task on one batch, score it on that batch, and yield the result."""
     for task, splits in zip(workload.tasks, workload.splits, strict=True):
         batch = one_batch(splits.train, workload.recipe.batch_size, task.key)
-        result = OverfitResult(task.key, len(batch), task.metrics[0])
+        overfitted = OverfitResult(task.key, len(batch), task.metrics[0])
         single = replace(workload, tasks=(task,), splits=(Splits(batch, batch, splits.source),))
-        outcome = Outcome()
         try:
             with console.status(f"one batch of {escape(task.key)}"):
-                train(single, registry.method("stl"), 0, outcome, lambda done, total: None)
+                result = train(single, registry.method("stl"), 0)
         except CellError as error:
-            yield replace(result, error=str(error))
+            yield replace(overfitted, error=str(error))
             continue
-        losses = [row["losses"][task.key] for row in outcome.history if "losses" in row]
-        score = outcome.scores["dev"][task.key][result.metric]
-        yield replace(result, score=score, first=losses[0], last=losses[-1])
+        losses = [row["losses"][task.key] for row in result.history if "losses" in row]
+        score = result.scores["dev"][task.key][overfitted.metric]
+        yield replace(overfitted, score=score, first=losses[0], last=losses[-1])
 
 
 def one_batch(rows: Rows, size: int, task: str) -> Rows:

@@ -69,8 +69,7 @@ def print_plan(cells: Sequence[Cell], todo: Sequence[Cell], contents: FolderCont
             state = {"done": "run again", "failed": "failed, run again"}.get(states.get(cell.key, ""), "to run")
         console.print(f"{escape(cell.title)}: {state}", highlight=False)
     groups = {cell.group for cell in cells}
-    seconds = [
-        record["seconds"] for record in contents.records if record["group"] in groups and record["status"] == "done"
-    ]
+    done = [record for record in contents.records if record["group"] in groups and record["status"] == "done"]
+    seconds = [record["seconds"] for record in done if record["seconds"] is not None]
     if seconds and todo:
         console.print(f"estimated time: {duration(sum(seconds) / len(seconds) * len(todo) / min(jobs, len(todo)))}")

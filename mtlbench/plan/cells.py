@@ -1,4 +1,4 @@
-"""From the command line to cells: each a frozen value with a key made of everything that decides its result."""
+"""Cells: frozen values, each with a key made of everything that decides its result."""
 
 from __future__ import annotations
 
@@ -22,19 +22,23 @@ from mtlbench.text.splits import carve
 from mtlbench.text.task_form import check_training, checked_key, load_splits
 
 PROTOCOL = 4
-"""Raised by one whenever the arithmetic of a training run, or a default, changes: older cells are then not done."""
+"""Version of the training arithmetic of the text problem: batches, model, loop, and defaults outside of the recipe.
 
-
+It is part of every key and is raised by one when the arithmetic changes, so that older cells no longer count as done:
+the code outside of a method's file is in no fingerprint. Another problem gets a number of its own, so that a change to
+one leaves the cells of the others done. For one suite, raise :attr:`mtlbench.plan.suite.Recipe.version` instead.
+"""
 SEEDS_END = 2**63
-"""Seeds are below it."""
+"""The first number that is too large for a seed."""
 MOST_SEEDS = 10_000
+"""Most seeds of a grid."""
 CHECKPOINT_EVERY = 300.0
-"""Seconds between two checkpoints of a cell, unless the user gives others."""
+"""Default time between two checkpoints of a cell, in seconds."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What all cells of a grid share: recipe, tasks with their rows, encoder files."""
+    """Common to all cells of a grid: recipe, tasks with their rows, encoder files."""
 
     suite: str
     recipe: Recipe
@@ -55,9 +59,13 @@ class Workload:
         data_dir: Path | None = None,
         plugin_files: tuple[str, ...] = (),
     ) -> Workload:
-        """Load the rows, find the encoder, and turn epochs into steps.
+        """Load the rows, find the encoder, and convert epochs to steps.
 
-        :raises UsageError: when a task, its data or the encoder is not there or not usable.
+        :param suite: name of the suite.
+        :param registry: source of the tasks.
+        :param data_dir: folder of data files.
+        :param plugin_files: files that the registry was loaded with.
+        :raises UsageError: when a task, its data or the encoder is missing or not usable.
         """
         tasks = tuple(registry.task(spec) for spec in recipe.tasks)
         keys = [checked_key(task) for task in tasks]
@@ -69,7 +77,7 @@ class Workload:
         splits = tuple(_prepared(load_splits(task, data_dir), recipe, task.key) for task in tasks)
         for task, split in zip(tasks, splits, strict=True):
             check_training(task, split, recipe.batch_size, recipe.device)
-        # specs as they are written back, so that two spellings of one recipe are one recipe
+        # canonical specs: two spellings of the same recipe give the same key
         recipe = recipe.model_copy(update={"tasks": tuple(task.spec for task in tasks), "model": encoder.spec})
         if recipe.epochs is not None:
             largest = max(len(split.train) for split in splits)
@@ -79,14 +87,15 @@ class Workload:
 
     @property
     def steps(self) -> int:
-        """Optimizer steps a cell."""
+        """Optimizer steps per cell."""
         assert self.recipe.steps is not None  # load() turned epochs into steps
         return self.recipe.steps
 
     def try_model(self) -> Traits:
         """Try the model once, before a grid begins.
 
-        :raises UsageError: when the model cannot be used for these tasks, or not in the way that the recipe asks for.
+        :returns: what the trial showed of the model.
+        :raises UsageError: when the model does not suit these tasks or this recipe.
         """
         pairs = any(len(row) > 1 for splits in self.splits for row in splits.train.texts[:1])
         traits = try_model(self.encoder, self.files, self.recipe.max_length, pairs=pairs)
@@ -94,11 +103,11 @@ class Workload:
         return traits
 
     def identity(self) -> dict[str, Any]:
-        """Return what decides the results of every cell of this grid, as plain data.
+        """Return everything that decides the results of all cells of this grid, as plain data.
 
         Values equal to their defaults are left out, so that a recipe field added later leaves older cells done.
         """
-        # which of several GPUs does not count, but that it is one; nor where rows are, but the rows
+        # that the device is a GPU counts, not which GPU; the rows count, not where they are
         device, tasks = self.recipe.device.partition(":")[0], tuple(task.counted_spec for task in self.tasks)
         recipe = self.recipe.model_copy(update={"device": device, "tasks": tasks})
         settings = self.encoder.parameters.items() - Encoder("").parameters.items()
@@ -117,7 +126,13 @@ class Workload:
 class Cell:
     """One training run: a method with its parameters and a seed, on a workload.
 
-    :param checkpoint_every: seconds between two checkpoints, 0 for none: no part of the key, as it changes no result.
+    :param method: the method's spec.
+    :param suite: name of the suite.
+    :param group: hash of everything that decides the result except method and seed.
+    :param key: hash of everything that decides the result.
+    :param data_dir: folder of data files.
+    :param plugin_files: plugin files that the cell needs.
+    :param checkpoint_every: seconds between two checkpoints, 0 for none. It changes no result, so it is not in the key.
     """
 
     method: str
@@ -132,12 +147,12 @@ class Cell:
 
     @property
     def title(self) -> str:
-        """Method and seed, for people."""
+        """Method and seed, for display."""
         return f"{self.method} seed {self.seed}"
 
 
 def make_cells(workload: Workload, methods: Sequence[Method], seeds: Sequence[int]) -> list[Cell]:
-    """Return the grid methods × seeds, seed by seed, so that a stopped grid has complete comparisons.
+    """Return the grid methods × seeds, seed by seed, so that an interrupted grid has complete comparisons.
 
     :raises UsageError: when a method is not defined for the tasks.
     """
@@ -169,26 +184,27 @@ def make_cells(workload: Workload, methods: Sequence[Method], seeds: Sequence[in
 
 
 def _foreign_code(task: Task) -> dict[str, str]:
-    """Return the hash of a task's code where it is not ours: an edited loss is another task. PROTOCOL is for ours."""
+    """Return the hash of a user's task code: an edited loss is another task. :data:`PROTOCOL` covers ours."""
     return {} if type(task).__module__.startswith("mtlbench.") else {"source": source_fingerprint(type(task))}
 
 
 def _prepared(splits: Splits, recipe: Recipe, task: str) -> Splits:
-    """Carve off the test rows that a recipe asks for, and limit the development rows."""
+    """Carve off the recipe's test rows, and limit the development rows."""
     if recipe.test_rows is not None:
         splits = carve(splits, recipe.test_rows, task)
     return replace(splits, dev=splits.dev.sample(recipe.dev_limit, "development rows", task))
 
 
 def parse_seeds(text: str) -> list[int]:
-    """Read ``5`` as the seeds 0 … 4, and ``0,3,7`` (or ``7,``) as just these.
+    """Parse seeds: ``5`` means 0 to 4; ``0,3,7`` or ``7,`` is a list.
 
-    :raises UsageError: when they are not whole numbers from 0 up, there is none, or there are too many.
+    :returns: the seeds, sorted, each once.
+    :raises UsageError: when a seed is not a whole number from 0 to 2^63 - 1, or there are none or too many.
     """
     pieces = [piece.strip() for piece in text.split(",") if piece.strip()]
     if not pieces or not all(piece.isascii() and piece.isdigit() for piece in pieces):
         raise UsageError(f"seeds must be a number (5 means 0 to 4) or a list such as 0,3,7, not '{text}'")
-    numbers = [int(piece[:40]) for piece in pieces]  # longer ones are too large, and int() refuses thousands of digits
+    numbers = [int(piece[:40]) for piece in pieces]  # int() refuses thousands of digits; 40 are too many already
     if max(numbers) >= SEEDS_END:
         raise UsageError("seeds must be below 2^63")
     if "," in text:
@@ -199,6 +215,9 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def fingerprint(data: Any) -> str:
-    """SHA-256 of plain data's canonical JSON."""
+    """Return the SHA-256 of plain data, as canonical JSON.
+
+    :raises ValueError: when a number is NaN or infinite.
+    """
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()

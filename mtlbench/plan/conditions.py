@@ -1,4 +1,4 @@
-"""What is known to fail in every cell before the first one starts: methods and tasks, recipe and model."""
+"""Checks before the first cell starts: do methods suit the tasks, and does the recipe suit the model?"""
 
 from __future__ import annotations
 
@@ -16,37 +16,39 @@ from mtlbench.plan.suite import Recipe
 from mtlbench.text.model_trial import Traits
 
 LOSS = 1000.0
-"""Of every task, in the step that a method is asked about: above any bound that a method may have."""
+"""Loss of every task in the trial step of a method: above any bound that a method may have."""
 
 
 def check_methods(methods: Sequence[Method], tasks: int) -> None:
-    """Ask every method about a step of so many tasks: parameters that count or number the tasks show whether they fit.
+    """Try every method on one step, which shows whether parameters that count or number tasks fit.
 
-    Of a method that is not ours only :attr:`mtlbench.contract.method.Method.min_tasks` is read: its code might end or
-    hold up this process, and runs in cells alone.
+    Of a user's method only :attr:`mtlbench.contract.method.Method.min_tasks` is checked: its code might end or block
+    this process, so it runs only in cells.
 
-    :raises UsageError: the method's own, where it is not defined for them.
+    :param methods: the methods of a grid.
+    :param tasks: number of tasks.
+    :raises UsageError: the method's own, when it is not defined for so many tasks.
     """
     for method in methods:
-        _ask(type(method), method.spec, tasks if method.joint else 1)  # type: ignore[arg-type]  # a class can be hashed
+        _try(type(method), method.spec, tasks if method.joint else 1)  # type: ignore[arg-type]  # a class can be hashed
 
 
-@cache  # tuning plans the same cells again and again
-def _ask(cls: Any, spec: str, tasks: int) -> None:
-    method: Method = cls.make(parse_spec(spec)[1])  # with a state of its own, which is thrown away
-    seen = observe(method, **_step(method, tasks))
+@cache  # tuning plans the same cells many times
+def _try(cls: Any, spec: str, tasks: int) -> None:
+    method: Method = cls.make(parse_spec(spec)[1])  # a new object: its state is discarded
+    observation = observe(method, **_step(method, tasks))
     if not all(part.__module__.startswith("mtlbench.") for part in getattr(cls, "parts", ()) or (cls,)):
         return
     try:
-        method.update(seen) if method.returns == "update" else method.weights(seen)
+        method.update(observation) if method.returns == "update" else method.weights(observation)
     except UsageError:
         raise
-    except Exception:  # a fault of the method on gradients that are not real: its cells tell of real ones
+    except Exception:  # the gradients here are artificial: faults on real ones show in cells
         return
 
 
 def _step(method: Method, tasks: int) -> dict[str, Any]:
-    """Return what a method reads of a step in which all gradients are orthogonal."""
+    """Return the input of a method for a step in which all gradients are orthogonal."""
     step: dict[str, Any] = {"losses": np.full(tasks, LOSS)}
     if method.reads == "gradients":
         import torch
@@ -56,9 +58,10 @@ def _step(method: Method, tasks: int) -> dict[str, Any]:
 
 
 def check_recipe(recipe: Recipe, traits: Traits) -> None:
-    """Compare how cells are to be computed with what the model can.
+    """Check that the model supports the recipe's way of computing.
 
-    :raises UsageError: when they would fail for it.
+    :param traits: what a trial showed of the model.
+    :raises UsageError: when every cell would fail.
     """
     if recipe.engine in ("packed", "lean") and traits.unpacked is not None:
         raise UsageError(f"engine={recipe.engine} is not possible: {traits.unpacked}; use engine=auto or loop")

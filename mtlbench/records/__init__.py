@@ -1,1 +1,1 @@
-"""What is on disk, and the only reader and writer of it."""
+"""Results on disk: the form of records and histories, the store that reads and writes them, and leases."""

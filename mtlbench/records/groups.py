@@ -1,4 +1,4 @@
-"""From a heap of records to groups of cells that may be compared. Knows the record's form, and no statistics."""
+"""Groups of records whose cells may be compared. This module knows the form of records, and no statistics."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import Any
 from mtlbench.plan.suite import Recipe
 
 Record = Mapping[str, Any]
+"""A :class:`mtlbench.records.record.Record`, or a view of one, as readers see it."""
 Start = Mapping[str | None, tuple[str | None, ...]]
-"""Pairing hashes: by task those of its head, its batches and its dropout masks; under None that of the shared part."""
+"""Pairing hashes: task → hashes of its head, batches and dropout masks; ``None`` → hash of the shared part."""
 
 
 @dataclass(frozen=True)
@@ -26,22 +27,23 @@ class Floor:
 
 @dataclass(frozen=True)
 class ScoredTask:
-    """A task as the records describe it."""
+    """A task, as records describe it."""
 
     name: str
     metrics: tuple[str, ...]
-    """The primary metric first. All of them: higher is better."""
+    """Metrics, the primary one first; higher is better for all."""
     floors: dict[str, tuple[Floor, ...]]
-    """By metric."""
+    """Metric → floors."""
     tuned_corpus: str | None = None
-    """The task's corpus, if the encoder had been tuned on it before."""
+    """The task's corpus, if the encoder was tuned on it before."""
 
     @property
     def primary(self) -> str:
+        """The primary metric."""
         return self.metrics[0]
 
     def floor(self, metric: str) -> Floor | None:
-        """Return the highest floor of a metric: the one a score has to beat."""
+        """Return the highest floor of a metric, which a score has to beat."""
         return max(self.floors.get(metric, ()), key=lambda floor: floor.value, default=None)
 
 
@@ -52,23 +54,26 @@ class Cells:
     group: str
     records: tuple[Record, ...]
     superseded: int
-    """Older records of the same cells, left out."""
+    """Number of older records of the same cells, which are left out."""
 
     @property
     def suite(self) -> str:
+        """Name of the suite."""
         return str(self.records[0]["suite"])
 
     @property
     def recipe(self) -> dict[str, Any]:
+        """Recipe of all cells."""
         return dict(self.records[0]["recipe"])
 
     @property
     def split(self) -> str:
-        """The rows that the scores are of: ``dev``, or ``test``."""
+        """Split of the scores: ``dev`` or ``test``."""
         return str(self.records[0].get("split", "dev"))
 
     @property
     def encoder(self) -> Mapping[str, Any]:
+        """Encoder of all cells; empty where records lack it."""
         return self.records[0].get("encoder") or {}
 
     @cached_property
@@ -83,22 +88,23 @@ class Cells:
 
     @cached_property
     def unfinished(self) -> dict[tuple[str, int], Record]:
-        """The cells that are not at their end, by method and seed: no record of a file is one of them."""
+        """Unfinished cells by method and seed; they come from checkpoints, not from record files."""
         return {(spec(r), int(r["seed"])): r for r in self.records if r["status"] in ("running", "stopped")}
 
     @cached_property
     def methods(self) -> tuple[str, ...]:
-        """Every method that has a record, the single-task baseline first, then by name."""
+        """Methods with a record: the single-task baseline first, then by name."""
         single = self.single_task
         return tuple(sorted({spec(r) for r in self.records}, key=lambda m: (m not in single, m)))
 
     @cached_property
     def single_task(self) -> frozenset[str]:
-        """The methods that train one model per task."""
+        """Methods that train one model per task."""
         return frozenset(spec(r) for r in self.records if not r["method"]["joint"])
 
     @cached_property
     def seeds(self) -> tuple[int, ...]:
+        """Seeds with a record, in order."""
         return tuple(sorted({int(r["seed"]) for r in self.records}))
 
     @cached_property
@@ -113,22 +119,26 @@ class Cells:
         return tuple(_task(name, described[name], tuned_on) for name in names)
 
     def find(self, name: str) -> str | None:
-        """Return the method meant by a full spec, or by a bare name that only one method has."""
+        """Return the spec of the method with a full spec, or with a bare name that only one method has.
+
+        :param name: spec or bare name.
+        :returns: ``None`` where no method, or more than one, has the name.
+        """
         if name in self.methods:
             return name
-        named = {spec(r) for r in self.records if r["method"]["name"] == name}
-        return named.pop() if len(named) == 1 else None
+        specs = {spec(r) for r in self.records if r["method"]["name"] == name}
+        return specs.pop() if len(specs) == 1 else None
 
     @cached_property
     def done_of(self) -> dict[str, dict[int, Record]]:
-        """The finished cells of every method that has any, by seed in order."""
-        found: dict[str, dict[int, Record]] = {}
+        """Method → seed → record of the finished cells, seeds in order."""
+        cells: dict[str, dict[int, Record]] = {}
         for (method, seed), record in sorted(self.done.items()):
-            found.setdefault(method, {})[seed] = record
-        return found
+            cells.setdefault(method, {})[seed] = record
+        return cells
 
     def common(self, method: str, other: str) -> list[int]:
-        """Return the seeds that both methods finished, in order."""
+        """Return the seeds that both methods have finished, in order."""
         return sorted(self.done_of.get(method, {}).keys() & self.done_of.get(other, {}).keys())
 
     def series(self, method: str, task: str, metric: str) -> Mapping[int, float]:
@@ -138,36 +148,36 @@ class Cells:
     @cached_property
     def _series(self) -> dict[tuple[str, str, str], dict[int, float]]:
         """The finite scores of every method on every metric of every task, by seed."""
-        found: dict[tuple[str, str, str], dict[int, float]] = {}
+        series: dict[tuple[str, str, str], dict[int, float]] = {}
         for method, cells in self.done_of.items():
             for seed, record in cells.items():
                 for task, scores in record["scores"].items():
                     for metric, value in scores.items():
                         if value is not None and math.isfinite(value):
-                            found.setdefault((method, task, metric), {})[seed] = float(value)
-        return found
+                            series.setdefault((method, task, metric), {})[seed] = float(value)
+        return series
 
     def paired(self, method: str, baseline: str, seeds: Iterable[int]) -> bool:
-        """Whether the hashes prove that both methods saw the same start, batches and dropout masks in every seed."""
+        """Whether the hashes prove that both methods had the same start, batches and dropout masks in every seed."""
         starts = self._starts
         return all(_same(starts[method, seed], starts[baseline, seed]) for seed in seeds)
 
     @cached_property
     def _starts(self) -> dict[tuple[str, int], Start]:
-        """What every finished cell started from; every method is compared with every other."""
+        """Pairing hashes of every finished cell."""
         return {cell: _start(record) for cell, record in self.done.items()}
 
 
 def spec(record: Record) -> str:
-    """Return the method's name with its parameters, as the user wrote it."""
+    """Return the method's spec: its name with parameters, as the user wrote it."""
     return str(record["method"]["spec"])
 
 
 def collect(records: Sequence[Record]) -> list[Cells]:
-    """Split records into groups, oldest first, keeping the newest record of every (group, method, seed)."""
+    """Split records into groups, oldest first; keep the newest record of each (group, method, seed)."""
     groups: dict[str, dict[tuple[str, int], Record]] = {}
     counts: dict[str, int] = {}
-    for record in sorted(records, key=lambda r: (r["started"], r["key"])):  # later ones overwrite: the newest wins
+    for record in sorted(records, key=lambda r: (r["started"], r["key"])):  # later records overwrite earlier ones
         groups.setdefault(record["group"], {})[spec(record), record["seed"]] = record
         counts[record["group"]] = counts.get(record["group"], 0) + 1
     return [
@@ -177,21 +187,21 @@ def collect(records: Sequence[Record]) -> list[Cells]:
 
 
 def headings(groups: Sequence[Cells]) -> list[str]:
-    """Name each group by its suite and by what sets it apart from the others, in words a user typed."""
+    """Return a heading for each group: its suite, and the settings that differ between groups, as users write them."""
     facts = [_facts(cells) for cells in groups]
     names = sorted({name for fact in facts for name in fact})
-    telling = [name for name in names if len({fact.get(name) for fact in facts}) > 1]
+    differences = [name for name in names if len({fact.get(name) for fact in facts}) > 1]
     titles = []
     for cells, fact in zip(groups, facts, strict=True):
-        differing = ", ".join(f"{name}={fact[name]}" for name in telling if name in fact)
+        differing = ", ".join(f"{name}={fact[name]}" for name in differences if name in fact)
         titles.append(f"{cells.suite} ({differing})" if differing else cells.suite)
     repeated = {title for title in titles if titles.count(title) > 1}
     return [f"{t} [{c.group[:8]}]" if t in repeated else t for t, c in zip(titles, groups, strict=True)]
 
 
 def _facts(cells: Cells) -> dict[str, str]:
-    """Return everything about a group that may set it apart, as short strings."""
-    # fields that came after a record was made had their default then
+    """Return all facts in which a group may differ from others, as short strings."""
+    # a field that is newer than a record had its default when the record was made
     recipe = {name: field.default for name, field in Recipe.model_fields.items() if not field.is_required()}
     recipe |= cells.recipe
     facts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in recipe.items()}
@@ -203,7 +213,7 @@ def _facts(cells: Cells) -> dict[str, str]:
 
 
 def _task(name: str, described: Mapping[str, Any], tuned_on: Iterable[str]) -> ScoredTask:
-    """Build the task from its description in a record."""
+    """Return a task, from its description in a record."""
     floors = {
         metric: tuple(Floor(floor["name"], float(floor["value"])) for floor in values if floor["value"] is not None)
         for metric, values in described.get("floors", {}).items()
@@ -220,5 +230,5 @@ def _start(record: Record) -> Start:
 
 
 def _same(a: Start, b: Start) -> bool:
-    """Whether two cells of one seed carry the same hashes for what both have. An absent hash proves nothing."""
+    """Whether two cells of one seed have equal hashes for the parts that both have. A missing hash proves nothing."""
     return all(a[part] == b[part] and None not in a[part] for part in a.keys() & b.keys())

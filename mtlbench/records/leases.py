@@ -1,9 +1,9 @@
-"""Leases: several launchers share one results folder, also over a network, and no cell is trained twice for long.
+"""Leases: several launchers can share a results folder, also over a network, without training a cell twice for long.
 
-``RESULTS/.leases/KEY.json`` says who runs a cell. Whoever creates the file has the lease; its holder counts up a number
-in it as long as it lives. A lease is dead when its holder ran on this machine and is gone, or when its content has not
-changed for :data:`PATIENCE` seconds of the watcher's own clock: clocks are never compared, so they may be wrong. There
-is no lock to be left behind, and none that a network file system would have to support.
+``RESULTS/.leases/KEY.json`` names the process that runs a cell. The process that creates the file has the lease, and
+increments a number in it while it runs. A lease is dead when its holder ran on this machine and has ended, or when its
+content has not changed for :data:`PATIENCE` seconds of the watcher's own clock: clocks are never compared, so they may
+be wrong. No lock can be left behind, and the network file system need not support locks.
 """
 
 from __future__ import annotations
@@ -19,27 +19,28 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mtlbench.records.record import now
+from mtlbench.records.header import now
 
 PATIENCE = 60.0
-"""Seconds without one after which a lease is dead."""
+"""Seconds without a sign of life after which a lease is dead."""
 SIZE = 1024
-"""Bytes of a lease, always: it is overwritten in place, so that a holder cannot overwrite its successor's file."""
+"""Fixed size of a lease in bytes: it is overwritten in place, so a holder cannot replace its successor's file."""
 
 
 class LeaseLost(Exception):
-    """Another launcher took this cell over."""
+    """Another launcher has taken over the cell."""
 
 
 class FolderRemoved(Exception):
-    """The lease is not there any more, and nor may the results folder be."""
+    """The lease no longer exists, and perhaps neither does the results folder."""
 
 
 @dataclass(frozen=True)
 class Lease:
     """The right to run one cell.
 
-    :param owner: a random name; it goes with the lease from the launcher to the worker.
+    :param path: of the lease's file.
+    :param owner: a random name, which the launcher passes to the worker with the lease.
     """
 
     path: Path
@@ -48,17 +49,21 @@ class Lease:
     def renew(self) -> None:
         """Show a sign of life.
 
-        :raises LeaseLost: when another has it.
-        :raises FolderRemoved: when it is not there.
+        :raises LeaseLost: when another launcher has the lease.
+        :raises FolderRemoved: when the lease no longer exists.
         """
         self._rewrite({})
 
     def enter(self) -> None:
-        """Make this process the holder; raises like :meth:`renew`."""
+        """Make this process the holder.
+
+        :raises LeaseLost: as :meth:`renew`.
+        :raises FolderRemoved: as :meth:`renew`.
+        """
         self._rewrite(_this_process())
 
     def release(self) -> None:
-        """Remove the lease, if it is still ours."""
+        """Remove the lease, if this launcher still has it."""
         with contextlib.suppress(OSError, LeaseLost, FolderRemoved):
             self.renew()
             self.path.unlink()
@@ -80,21 +85,23 @@ class Lease:
 class Leases:
     """The leases of a results folder.
 
+    :param results: the folder.
     :param patience: seconds without a sign of life after which a lease of another machine is dead.
     """
 
     def __init__(self, results: Path, patience: float = PATIENCE) -> None:
         self.folder, self.patience = results / ".leases", patience
-        self._seen: dict[str, tuple[bytes, float]] = {}
+        self._contents: dict[str, tuple[bytes, float]] = {}
 
     def claim(self, key: str, title: str) -> Lease | None:
-        """Return the lease of a cell, or ``None`` while another has it: ask again later.
+        """Return the lease of a cell, or ``None`` while another launcher has it: try again later.
 
-        :param title: what ``mtlbench status`` calls the cell.
-        :raises OSError: when it cannot be written: a full disk, or the results folder is not there any more.
+        :param key: the cell's key.
+        :param title: the cell's name in ``mtlbench status``.
+        :raises OSError: when it cannot be written: the disk is full, or the results folder no longer exists.
         """
         lease = Lease(self.folder / f"{key}.json", uuid.uuid4().hex)
-        self.folder.mkdir(exist_ok=True)  # not its parents: a results folder that was removed stays so
+        self.folder.mkdir(exist_ok=True)  # without parents: a removed results folder is not created again
         if _created(lease, title):
             return lease
         try:
@@ -108,18 +115,24 @@ class Leases:
     def _dead(self, key: str, content: bytes) -> bool:
         if _process_is_gone(_parsed(content)):
             return True
-        before = self._seen.get(key)
+        before = self._contents.get(key)
         if before is None or before[0] != content:
-            self._seen[key] = content, time.monotonic()
+            self._contents[key] = content, time.monotonic()
             return False
         return time.monotonic() - before[1] > self.patience
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a lease, for people.
+    """The holder of a lease, for display.
 
-    :param gone: whether it ran on this machine and is no more; of others, only watching can tell.
+    :param path: of the lease's file.
+    :param key: the cell's key.
+    :param cell: the cell's name.
+    :param host: the machine's name.
+    :param pid: the process.
+    :param since: time when the lease was created.
+    :param gone: whether the process ran on this machine and has ended; for other machines this cannot be known.
     """
 
     path: Path
@@ -133,32 +146,32 @@ class Holder:
 
 def holders(results: Path) -> list[Holder]:
     """Return the holder of every lease of a results folder; leases that cannot be read are left out."""
-    found = []
+    holding = list[Holder]()
     for path in sorted((results / ".leases").glob("*.json")):
         with contextlib.suppress(OSError):  # released just now
             fields = _parsed(path.read_bytes())
             if isinstance(fields.get("pid"), int):
                 host, cell, since = (str(fields.get(name, "")) for name in ("host", "cell", "since"))
-                found.append(Holder(path, path.stem, cell, host, fields["pid"], since, _process_is_gone(fields)))
-    return found
+                holding.append(Holder(path, path.stem, cell, host, fields["pid"], since, _process_is_gone(fields)))
+    return holding
 
 
 def _created(lease: Lease, title: str) -> bool:
-    """Create the file of a lease; return whether it was not there."""
+    """Create the file of a lease; return ``False`` where it exists already."""
     try:
         handle = os.open(lease.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     except FileExistsError:
         return False
     try:
-        told = {"cell": title[:80], "since": now()}  # for people to read: no program compares the time
-        os.write(handle, _written({"owner": lease.owner, "count": 0, **told, **_this_process()}))
+        label = {"cell": title[:80], "since": now()}  # for display: no program compares the time
+        os.write(handle, _written({"owner": lease.owner, "count": 0, **label, **_this_process()}))
     finally:
         os.close(handle)
     return True
 
 
 def _moved_away(lease: Lease, content: bytes) -> bool:
-    """Move a dead lease out of the way. Of two who try, one succeeds; who moved a living one puts it back."""
+    """Move a dead lease aside. If two processes try, one succeeds; a lease that turns out to be alive is put back."""
     aside = lease.path.with_suffix(f".{lease.owner}")
     try:
         lease.path.rename(aside)
@@ -172,12 +185,12 @@ def _moved_away(lease: Lease, content: bytes) -> bool:
 
 
 def _parsed(content: bytes) -> dict[str, Any]:
-    """Return a lease's fields; none for one that its holder is just writing, or never wrote whole."""
+    """Return a lease's fields; an empty dict while its holder is writing it, or if it was never written whole."""
     try:
-        found = json.loads(content)
+        fields = json.loads(content)
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return fields if isinstance(fields, dict) else {}
 
 
 def _written(fields: dict[str, Any]) -> bytes:
@@ -189,7 +202,7 @@ def _this_process() -> dict[str, Any]:
 
 
 def _process_is_gone(fields: dict[str, Any]) -> bool:
-    """Whether the holder ran on this machine and is no more. A process that got its number later is another."""
+    """Whether the holder ran on this machine and has ended. A later process with the same number does not count."""
     if fields.get("machine") != _machine():
         return False
     pid = fields.get("pid")
@@ -206,14 +219,14 @@ def _process_is_gone(fields: dict[str, Any]) -> bool:
 
 @cache
 def _machine() -> str:
-    """Return what tells apart where process numbers count: host, its boot, and the container's own numbering."""
+    """Return the scope of process numbers: the host, its boot, and the container's own numbering."""
     boot, numbering = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
-    told = [boot.read_text().strip()] if boot.exists() else []
-    return " ".join([platform.node(), *told, *([str(numbering.readlink())] if numbering.is_symlink() else [])])
+    boots = [boot.read_text().strip()] if boot.exists() else []
+    return " ".join([platform.node(), *boots, *([str(numbering.readlink())] if numbering.is_symlink() else [])])
 
 
 def _born(pid: int) -> str:
-    """Return when a process started, where the system tells; a zombie is none."""
+    """Return the start time of a process; empty for a zombie, and where the system has no ``/proc``."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -1,9 +1,9 @@
-"""A cache of verified records, so that a folder of thousands is read in a second. Never the truth.
+"""A cache of verified records: with it, a folder of thousands is read in a second. It can be deleted at any time.
 
-``RESULTS/.mtlbench-cache/records``: the SHA-256 of what follows, then an Arrow table of one row a record file: its
-path, its stamp, and its record as compact JSON. A row is used only for a file whose stamp is the row's. A stamp holds
-when the inode last changed, which no copying or unpacking carries over: a cache that came along with a folder matches
-nothing in it. Side files are not in the cache: every scan looks at them.
+``RESULTS/.mtlbench-cache/records`` is the SHA-256 of the rest, then an Arrow table with one row per record file: its
+path, its stamp, and its record as compact JSON. A row is used only while the file has the row's stamp. A stamp contains
+the time of the inode's last change, which copying and unpacking do not preserve: a cache that was copied along with a
+folder matches none of its files. Side files are not in the cache: every scan checks them.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ if TYPE_CHECKING:
 
 CACHE_FOLDER = ".mtlbench-cache"
 FEWEST = 200
-"""Reading this many records anew takes about as long as writing a cache: below that, it is not worth a file."""
+"""Fewest records worth caching: reading so many takes about as long as writing a cache."""
 SETTLED_NS = 2 * 10**9
-"""A file younger than this may change again within the same tick of its file system's clock, which no stamp shows."""
+"""Age from which a file is cached: a younger one may change again within one tick of its file system's clock, and its
+stamp would stay the same."""
 FORM = f"mtlbench cache 2, records {SCHEMA}\n".encode()
 DIGEST = hashlib.sha256().digest_size
 
 
 class FileStamp(NamedTuple):
-    """What changes when a file does."""
+    """Attributes of a file that change whenever the file changes."""
 
     size: int
     mtime_ns: int
@@ -39,18 +40,18 @@ class FileStamp(NamedTuple):
 
     @classmethod
     def of(cls, path: Path) -> FileStamp:
-        """Take a file's stamp.
+        """Return the stamp of a file.
 
-        :raises OSError: when there is no such file, or it is none: reading a pipe would wait for ever.
+        :raises OSError: when the file does not exist, or is not a regular file: reading a pipe would wait for ever.
         """
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
             raise OSError("not a regular file")
-        return cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 class RecordCache:
-    """The cache of one folder, read once. A file that is no such cache, or a damaged one, counts as none.
+    """The cache of one folder, read once. A damaged cache, or a file of another kind, counts as an empty cache.
 
     :param folder: the results folder.
     """
@@ -61,7 +62,7 @@ class RecordCache:
         self._rows: dict[str, tuple[int, FileStamp, Record]] = {}
         if self._table is not None:
             paths, *stamps, contents = (column.to_pylist() for column in self._table.columns)
-            # all at once: the parser then makes one string of each key, which halves what the records take in memory
+            # parsed together: the parser then shares the strings of keys, which halves the memory
             records = json.loads(f"[{','.join(contents)}]")
             for row, (path, record) in enumerate(zip(paths, records, strict=True)):
                 self._rows[path] = row, FileStamp(*(part[row] for part in stamps)), record
@@ -70,27 +71,33 @@ class RecordCache:
         self._now = time.time_ns()
 
     def get(self, path: str, stamp: FileStamp) -> Record | None:
-        """Return a file's verified record, or ``None`` when it has to be read. To be asked once a file."""
+        """Return the verified record of a file, or ``None`` when the file has to be read. Call it once per file.
+
+        :param path: of the file, in the folder.
+        :param stamp: the file's stamp now.
+        """
         if path not in self._rows:
             return None
-        row, kept, record = self._rows[path]
-        if kept != stamp:
+        row, cached, record = self._rows[path]
+        if cached != stamp:
             return None
         self._used.append(row)
         return record
 
     def put(self, path: str, stamp: FileStamp, record: Record) -> None:
-        """Remember a record that was read and verified.
+        """Add a record that was read and verified.
 
-        :param stamp: taken before it was read: a change while it was read then shows.
+        :param path: of the file, in the folder.
+        :param stamp: taken before the file was read, so that a change during reading shows.
+        :param record: the verified record.
         """
         if max(stamp.mtime_ns, stamp.ctime_ns) < self._now - SETTLED_NS:
             self._new.append((path, stamp, json.dumps(record, separators=(",", ":"))))
 
     def save(self) -> None:
-        """Write what was used and what is new, where it pays. A folder that cannot be written to has no cache."""
-        gone = len(self._rows) - len(self._used)
-        if max(len(self._new), gone) < FEWEST:
+        """Write used and new rows, if enough has changed. A folder that is not writable gets no cache."""
+        unused = len(self._rows) - len(self._used)
+        if max(len(self._new), unused) < FEWEST:
             return
         try:
             self._file.parent.mkdir(exist_ok=True)
@@ -100,7 +107,7 @@ class RecordCache:
             return
 
     def _packed(self) -> bytes:
-        """Return the file's content."""
+        """Return the content of the cache file."""
         import pyarrow as pa
 
         paths, stamps, contents = zip(*self._new, strict=True) if self._new else ((), (), ())
@@ -119,7 +126,7 @@ class RecordCache:
         return hashlib.sha256(body).digest() + body
 
     def _load(self) -> pyarrow.Table | None:
-        """Return the table on disk; ``None`` when there is none that is whole and ours."""
+        """Return the table on disk; ``None`` when there is no intact cache."""
         try:
             content = self._file.read_bytes()
         except OSError:

@@ -1,1 +1,1 @@
-"""One cell to one result: loop, checkpoints, history, pairing."""
+"""From one cell to its result: training loop, checkpoints, history, pairing."""

@@ -1,7 +1,7 @@
-"""Checkpoints of a cell in training: what a process writes so that the next one goes on where it ended, bit for bit.
+"""Checkpoints of a cell in training: from one, another process goes on with the same bits.
 
-``RESULTS/.checkpoints/KEY/STEP-SHA256.safetensors``. A file appears whole or not at all, and its name holds the hash of
-its content, so one that was torn or changed since is known; the one before it is kept for that case.
+``RESULTS/.checkpoints/KEY/STEP-SHA256.safetensors``. A file appears whole or not at all, and its name contains the hash
+of its content, so a torn or changed file is detected; the checkpoint before it is kept for that case.
 """
 
 from __future__ import annotations
@@ -23,43 +23,48 @@ from mtlbench.host.disk import write_whole
 from mtlbench.host.provenance import versions
 from mtlbench.training.state_codec import DTYPES, Tensors, flatten, unflatten
 
-SCHEMA = 1
+SCHEMA = 2
+"""Version of the state's form."""
 KEPT = 2
-"""Checkpoints of a cell that are kept: the newest, and the one before, should the newest be damaged."""
+"""Checkpoints to keep per cell: the newest, and the one before in case the newest is damaged."""
 SHARE = 0.03
-"""Share of the time that may go into writing them: where a write takes long, they are further apart."""
+"""Largest share of the time spent on writing checkpoints: the slower the writes, the longer the intervals."""
 NAME = re.compile(r"(\d{9,})-([0-9a-f]{64})\.safetensors")
 
 
 class Checkpoints:
-    """The checkpoints of one cell. One process at a time uses them: the one that has the cell's lease.
+    """The checkpoints of one cell. Only the process with the cell's lease uses them.
 
-    :param folder: ``RESULTS/.checkpoints``; the results folder itself is there already.
-    :param key: the cell's key: it covers all that decides the result, so a checkpoint fits its cell and no other.
-    :param every: seconds between two; 0: none is written, and none is looked for.
-    :param tell: gets a line for people about every checkpoint that is no use.
+    :param folder: ``RESULTS/.checkpoints``; the results folder itself exists.
+    :param key: the cell's key. It covers everything that decides the result, so a checkpoint fits only its own cell.
+    :param every: seconds between two checkpoints; with 0, none is written or read.
+    :param tell: is called with a line for display about every unusable checkpoint.
     """
 
     def __init__(self, folder: Path, key: str, *, every: float, tell: Callable[[str], None]) -> None:
         self.folder, self.every = folder / key, every
         self._key, self._tell = key, tell
-        self._next = time.monotonic() + every  # this clock goes on evenly when somebody sets the other
+        self._next = time.monotonic() + every  # monotonic: setting the system's clock does not matter
 
     def due(self, *, stopping: bool) -> bool:
-        """Whether it is time for the next one: it is at once where the process is about to end."""
+        """Whether it is time for the next checkpoint.
+
+        :param stopping: whether the process is about to end, which makes a checkpoint due at once.
+        """
         return self.every > 0.0 and (stopping or time.monotonic() >= self._next)
 
     def save(self, step: int, state: Callable[[], Any]) -> None:
-        """Write the checkpoint after a number of steps, then remove all but the last two.
+        """Write a checkpoint, then remove all but the last two.
 
-        :param state: makes what to write; the time that takes counts as writing.
-        :raises NotStorable: when the state holds what a file cannot.
-        :raises OSError: when it cannot be written, as on a full disk. Those before it are still there.
+        :param step: steps done.
+        :param state: returns the state to write; its time counts as writing.
+        :raises NotStorable: when the state contains a value that a file cannot hold.
+        :raises OSError: when writing fails, as on a full disk. Earlier checkpoints are kept.
         """
         begun = time.monotonic()
         try:
             for folder in (self.folder.parent, self.folder):
-                folder.mkdir(exist_ok=True)  # not its parents: a results folder that was removed is not made again
+                folder.mkdir(exist_ok=True)  # without parents: a removed results folder is not created again
                 if folder.is_symlink():
                     raise OSError(f"{folder} is a link, which may lead anywhere")
             content = _packed(*flatten(state()), {"schema": SCHEMA, "key": self._key, "step": step})
@@ -67,43 +72,43 @@ class Checkpoints:
             for piece in content:
                 digest.update(piece)
             write_whole(self.folder / f"{step:09d}-{digest.hexdigest()}.safetensors", *content)
-            self._remove_but(self._found()[:KEPT])
-        finally:  # also after a failure: a full disk is not tried again at every step
+            self._remove_but(self._files()[:KEPT])
+        finally:  # also after a failure: with a full disk, not every step tries again
             spent = time.monotonic() - begun
             self._next = time.monotonic() + max(self.every, spent / SHARE)
 
     def newest(self) -> Any | None:
-        """Return the state of the newest checkpoint that is whole and fits, or ``None``; remove those that do not."""
+        """Return the state of the newest usable checkpoint, or ``None``; remove unusable ones."""
         if self.every > 0.0:
-            for path in self._found():
+            for path in self._files():
                 try:
                     return _unpacked(path, self._key)
                 except (OSError, ValueError) as reason:
                     self._tell(f"checkpoint {path.name} is no use: {reason}")
-                    self._remove_but([other for other in self._found() if other != path])
+                    self._remove_but([other for other in self._files() if other != path])
         return None
 
     def clear(self) -> None:
-        """Remove them all: the cell's record is written."""
+        """Remove all checkpoints of the cell; its record is written."""
         if not self.folder.is_symlink():
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _found(self) -> list[Path]:
-        """Return the checkpoints, the newest first."""
+    def _files(self) -> list[Path]:
+        """Return the checkpoint files, the newest first."""
         if self.folder.is_symlink() or not self.folder.is_dir():
             return []
         return sorted((path for path in self.folder.iterdir() if NAME.fullmatch(path.name)), reverse=True)
 
-    def _remove_but(self, kept: list[Path]) -> None:
-        """Remove all other files, also what a killed process left half written."""
+    def _remove_but(self, remaining: list[Path]) -> None:
+        """Remove all other files, including half-written ones of killed processes."""
         for path in self.folder.iterdir():
-            if path not in kept:
-                with contextlib.suppress(OSError):  # one that stays only takes room
+            if path not in remaining:
+                with contextlib.suppress(OSError):  # a file that stays only takes space
                     path.unlink()
 
 
 def _packed(tree: Any, tensors: Tensors, identity: dict[str, Any]) -> list[bytes | memoryview]:
-    """Return the pieces of a safetensors file; those of tensors are their own memory, not copies of it.
+    """Return the pieces of a safetensors file; tensors' pieces are views of their memory, not copies.
 
     The format: eight bytes with the header's length, the header in JSON, and the tensors' bytes, without gaps.
     """
@@ -123,15 +128,15 @@ def _unpacked(path: Path, key: str) -> Any:
     """Return the state in a checkpoint.
 
     :raises OSError: when it cannot be read.
-    :raises ValueError: when it is not whole, or not one that this process can go on from.
+    :raises ValueError: when it is damaged, or this process cannot go on from it.
     """
     _check_whole(path)
     try:
         with safe_open(path, "pt") as file:
             about = file.metadata()
             reasons = list(_misfits(json.loads(about["checkpoint"]), key))
-            # copies: in memory that torch allocated, as before, and not in the file's, which is going to be removed
-            tensors = {} if reasons else {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  it is no dict
+            # copies, in memory that torch allocates: the file's own memory goes when the file is removed
+            tensors = {} if reasons else {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  not a dict
             tree = json.loads(about["state"])
     except Exception as error:  # a file with the right hash that this program did not write
         raise ValueError(f"not a checkpoint: {type(error).__name__}: {error}") from None
@@ -141,10 +146,12 @@ def _unpacked(path: Path, key: str) -> Any:
 
 
 def read_parts(path: Path, *names: str) -> list[Any]:
-    """Return some members of the state in a checkpoint, of whatever cell and versions: other tensors are not read.
+    """Return some members of the state in a checkpoint of any cell and any versions. Other tensors are not read.
 
-    :raises OSError: when it cannot be read.
-    :raises ValueError: when it is not whole, or has no such members.
+    :param path: of the checkpoint.
+    :param names: of the members.
+    :raises OSError: when the file cannot be read.
+    :raises ValueError: when it is damaged, or lacks a member.
     """
     _check_whole(path)
     try:
@@ -156,25 +163,25 @@ def read_parts(path: Path, *names: str) -> list[Any]:
 
 
 class _Tensors(dict[str, torch.Tensor]):
-    """The tensors of an open file, each read when it is asked for."""
+    """The tensors of an open file, each read on access."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
 
     def __missing__(self, name: str) -> torch.Tensor:
-        found: torch.Tensor = self._file.get_tensor(name)
-        return found
+        tensor: torch.Tensor = self._file.get_tensor(name)
+        return tensor
 
 
 def newest_files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Yield the key and the newest checkpoint of every cell that has any.
+    """Yield the key and the newest checkpoint of every cell that has checkpoints.
 
     :param folder: ``RESULTS/.checkpoints``.
     """
     for cell in sorted(folder.iterdir()) if folder.is_dir() else []:
-        found = [path for path in cell.glob("*.safetensors") if NAME.fullmatch(path.name)]
-        if found:
-            yield cell.name, max(found)
+        paths = [path for path in cell.glob("*.safetensors") if NAME.fullmatch(path.name)]
+        if paths:
+            yield cell.name, max(paths)
 
 
 def _check_whole(path: Path) -> None:
@@ -184,12 +191,12 @@ def _check_whole(path: Path) -> None:
 
 
 def _misfits(identity: dict[str, Any], key: str) -> Iterator[str]:
-    """Yield why a checkpoint is not one to go on from. Other versions may compute other bits: no run would be both."""
+    """Yield reasons not to go on from a checkpoint. Other versions may compute other bits, which would mix two runs."""
     if identity.get("schema") != SCHEMA:
         yield f"schema {identity.get('schema')}; this mtlbench reads schema {SCHEMA}"
     if identity.get("key") != key:
         yield f"of another cell, {str(identity.get('key'))[:12]}"
-    made_with, here = identity.get("versions", {}), versions()
-    for package in here:
-        if made_with.get(package) != here[package]:
-            yield f"made with {package} {made_with.get(package)}, not {here[package]}"
+    writers, ours = identity.get("versions", {}), versions()
+    for package in ours:
+        if writers.get(package) != ours[package]:
+            yield f"made with {package} {writers.get(package)}, not {ours[package]}"

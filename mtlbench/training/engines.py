@@ -1,4 +1,4 @@
-"""Which engine computes a model's steps, and the forwards that all engines run."""
+"""The choice of the engine for a model's steps, and the forward passes that all engines run."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from mtlbench.engine.scaling import LossScale
 from mtlbench.engine.step import Forward, NotFinite, Step
 from mtlbench.errors import CellError
 from mtlbench.plan.suite import Recipe
+from mtlbench.records.entries import EngineEntry
 from mtlbench.text.batches import TaskData
 from mtlbench.text.model import MultiTaskModel
 from mtlbench.text.task_loss import loss_of
@@ -33,13 +34,17 @@ Name = Literal["packed", "lean", "loop"]
 
 
 class Inputs:
-    """The batches of a cell's steps, and the forwards of tasks on them.
+    """The batches of a cell's steps, and the forward passes of tasks on them.
 
-    Dropout masks depend on seed, step, task and batch number (and part) alone, whatever tasks run together.
+    Dropout masks depend only on seed, step, task and batch number (and part), not on which tasks run together.
 
+    :param model: the model.
+    :param data: the tasks of its heads, in order.
+    :param seed: of the dropout masks.
+    :param device: of the model.
     :param precision: of the forward pass; losses are float32.
-    :param parts: equal parts that every batch is processed in.
-    :param processes: those that the parts are spread over.
+    :param parts: equal parts of every batch.
+    :param processes: the processes that share the parts.
     """
 
     def __init__(
@@ -57,21 +62,25 @@ class Inputs:
         self.precision: torch.dtype = getattr(torch, precision)
         self.parts, self.processes = parts, processes
         self._step = 0
-        self._made: dict[tuple[int, tuple[int, ...], int], tuple[Pack, list[torch.Tensor]]] = {}
+        self._packs: dict[tuple[int, tuple[int, ...], int], tuple[Pack, list[torch.Tensor]]] = {}
 
     def forward(self, step: int, number: int, tasks: Sequence[int], part: int = 0) -> list[Forward]:
         """Run some tasks on one of a step's batches, or on a part of it, in one pack.
 
-        :param number: 0 for the batch that the update is for; 1 and 2 for further, independent ones.
+        :param step: the step, from 0.
+        :param number: 0 for the batch of the update; 1 and 2 for further, independent batches.
+        :param tasks: positions of the tasks.
+        :param part: of the batch.
+        :returns: loss and representation of each task.
         """
-        pack, goals = self._packed(step, number, tuple(tasks), part)
+        pack, targets = self._packed(step, number, tuple(tasks), part)
         half = self.precision is not torch.float32
         with torch.autocast(torch.device(self.device).type, self.precision if half else None, enabled=half):
             features = self.model.features(pack)
             outputs = [self.model.heads[task](vectors) for task, vectors in zip(tasks, features, strict=True)]
         return [
-            Forward(self._weighted(loss_of(self.data[task].task, found.float(), targets), step, task), [vectors])
-            for task, found, vectors, targets in zip(tasks, outputs, features, goals, strict=True)
+            Forward(self._weighted(loss_of(self.data[task].task, output.float(), target), step, task), [vectors])
+            for task, output, vectors, target in zip(tasks, outputs, features, targets, strict=True)
         ]
 
     def _weighted(self, loss: torch.Tensor, step: int, task: int) -> torch.Tensor:
@@ -79,40 +88,47 @@ class Inputs:
         return loss if weight == 1.0 else weight * loss
 
     def ahead(self, step: int) -> None:
-        """Make the next step's packs, those of the kinds that this step asked for.
+        """Prepare the next step's packs, of the same kinds as this step's.
 
-        To be called while a device still computes this step. It needs no thread: a step's packs take about a
-        thousandth of the time that the step takes on a CPU, and none of the copies to a GPU waits.
+        Call it while the device still computes this step. A thread is not needed: on a CPU, a step's packs take about a
+        thousandth of the step's time, and copies to a GPU do not wait.
+
+        :param step: the next step, from 0.
         """
-        for number, tasks, part in list(self._made):
+        for number, tasks, part in list(self._packs):
             self._packed(step, number, tasks, part)
 
     def _packed(self, step: int, number: int, tasks: tuple[int, ...], part: int) -> tuple[Pack, list[torch.Tensor]]:
-        """Return some tasks' pack and targets; made once a step, whoever asks again."""
+        """Return the pack and the targets of some tasks; they are built once per step."""
         if step != self._step:
-            self._step, self._made = step, {}
-        if (number, tasks, part) not in self._made:
+            self._step, self._packs = step, {}
+        if (number, tasks, part) not in self._packs:
             chosen = [self.data[task] for task in tasks]
-            batches = [one.batch(step, number, part, self.parts) for one in chosen]
+            batches = [task_data.batch(step, number, part, self.parts) for task_data in chosen]
             further: list[str | int] = [number] if number else []
             if self.parts > 1:
                 further += ["part", part]
-            masks = tuple(seeds.derive(self.seed, "dropout", step, one.task.key, *further) for one in chosen)
+            masks = tuple(
+                seeds.derive(self.seed, "dropout", step, task_data.task.key, *further) for task_data in chosen
+            )
             pack = Pack.of([sequences for sequences, _ in batches], self.device, masks)
             if self.model.unpacked is None and pack.vectors is None:
                 pack.prepare()
-            self._made[number, tasks, part] = pack, [targets for _, targets in batches]
-        return self._made[number, tasks, part]
+            self._packs[number, tasks, part] = pack, [targets for _, targets in batches]
+        return self._packs[number, tasks, part]
 
     def losses_after(self, step: int) -> Vector:
-        """Return the losses of a step's own batches, with their dropout masks, at the present parameters."""
-        # with a graph, though none is needed: torch picks attention kernels by that, and they draw masks differently
-        together = (
-            [range(len(self.data))] if self.model.unpacked is None else [[task] for task in range(len(self.data))]
-        )
+        """Return the losses of a step's own batches, with their dropout masks, at the current parameters.
+
+        :param step: the step, from 0.
+        :returns: (K,) losses.
+        :raises NotFinite: when a loss is NaN or infinite.
+        """
+        # with a graph, although it is not needed: without one, torch picks other kernels, which draw other masks
+        groups = [range(len(self.data))] if self.model.unpacked is None else [[task] for task in range(len(self.data))]
         losses = np.zeros(len(self.data))
         for part in self.processes.own(self.parts):
-            graphs = [graph for some in together for graph in self.forward(step, 0, some, part)]
+            graphs = [graph for tasks in groups for graph in self.forward(step, 0, tasks, part)]
             losses += [float(graph.loss.detach()) for graph in graphs]
         losses = self.processes.total(losses) / self.parts
         all_finite(losses, "loss after the step")
@@ -120,23 +136,30 @@ class Inputs:
 
 
 class Engine(Protocol):
-    """What the training loop asks of an engine."""
+    """Interface between the training loop and an engine."""
 
-    told: dict[str, str | None]
-    """Its name, and why it is not the packed one."""
+    choice: EngineEntry
+    """The engine's name, and why it is not the packed one."""
 
     @property
     def scale(self) -> LossScale | None:
-        """The loss scale, in float16: all that an engine takes from one step to the next."""
+        """The loss scale in float16, the only state that an engine keeps between steps; else ``None``."""
 
     def step(self, method: Method, step: int, *, measure: bool) -> Step:
-        """Fill ``.grad`` of every trained parameter for one step; see the engines for what they raise."""
+        """Fill ``.grad`` of every trained parameter for one step.
+
+        :param method: the method that weighs the task gradients.
+        :param step: the step, from 0.
+        :param measure: whether to return the Gram matrix.
+        :returns: losses, weights and measurements.
+        :raises NotFinite: when a loss or gradient is NaN or infinite.
+        """
 
 
 def make_engine(model: MultiTaskModel, inputs: Inputs, recipe: Recipe) -> Engine:
-    """Return the engine that a recipe asks for; ``auto`` is the packed one wherever the encoder can be packed.
+    """Return the recipe's engine; ``auto`` is the packed one wherever the encoder can be packed.
 
-    :raises CellError: when the recipe asks for packing and the encoder cannot be.
+    :raises CellError: when the recipe asks for packing or for parts, and the encoder cannot be packed.
     """
     if recipe.engine in ("packed", "lean") and model.unpacked is not None:
         raise CellError(f"engine={recipe.engine} is not possible: {model.unpacked}; use engine=auto or loop")
@@ -150,34 +173,34 @@ def make_engine(model: MultiTaskModel, inputs: Inputs, recipe: Recipe) -> Engine
 
 
 class _Scaled:
-    """Steps in float16: the loss scale, and what becomes of a step whose gradients overflow."""
+    """Steps in float16: the loss scale, and the handling of steps whose gradients overflow."""
 
     def __init__(self, scaled: _Loop | _Packed, inputs: Inputs) -> None:
-        self.told, self.scale = scaled.told, LossScale()
+        self.choice, self.scale = scaled.choice, LossScale()
         self._scaled, self._inputs = scaled, inputs
 
     def step(self, method: Method, step: int, *, measure: bool) -> Step:
-        # weights that come from losses are made before there are gradients: back to this state if these overflow
-        before = None if method.reads == "gradients" else method.state_dict()
+        # weights from losses are computed before the gradients: if these overflow, the method goes back to this state
+        state = None if method.reads == "gradients" else method.state_dict()
         self._scaled.engine.loss_scale = self.scale.value
         try:
-            taken = self._scaled.step(method, step, measure=measure)
+            result = self._scaled.step(method, step, measure=measure)
         except NotFinite as error:
             if error.what != "gradient":
                 raise
-            if before is not None:
-                method.load_state_dict(before)
+            if state is not None:
+                method.load_state_dict(state)
             self.scale.overflowed()
             return Step(self._inputs.losses_after(step), None, None, 1.0, skipped=True)
         self.scale.fitted()
-        return taken
+        return result
 
 
 class _Loop:
     scale = None
 
     def __init__(self, model: MultiTaskModel, inputs: Inputs, recipe: Recipe) -> None:
-        self.told: dict[str, str | None] = {"name": "loop", "reason": model.unpacked or "asked for"}
+        self.choice: EngineEntry = {"name": "loop", "reason": model.unpacked or "asked for"}
         self.engine = LoopEngine(
             model.shared,
             model.last_shared_layer,
@@ -204,7 +227,7 @@ class _Packed:
     def __init__(self, model: MultiTaskModel, inputs: Inputs, recipe: Recipe) -> None:
         install(nn.ModuleList([model.encoder, model.fine_tuning]), model.tape)
         layout = Layout(model.shared, model.tables, model.named_parameters())
-        tokens = sum(one.sizes.mean() * float(one.train_tokens.lengths().mean()) for one in inputs.data)
+        tokens = sum(data.sizes.mean() * float(data.train_tokens.lengths().mean()) for data in inputs.data)
         way = Strategy.choose(layout, len(model.heads), tokens, {"packed": False, "lean": True}.get(recipe.engine))
         self.engine = PackedEngine(
             layout,
@@ -217,7 +240,7 @@ class _Packed:
             processes=inputs.processes,
         )
         self._inputs, self._tasks = inputs, range(len(model.heads))
-        self.told: dict[str, str | None] = {"name": "lean" if self.engine.strategy.lean else "packed", "reason": None}
+        self.choice: EngineEntry = {"name": "lean" if self.engine.strategy.lean else "packed", "reason": None}
         self._saves = recipe.checkpointing
         self._recomputation: Recomputation | None = None
         if self.engine.strategy.lean and not self.engine.strategy.keeps and not model.settings.frozen:

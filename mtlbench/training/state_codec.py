@@ -1,4 +1,4 @@
-"""A nested state as JSON and named tensors, and back, to the last bit: what a checkpoint holds. Nothing is executed."""
+"""Conversion of a nested state to JSON and named tensors, and back, to the last bit. Nothing is executed."""
 
 from __future__ import annotations
 
@@ -30,21 +30,25 @@ DTYPES = {
     torch.float32: "F32",
     torch.float64: "F64",
 }
-"""Types of numbers → their names in a safetensors file. Complex numbers are stored as pairs."""
+"""Number type → its name in a safetensors file. Complex numbers are stored as pairs."""
 EXACT_INTEGERS = 2**63
-"""Integers below are JSON numbers; others, such as a generator's state, are written in base 16."""
+"""Integers below this are JSON numbers; larger ones, such as a generator's state, are written in base 16."""
 
 
 class NotStorable(TypeError):
-    """A state holds something that is neither a number, text, array or tensor nor a container of these."""
+    """A state contains a value that is not a number, text, array, tensor, or container of these."""
 
 
 def flatten(state: Any, root: str = "state") -> tuple[Any, Tensors]:
-    """Return a state as JSON data and the tensors in it, contiguous and on the CPU, by their places.
+    """Split a state into JSON data and tensors, contiguous and on the CPU, named by their places.
 
-    A tensor that is so already is not copied. Every container but a list is an object with one member, which says what
-    it is. Of tensors and arrays, values, types and shapes come back, and tensors' devices: not strides, not graphs.
+    A tensor that is contiguous and on the CPU is not copied. Every container except a list becomes an object whose
+    first member names its type. Values, types and shapes of tensors and arrays are restored, and devices of tensors;
+    strides and graphs are not.
 
+    :param state: numbers, texts, arrays, tensors, and containers of these.
+    :param root: name of the state in places.
+    :returns: the JSON data, and place → tensor.
     :raises NotStorable: naming the place, such as ``state['method']['rows'][0]``.
     """
     tensors: Tensors = {}
@@ -55,13 +59,15 @@ def flatten(state: Any, root: str = "state") -> tuple[Any, Tensors]:
 
 
 def unflatten(data: Any, tensors: Tensors) -> Any:
-    """Return the state that :func:`flatten` was given.
+    """Return the state that :func:`flatten` split.
 
-    :raises ValueError: when the data are not what it returned.
+    :param data: the JSON data.
+    :param tensors: place → tensor.
+    :raises ValueError: when the data are not from :func:`flatten`.
     """
     try:
         return _decoded(data, tensors)
-    except Exception as error:  # a file from elsewhere: torch alone raises a dozen kinds for a device that is not here
+    except Exception as error:  # a file from elsewhere: for a missing device alone, torch raises a dozen types
         raise ValueError(f"not a state: {type(error).__name__}: {error}") from None
 
 
@@ -69,12 +75,12 @@ def _encoded(value: Any, place: str, tensors: Tensors) -> Any:
     def inside(items: Any) -> list[Any]:
         return [_encoded(item, f"{place}[{index}]", tensors) for index, item in enumerate(items)]
 
-    kind = type(value)  # exactly: a subclass, such as np.float64 of float, would come back as something else
+    kind = type(value)  # the exact type: a subclass, such as np.float64 of float, would change its type
     if value is None or kind in (bool, str):
         return value
     if kind is int:
         return value if abs(value) < EXACT_INTEGERS else {"int": hex(value)}
-    if kind is float:  # JSON has finite numbers only; Python writes these so that they read back the same
+    if kind is float:  # JSON has finite numbers only; Python writes them so that they read back the same
         return value if math.isfinite(value) else {"float": struct.pack(">d", value).hex()}
     if kind is list:
         return inside(value)
@@ -92,7 +98,7 @@ def _encoded(value: Any, place: str, tensors: Tensors) -> Any:
 
 
 def _encoded_tensor(value: Any, place: str, tensors: Tensors) -> Any:
-    """Add what is stored as a tensor: tensors, arrays, their scalars, and bytes."""
+    """Encode a value that is stored as a tensor: a tensor, an array, a NumPy scalar, or bytes."""
     kind = type(value)
     if kind is bytes:
         return {"bytes": _encoded_tensor(np.frombuffer(value, np.uint8), place, tensors)["array"]}
@@ -122,11 +128,11 @@ def _decoded(data: Any, tensors: Tensors) -> Any:
         return [_decoded(item, tensors) for item in data]
     if not isinstance(data, dict):
         return data
-    made = CONTAINERS.get(next(iter(data), ""))
-    if made is not None:
-        return made(data, lambda item: _decoded(item, tensors))
-    found = tensors[data["tensor"]]
-    return (torch.view_as_complex(found) if "complex" in data else found).to(data["device"])
+    decode = CONTAINERS.get(next(iter(data), ""))
+    if decode is not None:
+        return decode(data, lambda item: _decoded(item, tensors))
+    tensor = tensors[data["tensor"]]
+    return (torch.view_as_complex(tensor) if "complex" in data else tensor).to(data["device"])
 
 
 Decode = Callable[[Any], Any]
@@ -142,4 +148,4 @@ CONTAINERS: dict[str, Callable[[dict[str, Any], Decode], Any]] = {
     "scalar": lambda node, decode: decode(node["scalar"]).numpy()[()],
     "array": lambda node, decode: decode(node["array"]).numpy(),
 }
-"""The one member of a node → how its value is made from it."""
+"""First member of a node → function that decodes the node."""

@@ -134,13 +134,15 @@ def best(trials: Sequence[Trial]) -> Trial | None:
 
 def ended(record: Record | None) -> bool:
     """Return whether a cell needs no more training: it is done, or failed for a reason other than the machine."""
-    return record is not None and (record["status"] == "done" or record["error"]["type"] not in TRANSIENT)
+    if record is None:
+        return False
+    return record["status"] == "done" or record["error"] is None or record["error"]["type"] not in TRANSIENT
 
 
 def _trial(number: int, method: Method, point: Point, cells: Sequence[Cell], records: Mapping[str, Record]) -> Trial:
     existing = [records.get(cell.key) for cell in cells]
     final = [record for record in existing if record is not None and ended(record)]
-    failed = [record["error"]["message"] for record in final if record["status"] == "failed"]
+    failed = [record["error"]["message"] for record in final if record["error"] is not None]
     if failed:
         return Trial(number, method, point, tuple(cells), "failed", reason=failed[0])
     if len(final) < len(cells):

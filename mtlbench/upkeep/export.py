@@ -11,7 +11,7 @@ import logging
 import re
 import uuid
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -20,8 +20,7 @@ from typing import Any, Final, NamedTuple
 from mtlbench.errors import UsageError
 from mtlbench.host.disk import TEMPORARY
 from mtlbench.host.safe_names import spreadsheet_cell
-from mtlbench.records.groups import collect
-from mtlbench.records.record import Record
+from mtlbench.records.groups import Record, collect
 from mtlbench.records.record_file import read_history
 
 FORMATS: Final = ("csv", "tensorboard", "mlflow")
@@ -67,7 +66,7 @@ class Exported:
     left_out: list[tuple[str, str]] = field(default_factory=list)
 
 
-def values(history: Iterable[dict[str, Any]]) -> Iterator[Value]:
+def values(history: Iterable[Mapping[str, Any]]) -> Iterator[Value]:
     """Yield the values of a history, without nulls such as the cosine with a gradient of zero.
 
     :param history: the rows, in order.
@@ -102,7 +101,7 @@ def export(records: Sequence[Record], to: str, folder: Path) -> Exported:
     :returns: the number of exported cells, and those left out.
     :raises UsageError: if there are no finished cells, the folder cannot be written, or a library is missing.
     """
-    cells = [dict(record) for group in collect(records) for _, record in sorted(group.done.items())]
+    cells = [record for group in collect(records) for _, record in sorted(group.done.items())]
     if not cells:
         raise UsageError("no finished cells to export")
     exported = Exported()

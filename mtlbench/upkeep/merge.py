@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, cast
 
 from mtlbench.errors import UsageError
 from mtlbench.records.record import Record
@@ -114,11 +115,12 @@ def _conflict(kept: Record, other: Record) -> str:
         for metric, value in scores.items()
         if value != other["scores"].get(task, {}).get(metric)
     ]
+    ours, theirs = (cast(dict[str, Any], record["environment"]) for record in (kept, other))
     environments = [
         f"{name} {value} and {other_value}"
         for part in ("versions", "machine")
-        for name, value in kept["environment"].get(part, {}).items()
-        if value != (other_value := other["environment"].get(part, {}).get(name))
+        for name, value in ours.get(part, {}).items()
+        if value != (other_value := theirs.get(part, {}).get(name))
     ]
     return (
         f"{kept['method']['spec']} seed {kept['seed']} ({kept['key'][:12]}) has different scores in {kept['path']} "

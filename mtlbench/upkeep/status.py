@@ -13,6 +13,7 @@ from typing import Any, Literal
 from mtlbench.errors import UsageError
 from mtlbench.host.streams import print_data
 from mtlbench.host.terminal import duration
+from mtlbench.records.entries import ErrorEntry
 from mtlbench.records.leases import Holder, holders
 from mtlbench.records.record import Record
 from mtlbench.records.store import CHECKPOINTS, Store
@@ -41,7 +42,7 @@ class CellStatus:
     method: str
     seed: int
     status: Literal["done", "failed", "running", "missing"]
-    error: dict[str, Any] | None = None
+    error: ErrorEntry | None = None
     log: str | None = None
 
 
@@ -164,7 +165,7 @@ def _table(cells: list[CellStatus]) -> Table:
 
 def _failure(cell: CellStatus) -> list[str]:
     """Return the lines on a failed cell. Step and task are added unless the message names them."""
-    error = cell.error or {}
+    error: Any = cell.error or {}
     message = str(error.get("message", "no reason recorded"))
     where = [f"{part} {error[part]}" for part in ("step", "task") if error.get(part) is not None]
     added = [part for part in where if part not in message]

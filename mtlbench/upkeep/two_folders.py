@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mtlbench.errors import UsageError
+from mtlbench.records.entries import MethodEntry
 from mtlbench.records.groups import collect
 from mtlbench.records.record import Record
 from mtlbench.records.store import FolderContents, Store
@@ -88,5 +89,5 @@ class Pair:
 def _labelled(record: Record, label: str) -> Record:
     """Return a record with the folder's label after the name and spec of its method."""
     method = record["method"]
-    names = {name: f"{method[name]} ({label})" for name in ("spec", "name")}
-    return {**record, "method": {**method, **names}}
+    named: MethodEntry = {**method, "spec": f"{method['spec']} ({label})", "name": f"{method['name']} ({label})"}
+    return {**record, "method": named}

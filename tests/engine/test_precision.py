@@ -23,7 +23,8 @@ from mtlbench.text.model import MultiTaskModel
 from mtlbench.text.tokens import Tokenizer
 from mtlbench.training import engines
 from mtlbench.training.engines import Inputs, make_engine
-from mtlbench.training.train import Outcome, train
+from mtlbench.training.result import CellResult
+from mtlbench.training.train import Training, train
 
 Make = Callable[..., Workload]
 
@@ -32,14 +33,12 @@ CLOSE = {"bfloat16": 0.02, "float16": 0.004}
 halves = pytest.mark.parametrize("precision", list(CLOSE))
 
 
-def run(workload: Workload, method: Method | str) -> Outcome:
-    outcome = Outcome()
+def run(workload: Workload, method: Method | str) -> CellResult:
     made = load_registry().method(method) if isinstance(method, str) else method
-    train(workload, made, 0, outcome, lambda done, total: None)
-    return outcome
+    return train(workload, made, 0)
 
 
-def steps_of(outcome: Outcome) -> list[dict[str, Any]]:
+def steps_of(outcome: CellResult) -> list[dict[str, Any]]:
     return [
         {key: value for key, value in row.items() if key != "seconds"} for row in outcome.history if "losses" in row
     ]
@@ -209,9 +208,10 @@ def test_a_step_that_overflows_changes_nothing_but_the_scale(
 def test_the_parameters_stay_while_steps_are_skipped(make_workload: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "LossScale", lambda: LossScale(2.0**120))
     workload = make_workload(precision="float16", steps=30, evaluations=1)
-    outcome = Outcome()
+    training = Training(workload, get_method("pcgrad"), 0)
     with pytest.raises(CellError, match=r"^step 21: gradients overflowed float16 21 steps in a row"):
-        train(workload, get_method("pcgrad"), 0, outcome, lambda done, total: None)
+        list(training.run())
+    outcome = training.result()
     assert [row["skipped"] for row in outcome.history] == [True] * MOST_SKIPPED
     assert not outcome.scores
 

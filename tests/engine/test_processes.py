@@ -29,7 +29,8 @@ from mtlbench.records.record import Record
 from mtlbench.records.store import Store
 from mtlbench.training.checkpoint import Checkpoints
 from mtlbench.training.engines import Inputs
-from mtlbench.training.train import Outcome, Training, train
+from mtlbench.training.result import CellResult
+from mtlbench.training.train import Training, train
 
 Make = Callable[..., Workload]
 Call = Callable[..., subprocess.CompletedProcess[str]]
@@ -44,20 +45,18 @@ def one_thread() -> Any:
     torch.set_num_threads(before)
 
 
-def run(workload: Workload, method: str, processes: Processes = ALONE) -> Outcome:
-    outcome = Outcome()
-    train(workload, load_registry().method(method), 0, outcome, lambda done, total: None, processes)
-    return outcome
+def run(workload: Workload, method: str, processes: Processes = ALONE) -> CellResult:
+    return train(workload, load_registry().method(method), 0, processes=processes)
 
 
-def run_spread(workload: Workload, method: str) -> Outcome:
+def run_spread(workload: Workload, method: str) -> CellResult:
     """Train with as many processes as the recipe says; this is number 0."""
     recipe = workload.recipe
     with spread(recipe.processes, recipe.device, lambda others: run(workload, method, others)) as processes:
         return run(workload, method, processes)
 
 
-def untimed(outcome: Outcome) -> list[dict[str, Any]]:
+def untimed(outcome: CellResult) -> list[dict[str, Any]]:
     return [{k: v for k, v in row.items() if k not in ("seconds", "elapsed")} for row in outcome.history]
 
 
@@ -123,12 +122,11 @@ def test_a_gradient_that_overflows_in_one_process_skips_the_step_in_all(
     assert [row.get("skipped", False) for row in outcome.history if "losses" in row] == [False, True, False, False]
 
 
-def resumed(workload: Workload, folder: Path, stop: int | None) -> Outcome:
+def resumed(workload: Workload, folder: Path, stop: int | None) -> CellResult:
     """Go on from the newest checkpoint, if there is one, to a step, after which process 0 writes the next one."""
 
-    def work(processes: Processes) -> Outcome:
-        outcome = Outcome()
-        training = Training(workload, load_registry().method("pcgrad"), 0, outcome, processes)
+    def work(processes: Processes) -> CellResult:
+        training = Training(workload, load_registry().method("pcgrad"), 0, processes)
         kept = Checkpoints(folder, "k" * 64, every=1.0, tell=lambda line: None)
         if (state := kept.newest()) is not None:
             training.load_state_dict(state)
@@ -137,7 +135,7 @@ def resumed(workload: Workload, folder: Path, stop: int | None) -> Outcome:
                 if processes.rank == 0:
                     kept.save(done, training.state_dict)
                 break
-        return outcome
+        return training.result()
 
     with spread(workload.recipe.processes, "cpu", work) as processes:
         return work(processes)
@@ -157,20 +155,18 @@ def test_processes_go_on_from_a_checkpoint_with_the_same_bits(make_workload: Mak
 # What goes wrong in one process
 
 
-def failing(workload: Workload, where: int, fail: Callable[[], None]) -> Outcome:
+def failing(workload: Workload, where: int, fail: Callable[[], None]) -> CellResult:
     """Train, with something that goes wrong after the second step in one process."""
 
-    def follow(processes: Processes) -> None:
+    def follow(processes: Processes) -> CellResult:
         def heard(done: int, total: int) -> None:
             if done == 2 and processes.rank == where:
                 fail()
 
-        train(workload, load_registry().method("pcgrad"), 0, outcome, heard, processes)
+        return train(workload, load_registry().method("pcgrad"), 0, heard, processes)
 
-    outcome = Outcome()
     with spread(workload.recipe.processes, "cpu", follow) as processes:
-        follow(processes)
-    return outcome
+        return follow(processes)
 
 
 def raises() -> None:

@@ -25,11 +25,13 @@ from mtlbench.execute.remote import run_remote
 from mtlbench.execute.worker import run_cell
 from mtlbench.plan.cells import Workload, make_cells
 from mtlbench.plugins.registry import load_registry
+from mtlbench.records.header import header
 from mtlbench.records.leases import Leases
-from mtlbench.records.record import Record, describe_tasks, header
+from mtlbench.records.record import Record
 from mtlbench.records.record_file import read_history
 from mtlbench.records.store import CHECKPOINTS, Store
 from mtlbench.report.text import render
+from mtlbench.text.description import describe_tasks
 
 Make = Callable[..., Workload]
 
@@ -71,7 +73,7 @@ class Cells:
         store.prepare()
         lease = Leases(self.folder).claim(cell.key, cell.title)
         assert lease is not None
-        record = header(cell, self.workload, registry, describe_tasks(self.workload), {})
+        record = header(cell, self.workload, registry, describe_tasks(self.workload.tasks, self.workload.splits), {})
         return CellJob(replace(cell, checkpoint_every=self.every), record, store, lease)
 
     @property

@@ -17,9 +17,11 @@ from mtlbench.execute.executor import CellJob, Event
 from mtlbench.execute.scheduler import Scheduler
 from mtlbench.plan.cells import Cell, Workload, make_cells
 from mtlbench.plugins.registry import load_registry
+from mtlbench.records.header import header
 from mtlbench.records.leases import SIZE, Leases
-from mtlbench.records.record import Record, describe_tasks, header
+from mtlbench.records.record import Record
 from mtlbench.records.store import Store
+from mtlbench.text.description import describe_tasks
 
 
 class Scripted:
@@ -65,7 +67,7 @@ def failed(job: CellJob) -> Event:
 def grid(make_workload: Callable[..., Workload]) -> tuple[list[Cell], Callable[[Cell], Record]]:
     workload, registry = make_workload(), load_registry()
     cells = make_cells(workload, [registry.method("sum"), registry.method("pcgrad")], [0, 1, 2])
-    tasks = describe_tasks(workload)
+    tasks = describe_tasks(workload.tasks, workload.splits)
     return cells, lambda cell: header(cell, workload, registry, tasks, {"versions": {}, "machine": {}})
 
 

@@ -6,13 +6,13 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import tiny_run
 
 from mtlbench.records.record_file import read_history
 from mtlbench.records.store import Store
@@ -55,12 +55,6 @@ def contents(folder: Path) -> dict[str, Any]:
         rows = [{k: v for k, v in row.items() if k not in ("seconds", "elapsed")} for row in read_history(record)]
         by_file[Path(record["path"]).name] = (record["scores"], rows, record["files"]["predictions"]["sha256"])
     return by_file
-
-
-def tiny_run(suite_file: Path, data_dir: Path, *more: str) -> list[str]:
-    """Return the command of a run on the tiny suite, for tests that must signal it."""
-    options = ["--suite", str(suite_file), "--data-dir", str(data_dir), *more]
-    return [sys.executable, "-m", "mtlbench", "run", *options]
 
 
 @pytest.fixture(scope="module")

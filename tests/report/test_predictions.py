@@ -16,7 +16,7 @@ from mtlbench.execute.worker import _parquet
 from mtlbench.report.build import build
 from mtlbench.report.predictions import right_answers
 from mtlbench.text.metrics import METRICS, answers
-from mtlbench.training.train import Outcome
+from mtlbench.training.result import CellResult
 
 
 def beside(folder: Path, content: bytes) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def beside(folder: Path, content: bytes) -> dict[str, Any]:
     return {"path": str(folder / "record.json"), "files": {"predictions": entry}}
 
 
-def record_with(folder: Path, outcome: Outcome, metrics: dict[str, str]) -> dict[str, Any]:
+def record_with(folder: Path, outcome: CellResult, metrics: dict[str, str]) -> dict[str, Any]:
     return {
         **beside(folder, _parquet(outcome.outputs["dev"], outcome.labels["dev"])),
         "tasks": {task: {"metrics": [metric]} for task, metric in metrics.items()},
@@ -35,10 +35,9 @@ def record_with(folder: Path, outcome: Outcome, metrics: dict[str, str]) -> dict
 
 def test_right_answers_average_to_the_accuracy(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
-    outcome = Outcome()
     outputs = {"mood": random.normal(size=(40, 3)).astype(np.float32), "like": np.ones((9, 1), np.float32)}
     labels = {"mood": random.integers(0, 3, 40), "like": np.linspace(0, 1, 9)}
-    outcome.outputs, outcome.labels = {"dev": outputs}, {"dev": labels}
+    outcome = CellResult(outputs={"dev": outputs}, labels={"dev": labels})
     result = right_answers(record_with(tmp_path, outcome, {"mood": "accuracy", "like": "pearson"}))
     assert set(result) == {"mood"}
     accuracy = METRICS["classification"]["accuracy"](answers("classification", outputs["mood"]), labels["mood"], 3)
@@ -59,7 +58,7 @@ def test_unreadable_predictions_give_no_answers(tmp_path: Path) -> None:
 
 
 def test_predictions_that_changed_are_not_used(tmp_path: Path) -> None:
-    outcome = Outcome(outputs={"dev": {"mood": np.eye(3, dtype=np.float32)}}, labels={"dev": {"mood": np.arange(3)}})
+    outcome = CellResult(outputs={"dev": {"mood": np.eye(3, dtype=np.float32)}}, labels={"dev": {"mood": np.arange(3)}})
     record = record_with(tmp_path, outcome, {"mood": "accuracy"})
     assert right_answers(record)["mood"].tolist() == [1.0, 1.0, 1.0]
     outcome.labels["dev"]["mood"] = np.zeros(3)

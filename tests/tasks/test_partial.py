@@ -22,7 +22,8 @@ from mtlbench.records.record_file import read_side_file
 from mtlbench.records.store import Store
 from mtlbench.text.floors import floors
 from mtlbench.text.metrics import answers
-from mtlbench.training.train import Outcome, train
+from mtlbench.training.result import CellResult
+from mtlbench.training.train import train
 
 Make = Callable[..., Workload]
 WORDS = ["the", "film", "dog", "cat", "good", "bad", "runs", "sleeps", "slowly", "red", "blue", "house"]
@@ -62,10 +63,8 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     )
 
 
-def run(workload: Workload, method: str) -> Outcome:
-    outcome = Outcome()
-    train(workload, load_registry().method(method), 0, outcome, lambda done, total: None)
-    return outcome
+def run(workload: Workload, method: str) -> CellResult:
+    return train(workload, load_registry().method(method), 0)
 
 
 @pytest.mark.parametrize("method", load_registry().catalogue())

@@ -17,7 +17,8 @@ from mtlbench.plan.cells import Workload
 from mtlbench.plan.suite import Suite, load_suite
 from mtlbench.plugins.registry import load_registry
 from mtlbench.text.metrics import METRICS
-from mtlbench.training.train import Outcome, train
+from mtlbench.training.result import CellResult
+from mtlbench.training.train import train
 
 datasets = pytest.importorskip("datasets")
 
@@ -75,10 +76,8 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
 
 
-def trained(workload: Workload) -> Outcome:
-    outcome = Outcome()
-    train(workload, load_registry().method("pcgrad"), 0, outcome, lambda done, total: None)
-    return outcome
+def trained(workload: Workload) -> CellResult:
+    return train(workload, load_registry().method("pcgrad"), 0)
 
 
 @pytest.mark.parametrize("text", SUITES, ids=lambda text: tomllib.loads(text)["description"])

@@ -20,7 +20,6 @@ from mtlbench.plan.cells import Workload, make_cells
 from mtlbench.plan.suite import load_suite
 from mtlbench.plugins.registry import load_registry
 from mtlbench.text.metrics import METRICS, metric, score
-from mtlbench.training.outcome import Outcome
 from mtlbench.training.train import train
 
 TEXTS: list[Any] = [
@@ -357,7 +356,7 @@ def test_a_loss_that_turns_wrong_in_a_cell_names_step_and_task(attempt: Try) -> 
 
     Odd.given = {**Odd.given, "loss": loss}
     with pytest.raises(CellError, match=r"^step 2: task odd: loss\(\) returned a tensor of shape \(4, 3\)") as caught:
-        train(workload, load_registry().method("sum"), 0, Outcome(), lambda done, total: None)
+        train(workload, load_registry().method("sum"), 0)
     assert (caught.value.step, caught.value.task) == (2, "odd")
 
 

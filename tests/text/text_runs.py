@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from mtlbench.plan.cells import Workload
 from mtlbench.plugins.registry import load_registry
-from mtlbench.training.train import Outcome, train
+from mtlbench.training.result import CellResult
+from mtlbench.training.train import train
 
 
-def run(workload: Workload, method: str, seed: int = 0) -> Outcome:
-    """Train a method on a workload and return the outcome."""
-    outcome = Outcome()
-    train(workload, load_registry().method(method), seed, outcome, lambda done, total: None)
-    return outcome
+def run(workload: Workload, method: str, seed: int = 0) -> CellResult:
+    """Train a method on a workload and return the result."""
+    return train(workload, load_registry().method(method), seed)

@@ -13,16 +13,15 @@ import mtlbench as library
 from mtlbench.errors import UsageError
 from mtlbench.plan.cells import Workload, make_cells
 from mtlbench.plugins.registry import load_registry
-from mtlbench.training.train import Outcome, train
+from mtlbench.training.result import CellResult
+from mtlbench.training.train import train
 
 Call = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def test_a_methods_learning_rate_is_that_of_the_recipe_otherwise(make_workload: Callable[..., Workload]) -> None:
-    def outcome(spec: str, lr: float) -> Outcome:
-        result = Outcome()
-        train(make_workload(lr=lr), load_registry().method(spec), 0, result, lambda done, total: None)
-        return result
+    def outcome(spec: str, lr: float) -> CellResult:
+        return train(make_workload(lr=lr), load_registry().method(spec), 0)
 
     own, of_recipe = outcome("gradnorm[base_lr=3e-3]", 1e-4), outcome("gradnorm", 3e-3)
     assert own.scores == of_recipe.scores and own.pairing == of_recipe.pairing

@@ -23,7 +23,8 @@ from mtlbench.errors import CellError, UsageError
 from mtlbench.plan.cells import Workload
 from mtlbench.plan.suite import load_suite
 from mtlbench.plugins.registry import load_registry
-from mtlbench.training.train import Outcome, train
+from mtlbench.training.result import CellResult
+from mtlbench.training.train import train
 
 Make = Callable[..., Workload]
 LENGTHS = ([3, 5, 1, 8, 2, 2], [7, 1, 4, 4, 6, 9], [2, 3, 12, 1, 1, 5])
@@ -50,14 +51,12 @@ def everything(model: Model) -> torch.Tensor:
     return grads([*shared_of(model)[0], *model.heads.parameters()])
 
 
-def run(workload: Workload, method: Method | str) -> Outcome:
-    outcome = Outcome()
+def run(workload: Workload, method: Method | str) -> CellResult:
     made = load_registry().method(method) if isinstance(method, str) else method
-    train(workload, made, 0, outcome, lambda done, total: None)
-    return outcome
+    return train(workload, made, 0)
 
 
-def losses_of(outcome: Outcome) -> list[dict[str, float]]:
+def losses_of(outcome: CellResult) -> list[dict[str, float]]:
     return [row["losses"] for row in outcome.history if "losses" in row]
 
 

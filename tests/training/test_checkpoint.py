@@ -23,7 +23,7 @@ from mtlbench.text.model import state_fingerprint
 from mtlbench.training import checkpoint as checkpoint_module
 from mtlbench.training import engines
 from mtlbench.training.checkpoint import Checkpoints
-from mtlbench.training.outcome import Outcome
+from mtlbench.training.result import CellResult
 from mtlbench.training.state_codec import NotStorable
 from mtlbench.training.train import Training
 
@@ -39,12 +39,11 @@ def checkpoints(folder: Path, key: str = KEY, **changes: Any) -> Checkpoints:
     return Checkpoints(folder, key, **{"every": 1.0, "tell": fail, **changes})
 
 
-def begin(workload: Workload, method: str) -> tuple[Training, Outcome]:
-    outcome = Outcome()
-    return Training(workload, load_registry().method(method), 3, outcome), outcome
+def begin(workload: Workload, method: str) -> Training:
+    return Training(workload, load_registry().method(method), 3)
 
 
-def left_behind(outcome: Outcome, weights: str) -> dict[str, Any]:
+def left_behind(outcome: CellResult, weights: str) -> dict[str, Any]:
     """Return everything that must be the same, bit for bit: all but times."""
     rows = [{k: v for k, v in row.items() if k not in ("seconds", "elapsed")} for row in outcome.history]
     arrays = {
@@ -56,28 +55,28 @@ def left_behind(outcome: Outcome, weights: str) -> dict[str, Any]:
     return {"weights": weights, "history": rows, **arrays, **same}
 
 
-def finish(training: Training, outcome: Outcome, keep: Callable[[int], None] = lambda done: None) -> dict[str, Any]:
+def finish(training: Training, keep: Callable[[int], None] = lambda done: None) -> dict[str, Any]:
     weights = ""
     for done in training.run():
         weights = state_fingerprint(training.state_dict()["current"]["model"].values())
         keep(done)
-    return left_behind(outcome, weights)
+    return left_behind(training.result(), weights)
 
 
 def assert_resumes(workload: Workload, method: str, folder: Path, *stops: int) -> None:
     """Train a cell, keeping checkpoints after some steps; then once more from each, with everything made anew."""
-    training, outcome = begin(workload, method)
+    training = begin(workload, method)
 
     def keep(done: int) -> None:
         if done in stops:
             checkpoints(folder / str(done)).save(done, training.state_dict)
 
-    expected = finish(training, outcome, keep)
+    expected = finish(training, keep)
     for stop in stops:
-        training, outcome = begin(workload, method)
+        training = begin(workload, method)
         training.load_state_dict(checkpoints(folder / str(stop)).newest())
-        assert training.done == stop and sum("losses" in row for row in outcome.history) == stop
-        assert finish(training, outcome) == expected
+        assert training.done == stop and sum("losses" in row for row in training.result().history) == stop
+        assert finish(training) == expected
 
 
 @pytest.fixture(autouse=True)
@@ -142,9 +141,9 @@ def test_every_option_resumes(make_workload: Make, tmp_path: Path, tiny_bert: Pa
 def test_the_loss_scale_goes_on(make_workload: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "LossScale", lambda: LossScale(2.0**24))
     workload = make_workload(precision="float16", steps=5, evaluations=1)
-    training, outcome = begin(workload, "gradnorm")
-    finish(training, outcome)
-    skipped = [row.get("skipped", False) for row in outcome.history if "losses" in row]
+    training = begin(workload, "gradnorm")
+    finish(training)
+    skipped = [row.get("skipped", False) for row in training.result().history if "losses" in row]
     assert skipped[:2] == [True, True]  # so that the scale and its counts differ from the first ones
     assert_resumes(workload, "gradnorm", tmp_path, 1, 2, 4)
 
@@ -205,7 +204,7 @@ def nonsense(path: Path) -> None:
 
 
 def another_schema(path: Path) -> None:
-    renamed(path, path.read_bytes().replace(rb"{\"schema\": 1", rb"{\"schema\": 9"))
+    renamed(path, path.read_bytes().replace(rb"{\"schema\": 2", rb"{\"schema\": 9"))
 
 
 def of_another_cell(path: Path) -> None:
@@ -219,7 +218,7 @@ def of_another_cell(path: Path) -> None:
         (flipped, "torn, or changed since it was written"),
         (emptied, "torn, or changed since it was written"),
         (nonsense, "not a checkpoint: "),
-        (another_schema, "schema 9; this mtlbench reads schema 1"),
+        (another_schema, "schema 9; this mtlbench reads schema 2"),
         (of_another_cell, "of another cell, mmmm"),
     ],
 )
@@ -245,8 +244,8 @@ def test_one_that_vanishes_while_it_is_looked_at_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     newest = written(tmp_path, 10, 20)[0]
-    seen = Checkpoints._found
-    monkeypatch.setattr(Checkpoints, "_found", lambda self: [newest, *(p for p in seen(self) if p != newest)])
+    seen = Checkpoints._files
+    monkeypatch.setattr(Checkpoints, "_files", lambda self: [newest, *(p for p in seen(self) if p != newest)])
     newest.unlink()
     lines: list[str] = []
     assert step_of(checkpoints(tmp_path, tell=lines.append).newest()) == 10 and "No such file" in lines[0]

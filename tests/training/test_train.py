@@ -19,12 +19,14 @@ from mtlbench.errors import CellError
 from mtlbench.execute.worker import save
 from mtlbench.plan.cells import Workload, make_cells
 from mtlbench.plugins.registry import load_registry
-from mtlbench.records.record import describe_tasks, header
+from mtlbench.records.header import header
 from mtlbench.records.store import Store
 from mtlbench.text.batches import TaskData, batch_schedule
+from mtlbench.text.description import describe_tasks
 from mtlbench.training.engines import Inputs
+from mtlbench.training.result import CellResult, Progress
 from mtlbench.training.step_effect import Probe
-from mtlbench.training.train import Outcome, train
+from mtlbench.training.train import Training, train
 
 Make = Callable[..., Workload]
 
@@ -39,11 +41,9 @@ class SumInDisguise(Method):
         return np.ones(seen.tasks)
 
 
-def run(workload: Workload, method: Method | str, seed: int = 0) -> Outcome:
-    outcome = Outcome()
+def run(workload: Workload, method: Method | str, seed: int = 0) -> CellResult:
     made = load_registry().method(method) if isinstance(method, str) else method
-    train(workload, made, seed, outcome, lambda done, total: None)
-    return outcome
+    return train(workload, made, seed)
 
 
 def numbers(history: list[dict[str, Any]]) -> dict[str, float]:
@@ -64,17 +64,17 @@ def untimed(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def plain_sum(make_workload: Make) -> Outcome:
+def plain_sum(make_workload: Make) -> CellResult:
     return run(make_workload(), "sum")
 
 
 @pytest.fixture(scope="module")
-def looped_sum(make_workload: Make) -> Outcome:
+def looped_sum(make_workload: Make) -> CellResult:
     return run(make_workload(engine="loop"), "sum")
 
 
 def test_methods_that_are_the_same_in_disguise_have_bit_identical_histories(
-    make_workload: Make, looped_sum: Outcome
+    make_workload: Make, looped_sum: CellResult
 ) -> None:
     disguised = run(make_workload(engine="loop"), SumInDisguise())
     assert untimed(disguised.history) == untimed(looped_sum.history)
@@ -117,8 +117,8 @@ def test_the_record_names_the_engine_and_what_was_cut(make_workload: Make, tmp_p
     ):
         workload, registry = make_workload(engine=engine, steps=1, evaluations=1, max_length=8), load_registry()
         cell = make_cells(workload, [registry.method("sum")], [0])[0]
-        described = header(cell, workload, registry, describe_tasks(workload), {})
-        record = save(described, run(workload, "sum"), Store(tmp_path), 1.0, None)
+        described = header(cell, workload, registry, describe_tasks(workload.tasks, workload.splits), {})
+        record = save(described, run(workload, "sum"), Store(tmp_path), Progress(1.0), None)
         assert record["engine"] == expected
         assert record["cut"]["mood"]["tokens"] == 8
         words = [len(texts[0].split()) for texts in workload.splits[0].dev.texts]
@@ -166,7 +166,7 @@ def test_packing_an_encoder_that_cannot_be_packed_is_one_line(
         run(make_workload(model=str(tiny_albert), engine=engine), "pcgrad")
 
 
-def test_measuring_more_often_changes_nothing_else(make_workload: Make, plain_sum: Outcome) -> None:
+def test_measuring_more_often_changes_nothing_else(make_workload: Make, plain_sum: CellResult) -> None:
     always = run(make_workload(measure_every=1), "sum")
     assert always.scores == plain_sum.scores
     assert [row["losses"] for row in always.history if "losses" in row] == [
@@ -174,34 +174,35 @@ def test_measuring_more_often_changes_nothing_else(make_workload: Make, plain_su
     ]
 
 
-def test_every_method_of_a_seed_has_the_same_pairing_hashes(make_workload: Make, plain_sum: Outcome) -> None:
+def test_every_method_of_a_seed_has_the_same_pairing_hashes(make_workload: Make, plain_sum: CellResult) -> None:
     for method in ("stl", "pcgrad", "mgda"):
         assert run(make_workload(), method).pairing == plain_sum.pairing
 
 
 def test_other_seeds_have_other_heads_batches_and_masks_but_the_same_encoder(
-    make_workload: Make, plain_sum: Outcome
+    make_workload: Make, plain_sum: CellResult
 ) -> None:
     other = run(make_workload(), "sum", seed=1).pairing
     for part in ("heads", "schedule", "dropout"):
         assert all(other[part][task] != plain_sum.pairing[part][task] for task in ("mood", "same", "like"))
 
 
-def test_a_task_keeps_its_schedule_and_masks_when_others_are_left_out(make_workload: Make, plain_sum: Outcome) -> None:
+def test_a_task_keeps_its_schedule_and_masks_when_others_are_left_out(
+    make_workload: Make, plain_sum: CellResult
+) -> None:
     alone = run(make_workload(tasks=make_workload().recipe.tasks[1:2]), "sum").pairing
     for part in ("heads", "schedule", "dropout"):
         assert alone[part] == {"same": plain_sum.pairing[part]["same"]}
 
 
-def test_the_first_losses_are_equal_between_methods(make_workload: Make, plain_sum: Outcome) -> None:
+def test_the_first_losses_are_equal_between_methods(make_workload: Make, plain_sum: CellResult) -> None:
     single = run(make_workload(), "stl")
     assert single.history[0]["losses"] == plain_sum.history[0]["losses"]
     assert single.history[1]["losses"] != plain_sum.history[1]["losses"]
 
 
-def test_probed_steps_tell_of_the_path_and_change_nothing(make_workload: Make, plain_sum: Outcome) -> None:
-    unmeasured = Outcome()
-    train(make_workload(measure_every=5), load_registry().method("sum"), 0, unmeasured, lambda done, total: None)
+def test_probed_steps_tell_of_the_path_and_change_nothing(make_workload: Make, plain_sum: CellResult) -> None:
+    unmeasured = train(make_workload(measure_every=5), load_registry().method("sum"), 0)
     probed = [row for row in plain_sum.history if "moved" in row]
     assert [row["step"] for row in probed] == [2, 4]
     for row in probed:
@@ -233,7 +234,7 @@ def test_a_probe_that_fails_half_way_leaves_the_parameters_as_they_were() -> Non
     assert torch.equal(parameter.detach(), reached)
 
 
-def test_history_has_every_step_and_evaluation(make_workload: Make, plain_sum: Outcome) -> None:
+def test_history_has_every_step_and_evaluation(make_workload: Make, plain_sum: CellResult) -> None:
     steps = [row for row in plain_sum.history if "losses" in row]
     evaluations = [row for row in plain_sum.history if "scores" in row]
     assert [row["step"] for row in steps] == [1, 2, 3, 4]
@@ -259,7 +260,7 @@ def test_frozen_encoder_trains_heads_only(make_workload: Make, tiny_bert: Path) 
 
 
 def test_pairs_can_be_encoded_apart_and_texts_pooled_by_mean(
-    make_workload: Make, tiny_bert: Path, plain_sum: Outcome
+    make_workload: Make, tiny_bert: Path, plain_sum: CellResult
 ) -> None:
     apart = run(make_workload(model=f"{tiny_bert}[layers=1,pairs=apart,pooling=mean]"), "sum")
     assert apart.pairing["dropout"]["same"] != plain_sum.pairing["dropout"]["same"]
@@ -282,9 +283,10 @@ def test_a_loss_that_is_nan_names_step_and_task(make_workload: Make, monkeypatch
 
     monkeypatch.setattr(broken, "loss", loss)
     object.__setattr__(workload, "tasks", (workload.tasks[0], broken, workload.tasks[2]))
-    outcome = Outcome()
+    training = Training(workload, load_registry().method("pcgrad"), 0)
     with pytest.raises(CellError, match="step 3: the loss of task same is nan") as caught:
-        train(workload, load_registry().method("pcgrad"), 0, outcome, lambda done, total: None)
+        list(training.run())
+    outcome = training.result()
     assert (caught.value.step, caught.value.task) == (3, "same")
     assert [row["step"] for row in outcome.history if "losses" in row] == [1, 2]
 
@@ -399,7 +401,7 @@ def masks(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[int, tuple[str, ...]], 
 
 
 def test_further_batches_are_others_and_change_nothing_of_the_first(
-    make_workload: Make, plain_sum: Outcome, drawn: dict[tuple[str, int, int], list[int]]
+    make_workload: Make, plain_sum: CellResult, drawn: dict[tuple[str, int, int], list[int]]
 ) -> None:
     method = TwoMore()
     outcome = run(make_workload(), method)
@@ -446,7 +448,7 @@ def test_losses_after_the_step_are_those_before_when_nothing_moves(make_workload
     ]
 
 
-def test_losses_after_the_step_are_lower_and_change_nothing(make_workload: Make, plain_sum: Outcome) -> None:
+def test_losses_after_the_step_are_lower_and_change_nothing(make_workload: Make, plain_sum: CellResult) -> None:
     method = Listener()
     outcome = run(make_workload(), method)
     assert untimed(outcome.history) == untimed(plain_sum.history)
@@ -524,7 +526,9 @@ def test_what_a_method_cannot_be_shown_names_the_step(make_workload: Make) -> No
     assert caught.value.step == 1
 
 
-def test_a_method_that_returns_updates_has_no_weights_in_its_history(make_workload: Make, looped_sum: Outcome) -> None:
+def test_a_method_that_returns_updates_has_no_weights_in_its_history(
+    make_workload: Make, looped_sum: CellResult
+) -> None:
     outcome = run(make_workload(engine="loop"), Scaled())
     steps = [row for row in outcome.history if "losses" in row]
     assert all("weights" not in row and "factor" not in row for row in steps)
@@ -549,7 +553,7 @@ def test_the_sums_own_norm_changes_nothing_of_the_sum(make_workload: Make, metho
 
 @pytest.mark.parametrize("measure_every", [1, 3])
 def test_updates_of_another_length_become_the_sums(
-    make_workload: Make, looped_sum: Outcome, measure_every: int
+    make_workload: Make, looped_sum: CellResult, measure_every: int
 ) -> None:
     """A power of two is exact, so that the runs are equal in every bit."""
     changes = {"update_norm": "sum", "measure_every": measure_every, "engine": "loop"}

@@ -67,6 +67,23 @@ def test_a_key_changes_with_everything_that_decides_the_result(
     assert len({base, *different}) == len(different) + 1
 
 
+def test_a_suite_whose_version_is_raised_has_other_cells(make_workload: Callable[..., Workload]) -> None:
+    """Version 1 is left out of the key: suites from before the field was there keep their cells."""
+    assert make_workload(version=1).identity() == make_workload().identity()
+    assert "version" not in make_workload().identity()["recipe"]
+    assert make_workload(version=2).identity()["recipe"]["version"] == 2
+
+
+def test_a_suite_file_sets_its_version(tmp_path: Path) -> None:
+    text = packaged_suites()["quick"].read_text(encoding="utf-8")
+    file = tmp_path / "raised.toml"
+    file.write_text(f"version = 3\n{text}", encoding="utf-8")
+    assert (load_suite("quick").version, load_suite(str(file)).version) == (1, 3)
+    file.write_text(f"version = 0\n{text}", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"raised.toml: version=0 should be greater than or equal to 1"):
+        load_suite(str(file))
+
+
 def test_the_native_norm_leaves_older_cells_done(make_workload: Callable[..., Workload]) -> None:
     """Cells from before the option was there have no such field in their recipe."""
     assert make_workload(update_norm="native").identity() == make_workload().identity()

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= data/cs224n
 
-.PHONY: run test lint install reference pages bench bench-methods clean
+.PHONY: run test test-cluster lint install reference pages bench bench-methods clean
 
 run: $(VENV)/.installed
 	$(BIN)/mtlbench run --methods stl,sum,pcgrad --seeds 3
@@ -12,6 +12,9 @@ run: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+test-cluster: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -q -m cluster tests/execute
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

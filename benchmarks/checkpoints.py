@@ -17,14 +17,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from mtlbench.checkpoint import KEPT, SHARE, Checkpoints
-from mtlbench.encoder import Encoder
 from mtlbench.execute.worker import prepare_process
-from mtlbench.outcome import Outcome
-from mtlbench.plan import CHECKPOINT_EVERY, Workload
-from mtlbench.registry import load_registry
-from mtlbench.suite import load_suite
-from mtlbench.train import Training
+from mtlbench.plan.cells import CHECKPOINT_EVERY, Workload
+from mtlbench.plan.suite import load_suite
+from mtlbench.plugins.registry import load_registry
+from mtlbench.text.encoder import Encoder
+from mtlbench.training.checkpoint import KEPT, SHARE, Checkpoints
+from mtlbench.training.train import Training
 
 TIMES = 5
 METHODS = ("sum", "excess-mtl")
@@ -55,7 +54,7 @@ def measured(model: str, name: str, folder: Path) -> tuple[int, float, float]:
     registry = load_registry()
     recipe = load_suite("quick").recipe({"model": model, "steps": 2, "evaluations": 1, "dev_limit": 50})
     workload = Workload.load("quick", recipe, registry)
-    training = Training(workload, registry.method(name), 0, Outcome())
+    training = Training(workload, registry.method(name), 0)
     next(training.run())
     checkpoints = Checkpoints(folder, "k" * 64, every=CHECKPOINT_EVERY, tell=print)
     writes, reads = [], []

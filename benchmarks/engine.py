@@ -28,8 +28,8 @@ from benchmarks.peers import variants
 from benchmarks.workloads import ROOT, bert_base, load_corpora, make_tasks, minilm
 from mtlbench.bench.contenders import Contender, Ours
 from mtlbench.execute.worker import prepare_process
-from mtlbench.provenance import environment, usable_cores
-from mtlbench.registry import load_registry
+from mtlbench.host.provenance import environment, usable_cores
+from mtlbench.plugins.registry import load_registry
 
 NAMES = ("plain", "published", "torchjd", "loop pcgrad", "packed sum", "packed pcgrad", "lean pcgrad")
 SLOW = ("published", "torchjd")

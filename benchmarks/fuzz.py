@@ -21,9 +21,9 @@ import numpy as np
 
 from mtlbench.check.families import ALL
 from mtlbench.check.subject import Instance, show, step, weigh
+from mtlbench.contract.method import Method
 from mtlbench.errors import SolverError
-from mtlbench.method import Method
-from mtlbench.registry import load_registry
+from mtlbench.plugins.registry import load_registry
 
 OPTIMAL = 1e-6
 """Residual above which a solution counts as unchecked non-convergence."""

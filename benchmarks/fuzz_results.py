@@ -15,15 +15,15 @@ from safetensors.torch import save
 
 from benchmarks.fuzz_told import call, refused
 from benchmarks.sample_record import EVALUATION, STEP, full, history
-from mtlbench.checkpoint import SCHEMA, Checkpoints
 from mtlbench.diagnose.unfinished import unfinished
 from mtlbench.execute.worker import _parquet
-from mtlbench.plan import fingerprint
-from mtlbench.provenance import versions
+from mtlbench.host.provenance import versions
+from mtlbench.plan.cells import fingerprint
+from mtlbench.records.groups import collect
+from mtlbench.records.store import CHECKPOINTS, Store
 from mtlbench.report.figures.traces import read
-from mtlbench.report.records import collect
-from mtlbench.store import CHECKPOINTS, Store
-from mtlbench.tree import flatten
+from mtlbench.training.checkpoint import SCHEMA, Checkpoints
+from mtlbench.training.state_codec import flatten
 
 BETWEEN = b"\n---\n"
 """Between the files of an input that is several."""
@@ -87,7 +87,7 @@ def record(content: bytes) -> bool:
 def _tensors() -> tuple[bytes, dict[str, torch.Tensor]]:
     """Return the state of a cell in training, small, as a checkpoint has it: JSON, and the tensors beside it."""
     rows = json.dumps([{**STEP, "step": step} for step in (1, 2)]).encode()
-    state = {"done": 2, "costs": [], "record": full(0), "outcome": {"history": rows, "seconds": 0.5, "scores": {}}}
+    state = {"done": 2, "finished": [], "record": full(0), "histories": [rows], "progress": {"seconds": 0.5}}
     state["current"] = {"model": {"w": torch.eye(2)}, "generator": np.arange(3), "tries": (1, 2**70, float("inf"), {1})}
     tree, tensors = flatten(state)
     return json.dumps(tree).encode(), tensors

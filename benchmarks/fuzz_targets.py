@@ -20,13 +20,14 @@ import pandas as pd
 from benchmarks import fuzz_results as results
 from benchmarks.fuzz_told import call, refused
 from benchmarks.tiny_grid import make_tiny_grid
-from mtlbench.delimited import Dialect
+from mtlbench.contract.plugin import Plugin
+from mtlbench.contract.spec import split_specs
 from mtlbench.errors import UsageError
-from mtlbench.labels import Classes, LabelSets, Scores
-from mtlbench.plan import parse_seeds
-from mtlbench.plugin import Plugin, split_specs
-from mtlbench.registry import Registry, load_registry
-from mtlbench.table import read_table
+from mtlbench.plan.cells import parse_seeds
+from mtlbench.plugins.registry import Registry, load_registry
+from mtlbench.text.delimited import Dialect
+from mtlbench.text.labels import Classes, LabelSets, Scores
+from mtlbench.text.table_reader import read_table
 
 RULES = (Classes(3), Scores(0.0, 5.0), LabelSets(3), LabelSets(3, ("0", "1", "n/a")))
 DIALECTS = (Dialect(), Dialect(quoting="csv"), Dialect(quoting="none"), Dialect(";", "backslash"))

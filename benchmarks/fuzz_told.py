@@ -9,7 +9,7 @@ import sys
 from unittest import mock
 
 from mtlbench import cli
-from mtlbench.names import visible
+from mtlbench.host.safe_names import visible
 
 
 class NotOneLine(Exception):

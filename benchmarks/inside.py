@@ -11,16 +11,16 @@ from typing import Any
 import torch
 
 from mtlbench.bench.contenders import Ours
-from mtlbench.data import TaskData
-from mtlbench.engines import Inputs
-from mtlbench.packed import engine
-from mtlbench.packed.rows import Rows
-from mtlbench.plan import Workload
-from mtlbench.registry import load_registry
-from mtlbench.suite import load_suite
-from mtlbench.train import Outcome, train
+from mtlbench.engine.packed import packed_engine as engine
+from mtlbench.engine.packed.rows import GradientRows
+from mtlbench.plan.cells import Workload
+from mtlbench.plan.suite import load_suite
+from mtlbench.plugins.registry import load_registry
+from mtlbench.text.batches import TaskData
+from mtlbench.training.engines import Inputs
+from mtlbench.training.train import train
 
-SURGERY = ((Rows, "gram"), (Rows, "combine"), (engine, "observe"), (engine, "ask_weights"))
+SURGERY = ((GradientRows, "gram"), (GradientRows, "combine"), (engine, "observe"), (engine, "ask_weights"))
 """Gram matrix, weights, weighted sum: what PCGrad adds to the sum's forward and backward."""
 
 
@@ -93,9 +93,7 @@ def loop_share(steps: int, threads: int) -> dict[str, float]:
     )
     marks: list[tuple[float, dict[str, float]]] = []
     with timed(places) as spent:
-        train(
-            workload, registry.method("pcgrad"), 0, Outcome(), lambda *_: marks.append((time.perf_counter(), {**spent}))
-        )
+        train(workload, registry.method("pcgrad"), 0, lambda *_: marks.append((time.perf_counter(), {**spent})))
     (begun, first), (ended, last) = marks[0], marks[-2]  # the last step also evaluates
     parts = {name: last[name] - first[name] for name in spent}
     packs = parts.pop("_packed")  # made before the forward, which finds them: the loop's own work

@@ -27,16 +27,18 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from mtlbench.execute.executor import Event, Job
-from mtlbench.execute.loop import Loop
-from mtlbench.leases import holders
-from mtlbench.plan import Cell, Workload, make_cells
-from mtlbench.provenance import environment
-from mtlbench.record import Record, describe_tasks, header
-from mtlbench.registry import load_registry
+from mtlbench.execute.executor import CellJob, Event
+from mtlbench.execute.scheduler import Scheduler
+from mtlbench.host.provenance import environment
+from mtlbench.plan.cells import Cell, Workload, make_cells
+from mtlbench.plan.suite import load_suite
+from mtlbench.plugins.registry import load_registry
+from mtlbench.records.header import header
+from mtlbench.records.leases import holders
+from mtlbench.records.record import Record
+from mtlbench.records.store import Store
 from mtlbench.seeds import generator
-from mtlbench.store import Store
-from mtlbench.suite import load_suite
+from mtlbench.text.description import describe_tasks
 
 PAGE = Path(__file__).with_suffix(".md")
 CELLS, WORKERS, METHODS = 10_000, 1_000, 20
@@ -55,12 +57,12 @@ class Sleepers:
         self.capacity, self._seconds = capacity, seconds
         self.spent, self.most = 0.0, 0
         """CPU seconds that went into records and leases on the workers' behalf; workers that slept at one time."""
-        self._asleep: list[tuple[float, int, Job]] = []
+        self._asleep: list[tuple[float, int, CellJob]] = []
         self._numbers = count()
         self._ended: SimpleQueue[tuple[Event, float]] = SimpleQueue()
         self._pool = ThreadPoolExecutor(WRITERS)
 
-    def submit(self, jobs: Sequence[Job]) -> None:
+    def submit(self, jobs: Sequence[CellJob]) -> None:
         for job in jobs:
             heapq.heappush(self._asleep, (time.monotonic() + self._seconds(), next(self._numbers), job))
         self.most = max(self.most, len(self._asleep))
@@ -81,7 +83,7 @@ class Sleepers:
                 return events
             event, spent = self._ended.get()
 
-    def _end(self, job: Job) -> None:
+    def _end(self, job: CellJob) -> None:
         begun = time.thread_time()
         job.lease.enter()
         job.store.save({**job.record, "status": "done"}, {})
@@ -96,7 +98,7 @@ def grid(wanted: int) -> tuple[list[Cell], Callable[[Cell], Record]]:
     """Return cells of 20 methods on the quick suite, and what makes the headers of their records: all as a run does."""
     registry = load_registry()
     workload = Workload.load("quick", load_suite("quick").recipe({}), registry)
-    tasks, where = describe_tasks(workload), environment()
+    tasks, where = describe_tasks(workload.tasks, workload.splits), environment()
     methods = [registry.method(name) for name in sorted(registry.methods)[:METHODS]]
     cells = make_cells(workload, methods, range(-(-wanted // METHODS)))[:wanted]
     return cells, lambda cell: header(cell, workload, registry, tasks, where)
@@ -109,7 +111,7 @@ def simulate(folder: Path, wanted: int, workers: int, seconds: tuple[float, floa
     store.prepare()
     told: Counter[str] = Counter()
     cells, headers = grid(wanted)
-    loop = Loop(headers, store, executor, lambda event: told.update([event.kind]), before={})
+    loop = Scheduler(headers, store, executor, lambda event: told.update([event.kind]), before={})
     begun, spent = time.perf_counter(), time.process_time()
     well = loop.run(cells)
     elapsed, spent = time.perf_counter() - begun, time.process_time() - spent

@@ -11,13 +11,13 @@ import torch
 from benchmarks.peers import OneBackward, Published, TorchJD, variants
 from benchmarks.workloads import Corpus, make_tasks, minilm
 from mtlbench.bench.contenders import Contender, Ours, Padded, PaddedModel, make_optimizer
-from mtlbench.cost import PeakMemory
-from mtlbench.data import TaskData
-from mtlbench.encoder import Encoder, EncoderFiles
-from mtlbench.method import Method
-from mtlbench.model import MultiTaskModel
-from mtlbench.registry import load_registry
-from mtlbench.suite import Recipe
+from mtlbench.contract.method import Method
+from mtlbench.engine.cost import PeakMemory
+from mtlbench.plan.suite import Recipe
+from mtlbench.plugins.registry import load_registry
+from mtlbench.text.batches import TaskData
+from mtlbench.text.encoder import Encoder, EncoderFiles
+from mtlbench.text.model import MultiTaskModel
 
 PEERS = {"plain": Padded, "plain, one backward": OneBackward, "published": Published, "torchjd": TorchJD}
 

@@ -11,7 +11,7 @@ from torchjd.aggregation import PCGrad
 from torchjd.autojac import backward, jac_to_grad, mtl_backward
 
 from mtlbench.bench.contenders import Padded, PaddedModel
-from mtlbench.data import TaskData
+from mtlbench.text.batches import TaskData
 
 
 class OneBackward(Padded):

@@ -23,16 +23,18 @@ from pathlib import Path
 
 from benchmarks.plants import FAULTS, RECIPE, TASKS, Fault
 from benchmarks.tiny_bert import write_tiny_bert
-from mtlbench import grammar
 from mtlbench.diagnose import Finding, diagnose
-from mtlbench.execute.executor import Event, Job
+from mtlbench.execute.executor import CellJob, Event
 from mtlbench.execute.worker import run_cell
-from mtlbench.leases import Leases
-from mtlbench.plan import Workload, make_cells, parse_seeds
-from mtlbench.record import Record, describe_tasks, header
-from mtlbench.registry import load_registry
-from mtlbench.store import Store
-from mtlbench.suite import load_suite
+from mtlbench.plan.cells import Workload, make_cells, parse_seeds
+from mtlbench.plan.suite import load_suite
+from mtlbench.plugins.registry import load_registry
+from mtlbench.records.header import header
+from mtlbench.records.leases import Leases
+from mtlbench.records.record import Record
+from mtlbench.records.store import Store
+from mtlbench.text import grammar
+from mtlbench.text.description import describe_tasks
 
 PAGE = Path(__file__).with_name("doctor.md")
 FINDINGS = Path(__file__).parents[1] / "docs" / "diagnose.md"
@@ -83,8 +85,8 @@ def train(folder: Path, fault: Fault | None, methods: Sequence[str], seeds: str)
             lease = Leases(store.folder).claim(cell.key, cell.title)
             if lease is None:
                 raise RuntimeError(f"{cell.title} of {folder} is run by another process")
-            record = header(cell, workload, registry, describe_tasks(workload), {})
-            run_cell(Job(cell, record, store, lease), _deaf)  # in this process: a new one would import all anew
+            record = header(cell, workload, registry, describe_tasks(workload.tasks, workload.splits), {})
+            run_cell(CellJob(cell, record, store, lease), _deaf)  # in this process: a new one would import all anew
     return kept(folder, seeds)
 
 

@@ -18,12 +18,13 @@ from typing import Any
 
 import torch
 
+from mtlbench.engine.processes import Processes, spread
 from mtlbench.execute.worker import prepare_process
-from mtlbench.plan import Workload
-from mtlbench.processes import Processes, spread
-from mtlbench.registry import load_registry
-from mtlbench.suite import load_suite
-from mtlbench.train import Outcome, train
+from mtlbench.plan.cells import Workload
+from mtlbench.plan.suite import load_suite
+from mtlbench.plugins.registry import load_registry
+from mtlbench.training.result import CellResult
+from mtlbench.training.train import train
 
 STEPS = 30
 ROUNDS = 3
@@ -84,12 +85,10 @@ def measure(case: Case) -> dict[str, float]:
     }
     registry, exchanges = load_registry(), Exchanges()
 
-    def work(processes: Processes) -> Outcome:
+    def work(processes: Processes) -> CellResult:
         prepare_process(case.threads)
-        outcome = Outcome()
         workload = Workload.load("quick", load_suite("quick").recipe(changes), registry)
-        train(workload, registry.method(case.method), 0, outcome, lambda done, total: None, processes)
-        return outcome
+        return train(workload, registry.method(case.method), 0, processes=processes)
 
     with exchanges.counted(), spread(case.processes, "cpu", work) as processes:
         outcome = work(processes)

@@ -22,10 +22,10 @@ import numpy as np
 from benchmarks.calibration import BAND, Rate, attained
 from benchmarks.tiny_bert import write_tiny_bert
 from mtlbench import stats
-from mtlbench.record import Record
-from mtlbench.registry import load_registry
+from mtlbench.plugins.registry import load_registry
+from mtlbench.records.record import Record
+from mtlbench.records.store import Store
 from mtlbench.report.build import build
-from mtlbench.store import Store
 
 SEEDS = 140
 SIZES = (5, 10)

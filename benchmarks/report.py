@@ -24,8 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from mtlbench.plan import fingerprint
-from mtlbench.store_cache import CACHE_FOLDER, SETTLED_NS
+from mtlbench.plan.cells import fingerprint
+from mtlbench.records.store_cache import CACHE_FOLDER, SETTLED_NS
 
 PAGE = Path(__file__).with_suffix(".md")
 SUITES, METHODS, SEEDS = 20, 20, 25

@@ -36,7 +36,7 @@ def record(seed: int = 0, status: str = "done", key: str = "a" * 64, spec: str =
     }
 
 
-def full(seed: int, spec: str = "sum") -> dict[str, Any]:
+def full(seed: int, spec: str = "sum") -> Any:
     """Return a record with all that a real one has where changes may hurt."""
     one = record(seed, key=f"{seed}{spec[0]}" * 32, spec=spec)
     one["tasks"] = {"a": {**task("a"), "floors": {"accuracy": [{"name": "random", "value": 0.3}]}, "corpus": "c"}}
@@ -61,5 +61,5 @@ EVALUATION = {"step": 1, "scores": {"a": {"accuracy": 0.5}}, "elapsed": 0.1}
 
 
 def history(*rows: dict[str, Any]) -> dict[str, tuple[str, bytes]]:
-    """Return a history as the side file of a record, see :meth:`mtlbench.store.Store.save`."""
+    """Return a history as the side file of a record, see :meth:`mtlbench.records.store.Store.save`."""
     return {"history": ("jsonl", "".join(json.dumps(row) + "\n" for row in rows).encode())}

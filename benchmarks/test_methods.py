@@ -18,7 +18,7 @@ import torch
 from torchjd import aggregation
 
 from mtlbench.check.subject import Instance, losses_after, show
-from mtlbench.registry import load_registry
+from mtlbench.plugins.registry import load_registry
 
 TASKS, SIZE, MATRICES = 8, 1000, 64
 REGISTRY = load_registry()

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mtlbench.data import TaskData
-from mtlbench.encoder import Encoder, EncoderFiles
-from mtlbench.registry import load_registry
-from mtlbench.task import Kind, Task
-from mtlbench.tokens import Tokenizer, Tokens
+from mtlbench.contract.task import Kind, Task
+from mtlbench.plugins.registry import load_registry
+from mtlbench.text.batches import TaskData
+from mtlbench.text.encoder import Encoder, EncoderFiles
+from mtlbench.text.tokens import Tokenizer, Tokens
 
 ROOT = Path(__file__).parents[1]
 MAX_LENGTH = 128

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mtlbench.method import Method, Observation, Vector
+from mtlbench import Method, Observation, Vector
 from mtlbench.solvers import directions
 
 
@@ -18,14 +18,14 @@ class ConFIG(Method):
 
         û = U⁺ 1 / ‖U⁺ 1‖,   d = (Σ ⟨gᵢ, û⟩) û
 
-    so û has the same cosine to every gradient, and its length is the sum of the gradients' projections. Since
-    U⁺ 1 = Uᵀ β with β = C⁺ 1 for the cosines C, it needs inner products only. The direction does not depend on the
-    lengths of the gradients, and d is linear in them.
+    so û has the same cosine to every gradient, and the length of d is the sum of the gradients' projections. Since
+    U⁺ 1 = Uᵀ β with β = C⁺ 1 for the cosines C, inner products suffice. The direction does not depend on the lengths of
+    the gradients, and d is linear in them.
 
-    Where the unit gradients are linearly dependent, equal cosines may not exist; the pseudoinverse then gives them in
-    the sense of least squares, and conflicts may stay. Where it gives no direction at all, d = 0. Eigenvalues of C
-    count as zero up to K ε of the largest, and up to the most negative one, which only rounding makes. A task whose
-    gradient is zero is left out: its weight is 0.
+    Where the unit gradients are linearly dependent, equal cosines may not exist; the pseudoinverse then yields the
+    least-squares solution, and conflicts may remain. Where it yields no direction, d = 0. An eigenvalue of C counts as
+    zero if it is at most K ε times the largest, or at most as large as the most negative one, which only rounding can
+    produce. A task whose gradient is zero gets weight 0.
     """
 
     name = "config"
@@ -35,16 +35,18 @@ class ConFIG(Method):
     scale = "sum"
     properties = frozenset({"homogeneous", "linear under scaling"})
 
-    def weights(self, seen: Observation) -> Vector:
-        given = directions(seen.gram)
-        if not given.kept.any():
-            return given.spread(given.lengths)
-        values, vectors = np.linalg.eigh(given.cosines)
-        range_ = values > max(len(values) * float(np.finfo(np.float64).eps) * values[-1], -values[0])
-        values, vectors = values[range_], vectors[:, range_]
+    def weights(self, observation: Observation) -> Vector:
+        units = directions(observation.gram)
+        if not units.kept.any():
+            return units.spread(units.lengths)
+        values, vectors = np.linalg.eigh(units.cosines)
+        nonzero = values > max(len(values) * float(np.finfo(np.float64).eps) * values[-1], -values[0])
+        values, vectors = values[nonzero], vectors[:, nonzero]
         ones = vectors.sum(axis=0)
-        square = float(ones @ (ones / values))  # ‖U⁺ 1‖² = βᵀ C β
-        if ones @ ones <= (len(given.lengths) * np.finfo(np.float64).eps) ** 2:  # U⁺ 1 = 0
-            return given.spread(np.zeros_like(given.lengths))
-        along = vectors @ ones  # ⟨uᵢ, U⁺ 1⟩
-        return given.spread((given.lengths @ along) / square * (vectors @ (ones / values)) / given.lengths)
+        squared_length = float(ones @ (ones / values))  # ‖U⁺ 1‖² = βᵀ C β
+        if ones @ ones <= (len(units.lengths) * np.finfo(np.float64).eps) ** 2:  # U⁺ 1 = 0
+            return units.spread(np.zeros_like(units.lengths))
+        projections = vectors @ ones  # ⟨uᵢ, U⁺ 1⟩
+        return units.spread(
+            (units.lengths @ projections) / squared_length * (vectors @ (ones / values)) / units.lengths
+        )

@@ -1,4 +1,4 @@
-"""CR-MOGM: another method's weights, smoothed over the steps."""
+"""CR-MOGM: smooth another method's weights over the steps."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from typing import Annotated
 
 from pydantic import Field
 
-from mtlbench.method import Method, Observation, Property, Vector, Wrapper
+from mtlbench import Method, Observation, Vector, Wrapper
+from mtlbench.contract.method import Property
 
 LOST: frozenset[Property] = frozenset({"non-conflicting", "stationary"})
-"""What holds for the weights of one step's own gradients, and no longer for an average over steps."""
+"""Properties that hold for the weights of a single step, but not for an average over steps."""
 
 
 @dataclass
 class CRMOGM(Wrapper):
     """Correlation-reduced multi-objective gradient manipulation: a moving average of the weights.
 
-    With λ̂ the inner method's weights, the update is Σ λᵢ gᵢ with λ ← α λ + (1 − α) λ̂ (``smoothing`` is α), from λ̂
-    itself at the first step. Weights that depend on the batch's own gradients give a biased direction; averaged ones
-    depend on it less. Every method that returns weights can be wrapped. Where several weights give the inner method's
-    update (MGDA on linearly dependent gradients), the average takes the ones that its solver found.
+    With λ̂ the inner method's weights, the update is Σ λᵢ gᵢ with λ ← α λ + (1 − α) λ̂ (``smoothing`` is α); the first
+    step uses λ̂ itself. Weights computed from the gradients of the same batch bias the direction; averaged weights
+    depend less on that batch. Any method that returns weights can be wrapped. Where several weights yield the inner
+    method's update (MGDA on linearly dependent gradients), the average uses those that its solver returns.
 
-    Deviation: the paper lets α grow towards 1 as the learning rate falls; here it is constant, 0.9 by custom.
+    Deviation: in the paper α grows towards 1 as the learning rate falls; here it is constant, by convention 0.9.
     """
 
     name = "cr-mogm"
@@ -32,9 +33,7 @@ class CRMOGM(Wrapper):
     example = "pcgrad"
     search = {"smoothing": "0.5:0.99"}
 
-    smoothing: Annotated[float, Field(ge=0, lt=1, description="how much of the average weights is kept at a step")] = (
-        0.9
-    )
+    smoothing: Annotated[float, Field(ge=0, lt=1, description="decay α of the average weights at each step")] = 0.9
 
     smoothed: Vector | None = field(default=None, init=False)
 
@@ -48,17 +47,17 @@ class CRMOGM(Wrapper):
 
     @classmethod
     def around(cls, inner: type[Method]) -> type[Method]:
-        made = super().around(inner)
-        made.properties = inner.properties - LOST
-        made.state = "K" if inner.state == "none" else inner.state
-        return made
+        wrapped = super().around(inner)
+        wrapped.properties = inner.properties - LOST
+        wrapped.state = "K" if inner.state == "none" else inner.state
+        return wrapped
 
-    def weights(self, seen: Observation) -> Vector:
-        found = super().weights(seen)
-        kept = found if self.smoothed is None else self.smoothed
-        self.smoothed = self.smoothing * kept + (1.0 - self.smoothing) * found
+    def weights(self, observation: Observation) -> Vector:
+        weights = super().weights(observation)
+        average = weights if self.smoothed is None else self.smoothed
+        self.smoothed = self.smoothing * average + (1.0 - self.smoothing) * weights
         return self.smoothed.copy()
 
-    def residual(self, seen: Observation, weights: Vector) -> float | None:
-        """``None``: averaged weights meet the inner method's conditions for no step in particular."""
+    def residual(self, observation: Observation, weights: Vector) -> float | None:
+        """Return ``None``: averaged weights satisfy the inner method's conditions at no particular step."""
         return None

@@ -1,10 +1,10 @@
-"""DualProj: project the mean gradient to where it hurts no task."""
+"""DualProj: project the mean gradient so that it conflicts with no task."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mtlbench.method import Method, Observation, Vector
+from mtlbench import Method, Observation, Vector
 from mtlbench.solvers import cone_multipliers, cone_violation, directions, factor, solving
 
 
@@ -13,14 +13,14 @@ class DualProj(Method):
     """Projection of the mean gradient onto the dual cone {d: ⟨gᵢ, d⟩ ≥ 0 for all i}.
 
     Gradient episodic memory projects the gradient of the current task so that the losses on the memories of earlier
-    ones do not grow (Lopez-Paz and Ranzato); Jacobian descent states it for the mean of K gradients.
+    tasks do not grow (Lopez-Paz and Ranzato); Jacobian descent applies the projection to the mean of K gradients.
 
-    How it is solved: the projection is g₀ + Σ vᵢ uᵢ over the unit gradients, where v ≥ 0 minimises its norm; this
-    non-negative least-squares problem is solved by active sets, and accepted when ⟨uᵢ, d⟩ ≥ 0, v ≥ 0 and
-    vᵢ⟨uᵢ, d⟩ = 0. A task whose gradient is zero bounds nothing.
+    Solver: the projection is g₀ + Σ vᵢ uᵢ over the unit gradients, where v ≥ 0 minimises its norm. This non-negative
+    least-squares problem is solved by active sets; a solution is accepted when ⟨uᵢ, d⟩ ≥ 0, v ≥ 0 and vᵢ⟨uᵢ, d⟩ = 0. A
+    task whose gradient is zero imposes no constraint.
 
-    Deviation: published codes add up to 10⁻³ of the identity to the (normalised) G, and the code of Lopez-Paz and
-    Ranzato can ask for v above a margin; neither is done here.
+    Deviation: published implementations add up to 10⁻³ times the identity to the (normalised) G, and the code of
+    Lopez-Paz and Ranzato can require v to exceed a margin; neither is done here.
     """
 
     name = "dualproj"
@@ -28,19 +28,19 @@ class DualProj(Method):
     scale = "mean"
     properties = frozenset({"non-conflicting", "homogeneous"})
 
-    def weights(self, seen: Observation) -> Vector:
-        given = directions(seen.gram)
-        if not given.kept.any():
-            return given.spread(given.lengths)
-        longest = float(given.lengths.max())
-        shares = given.lengths / longest / seen.tasks
-        units = factor(given.cosines)
+    def weights(self, observation: Observation) -> Vector:
+        units = directions(observation.gram)
+        if not units.kept.any():
+            return units.spread(units.lengths)
+        longest = float(units.lengths.max())
+        shares = units.lengths / longest / observation.tasks
+        rows = factor(units.cosines)
         with solving(self.name):
-            added = cone_multipliers(units, shares @ units, size=float(shares.sum()))
-        return given.spread((shares + added) * longest / given.lengths)
+            multipliers = cone_multipliers(rows, shares @ rows, size=float(shares.sum()))
+        return units.spread((shares + multipliers) * longest / units.lengths)
 
-    def residual(self, seen: Observation, weights: Vector) -> float | None:
-        given = directions(seen.gram)
-        coordinates, shares = weights[given.kept] * given.lengths, given.lengths / seen.tasks
-        units = factor(given.cosines)
-        return cone_violation(units @ (coordinates @ units), coordinates - shares, float(shares.sum()))
+    def residual(self, observation: Observation, weights: Vector) -> float | None:
+        units = directions(observation.gram)
+        coordinates, shares = weights[units.kept] * units.lengths, units.lengths / observation.tasks
+        rows = factor(units.cosines)
+        return cone_violation(rows @ (coordinates @ rows), coordinates - shares, float(shares.sum()))

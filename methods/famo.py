@@ -8,13 +8,12 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from mtlbench.adam import Adam
-from mtlbench.errors import UsageError
-from mtlbench.method import Method, Observation, Vector
+from mtlbench import Method, Observation, UsageError, Vector
+from mtlbench.solvers.adam import Adam
 
 EPSILON = 1e-8
-"""Added to every loss, as in the authors' code, so that a loss that reaches its lower bound has a logarithm. It is the
-floor that the losses of other methods have, :data:`mtlbench.observation.FLOOR`."""
+"""Added to every loss, as in the authors' code, so that a loss at its lower bound has a logarithm. Equals the floor for
+the losses of other methods, :data:`mtlbench.contract.observation.FLOOR`."""
 
 
 @dataclass
@@ -23,19 +22,19 @@ class FAMO(Method):
 
     With z = softmax(ξ), ξ = 0 at first, and b a lower bound of the losses, the step descends c Σ zᵢ log(Lᵢ − b + 10⁻⁸)
     with c = 1/Σ zᵢ/(Lᵢ − b + 10⁻⁸) held constant, so wᵢ = c zᵢ/(Lᵢ − b + 10⁻⁸) and Σ wᵢ = 1. The loss as a whole is
-    weighted, heads included. After the step, the losses of the same batches tell by how much each task improved::
+    weighted, heads included. After the step, the losses of the same batches show how much each task improved::
 
         δᵢ = log(Lᵢ before − b + 10⁻⁸) − log(Lᵢ after − b + 10⁻⁸)
         ξ ← ξ − β (∇_ξ Σ zᵢ δᵢ + γ ξ)
 
-    with δ held constant, so that ∇_ξᵢ = zᵢ (δᵢ − Σ zⱼ δⱼ): tasks that improved less gain weight.
+    with δ held constant, so ∇_ξᵢ = zᵢ (δᵢ − Σ zⱼ δⱼ): tasks that improved less gain weight.
 
-    In a loop of one's own, call ``after_step(losses)`` after the optimizer's step, on the same batches.
+    In your own training loop, call ``after_step(losses)`` after the optimizer's step, with losses on the same batches.
 
-    Choices: as in the authors' code the step of ξ is Adam's, and γ ξ is added to its gradient; β = .025. The paper's
+    Choices: as in the authors' code, ξ is updated by Adam, γ ξ is added to its gradient, and β = .025. The paper's
     γ is .001; its code has .01 (the default of its command line and of its stand-alone file) and 10⁻⁵ (elsewhere).
     The shared update is clipped at norm 1 as in the stand-alone file; the code of the experiments clips before the
-    backward pass, where it can have no effect. Deviation: b is one number for all tasks; theirs is one for each.
+    backward pass, where clipping has no effect. Deviation: b is one number for all tasks; theirs is one per task.
     """
 
     name = "famo"
@@ -65,19 +64,21 @@ class FAMO(Method):
     def clip_norm(self) -> float | None:
         return self.max_norm or None
 
-    def weights(self, seen: Observation) -> Vector:
+    def weights(self, observation: Observation) -> Vector:
         from scipy.special import softmax
 
         if self.before is not None:
             raise UsageError("method famo: call method.after_step(losses) after every optimizer step")
-        if (seen.losses < self.minimum).any():
-            raise UsageError(f"method famo: losses must be at least minimum={self.minimum}, got {seen.losses.tolist()}")
-        seen.note_zeros(seen.losses - self.minimum)
-        self.before = seen.losses.copy()
+        if (observation.losses < self.minimum).any():
+            raise UsageError(
+                f"method famo: losses must be at least minimum={self.minimum}, got {observation.losses.tolist()}"
+            )
+        observation.note_zeros(observation.losses - self.minimum)
+        self.before = observation.losses.copy()
         if self.logits is None:
-            self.logits = np.zeros(seen.tasks)
-        parts = softmax(self.logits) / (seen.losses - self.minimum + EPSILON)
-        return parts / parts.sum()
+            self.logits = np.zeros(observation.tasks)
+        shares = softmax(self.logits) / (observation.losses - self.minimum + EPSILON)
+        return shares / shares.sum()
 
     def after_step(self, losses: Vector) -> None:
         from scipy.special import softmax
@@ -90,7 +91,9 @@ class FAMO(Method):
                 f"method famo: after_step takes {len(self.before)} finite losses of at least minimum={self.minimum}, "
                 f"got {after.tolist()}"
             )
-        delta = np.log(self.before - self.minimum + EPSILON) - np.log(after - self.minimum + EPSILON)
+        improvements = np.log(self.before - self.minimum + EPSILON) - np.log(after - self.minimum + EPSILON)
         z = softmax(self.logits)
-        self.logits = self.adam.step(self.logits, z * (delta - z @ delta), self.lr, weight_decay=self.gamma)
+        self.logits = self.adam.step(
+            self.logits, z * (improvements - z @ improvements), self.lr, weight_decay=self.gamma
+        )
         self.before = None

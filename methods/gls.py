@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from mtlbench.method import Method, Observation, Vector
+from mtlbench import Method, Observation, Vector
 
 
 @dataclass
@@ -15,8 +15,8 @@ class GLS(Method):
     """Geometric loss strategy.
 
     The loss is the geometric mean (Π Lᵢ)^(1/K), so wᵢ = (Π Lⱼ)^(1/K) / (K Lᵢ). Its direction is that of ``si``; its
-    length falls with the losses. It is computed from the mean logarithm, because the product of published code
-    over- or underflows where K is large.
+    length falls with the losses. The mean is computed from logarithms, because the product in published code over- or
+    underflows for large K.
     """
 
     name = "gls"
@@ -33,6 +33,6 @@ class GLS(Method):
     def reads_losses(self) -> Literal["no", "any", "positive"]:
         return "positive"
 
-    def weights(self, seen: Observation) -> Vector:
-        logs = np.log(seen.losses)
-        return np.exp(logs.mean() - logs) / seen.tasks
+    def weights(self, observation: Observation) -> Vector:
+        logs = np.log(observation.losses)
+        return np.exp(logs.mean() - logs) / observation.tasks

@@ -1,4 +1,4 @@
-"""GradDrop: keep one sign per coordinate, drawn in proportion to how much the gradients agree on it."""
+"""GradDrop: keep one sign per coordinate, drawn with a probability that grows with the agreement on it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from mtlbench.method import Method, Observation
+from mtlbench import Method, Observation
 
 if TYPE_CHECKING:
     import torch
@@ -17,19 +17,18 @@ if TYPE_CHECKING:
 class GradDrop(Method):
     """Gradient sign dropout.
 
-    For every coordinate, with the sums over tasks (paper, equation 1 and algorithm 1)::
+    For every coordinate, with sums over tasks (paper, equation 1 and algorithm 1)::
 
         P = ½ (1 + Σ gᵢ / Σ |gᵢ|)            the purity of the positive sign
         Mᵢ = [P > U][gᵢ > 0] + [P < U][gᵢ < 0]      U uniform on [0, 1)
         d = Σ (ℓ + (1 − ℓ) Mᵢ) gᵢ
 
-    so a coordinate takes all positive parts or all negative ones. The leak ℓ is what passes anyway: 0 is the full
-    method, 1 the plain sum (in some published code the other way round). P > U is tested as Σ g⁺ > U Σ |g|, which needs
-    no small number against 0/0 where all gradients are zero.
+    so a coordinate keeps either all positive parts or all negative parts. The leak ℓ is the share that always passes: 0
+    is the full method, 1 the plain sum (some published code has it the other way round). P > U is tested as
+    Σ g⁺ > U Σ |g|, which avoids 0/0 where all gradients are zero.
 
-    Deviations: the paper masks the gradients of activations, whose signs it first multiplies by those of the
-    activations and sums over the batch; here the gradients of the shared parameters are masked. One leak for all
-    tasks.
+    Deviations: the paper masks the gradients of activations, after multiplying their signs by those of the activations
+    and summing over the batch; here the gradients of the shared parameters are masked. All tasks have the same leak.
     """
 
     name = "graddrop"
@@ -42,14 +41,14 @@ class GradDrop(Method):
 
     leak: Annotated[float, Field(ge=0, le=1, description="share ℓ of every gradient that is never dropped")] = 0.0
 
-    def update(self, seen: Observation) -> torch.Tensor:
+    def update(self, observation: Observation) -> torch.Tensor:
         import torch
 
-        rows = seen.gradients
+        rows = observation.gradients
         positive, negative = torch.zeros_like(rows[0]), torch.zeros_like(rows[0])
         for row in rows:
             positive.add_(row.clamp(min=0.0))
             negative.add_(row.clamp(max=0.0))
-        drawn = torch.empty_like(positive).uniform_(generator=self.torch_generator(rows.device))
-        picked = torch.where(positive > drawn.mul_(positive - negative), positive, negative)
-        return picked.mul_(1.0 - self.leak).add_(positive.add_(negative), alpha=self.leak)
+        uniform = torch.empty_like(positive).uniform_(generator=self.torch_generator(rows.device))
+        masked = torch.where(positive > uniform.mul_(positive - negative), positive, negative)
+        return masked.mul_(1.0 - self.leak).add_(positive.add_(negative), alpha=self.leak)

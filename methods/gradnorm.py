@@ -1,4 +1,4 @@
-"""GradNorm: learn loss weights that let all tasks train at similar rates."""
+"""GradNorm: learn loss weights that make all tasks train at similar rates."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from mtlbench.adam import Adam
-from mtlbench.method import Method, Observation, Parameters, Vector
+from mtlbench import Method, Observation, Vector
+from mtlbench.contract.method import Parameters
+from mtlbench.solvers.adam import Adam
 
-EPSILON = 1e-30  # only against 0/0: Adam's usual 1e-8 would matter for tiny gradients
+EPSILON = 1e-30  # only avoids 0/0: Adam's usual 1e-8 would matter for tiny gradients
 
 
 @dataclass
@@ -22,13 +23,14 @@ class GradNorm(Method):
 
         Σ |nᵢ − mean(n) · rᵢ^α|
 
-    the second term held constant, and are then renormalised to Σ wᵢ = K (paper, algorithm 1). W is the last shared
-    layer, as in the paper; ``parameters=shared`` takes all shared parameters. The network's step uses the weights
-    from before the update, and the heads descend the weighted loss, since the paper weights the loss itself.
-    Lᵢ(0) is the loss of the first step and stays so.
+    with the second term held constant, and are then renormalised to Σ wᵢ = K (paper, algorithm 1). W is the last
+    shared layer, as in the paper; ``parameters_of=shared`` takes all shared parameters. The network's step uses the
+    weights from before the update, and the heads descend the weighted loss, since the paper weights the loss itself.
+    Lᵢ(0) is the loss of the first step.
 
-    Deviations: the paper does not name the optimizer of w; Adam is used, whose step does not depend on the scale of
-    the gradients. Before the renormalisation weights are kept at or above 10⁻³; the paper lets them turn negative.
+    Deviations: the paper does not name the optimizer of w; this code uses Adam, whose step does not depend on the scale
+    of the gradients. Before the renormalisation, weights are clamped to at least 10⁻³; in the paper they may turn
+    negative.
     """
 
     name = "gradnorm"
@@ -56,16 +58,16 @@ class GradNorm(Method):
     def gram_of(self) -> Parameters:
         return self.parameters_of
 
-    def weights(self, seen: Observation) -> Vector:
-        norms = np.sqrt(np.clip(np.diagonal(seen.gram), 0.0, None))
+    def weights(self, observation: Observation) -> Vector:
+        norms = np.sqrt(np.clip(np.diagonal(observation.gram), 0.0, None))
         if self.task_weights is None or self.first_losses is None:
-            self.task_weights, self.first_losses = np.ones(seen.tasks), seen.losses.copy()
-        used = self.task_weights
-        rates = seen.losses / np.where(self.first_losses > 0.0, self.first_losses, 1.0)
+            self.task_weights, self.first_losses = np.ones(observation.tasks), observation.losses.copy()
+        weights = self.task_weights
+        rates = observation.losses / np.where(self.first_losses > 0.0, self.first_losses, 1.0)
         rates = rates / (rates.mean() or 1.0)
-        weighted = used * norms
-        target = weighted.mean() * np.clip(rates, 0.0, None) ** self.alpha
-        moved = self.adam.step(used, np.sign(weighted - target) * norms, self.lr, epsilon=EPSILON)
-        moved = np.maximum(moved, 1e-3)
-        self.task_weights = len(moved) * moved / moved.sum()
-        return used.copy()
+        weighted_norms = weights * norms
+        target = weighted_norms.mean() * np.clip(rates, 0.0, None) ** self.alpha
+        updated = self.adam.step(weights, np.sign(weighted_norms - target) * norms, self.lr, epsilon=EPSILON)
+        updated = np.maximum(updated, 1e-3)
+        self.task_weights = len(updated) * updated / updated.sum()
+        return weights.copy()

@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from mtlbench.method import Matrix, Method, Observation, Vector
+from mtlbench import Matrix, Method, Observation, Vector
 
 HIGHEST = 1.0 - 1e-6
-"""Largest target that is aimed at: a cosine of 1 would need an infinite multiple of gⱼ."""
+"""Upper limit of the target: a cosine of 1 would need an infinite multiple of gⱼ."""
 
 
 @dataclass
@@ -25,15 +25,15 @@ class GradVac(Method):
         if φ < φ̂ᵢⱼ:   gᵢ′ ← gᵢ′ + ‖gᵢ′‖ (φ̂ᵢⱼ√(1 − φ²) − φ√(1 − φ̂ᵢⱼ²)) / (‖gⱼ‖√(1 − φ̂ᵢⱼ²)) · gⱼ
         φ̂ᵢⱼ ← (1 − β) φ̂ᵢⱼ + β φ
 
-    which brings the cosine to φ̂ᵢⱼ; gⱼ is the *original* gradient, and the update is the sum Σ gᵢ′. Targets start at 0,
-    where the first step is that of PCGrad. Each gᵢ′ stays in the span of the gradients, so all is done on its K
-    coordinates, and needs inner products only.
+    which raises the cosine to φ̂ᵢⱼ; gⱼ is the *original* gradient, and the update is the sum Σ gᵢ′. Targets start at 0,
+    so the first step is that of PCGrad. Each gᵢ′ stays in the span of the gradients, so the computation uses its K
+    coordinates and needs inner products only.
 
-    β = 10⁻² is the paper's; other libraries take .5. They also differ in whether φ̂ᵢⱼ moves at every pair or at those
-    that were changed; ``average=violation`` gives the latter.
+    β = 10⁻² is the paper's value; other libraries use .5. They also differ in whether φ̂ᵢⱼ is updated at every pair or
+    only at pairs that were changed; ``average=violation`` selects the latter.
 
-    Deviations: one group of parameters, the whole shared model, where the paper keeps targets layer by layer. Targets
-    above 1 − 10⁻⁶ are aimed at as that. A pair with a gradient of length zero, gᵢ′ included, has no cosine and is left.
+    Deviations: all shared parameters form one group; the paper keeps targets per layer. Targets above 1 − 10⁻⁶ count as
+    1 − 10⁻⁶. A pair with a gradient of length zero, gᵢ′ included, has no cosine and is skipped.
     """
 
     name = "gradvac"
@@ -49,42 +49,43 @@ class GradVac(Method):
 
     beta: Annotated[float, Field(ge=0, le=1, description="weight of the new cosine in the moving average")] = 1e-2
     average: Annotated[
-        Literal["always", "violation"], Field(description="move the target at every pair, or only where it was missed")
+        Literal["always", "violation"],
+        Field(description="update the target at every pair, or only where it was missed"),
     ] = "always"
 
     targets: Matrix | None = field(default=None, init=False)
 
-    def weights(self, seen: Observation) -> Vector:
-        tasks, gram = seen.tasks, seen.gram
+    def weights(self, observation: Observation) -> Vector:
+        tasks, gram = observation.tasks, observation.gram
         if self.targets is None:
             self.targets = np.zeros((tasks, tasks))
         lengths = np.sqrt(np.diagonal(gram))
-        changed = np.eye(tasks)  # row i: the coordinates of gᵢ′
+        coordinates = np.eye(tasks)  # row i: the coordinates of gᵢ′
         for i in range(tasks):
-            row, along, length = changed[i], gram[i].copy(), float(lengths[i])  # along: the ⟨gᵢ′, gⱼ⟩
+            row, products, length = coordinates[i], gram[i].copy(), float(lengths[i])  # products: the ⟨gᵢ′, gⱼ⟩
             for j in self.generator.permutation(tasks).tolist():
                 if j == i or length == 0.0 or lengths[j] == 0.0:
                     continue
                 target = float(self.targets[i, j])
-                cosine = min(max(float(along[j]) / (length * float(lengths[j])), -1.0), 1.0)
+                cosine = min(max(float(products[j]) / (length * float(lengths[j])), -1.0), 1.0)
                 missed = cosine < min(target, HIGHEST)
                 if missed:
                     step = length / float(lengths[j]) * _multiple(cosine, min(target, HIGHEST))
                     row[j] += step
-                    along += step * gram[j]
-                    length = _length(row, along, lengths)
+                    products += step * gram[j]
+                    length = _length(row, products, lengths)
                 if missed or self.average == "always":
                     self.targets[i, j] = (1.0 - self.beta) * target + self.beta * cosine
-        return changed.sum(axis=0)
+        return coordinates.sum(axis=0)
 
 
 def _multiple(cosine: float, target: float) -> float:
-    """Return sin(θ − θ̂)/sin θ̂: what of gⱼ, relative to ‖gᵢ′‖/‖gⱼ‖, turns gᵢ′ from the angle θ to the target's θ̂."""
+    """Return sin(θ − θ̂)/sin θ̂, the multiple of gⱼ‖gᵢ′‖/‖gⱼ‖ that turns gᵢ′ from the angle θ to the target angle θ̂."""
     sine, target_sine = math.sqrt(1.0 - cosine**2), math.sqrt(1.0 - target**2)
     return (target * sine - cosine * target_sine) / target_sine
 
 
-def _length(row: Vector, along: Vector, lengths: Vector) -> float:
-    """Return ‖gᵢ′‖, or 0 where only rounding is left of it."""
-    square, terms = float(row @ along), float(np.abs(row) @ lengths)
+def _length(row: Vector, products: Vector, lengths: Vector) -> float:
+    """Return ‖gᵢ′‖, or 0 if it consists of rounding errors only."""
+    square, terms = float(row @ products), float(np.abs(row) @ lengths)
     return math.sqrt(square) if square > (1e-7 * terms) ** 2 else 0.0

@@ -1,4 +1,4 @@
-"""IMTL-L: learn a factor for each loss that brings all losses to one scale."""
+"""IMTL-L: learn a factor for each loss that brings all losses to the same scale."""
 
 from __future__ import annotations
 
@@ -8,22 +8,21 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from mtlbench.adam import Adam
-from mtlbench.errors import UsageError
-from mtlbench.method import Method, Observation, Vector
+from mtlbench import Method, Observation, UsageError, Vector
+from mtlbench.solvers.adam import Adam
 
 
 @dataclass
 class IMTLL(Method):
     """Impartial multi-task learning, the loss balance.
 
-    The loss is Σ e^(sᵢ) Lᵢ − sᵢ with sᵢ learned from s = 0 on, so wᵢ = e^(sᵢ), which is pulled to 1/Lᵢ: all weighted
-    losses to 1. That is ``uw`` with −s in place of s and twice the loss. The weights of a step come from s before its
-    update, as in one backward pass through the loss, which is weighted as a whole, heads included. Negative losses are
-    an error: the loss has no minimum in s.
+    The loss is Σ e^(sᵢ) Lᵢ − sᵢ, where sᵢ is learned starting from 0. Hence wᵢ = e^(sᵢ) tends to 1/Lᵢ, and every
+    weighted loss to 1. This is ``uw`` with −s instead of s and twice the loss. The weights of a step use s before its
+    update, as in one backward pass through the loss, and apply to the whole loss, heads included. Negative losses are
+    an error: the loss then has no minimum in s.
 
-    Deviation: the paper trains s with the network's optimizer; here s has Adam and a learning rate of its own, .025,
-    the same as in ``uw``.
+    Deviation: the paper trains s with the network's optimizer; here s has its own Adam with learning rate .025, as in
+    ``uw``.
     """
 
     name = "imtl-l"
@@ -44,10 +43,10 @@ class IMTLL(Method):
     def reads_losses(self) -> Literal["no", "any", "positive"]:
         return "any"
 
-    def weights(self, seen: Observation) -> Vector:
-        if (seen.losses < 0.0).any():
-            raise UsageError(f"method imtl-l needs losses that are not negative: {seen.losses.tolist()}")
-        s = np.zeros(seen.tasks) if self.log_factors is None else self.log_factors
-        used = np.exp(s)
-        self.log_factors = self.adam.step(s, used * seen.losses - 1.0, self.lr)
-        return used
+    def weights(self, observation: Observation) -> Vector:
+        if (observation.losses < 0.0).any():
+            raise UsageError(f"method imtl-l needs losses that are not negative: {observation.losses.tolist()}")
+        s = np.zeros(observation.tasks) if self.log_factors is None else self.log_factors
+        weights = np.exp(s)
+        self.log_factors = self.adam.step(s, weights * observation.losses - 1.0, self.lr)
+        return weights

@@ -1,4 +1,4 @@
-"""Log: another method on the gradients of the losses' logarithms."""
+"""Log: apply another method to the gradients of the log-losses."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from typing import Literal
 
 import numpy as np
 
-from mtlbench.errors import UsageError
-from mtlbench.method import Method, Observation, Vector, Wrapper
+from mtlbench import Method, Observation, UsageError, Vector, Wrapper
 
 
 @dataclass
 class Log(Wrapper):
-    """Logarithms of the losses, so that a loss times a constant changes nothing.
+    """Logarithms of the losses, so that scaling a loss changes nothing.
 
-    The inner method sees the gradients of log Lᵢ, which are gᵢ/Lᵢ: inner products Gᵢⱼ/(LᵢLⱼ). From its weights wᵢ the
-    update is Σ wᵢ gᵢ/Lᵢ, and the heads descend log Lᵢ too. Where the inner method's update improves every log Lᵢ, or
-    vanishes at Pareto-stationary points, so does this one. Every method that reads inner products of all shared
-    parameters, and no losses, can be wrapped.
+    The inner method observes the gradients of log Lᵢ, which are gᵢ/Lᵢ, by their inner products Gᵢⱼ/(LᵢLⱼ). With its
+    weights wᵢ, the update is Σ wᵢ gᵢ/Lᵢ; the heads descend log Lᵢ too. Where the inner method's update improves every
+    log Lᵢ, or vanishes at Pareto-stationary points, so does this one. Any method that reads inner products over all
+    shared parameters, and no losses, can be wrapped.
     """
 
     name = "log"
@@ -43,20 +42,20 @@ class Log(Wrapper):
 
     @classmethod
     def around(cls, inner: type[Method]) -> type[Method]:
-        made = super().around(inner)
-        made.properties = inner.properties | {"loss-scale invariant"}
-        return made
+        wrapped = super().around(inner)
+        wrapped.properties = inner.properties | {"loss-scale invariant"}
+        return wrapped
 
     @property
     def reads_losses(self) -> Literal["no", "any", "positive"]:
         return "positive"
 
-    def weights(self, seen: Observation) -> Vector:
-        return super().weights(_of_logarithms(seen)) / seen.losses
+    def weights(self, observation: Observation) -> Vector:
+        return super().weights(_of_logarithms(observation)) / observation.losses
 
-    def residual(self, seen: Observation, weights: Vector) -> float | None:
-        return super().residual(_of_logarithms(seen), weights * seen.losses)
+    def residual(self, observation: Observation, weights: Vector) -> float | None:
+        return super().residual(_of_logarithms(observation), weights * observation.losses)
 
 
-def _of_logarithms(seen: Observation) -> Observation:
-    return seen.replace(gram=seen.gram / np.outer(seen.losses, seen.losses))
+def _of_logarithms(observation: Observation) -> Observation:
+    return observation.replace(gram=observation.gram / np.outer(observation.losses, observation.losses))

@@ -1,4 +1,4 @@
-"""Mean of the losses: the sum's direction, K times shorter."""
+"""Mean of the losses: the direction of the sum, with steps K times shorter."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mtlbench.method import Method, Observation, Vector
+from mtlbench import Method, Observation, Vector
 
 
 @dataclass
 class Mean(Method):
     """Mean of the losses.
 
-    w = (1/K, …, 1/K), so the shared update is the mean of the gradients. It is the gradient of (1/K) Σ Lᵢ as a whole,
-    and so the heads descend Lᵢ/K too. With an optimizer that is invariant to the gradients' scale, such as Adam
-    without clipping, it differs from ``sum`` by rounding and by the optimizer's ε only; with SGD it takes steps K
-    times shorter.
+    w = (1/K, …, 1/K), so the shared update is the mean of the gradients: the gradient of the whole loss (1/K) Σ Lᵢ. The
+    heads therefore descend Lᵢ/K too. With an optimizer that is invariant to the scale of the gradients, such as Adam
+    without clipping, it differs from ``sum`` only by rounding and by the optimizer's ε; with SGD its steps are K times
+    shorter.
     """
 
     name = "mean"
@@ -26,5 +26,5 @@ class Mean(Method):
     properties = frozenset({"homogeneous", "linear under scaling"})
     source = "Caruana, Multitask Learning, Machine Learning 28, 1997"
 
-    def weights(self, seen: Observation) -> Vector:
-        return np.full(seen.tasks, 1.0 / seen.tasks)
+    def weights(self, observation: Observation) -> Vector:
+        return np.full(observation.tasks, 1.0 / observation.tasks)

@@ -1,10 +1,10 @@
-"""MGDA-UB: MGDA on the gradients of the shared representation, an upper bound at the price of one backward pass."""
+"""MGDA-UB: MGDA on the gradients of the shared representation, an upper bound for the cost of one backward pass."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mtlbench.method import Parameters
+from mtlbench.contract.method import Parameters
 from mtlbench.methods.mgda import MGDA
 
 
@@ -14,13 +14,13 @@ class MGDAUB(MGDA):
 
     With a representation Z between shared parameters θ and heads, ∇_θ Lᵢ = (∂Z/∂θ)ᵀ ∇_Z Lᵢ, so ‖Σ wᵢ ∇_θ Lᵢ‖ is at
     most ‖∂Z/∂θ‖ ‖Σ wᵢ ∇_Z Lᵢ‖, and w minimises the second factor over the simplex (paper, section 3.3, MGDA-UB). The
-    gradients of Z come from the heads alone; the encoder is then passed back once, for the weighted sum.
+    gradients of Z come from the heads alone; one backward pass through the encoder then follows, for the weighted sum.
 
-    With one batch for all tasks this is the paper's problem. Where every task has a batch of its own, as in the text
-    suites of this benchmark, the Zs are different tensors and their gradients orthogonal, which leaves
-    wᵢ ∝ 1/‖∇_Z Lᵢ‖², the inverse of squared norms. A task whose gradient of Z is zero then takes all the weight.
+    With one batch for all tasks, this is the paper's problem. Where every task has its own batch, as in the text suites
+    of this benchmark, the Zs are different tensors with orthogonal gradients, so wᵢ ∝ 1/‖∇_Z Lᵢ‖², the inverse squared
+    norms. A task whose gradient with respect to Z is zero then takes all the weight.
 
-    What MGDA guarantees holds for the gradients of Z; the update of θ need not be a descent direction of every task.
+    The guarantees of MGDA hold for the gradients of Z; the update of θ need not be a descent direction for every task.
     ``normalize`` and the solver are those of MGDA.
     """
 

@@ -1,4 +1,4 @@
-"""MoDo: one step at a time towards the shortest combination, from products of two independent batches."""
+"""MoDo: step towards the shortest combination, using inner products between two independent batches."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from mtlbench.method import Method, Observation, Vector
-from mtlbench.simplex import project
+from mtlbench import Method, Observation, Vector
+from mtlbench.solvers.simplex import project
 
 
 @dataclass
 class MoDo(Method):
     """Multi-objective gradient with double sampling.
 
-    With C = J₁J₂ᵀ, the products between two independent batches' gradients, an unbiased estimate of JJᵀ, and Π the
-    projection onto the simplex, each step moves the task weights once (paper, algorithm 1)::
+    Let C = J₁J₂ᵀ be the inner products between the gradients of two independent batches, an unbiased estimate of JJᵀ,
+    and Π the projection onto the simplex. Each step updates the task weights once (paper, algorithm 1)::
 
         λ ← Π(λ − γ (C λ + ρ λ)),    λ starts at 1/K
 
-    and the update Σ λᵢ gᵢ takes the new λ and the gradients of a third batch. Since γ meets squared gradients, the
-    method is not invariant to their scale; γ and ρ are the defaults of published code, and the paper tunes them per
-    data set.
+    and the update Σ λᵢ gᵢ uses the new λ and the gradients of a third batch. Since γ multiplies squared gradients, the
+    method is not invariant to their scale. γ and ρ are the defaults of published code; the paper tunes them per data
+    set.
     """
 
     name = "modo"
@@ -37,11 +37,13 @@ class MoDo(Method):
     search = {"gamma": "1e-4:1:log"}
 
     gamma: Annotated[float, Field(gt=0, description="step size γ of the task weights")] = 1e-3
-    rho: Annotated[float, Field(ge=0, description="pull ρ of the task weights to 1/K")] = 0.1
+    rho: Annotated[float, Field(ge=0, description="pull ρ of the task weights towards 1/K")] = 0.1
 
     task_weights: Vector | None = field(default=None, init=False)
 
-    def weights(self, seen: Observation) -> Vector:
-        weights = np.full(seen.tasks, 1.0 / seen.tasks) if self.task_weights is None else self.task_weights
-        self.task_weights = project(weights - self.gamma * (seen.cross_gram @ weights + self.rho * weights))
+    def weights(self, observation: Observation) -> Vector:
+        weights = (
+            np.full(observation.tasks, 1.0 / observation.tasks) if self.task_weights is None else self.task_weights
+        )
+        self.task_weights = project(weights - self.gamma * (observation.cross_gram @ weights + self.rho * weights))
         return self.task_weights.copy()

@@ -1,4 +1,4 @@
-"""PCGrad: project each task's gradient off those that it conflicts with."""
+"""PCGrad: project each task's gradient off the gradients that it conflicts with."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mtlbench.method import Method, Observation, Vector
+from mtlbench import Method, Observation, Vector
 
 
 @dataclass
@@ -18,8 +18,8 @@ class PCGrad(Method):
         if ⟨gᵢᴾᶜ, gⱼ⟩ < 0:   gᵢᴾᶜ ← gᵢᴾᶜ − ⟨gᵢᴾᶜ, gⱼ⟩ / ‖gⱼ‖² · gⱼ
 
     with the *original* gⱼ, and the update is the sum Σ gᵢᴾᶜ. Each gᵢᴾᶜ stays in the span of the gradients, so the
-    projections are done on its K coordinates, and need inner products only. At K = 2 the two projected gradients
-    conflict with neither original one; at K > 2 a later projection may bring an earlier conflict back.
+    projections operate on its K coordinates and need inner products only. At K = 2 neither projected gradient conflicts
+    with an original gradient; at K > 2 a later projection may reintroduce an earlier conflict.
     """
 
     name = "pcgrad"
@@ -28,12 +28,12 @@ class PCGrad(Method):
     symmetry = "in distribution"
     properties = frozenset({"homogeneous", "linear under scaling"})
 
-    def weights(self, seen: Observation) -> Vector:
-        gram = seen.gram
-        projected = np.eye(seen.tasks)  # row i: the coordinates of gᵢᴾᶜ
-        for i in range(seen.tasks):
-            for j in self.generator.permutation(seen.tasks):
-                inner = projected[i] @ gram[:, j]
-                if j != i and inner < 0.0:
-                    projected[i, j] -= inner / gram[j, j]
+    def weights(self, observation: Observation) -> Vector:
+        gram = observation.gram
+        projected = np.eye(observation.tasks)  # row i: the coordinates of gᵢᴾᶜ
+        for i in range(observation.tasks):
+            for j in self.generator.permutation(observation.tasks):
+                product = projected[i] @ gram[:, j]
+                if j != i and product < 0.0:
+                    projected[i, j] -= product / gram[j, j]
         return projected.sum(axis=0)

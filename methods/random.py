@@ -1,4 +1,4 @@
-"""RGW: random weights of the task gradients, drawn anew every step."""
+"""RGW: random weights of the task gradients, drawn anew at every step."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from mtlbench.method import Method, Observation, Vector
+from mtlbench import Method, Observation, Vector
 
 
 @dataclass
 class RandomGradients(Method):
-    """Random gradient weighting, RGW in the paper: as ``rlw``, but of the shared gradients only.
+    """Random gradient weighting, RGW in the paper: like ``rlw``, but for the shared gradients only.
 
-    Every step draws w on the simplex (Σ wᵢ = 1: a step of ``mean`` in expectation), and the shared update is Σ wᵢ gᵢ;
-    the heads descend their own plain losses, which is the difference from ``rlw``. ``normal`` is w = softmax(z) with
-    z ~ N(0, I), the authors' choice; ``dirichlet`` is uniform on the simplex, which lets a task's weight come near to
-    zero more often. Deviation: where the authors' code for loss weights offers a Dirichlet distribution it takes the
-    softmax of the draw, so that at K = 2 no weight leaves (.27, .73); here the draw itself is the weights.
+    Every step draws w on the simplex (Σ wᵢ = 1: a step of ``mean`` in expectation), and the shared update is Σ wᵢ gᵢ.
+    Unlike in ``rlw``, the heads descend their own plain losses. ``normal`` is w = softmax(z) with z ~ N(0, I), the
+    authors' choice; ``dirichlet`` is uniform on the simplex, where weights close to zero are more frequent. Deviation:
+    for loss weights, the authors' code offers a Dirichlet distribution but takes the softmax of the draw, so that at
+    K = 2 no weight leaves (.27, .73); here the draw itself is w.
     """
 
     name = "random"
@@ -35,9 +35,9 @@ class RandomGradients(Method):
         Literal["normal", "dirichlet"], Field(description="softmax of normal draws, or uniform on the simplex")
     ] = "normal"
 
-    def weights(self, seen: Observation) -> Vector:
+    def weights(self, observation: Observation) -> Vector:
         from scipy.special import softmax
 
         if self.distribution == "dirichlet":
-            return self.generator.dirichlet(np.ones(seen.tasks))
-        return softmax(self.generator.normal(size=seen.tasks))
+            return self.generator.dirichlet(np.ones(observation.tasks))
+        return softmax(self.generator.normal(size=observation.tasks))

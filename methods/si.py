@@ -1,11 +1,11 @@
-"""SI: the sum of the logarithms of the losses, which no rescaling of a loss changes."""
+"""SI: the sum of the log-losses, invariant to the scale of each loss."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-from mtlbench.method import Method, Observation, Vector
+from mtlbench import Method, Observation, Vector
 
 
 @dataclass
@@ -13,8 +13,8 @@ class ScaleInvariant(Method):
     """Scale-invariant baseline.
 
     The loss is Σ log Lᵢ (the baseline SI of the paper's experiments), so wᵢ = 1/Lᵢ: the units of a loss do not matter.
-    As a loss goes to zero its weight grows without bound. A loss of exactly 0 counts as 10⁻⁸; published code adds a
-    small number to every loss. A negative loss is an error.
+    As a loss goes to zero, its weight grows without bound. A loss of exactly 0 counts as 10⁻⁸, whereas published code
+    adds a small number to every loss. A negative loss is an error.
     """
 
     name = "si"
@@ -28,5 +28,5 @@ class ScaleInvariant(Method):
     def reads_losses(self) -> Literal["no", "any", "positive"]:
         return "positive"
 
-    def weights(self, seen: Observation) -> Vector:
-        return 1.0 / seen.losses
+    def weights(self, observation: Observation) -> Vector:
+        return 1.0 / observation.losses

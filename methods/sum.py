@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mtlbench.method import Method, Observation, Vector
+from mtlbench import Method, Observation, Vector
 
 
 @dataclass
 class Sum(Method):
     """Plain sum of the losses, also called equal weighting or linear scalarization.
 
-    w = (1, …, 1), so the shared update is Σ gᵢ. Note the convention: the *sum*, not the mean; a method that
-    averages takes steps K times shorter at the same learning rate.
+    w = (1, …, 1), so the shared update is Σ gᵢ. Note the convention: the *sum*, not the mean. The steps
+    of a method that averages are K times shorter at the same learning rate.
     """
 
     name = "sum"
@@ -23,5 +23,5 @@ class Sum(Method):
     properties = frozenset({"homogeneous", "linear under scaling"})
     source = "Caruana, Multitask Learning, Machine Learning 28, 1997"
 
-    def weights(self, seen: Observation) -> Vector:
-        return np.ones(seen.tasks)
+    def weights(self, observation: Observation) -> Vector:
+        return np.ones(observation.tasks)

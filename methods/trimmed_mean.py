@@ -1,4 +1,4 @@
-"""Trimmed mean: average each coordinate without its most extreme values."""
+"""Trimmed mean: average each coordinate without its extreme values."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from mtlbench.method import Method, Observation
+from mtlbench import Method, Observation
 
 if TYPE_CHECKING:
     import torch
 
 BLOCK = 65_536
-"""Columns sorted at a time: a sort of all K × P numbers would need that much memory twice again."""
+"""Columns to sort at a time: sorting all K × P numbers would need twice their memory in addition."""
 
 
 @dataclass
 class TrimmedMean(Method):
     """Coordinate-wise trimmed mean, a robust average from distributed learning.
 
-    Every coordinate leaves out its ``trim`` largest and its ``trim`` smallest values among the K gradients, and
-    averages the K − 2·trim that are left (paper, definition 2). 0 is the mean. A reference point rather than a
-    multi-task method: it takes the gradient that differs for a wrong one.
+    For every coordinate, the ``trim`` largest and the ``trim`` smallest values of the K gradients are dropped, and the
+    remaining K − 2·trim are averaged (paper, definition 2). With 0, the update is the mean. It is a reference point
+    rather than a multi-task method, as it treats a differing gradient as a wrong one.
 
-    Deviation: the paper gives the share β of the values to drop at each end; here their number, βK.
+    Deviation: the paper specifies the share β of values to drop at each end; here ``trim`` is their number, βK.
     """
 
     name = "trimmed-mean"
@@ -34,18 +34,18 @@ class TrimmedMean(Method):
     scale = "mean"
     properties = frozenset({"homogeneous"})
 
-    trim: Annotated[int, Field(ge=0, description="how many values are left out at each end, per coordinate")] = 1
+    trim: Annotated[int, Field(ge=0, description="number of values dropped at each end, per coordinate")] = 1
 
     @property
     def min_tasks(self) -> int:
         return 2 * self.trim + 1
 
-    def update(self, seen: Observation) -> torch.Tensor:
+    def update(self, observation: Observation) -> torch.Tensor:
         import torch
 
-        rows = seen.gradients
+        rows = observation.gradients
         mean = torch.empty_like(rows[0])
         for start in range(0, len(mean), BLOCK):
-            ordered = rows[:, start : start + BLOCK].sort(dim=0).values
-            mean[start : start + BLOCK] = ordered[self.trim : seen.tasks - self.trim].mean(dim=0)
+            sorted_rows = rows[:, start : start + BLOCK].sort(dim=0).values
+            mean[start : start + BLOCK] = sorted_rows[self.trim : observation.tasks - self.trim].mean(dim=0)
         return mean

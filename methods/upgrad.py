@@ -1,4 +1,4 @@
-"""UPGrad: project every gradient to where it hurts no task, and average."""
+"""UPGrad: project every gradient so that it conflicts with no task, and average the projections."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from mtlbench.method import Method, Observation, Vector
+from mtlbench import Method, Observation, Vector
 from mtlbench.solvers import cone_multipliers, cone_violation, directions, factor, solving
 
 
@@ -16,15 +16,15 @@ from mtlbench.solvers import cone_multipliers, cone_violation, directions, facto
 class UPGrad(Method):
     """Unconflicting projection of gradients: Jacobian descent.
 
-    The update is the mean of the projections of the gᵢ onto the dual cone {d: ⟨gⱼ, d⟩ ≥ 0 for all j}, so it conflicts
-    with no task, and each task's share in it is proportional to its own gradient's length.
+    The update is the mean of the projections of all gᵢ onto the dual cone {d: ⟨gⱼ, d⟩ ≥ 0 for all j}, so it conflicts
+    with no task, and each task's share in it is proportional to the length of its gradient.
 
-    How it is solved: the projection of a unit gradient uᵢ is uᵢ + Σ vⱼ uⱼ, where v ≥ 0 minimises its norm; this
-    non-negative least-squares problem is solved by active sets, and accepted when ⟨uⱼ, d⟩ ≥ 0, v ≥ 0 and
-    vⱼ⟨uⱼ, d⟩ = 0. The cone does not depend on the lengths of the gradients, so neither does v. A task whose gradient is
-    zero bounds nothing and adds nothing.
+    Solver: the projection of a unit gradient uᵢ is uᵢ + Σ vⱼ uⱼ, where v ≥ 0 minimises its norm. This non-negative
+    least-squares problem is solved by active sets; a solution is accepted when ⟨uⱼ, d⟩ ≥ 0, v ≥ 0 and vⱼ⟨uⱼ, d⟩ = 0.
+    The cone does not depend on the lengths of the gradients, so neither does v. A task whose gradient is zero imposes
+    no constraint and contributes nothing.
 
-    Deviation: the authors' code adds 10⁻⁴ of the identity to the normalised G, which leaves conflicts of that order;
+    Deviation: the authors' code adds 10⁻⁴ times the identity to the normalised G, which leaves conflicts of that order;
     nothing is added here.
     """
 
@@ -38,19 +38,22 @@ class UPGrad(Method):
     def scale(self) -> Literal["sum", "mean", "own"]:  # type: ignore[override]
         return self.reduction
 
-    def weights(self, seen: Observation) -> Vector:
-        given = directions(seen.gram)
-        units = factor(given.cosines)
-        total = given.lengths.copy()  # the coordinates of Σ ‖gᵢ‖ proj(uᵢ) over the unit gradients
+    def weights(self, observation: Observation) -> Vector:
+        units = directions(observation.gram)
+        rows = factor(units.cosines)
+        coordinates = units.lengths.copy()  # coordinates of Σ ‖gᵢ‖ proj(uᵢ) over the unit gradients
         with solving(self.name):
-            for unit, length in zip(units, given.lengths, strict=True):
-                total += length * cone_multipliers(units, unit, size=1.0)
-        return given.spread(total / given.lengths) / (seen.tasks if self.reduction == "mean" else 1.0)
+            for row, length in zip(rows, units.lengths, strict=True):
+                coordinates += length * cone_multipliers(rows, row, size=1.0)
+        return units.spread(coordinates / units.lengths) / (observation.tasks if self.reduction == "mean" else 1.0)
 
-    def residual(self, seen: Observation, weights: Vector) -> float | None:
-        """Return the violation of what the sum shows: ⟨gⱼ, d⟩ ≥ 0 and v ≥ 0. Equality is checked in each projection."""
-        given = directions(seen.gram)
-        added = weights[given.kept] * (seen.tasks if self.reduction == "mean" else 1.0) * given.lengths - given.lengths
-        units = factor(given.cosines)
-        along = units @ ((added + given.lengths) @ units)
-        return cone_violation(np.minimum(along, 0.0), added, float(given.lengths.sum()))
+    def residual(self, observation: Observation, weights: Vector) -> float | None:
+        """Return the violation of ⟨gⱼ, d⟩ ≥ 0 and v ≥ 0 by the sum. Each projection checks complementarity itself."""
+        units = directions(observation.gram)
+        multipliers = (
+            weights[units.kept] * (observation.tasks if self.reduction == "mean" else 1.0) * units.lengths
+            - units.lengths
+        )
+        rows = factor(units.cosines)
+        products = rows @ ((multipliers + units.lengths) @ rows)
+        return cone_violation(np.minimum(products, 0.0), multipliers, float(units.lengths.sum()))

@@ -8,27 +8,26 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from mtlbench.adam import Adam
-from mtlbench.errors import UsageError
-from mtlbench.method import Method, Observation, Vector
+from mtlbench import Method, Observation, UsageError, Vector
+from mtlbench.solvers.adam import Adam
 
 
 @dataclass
 class UncertaintyWeighting(Method):
     """Uncertainty weighting.
 
-    A task's loss is the negative log-likelihood of a model with a variance σᵢ² of its own, and sᵢ = log σᵢ² is learned
-    with the network, from s = 0 on (σ = 1). The loss is::
+    A task's loss is the negative log-likelihood of a model with its own variance σᵢ²; sᵢ = log σᵢ² is learned with the
+    network, starting from s = 0 (σ = 1). The loss is::
 
         Σ ½ e^(−sᵢ) Lᵢ + ½ sᵢ    regression: Lᵢ is a squared error, and wᵢ = ½ e^(−sᵢ)
         Σ   e^(−sᵢ) Lᵢ + ½ sᵢ    classification: Lᵢ is a cross-entropy, and wᵢ = e^(−sᵢ)
 
-    Both pull wᵢ to 1/(2 Lᵢ). The weights of a step come from s before its update, as in one backward pass through the
-    loss, which is weighted as a whole, heads included. Negative losses are an error: the loss has no minimum in s.
+    Both pull wᵢ towards 1/(2 Lᵢ). The weights of a step use s before its update, as in one backward pass through the
+    loss, and apply to the whole loss, heads included. Negative losses are an error: the loss then has no minimum in s.
 
-    Deviations: the paper chooses the form for each task by its kind; here one form is for all tasks, the ½ form that
-    published code takes. The paper trains s with the network's optimizer; here s has Adam and a learning rate of its
-    own, .025, as in the experiments of Nash-MTL and FAMO, because that of a pretrained network would hardly move it.
+    Deviations: the paper chooses the form of each task by its kind; here all tasks share one form, by default the ½
+    form of published code. The paper trains s with the network's optimizer; here s has its own Adam with learning rate
+    .025, as in the experiments of Nash-MTL and FAMO, because the rate of a pretrained network would hardly move it.
     """
 
     name = "uw"
@@ -54,10 +53,10 @@ class UncertaintyWeighting(Method):
     def reads_losses(self) -> Literal["no", "any", "positive"]:
         return "any"
 
-    def weights(self, seen: Observation) -> Vector:
-        if (seen.losses < 0.0).any():
-            raise UsageError(f"method uw needs losses that are not negative: {seen.losses.tolist()}")
-        s = np.zeros(seen.tasks) if self.log_variances is None else self.log_variances
-        used = (0.5 if self.form == "regression" else 1.0) * np.exp(-s)
-        self.log_variances = self.adam.step(s, 0.5 - used * seen.losses, self.lr)
-        return used
+    def weights(self, observation: Observation) -> Vector:
+        if (observation.losses < 0.0).any():
+            raise UsageError(f"method uw needs losses that are not negative: {observation.losses.tolist()}")
+        s = np.zeros(observation.tasks) if self.log_variances is None else self.log_variances
+        weights = (0.5 if self.form == "regression" else 1.0) * np.exp(-s)
+        self.log_variances = self.adam.step(s, 0.5 - weights * observation.losses, self.lr)
+        return weights

@@ -1,4 +1,4 @@
-"""UW-SO: the weights that uncertainty weighting would end at, made softer by a softmax."""
+"""UW-SO: the optimal weights of uncertainty weighting, softened by a softmax."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from mtlbench.method import Method, Observation, Vector
+from mtlbench import Method, Observation, Vector
 
 
 @dataclass
 class SoftOptimalUncertainty(Method):
     """Soft optimal uncertainty weighting.
 
-    For given losses the optimum of uncertainty weighting has wᵢ in proportion to 1/Lᵢ; these are not learned but put
-    in, through a softmax: w = softmax((1/L)/T), taken as constant, so Σ wᵢ = 1. The loss as a whole is weighted, heads
-    included. The weights go to the smallest loss alone as that falls well below 1/T. The softmax is taken of the
-    differences 1/Lᵢ − 1/min L, written as (min L − Lᵢ)/Lᵢ/min L, which cannot overflow to 0/0 or ∞ − ∞.
+    For given losses, the optimum of uncertainty weighting has wᵢ proportional to 1/Lᵢ. Instead of learning the weights,
+    UW-SO computes them by a softmax: w = softmax((1/L)/T), held constant, so Σ wᵢ = 1. The weights apply to the whole
+    loss, heads included. As the smallest loss falls well below 1/T, it takes all the weight. The softmax uses the
+    differences 1/Lᵢ − 1/min L in the form (min L − Lᵢ)/Lᵢ/min L, which cannot overflow to 0/0 or ∞ − ∞.
 
     The paper tunes T for every data set and network and has no default; T = 1 is that of published code.
     """
@@ -37,8 +37,8 @@ class SoftOptimalUncertainty(Method):
     def reads_losses(self) -> Literal["no", "any", "positive"]:
         return "positive"
 
-    def weights(self, seen: Observation) -> Vector:
-        least = seen.losses.min()
-        with np.errstate(over="ignore"):  # exp(−∞) = 0 is the weight meant
-            shares = np.exp((least - seen.losses) / seen.losses / least / self.temperature)
+    def weights(self, observation: Observation) -> Vector:
+        smallest = observation.losses.min()
+        with np.errstate(over="ignore"):  # exp(−∞) = 0 is the intended weight
+            shares = np.exp((smallest - observation.losses) / observation.losses / smallest / self.temperature)
         return shares / shares.sum()

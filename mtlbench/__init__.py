@@ -1,6 +1,7 @@
-"""mtlbench: the benchmark of multi-task optimization methods.
+"""A benchmark of multi-task optimization methods.
 
-The public names load on first use, so that ``import mtlbench`` and the command line stay fast.
+A plugin imports all that it needs from here; methods also import from :mod:`mtlbench.solvers`. The public names load on
+first use, so that ``import mtlbench`` and the command line stay fast.
 """
 
 from __future__ import annotations
@@ -9,14 +10,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mtlbench.autograd import TaskGradients, backward
+    from mtlbench.contract.method import Method
+    from mtlbench.contract.observation import Matrix, Observation, Vector
+    from mtlbench.contract.task import Rows, Splits, Task
+    from mtlbench.contract.wrapper import Wrapper
+    from mtlbench.engine.autograd import TaskGradients, backward
+    from mtlbench.engine.library import aggregate, get_method, weights
     from mtlbench.errors import CellError, SolverError, UsageError
-    from mtlbench.library import aggregate, get_method, weights
-    from mtlbench.method import Method, Observation
-    from mtlbench.task import Rows, Splits, Task
+    from mtlbench.text.metrics import metric
 
 __all__ = [
     "CellError",
+    "Matrix",
     "Method",
     "Observation",
     "Rows",
@@ -25,27 +30,35 @@ __all__ = [
     "Task",
     "TaskGradients",
     "UsageError",
+    "Vector",
+    "Wrapper",
     "aggregate",
     "backward",
     "get_method",
+    "metric",
     "weights",
 ]
 
-_HOME = {
+_HOMES = {
     "CellError": "errors",
+    "Matrix": "contract.observation",
+    "Method": "contract.method",
+    "Observation": "contract.observation",
+    "Rows": "contract.task",
     "SolverError": "errors",
+    "Splits": "contract.task",
+    "Task": "contract.task",
+    "TaskGradients": "engine.autograd",
     "UsageError": "errors",
-    "Method": "method",
-    "Observation": "method",
-    "Rows": "task",
-    "Splits": "task",
-    "Task": "task",
-    "aggregate": "library",
-    "TaskGradients": "autograd",
-    "backward": "autograd",
-    "get_method": "library",
-    "weights": "library",
+    "Vector": "contract.observation",
+    "Wrapper": "contract.wrapper",
+    "aggregate": "engine.library",
+    "backward": "engine.autograd",
+    "get_method": "engine.library",
+    "metric": "text.metrics",
+    "weights": "engine.library",
 }
+"""Public name → the module that defines it."""
 
 
 def __getattr__(name: str) -> Any:
@@ -53,6 +66,6 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("mtlbench")
-    if name not in _HOME:
+    if name not in _HOMES:
         raise AttributeError(f"module 'mtlbench' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"mtlbench.{_HOME[name]}"), name)
+    return getattr(importlib.import_module(f"mtlbench.{_HOMES[name]}"), name)

@@ -1,4 +1,4 @@
-"""GLUE: its nine tasks, with the metrics that it scores them by."""
+"""The nine tasks of GLUE, with GLUE's metrics."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
+from mtlbench.contract.task import Kind, Splits, Task
 from mtlbench.errors import UsageError
-from mtlbench.hub import read_hub
-from mtlbench.labels import Classes, Labels, Scores
-from mtlbench.task import Kind, Splits, Task
+from mtlbench.text.hub_reader import read_hub
+from mtlbench.text.labels import Classes, Labels, Scores
 
 
-class Part(NamedTuple):
+class GlueEntry(NamedTuple):
     """One task of GLUE.
 
-    :param columns: of its one or two texts.
-    :param metrics: those of table 1 of the GLUE paper, the first of them the primary one.
-    :param corpus: what the texts come from, where encoders are known to have been tuned on it.
+    :param columns: names of the columns of its one or two texts.
+    :param labels: how labels are read.
+    :param metrics: metrics of table 1 of the GLUE paper, the primary one first.
+    :param corpus: the corpus of the texts, where encoders are known to have been tuned on it.
     """
 
     columns: tuple[str, ...]
@@ -29,15 +30,15 @@ class Part(NamedTuple):
 
 
 PARTS = {
-    "cola": Part(("sentence",), Classes(2), ("matthews",)),
-    "sst2": Part(("sentence",), Classes(2), ("accuracy",), "sst"),
-    "mrpc": Part(("sentence1", "sentence2"), Classes(2), ("accuracy", "f1")),
-    "stsb": Part(("sentence1", "sentence2"), Scores(0.0, 5.0), ("pearson", "spearman"), "stsb"),
-    "qqp": Part(("question1", "question2"), Classes(2), ("accuracy", "f1"), "quora"),
-    "mnli": Part(("premise", "hypothesis"), Classes(3), ("accuracy",)),
-    "qnli": Part(("question", "sentence"), Classes(2), ("accuracy",)),
-    "rte": Part(("sentence1", "sentence2"), Classes(2), ("accuracy",)),
-    "wnli": Part(("sentence1", "sentence2"), Classes(2), ("accuracy",)),
+    "cola": GlueEntry(("sentence",), Classes(2), ("matthews",)),
+    "sst2": GlueEntry(("sentence",), Classes(2), ("accuracy",), "sst"),
+    "mrpc": GlueEntry(("sentence1", "sentence2"), Classes(2), ("accuracy", "f1")),
+    "stsb": GlueEntry(("sentence1", "sentence2"), Scores(0.0, 5.0), ("pearson", "spearman"), "stsb"),
+    "qqp": GlueEntry(("question1", "question2"), Classes(2), ("accuracy", "f1"), "quora"),
+    "mnli": GlueEntry(("premise", "hypothesis"), Classes(3), ("accuracy",)),
+    "qnli": GlueEntry(("question", "sentence"), Classes(2), ("accuracy",)),
+    "rte": GlueEntry(("sentence1", "sentence2"), Classes(2), ("accuracy",)),
+    "wnli": GlueEntry(("sentence1", "sentence2"), Classes(2), ("accuracy",)),
 }
 
 
@@ -45,9 +46,9 @@ PARTS = {
 class Glue(Task):
     """A task of GLUE, such as ``glue[task=mrpc]``, from the Hugging Face hub.
 
-    Training rows are those of the split ``train``, development rows those of ``validation``; the test split, whose
-    labels are hidden, is not used. Metrics are GLUE's: Matthews correlation of CoLA, Pearson and Spearman correlation
-    of STS-B, accuracy of the others, and F1 of MRPC and QQP beside it.
+    Training rows come from the split ``train``, development rows from ``validation``; the test split, whose labels are
+    hidden, is not used. Metrics are GLUE's: Matthews correlation for CoLA, Pearson and Spearman correlation for STS-B,
+    accuracy for the others, and also F1 for MRPC and QQP.
     """
 
     name = "glue"
@@ -60,7 +61,7 @@ class Glue(Task):
         Field(description="which task"),
     ]
     mismatched: Annotated[
-        bool, Field(description="development rows of MNLI from other genres than its training rows")
+        bool, Field(description="use MNLI's development rows from genres that are not in its training rows")
     ] = False
 
     def __post_init__(self) -> None:
@@ -69,8 +70,8 @@ class Glue(Task):
             raise UsageError(f"task glue: mismatched=true is for task=mnli, not {self.task}")
 
     @property
-    def part(self) -> Part:
-        """What is known of the task."""
+    def part(self) -> GlueEntry:
+        """Columns, labels, metrics and corpus of the task."""
         return PARTS[self.task]
 
     @property

@@ -1,4 +1,4 @@
-"""Hub: a task from any data set on the Hugging Face hub, without code."""
+"""Tasks from any data set on the Hugging Face hub, without code."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from mtlbench.declared import DeclaredTask
-from mtlbench.hub import read_hub
-from mtlbench.task import Rows
+from mtlbench.contract.task import Rows
+from mtlbench.text.column_tasks import DeclaredTask
+from mtlbench.text.hub_reader import read_hub
 
 
 @dataclass(kw_only=True)
@@ -19,8 +19,8 @@ class Hub(DeclaredTask):
     """A task from a data set that Hugging Face's ``datasets`` loads: on the hub, or in a folder.
 
     For example ``hub[called=stars,path=SetFit/amazon_reviews_multi_en,text=text,label=label,classes=5]``. Columns and
-    labels are declared as for the task ``table``; names of classes are the data set's own. No code of the data set's
-    own is run: one that needs such code cannot be loaded. More in docs/tasks.md.
+    labels are declared as for the task ``table``; class names are the data set's own. A data set's code is never run,
+    so data sets that need it cannot be loaded. See docs/tasks.md.
     """
 
     name = "hub"

@@ -1,16 +1,16 @@
-"""Whether two generated sentences say the same, yes or no: the embedded counterpart of Quora's question pairs."""
+"""Paraphrase detection on generated sentences: the embedded counterpart of Quora's question pairs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mtlbench.grammar import GrammarTask, Opinion, agreement
-from mtlbench.task import Kind
+from mtlbench.contract.task import Kind
+from mtlbench.text.grammar import GrammarTask, Opinion, agreement
 
 
 @dataclass
 class Paraphrase(GrammarTask):
-    """Whether a generated opinion says the same as the praise before it (1) or not (0)."""
+    """Whether a generated opinion agrees with the praise before it (1) or not (0)."""
 
     name = "paraphrase"
     idiom = "paraphrase"

@@ -1,13 +1,13 @@
-"""QQP: whether two questions ask the same, yes or no."""
+"""QQP: whether two questions are duplicates."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtlbench.corpora import Corpus
-from mtlbench.labels import Classes
-from mtlbench.task import Splits, Task
+from mtlbench.contract.task import Splits, Task
+from mtlbench.text.corpora import Corpus
+from mtlbench.text.labels import Classes
 
 QUORA = Corpus(
     files=("quora-train.csv", "quora-dev.csv"),
@@ -22,9 +22,9 @@ QUORA = Corpus(
 class QQP(Task):
     """Paraphrase detection on pairs of questions from Quora: 1 (duplicates) or 0.
 
-    CS224N's split is its own and not comparable to GLUE's, which the hub gives (363,846 and 40,430 pairs).
-    Pairs of the two splits share questions. Two rows of the CS224N development file have missing fields and
-    are skipped. ``all-MiniLM-L6-v2`` was tuned on this corpus: a score with it is no proof of transfer.
+    CS224N has its own split, which is not comparable to GLUE's split on the hub (363,846 and 40,430 pairs). Pairs of
+    the training and the development split share questions. Two rows of the CS224N development file have missing fields
+    and are skipped. ``all-MiniLM-L6-v2`` was tuned on this corpus, so its scores do not show transfer.
     """
 
     name = "qqp"

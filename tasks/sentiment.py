@@ -1,11 +1,11 @@
-"""Sentiment of one generated sentence, five classes: the embedded counterpart of SST-5."""
+"""Sentiment of a generated sentence in five classes: the embedded counterpart of SST-5."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mtlbench.grammar import ADJECTIVES, GrammarTask, Opinion
-from mtlbench.task import Kind
+from mtlbench.contract.task import Kind
+from mtlbench.text.grammar import ADJECTIVES, GrammarTask, Opinion
 
 
 @dataclass

@@ -1,16 +1,16 @@
-"""How far two generated sentences say the same, 0 to 5: the embedded counterpart of the STS benchmark."""
+"""Similarity of two generated sentences, 0 to 5: the embedded counterpart of the STS benchmark."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mtlbench.grammar import ADJECTIVES, GrammarTask, Opinion, agreement
-from mtlbench.task import Kind
+from mtlbench.contract.task import Kind
+from mtlbench.text.grammar import ADJECTIVES, GrammarTask, Opinion, agreement
 
 
 @dataclass
 class Similarity(GrammarTask):
-    """Similarity of a generated opinion and the praise before it, from 0 (opposite) to 5 (the same)."""
+    """Similarity of a generated opinion and the praise before it, from 0 (opposite) to 5 (equivalent)."""
 
     name = "similarity"
     idiom = "similarity"

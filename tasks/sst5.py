@@ -1,13 +1,13 @@
-"""SST-5: the sentiment of one sentence, in five classes."""
+"""SST-5: sentiment of a sentence in five classes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtlbench.corpora import Corpus
-from mtlbench.labels import Classes
-from mtlbench.task import Splits, Task
+from mtlbench.contract.task import Splits, Task
+from mtlbench.text.corpora import Corpus
+from mtlbench.text.labels import Classes
 
 SST = Corpus(
     files=("ids-sst-train.csv", "ids-sst-dev.csv"),
@@ -22,8 +22,8 @@ SST = Corpus(
 class SST5(Task):
     """Sentiment of a sentence from a film review: 0 (very negative) to 4 (very positive).
 
-    8,544 training and 1,101 development sentences: the official splits, the same on the hub and in the CS224N
-    files. Phrases below the sentence are not used.
+    8,544 training and 1,101 development sentences: the official splits, identical on the hub and in the CS224N files.
+    Labels of phrases within sentences are not used.
     """
 
     name = "sst5"

@@ -1,4 +1,4 @@
-"""STS-B: how similar two sentences are, from 0 to 5."""
+"""STS-B: similarity of two sentences, from 0 to 5."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from mtlbench.corpora import Corpus
-from mtlbench.labels import Scores
-from mtlbench.task import Splits, Task
+from mtlbench.contract.task import Splits, Task
+from mtlbench.text.corpora import Corpus
+from mtlbench.text.labels import Scores
 
 if TYPE_CHECKING:
     import torch
@@ -30,8 +30,8 @@ STS = Corpus(
 class STSB(Task):
     """Semantic similarity of two sentences: a real number from 0 (unrelated) to 5 (the same meaning).
 
-    CS224N's files re-split all 8,628 pairs (6,040 and 863 of them), so its scores are not comparable to those on
-    GLUE's split, which the hub gives (5,749 and 1,500). Labels are real, not classes: most are not whole numbers.
+    CS224N's files re-split all 8,628 pairs (6,040 and 863 of them), so scores on them are not comparable to scores on
+    GLUE's split on the hub (5,749 and 1,500). Labels are real numbers, not classes: most are not whole.
     """
 
     name = "stsb"
@@ -43,8 +43,8 @@ class STSB(Task):
     target: Annotated[
         Literal["standardised", "raw"],
         Field(
-            description="what the loss compares to: scores standardised by the training split, or raw 0 to 5 scores, "
-            "whose loss starts about ten times larger than a cross entropy: the fault of unequal loss scales",
+            description="targets of the loss: scores standardised by the training split, or raw scores from 0 to 5, "
+            "whose loss starts about ten times larger than a cross entropy: the problem of unequal loss scales",
         ),
     ] = "standardised"
     loss_function: Annotated[

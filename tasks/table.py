@@ -1,4 +1,4 @@
-"""Table: a task of your own from files with named columns, without code."""
+"""Tasks from your own files with named columns, without code."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Annotated
 
 from pydantic import Field
 
-from mtlbench.declared import DeclaredTask
-from mtlbench.delimited import DELIMITED, Dialect, Quoting, name_delimiter, read_delimiter
+from mtlbench.contract.task import Rows
 from mtlbench.errors import UsageError
-from mtlbench.file_content import file_type
-from mtlbench.table import read_table
-from mtlbench.task import Rows
+from mtlbench.text.column_tasks import DeclaredTask
+from mtlbench.text.delimited import DELIMITED, Dialect, Quoting, name_delimiter, read_delimiter
+from mtlbench.text.file_content import file_type
+from mtlbench.text.table_reader import read_table
 
 
 @dataclass(kw_only=True)
 class Table(DeclaredTask):
     """A task from your own CSV, TSV, JSON or parquet files.
 
-    For example ``table[called=reviews,train=a.csv,dev=b.csv,text=review,label=stars,classes=5]``. With ``text2`` the
-    rows are pairs. Exactly one of ``classes`` (a classification), ``range`` (a regression), ``labels`` and several
-    columns in ``label`` (both multi-label) is given. Several tasks may read one file, each with ``missing=skip`` and a
-    label column of its own: rows are then labelled for some of the tasks only. More in docs/tasks.md.
+    For example ``table[called=reviews,train=a.csv,dev=b.csv,text=review,label=stars,classes=5]``. With ``text2``, rows
+    are pairs. Give exactly one of ``classes`` (classification), ``range`` (regression), ``labels``, and several columns
+    in ``label`` (both multi-label). Several tasks may read the same file, each with its own label column; with
+    ``missing=skip``, rows may be labelled for only some of the tasks. See docs/tasks.md.
     """
 
     name = "table"
@@ -42,16 +42,16 @@ class Table(DeclaredTask):
     delimiter: Annotated[
         str | None,
         Field(
-            description="between the fields of CSV and TSV files: one character, or tab, comma, semicolon, pipe or "
-            "space; default: a tab if the header has one, else a comma"
+            description="delimiter of CSV and TSV files: one character, or tab, comma, semicolon, pipe or space; "
+            "default: a tab if the header has one, else a comma"
         ),
     ] = None
     quoting: Annotated[
         Quoting | None,
         Field(
-            description="of CSV and TSV files; csv: a field may be in double quotes, with those in it doubled; "
-            "backslash: with a backslash before them; none: quotes are text; default: none for files with tabs that "
-            "are not called .csv, else csv"
+            description="of CSV and TSV files; csv: fields may be in double quotes, quotes inside are doubled; "
+            "backslash: quotes inside have a backslash before them; none: quotes are text; default: none for files "
+            "with tabs that are not called .csv, else csv"
         ),
     ] = None
 

@@ -1,4 +1,4 @@
-"""The two-dimensional toy problem on which gradient surgery is shown: two losses, one point."""
+"""The two-dimensional toy problem for demonstrations of gradient surgery: two losses of one point."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mtlbench.contract.task import Splits, Task
 from mtlbench.errors import UsageError
-from mtlbench.task import Splits, Task
 
 Array = NDArray[np.float64]
 
 FLOOR = 5e-6
-"""The logarithm of the upper half is taken of no less than this."""
+"""Lower bound of the logarithm's argument in the upper half."""
 SIDE = np.array([1.0, -1.0])
-"""The two losses are each other's mirror image: s = 1 and s = −1."""
+"""s = 1 and s = −1: the two losses are mirror images of each other."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """How a paper runs the problem.
+    """A paper's version of the problem.
 
     :param scale: factor of the first loss.
-    :param starts: points (x₁, x₂).
-    :param lr: learning rate of Adam, whose other constants are the standard ones.
+    :param starts: initial points (x₁, x₂).
+    :param lr: learning rate of Adam, whose other constants have their default values.
     :param steps: optimizer steps.
     """
 
@@ -44,19 +44,19 @@ SETTINGS = {
 
 @dataclass
 class Toy(Task):
-    """Two losses of one point (x₁, x₂): conflicting, curved valleys above, two bowls below. Run it with mtlbench toy.
+    """Two losses of a point (x₁, x₂): conflicting, curved valleys above, two bowls below. Run it with mtlbench toy.
 
     With s = 1 for the first loss and s = −1 for the second::
 
         u = s (tanh x₂ − 7/2) − x₁/2              f = log max(|u|, 5·10⁻⁶) + 6
         q = ((x₁ − 7s)² + (x₂ + 8)²/10)/10 − 20    L = f max(tanh(x₂/2), 0) + q max(−tanh(x₂/2), 0)
 
-    which are the formulas of the papers in other words. In the upper half the valleys u = 0 of the two logarithms run
-    side by side, with gradients that are large and conflict: an average gets stuck there. The Pareto set lies in the
-    lower half (:meth:`pareto_set`). The setting ``cagrad`` is that of the CAGrad paper; ``nash`` is that of Nash-MTL,
-    where the first loss is a tenth, so that a method shows whether it depends on the losses' scale.
+    These are the papers' formulas, rewritten. In the upper half the valleys u = 0 of the two logarithms run side by
+    side, with large, conflicting gradients; plain averaging gets stuck there. The Pareto set lies in the lower half
+    (:meth:`pareto_set`). The setting ``cagrad`` is from the CAGrad paper. In ``nash``, from Nash-MTL, the first loss is
+    divided by ten, to show whether a method depends on the scale of the losses.
 
-    Where max has a kink the gradient is one-sided, as automatic differentiation has it: at x₂ = 0 both factors change.
+    Where max has a kink, at x₂ = 0, the gradient is one-sided, as in automatic differentiation: both factors change.
     """
 
     name = "toy"
@@ -77,7 +77,7 @@ class Toy(Task):
 
     @property
     def bounds(self) -> Array:
-        """(2,) a number below each loss, the one that FAMO's authors take: a loss minus its bound is positive."""
+        """(2,) lower bounds of the losses, as chosen by FAMO's authors: a loss minus its bound is positive."""
         return -21.0 * self._factors
 
     @property
@@ -85,7 +85,11 @@ class Toy(Task):
         return np.array([self.constants.scale, 1.0])
 
     def evaluate(self, points: Array) -> tuple[Array, Array]:
-        """Return the losses (B, 2) and their gradients (B, 2 losses, 2 coordinates) at points (B, 2)."""
+        """Return the losses and their gradients at several points.
+
+        :param points: (B, 2) points (x₁, x₂).
+        :returns: (B, 2) losses, and (B, 2 losses, 2 coordinates) gradients.
+        """
         x1, x2 = points[:, :1], points[:, 1:]
         tanh, half = np.tanh(x2), np.tanh(x2 / 2.0)
         upper, lower = np.maximum(half, 0.0), np.maximum(-half, 0.0)
@@ -108,12 +112,15 @@ class Toy(Task):
         return losses * self._factors, gradients * self._factors[:, None]
 
     def pareto_set(self, x1: Array) -> Array:
-        """Return the Pareto-optimal points (N, 2) with these x₁, all of which must be within ±7.
+        """Return the Pareto-optimal points with the given x₁.
 
-        Along x₁ the two bowls pull apart with 7 + x₁ and 7 − x₁, so these, over 14 and crosswise, are the weights of
-        the combination that is stationary there; its derivative along x₂ is an increasing function of x₂ between
-        −20 and −1, whose root is found by bisection. It is near −8.355 in the middle and −8.434 at the ends,
-        whatever the scale of the losses.
+        Along x₁ the two bowls pull apart with 7 + x₁ and 7 − x₁. These two, divided by 14 and exchanged, are the
+        weights of the combination that is stationary there. Its derivative along x₂ increases with x₂ between −20 and
+        −1; the root is found by bisection. It is near −8.355 in the middle and −8.434 at the ends, for any scale of
+        the losses.
+
+        :param x1: (N,) values within ±7.
+        :returns: (N, 2) points.
         """
         low, high = np.full_like(x1, -20.0), np.full_like(x1, -1.0)
         for _ in range(60):

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import faulthandler
-import io
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from command_line import command_line
 
 from benchmarks.tiny_bert import write_tiny_bert
-from mtlbench.cli import main
-from mtlbench.plan import Workload
-from mtlbench.registry import load_registry
-from mtlbench.suite import Recipe, load_suite
+from mtlbench.plan.cells import Workload
+from mtlbench.plan.suite import Recipe, load_suite
+from mtlbench.plugins.registry import load_registry
 
 torch.set_num_threads(1)  # two test processes with two threads each would wait for one another, seven times as long
-
-HANGS = 240.0
-"""Seconds after which a command line that does not end takes its test process with it."""
 
 TASKS = (
     "table[called=mood,train=mood.csv,dev=mood.csv,text=text,label=label,classes=3]",
@@ -110,28 +103,14 @@ def make_workload(data_dir: Path, suite_file: Path) -> Callable[..., Workload]:
 
 @pytest.fixture(scope="session")
 def mtlbench(data_dir: Path, suite_file: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the command line, ``run`` on the tiny suite, in this process, as its fork server has torch imported by then.
-
-    Cells have processes of their own all the same. What is told of processes that die or are asked to stop is tested
-    with real launchers.
-    """
+    """Run the command line in this process; ``run`` takes the tiny suite unless its arguments name another."""
 
     def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-        given = ["mtlbench", *arguments]
-        if arguments[0] == "run" and "--suite" not in given:
-            given += ["--suite", str(suite_file)]
-        if arguments[0] == "run" and "--data-dir" not in given:
-            given += ["--data-dir", str(data_dir)]
-        out, err = io.StringIO(), io.StringIO()
-        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-            patch.setattr(sys, "argv", given)
-            faulthandler.dump_traceback_later(HANGS, exit=True, file=sys.__stderr__)
-            try:
-                with pytest.raises(SystemExit) as ended:
-                    main()
-            finally:
-                faulthandler.cancel_dump_traceback_later()
-        assert isinstance(ended.value.code, int)
-        return subprocess.CompletedProcess(given, ended.value.code, out.getvalue(), err.getvalue())
+        defaults: list[object] = []
+        if arguments[0] == "run" and "--suite" not in arguments:
+            defaults += ["--suite", suite_file]
+        if arguments[0] == "run" and "--data-dir" not in arguments:
+            defaults += ["--data-dir", data_dir]
+        return command_line(*arguments, *defaults)
 
     return call

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mtlbench.errors import UsageError, closest, unknown
-from mtlbench.registry import load_registry
+from mtlbench.plugins.registry import load_registry
 
 METHODS = ("pcgrad", "nash-mtl", "uw", "uw-so", "mgda-ub", "trimmed-mean", "batch_size")
 

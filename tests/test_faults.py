@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from test_run import tiny_run
+from command_line import tiny_run
 
 from benchmarks.sample_record import history, record
-from mtlbench.disk import TEMPORARY
-from mtlbench.store import NotRecorded, Store
+from mtlbench.host.disk import TEMPORARY
+from mtlbench.records.store import NotRecorded, Store
 
 FILE_LIMIT = 2500
 """Bytes: a lease fits in a file of these, a record does not."""

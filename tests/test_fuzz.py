@@ -26,23 +26,22 @@ from benchmarks.broken_json import changed, ways
 from benchmarks.fuzz_targets import TARGETS
 from benchmarks.sample_record import EVALUATION, STEP, full, history
 from mtlbench import cli
-from mtlbench.delimited import Dialect
+from mtlbench.contract.spec import quoted, split_specs
 from mtlbench.errors import UsageError
 from mtlbench.execute.worker import _parquet
-from mtlbench.export import export
-from mtlbench.labels import Classes, Labels, LabelSets, Scores
-from mtlbench.plan import fingerprint, parse_seeds
-from mtlbench.plugin import split_specs
-from mtlbench.record_file import verified
-from mtlbench.registry import load_registry
+from mtlbench.plan.cells import fingerprint, parse_seeds
+from mtlbench.plugins.registry import load_registry
+from mtlbench.records.groups import collect
+from mtlbench.records.record_file import verified
+from mtlbench.records.store import Store
 from mtlbench.report import FORMATS, render
 from mtlbench.report.build import build
 from mtlbench.report.figures.traces import read
 from mtlbench.report.predictions import right_answers
-from mtlbench.report.records import collect
-from mtlbench.spec import quoted
-from mtlbench.store import Store
-from mtlbench.table import read_table
+from mtlbench.text.delimited import Dialect
+from mtlbench.text.labels import Classes, Labels, LabelSets, Scores
+from mtlbench.text.table_reader import read_table
+from mtlbench.upkeep.export import export
 
 EXAMPLES = pytest.mark.parametrize("examples", [40, pytest.param(2000, marks=pytest.mark.slow)])
 
@@ -315,7 +314,7 @@ def test_any_suite_and_config_are_one_line_or_a_plan(
     def unreachable(name: str) -> Path:
         raise UsageError(f"cannot get model {name!r}")
 
-    monkeypatch.setattr("mtlbench.encoder._hub_folder", unreachable)  # no test asks the network
+    monkeypatch.setattr("mtlbench.text.encoder._hub_folder", unreachable)  # no test asks the network
 
     def check(drawn: tuple[str, Any]) -> None:
         kind, content = drawn

@@ -83,7 +83,7 @@ def test_wheel_and_third_party_plugins_work_installed(built: Path, tmp_path: Pat
         f"import sys; sys.path += {borrowed!r}\n"
         "import mtlbench, mtlbench.methods, numpy\n"
         f"assert mtlbench.__file__.startswith({str(site)!r}), mtlbench.__file__\n"
-        "from mtlbench.registry import load_registry\nfrom mtlbench.suite import packaged_suites\n"
+        "from mtlbench.plugins.registry import load_registry\nfrom mtlbench.plan.suite import packaged_suites\n"
         "found = load_registry()\nassert not found.broken, found.broken\n"
         "assert found.method('halved').name == 'halved' and 'echo' in found.tasks and 'pcgrad' in found.methods\n"
         "assert 'theirs' in found.origins[found.methods['halved']]\n"

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mtlbench.plan import Workload
-from mtlbench.registry import load_registry
-from mtlbench.suite import load_suite
-from mtlbench.train import Outcome, train
+from mtlbench.plan.cells import Workload
+from mtlbench.plan.suite import load_suite
+from mtlbench.plugins.registry import load_registry
+from mtlbench.training.train import train
 
 REDUCED_STEPS = 3
 REDUCED = {
@@ -47,9 +47,8 @@ def test_the_preset_for_a_gpu_trains_the_same_in_half_precision_and_in_single(
     losses = []
     for precision in ("bfloat16", "float32"):
         recipe = suite.recipe({**REDUCED, "tasks": table_tasks, "model": bert_base, "precision": precision})
-        outcome = Outcome()
         workload = Workload.load("cs224n-base", recipe, registry, data_dir=data_dir)
-        train(workload, registry.method(name), 0, outcome, lambda done, total: None)
+        outcome = train(workload, registry.method(name), 0)
         losses.append([loss for row in outcome.history if "losses" in row for loss in row["losses"].values()])
     half, single = losses
     assert len(half) == len(single) >= REDUCED_STEPS * len(table_tasks)

@@ -19,19 +19,19 @@ import torch
 
 from benchmarks.sample_record import STEP, full, history, record, task
 from mtlbench import cli
-from mtlbench.checkpoint import Checkpoints
 from mtlbench.diagnose.evidence import Run
 from mtlbench.diagnose.unfinished import unfinished
-from mtlbench.encoder import Encoder
-from mtlbench.model import load_encoder
-from mtlbench.names import folder_name, is_file_name, visible
-from mtlbench.plan import fingerprint
+from mtlbench.host.safe_names import folder_name, is_file_name, visible
+from mtlbench.host.terminal import Console
+from mtlbench.plan.cells import fingerprint
+from mtlbench.records.store import CHECKPOINTS, Store
 from mtlbench.report import render
 from mtlbench.report.build import build
 from mtlbench.report.predictions import right_answers
-from mtlbench.store import CHECKPOINTS, Store
-from mtlbench.terminal import Console
-from mtlbench.tree import unflatten
+from mtlbench.text.encoder import Encoder
+from mtlbench.text.model import load_encoder
+from mtlbench.training.checkpoint import Checkpoints
+from mtlbench.training.state_codec import unflatten
 
 SOURCES = sorted(path for folder in ("mtlbench", "methods", "tasks") for path in Path(folder).rglob("*.py"))
 HOSTILE = "<script>alert(1)</script>\"' onload=x [red]\x1b[2J\r\n\u202e=cmd|/c"
@@ -91,13 +91,13 @@ def test_planted_pickles_are_not_opened(tmp_path: Path) -> None:
     "state",
     [
         {},
-        {"record": [], "outcome": {}},
-        {"record": {"a": 1, 2: 3}, "outcome": {}},
-        {"record": full(0), "outcome": {}},
-        {"record": full(0), "outcome": []},
-        {"record": full(0), "outcome": {"history": b"1"}},
-        {"record": full(0), "outcome": {"history": b"[[]]"}},
-        {"record": full(0), "outcome": {"history": b"[" * 100_000}},
+        {"record": [], "histories": {}},
+        {"record": {"a": 1, 2: 3}, "histories": {}},
+        {"record": full(0), "histories": {}},
+        {"record": full(0), "histories": [[]]},
+        {"record": full(0), "histories": [b"1"]},
+        {"record": full(0), "histories": [b"[[]]"]},
+        {"record": full(0), "histories": [b"[" * 100_000]},
     ],
     ids=lambda state: str(state)[-40:],
 )
@@ -107,7 +107,7 @@ def test_a_checkpoint_of_another_form_is_left_out(tmp_path: Path, state: dict[st
     checkpoints.save(1, lambda: state)
     told: list[str] = []
     assert unfinished(tmp_path, told.append) == [] and "left out" in told[0] and len(told) == 1
-    checkpoints.save(2, lambda: {"record": full(0), "outcome": {"history": json.dumps([STEP]).encode()}})
+    checkpoints.save(2, lambda: {"record": full(0), "histories": [json.dumps([STEP]).encode()]})
     assert [one["history"] for one in unfinished(tmp_path, pytest.fail)] == [[STEP]]
 
 

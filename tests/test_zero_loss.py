@@ -12,19 +12,22 @@ import pytest
 import torch
 
 from mtlbench import UsageError, backward
+from mtlbench.contract.method import Method
+from mtlbench.contract.method_input import observe
+from mtlbench.contract.observation import FLOOR, above_zero
 from mtlbench.diagnose import diagnose
 from mtlbench.errors import CellError
 from mtlbench.execute.worker import save
-from mtlbench.export import values
-from mtlbench.history_form import check_row
-from mtlbench.method import Method
-from mtlbench.observation import FLOOR, above_zero, observe
-from mtlbench.plan import Workload, make_cells
-from mtlbench.record import describe_tasks, header
-from mtlbench.record_file import read_history, read_record
-from mtlbench.registry import load_registry
-from mtlbench.store import Store
-from mtlbench.train import Outcome, train
+from mtlbench.plan.cells import Workload, make_cells
+from mtlbench.plugins.registry import load_registry
+from mtlbench.records.header import header
+from mtlbench.records.history_form import check_row
+from mtlbench.records.record_file import read_history, read_record
+from mtlbench.records.store import Store
+from mtlbench.text.description import describe_tasks
+from mtlbench.training.result import CellResult, Progress
+from mtlbench.training.train import train
+from mtlbench.upkeep.export import values
 
 Make = Callable[..., Workload]
 REGISTRY = load_registry()
@@ -64,10 +67,9 @@ def solved(workload: Workload, tasks: Sequence[str], step: int = 1, sloped: bool
     return workload
 
 
-def trained(workload: Workload, method: str | Method) -> Outcome:
-    outcome = Outcome()
+def trained(workload: Workload, method: str | Method) -> CellResult:
     made = REGISTRY.method(method) if isinstance(method, str) else method
-    train(workload, made, 0, outcome, lambda done, total: None)
+    outcome = train(workload, made, 0)
     for row in outcome.history:
         assert np.isfinite([value for name in ("losses", "weights") for value in row.get(name, {}).values()]).all()
     return outcome
@@ -129,8 +131,8 @@ def test_a_task_with_a_log_head_divides_by_the_floor_in_every_engine(make_worklo
 def test_record_history_export_and_doctor_say_so(make_workload: Make, tmp_path: Path) -> None:
     workload = solved(make_workload(), ["same"], step=3)
     (cell,) = make_cells(workload, [REGISTRY.method("si")], [0])
-    record = header(cell, workload, REGISTRY, describe_tasks(workload), {})
-    save(record, trained(workload, "si"), Store(tmp_path), 1.0, None)
+    record = header(cell, workload, REGISTRY, describe_tasks(workload.tasks, workload.splits), {})
+    save(record, trained(workload, "si"), Store(tmp_path), Progress(1.0), None)
     (path,) = (path for path in tmp_path.rglob("seed-0-*.json"))
     read = read_record(path)
     assert read["floored"] == {"same": 2}
@@ -146,9 +148,12 @@ def test_record_history_export_and_doctor_say_so(make_workload: Make, tmp_path: 
 def test_a_record_without_zeros_has_none(make_workload: Make, tmp_path: Path) -> None:
     workload = make_workload(steps=1, evaluations=1)
     (cell,) = make_cells(workload, [REGISTRY.method("si")], [0])
-    record = header(cell, workload, REGISTRY, describe_tasks(workload), {})
-    assert save(record, trained(workload, "si"), Store(tmp_path), 1.0, None)["floored"] == {}
-    assert save(record, Outcome(), Store(tmp_path), 1.0, ValueError("before the first step"))["floored"] is None
+    record = header(cell, workload, REGISTRY, describe_tasks(workload.tasks, workload.splits), {})
+    assert save(record, trained(workload, "si"), Store(tmp_path), Progress(1.0), None)["floored"] == {}
+    assert (
+        save(record, CellResult(), Store(tmp_path), Progress(1.0), ValueError("before the first step"))["floored"]
+        is None
+    )
 
 
 @pytest.mark.parametrize("floored", ["mood", ["other"], [1], {"mood": 1}])

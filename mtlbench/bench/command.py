@@ -1,4 +1,4 @@
-"""``mtlbench bench``: who is measured, each in a process of its own, and what is printed and written."""
+"""``mtlbench bench``: choose contenders, measure each in a process of its own, print and save the results."""
 
 from __future__ import annotations
 
@@ -11,26 +11,34 @@ from typing import Any
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from mtlbench.bench.jobs import Job, run_alone
-from mtlbench.bench.outcome import PLAIN, Found, Outcome, as_data, as_text
-from mtlbench.conditions import check_methods
+from mtlbench.bench.job import BenchJob
+from mtlbench.bench.process import run_alone
+from mtlbench.bench.result import PLAIN, BenchResult, ContenderResult
+from mtlbench.bench.text import as_data, as_text
+from mtlbench.contract.method import Method, without_trainer
+from mtlbench.contract.spec import split_specs
 from mtlbench.errors import UsageError
 from mtlbench.execute.placement import check_device
-from mtlbench.method import Method, without_trainer
-from mtlbench.plan import Workload
-from mtlbench.plugin import split_specs
-from mtlbench.progress import console
-from mtlbench.registry import Registry, load_registry
-from mtlbench.streams import print_data
-from mtlbench.suite import load_suite
-from mtlbench.trial import Traits
+from mtlbench.host.streams import print_data
+from mtlbench.host.terminal import console
+from mtlbench.plan.cells import Workload
+from mtlbench.plan.conditions import check_methods
+from mtlbench.plan.suite import load_suite
+from mtlbench.plugins.registry import Registry, load_registry
+from mtlbench.text.model_trial import Traits
 
 
 @dataclass(frozen=True)
-class Request:
-    """The options of the command; ``None`` means the suite's own value.
+class BenchRequest:
+    """Options of ``mtlbench bench``; ``None`` means the suite's own value.
 
-    :param changes: recipe fields that the command line sets.
+    :param suite: name of a packaged suite, or a ``.toml`` file.
+    :param methods: comma-separated specs.
+    :param data_dir: folder with the tasks' data files.
+    :param plugin_files: Python files that define further methods or tasks.
+    :param output: folder for ``bench.json`` and the figures.
+    :param as_json: whether to print JSON instead of a table.
+    :param changes: recipe field → value, for the fields that the command line overrides.
     """
 
     suite: str
@@ -42,14 +50,17 @@ class Request:
     changes: dict[str, Any] = field(default_factory=dict)
 
 
-def run_bench(request: Request, *, width: int = 80, color: bool = False) -> int:
-    """Measure, print the table, write data and figure; return the exit code: 1 if a contender failed.
+def run_bench(request: BenchRequest, *, width: int = 80, color: bool = False) -> int:
+    """Measure, print the results, write data and figures, and return the exit code.
 
-    :raises UsageError: when an option is not usable or the output folder is not writable.
+    :param width: columns of the table.
+    :param color: whether to print terminal escapes.
+    :returns: 1 if a contender failed, else 0.
+    :raises UsageError: for an invalid option, or if the output folder is not writable.
     """
     suite = load_suite(request.suite)
     registry = load_registry(request.plugin_files)
-    methods = _methods(registry, request.methods, suite.methods)
+    methods = _choose_methods(registry, request.methods, suite.methods)
     changes = dict(request.changes)
     if "tasks" in changes:
         changes["tasks"] = tuple(split_specs(changes["tasks"]))
@@ -62,52 +73,57 @@ def run_bench(request: Request, *, width: int = 80, color: bool = False) -> int:
     workload = Workload.load(suite.name, recipe, registry, data_dir=data_dir, plugin_files=plugin_files)
     check_methods(methods, len(workload.tasks))
     traits = workload.try_model()
-    _prepare(request.output)
+    _make_folder(request.output)
     contenders: list[tuple[str | None, str | None]] = [(None, None)]
     contenders += [(method.spec, engine) for method in methods for engine in engines_of(method, traits)]
     jobs = [
-        Job(spec, workload.recipe.model_copy(update={"engine": engine or "auto"}), suite.name, data_dir, plugin_files)
+        BenchJob(
+            spec, workload.recipe.model_copy(update={"engine": engine or "auto"}), suite.name, data_dir, plugin_files
+        )
         for spec, engine in contenders
     ]
-    found = _measure(contenders, jobs)
+    results = _measure(contenders, jobs)
     keys = tuple(task.key for task in workload.tasks)
-    outcome = Outcome(suite.name, workload.recipe, keys, workload.files.title, found)
-    data = json.dumps(as_data(outcome), indent=2, ensure_ascii=False) + "\n"
+    result = BenchResult(suite.name, workload.recipe, keys, workload.files.title, results)
+    data = json.dumps(as_data(result), indent=2, ensure_ascii=False) + "\n"
     if request.as_json:
         print_data(data, "json")
     else:
-        print(as_text(outcome, width=width, color=color))
-    _write(outcome, data, request.output)
-    return 1 if outcome.failed else 0
+        print(as_text(result, width=width, color=color))
+    _write(result, data, request.output)
+    return 1 if result.failed else 0
 
 
 def engines_of(method: Method, traits: Traits) -> list[str]:
-    """Return the engines between which a method's cost differs: lean is another way to a Gram matrix only.
+    """Return the engines on which a method's cost differs: lean only computes Gram matrices in another way.
 
-    :param traits: of the model: one that cannot be packed has the loop alone.
+    :param traits: of the model; one that cannot be packed runs on the loop engine only.
     """
     if traits.unpacked is not None:
         return ["loop"]
-    whole = method.reads == "gram" and method.gram_of != "representation"
-    return ["packed", "lean", "loop"] if whole else ["packed", "loop"]
+    lean = method.reads == "gram" and method.gram_of != "representation"
+    return ["packed", "lean", "loop"] if lean else ["packed", "loop"]
 
 
-def _methods(registry: Registry, wanted: str | None, usual: Sequence[str]) -> list[Method]:
-    """Return the methods by name, or the suite's usual ones that have a joint step."""
-    specs = usual if wanted is None else split_specs(wanted)
-    made = {method.spec: without_trainer(method) for spec in specs for method in registry.expand_methods(spec)}
-    for method in list(made.values()):
+def _choose_methods(registry: Registry, requested: str | None, default: Sequence[str]) -> list[Method]:
+    """Return the requested methods, or those of the suite that have a joint step.
+
+    :raises UsageError: if there is none, or a requested method has no joint step.
+    """
+    specs = default if requested is None else split_specs(requested)
+    methods = {method.spec: without_trainer(method) for spec in specs for method in registry.expand_methods(spec)}
+    for method in list(methods.values()):
         if not method.joint:
-            if wanted is not None:
+            if requested is not None:
                 raise UsageError(f"method {method.name} trains a model per task, so it has no joint step to measure")
-            del made[method.spec]
-    if not made:
+            del methods[method.spec]
+    if not methods:
         raise UsageError("give at least one method, such as --methods sum,pcgrad")
-    return list(made.values())
+    return list(methods.values())
 
 
-def _measure(contenders: Sequence[tuple[str | None, str | None]], jobs: Sequence[Job]) -> list[Found]:
-    """Measure one contender after another: two at a time would share the machine."""
+def _measure(contenders: Sequence[tuple[str | None, str | None]], jobs: Sequence[BenchJob]) -> list[ContenderResult]:
+    """Measure one contender after another: two at a time would compete for the machine."""
     steps = jobs[0].recipe.steps or 0
     bar = Progress(
         TextColumn("{task.description}"),
@@ -118,34 +134,34 @@ def _measure(contenders: Sequence[tuple[str | None, str | None]], jobs: Sequence
     )
     results = []
     with bar:
-        line = bar.add_task("bench", total=len(jobs) * steps)
+        bar_task = bar.add_task("bench", total=len(jobs) * steps)
         for (spec, engine), job in zip(contenders, jobs, strict=True):
-            one = Found(spec or PLAIN, engine)
-            bar.update(line, description=escape(one.title))
-            run_alone(job, one, lambda: bar.advance(line))
-            results.append(one)
+            result = ContenderResult(spec or PLAIN, engine)
+            bar.update(bar_task, description=escape(result.title))
+            run_alone(job, result, lambda: bar.advance(bar_task))
+            results.append(result)
             if not console.redraws:
-                told = one.error or f"{1e3 * (one.median or 0.0):.1f} ms a step"
-                console.print(escape(f"{one.title}: {told}"))
+                message = result.error or f"{1e3 * (result.median or 0.0):.1f} ms a step"
+                console.print(escape(f"{result.title}: {message}"))
     return results
 
 
-def _prepare(folder: Path) -> None:
-    """Make the folder before the work is done, so that a bad name costs nothing."""
+def _make_folder(folder: Path) -> None:
+    """Create the output folder before the work starts, so that a bad path costs no time."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"cannot write {folder}: {error.strerror}") from None
 
 
-def _write(outcome: Outcome, data: str, folder: Path) -> None:
+def _write(result: BenchResult, data: str, folder: Path) -> None:
     from mtlbench.bench.figure import draw
 
     file, figures = folder / "bench.json", [folder / "bench.svg", folder / "bench.png"]
     try:
         file.write_text(data, encoding="utf-8")
-        draw(outcome, figures)
+        draw(result, figures)
     except OSError as error:
         raise UsageError(f"cannot write {error.filename or folder}: {error.strerror}") from None
-    for one in (file, *figures):
-        console.print(f"wrote {escape(str(one))}")
+    for path in (file, *figures):
+        console.print(f"wrote {escape(str(path))}")

@@ -1,4 +1,4 @@
-"""What is timed: whole optimizer steps, of a plain padded sum and of methods on this package's engines."""
+"""The contenders: a plain padded sum, and methods on this package's engines. A step is a whole optimizer step."""
 
 from __future__ import annotations
 
@@ -9,25 +9,28 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
-from mtlbench.data import TaskData
-from mtlbench.encoder import Encoder, EncoderFiles
-from mtlbench.engines import Inputs, make_engine
-from mtlbench.method import Method
-from mtlbench.model import MultiTaskModel, load_encoder
-from mtlbench.packed.pack import Sequences
-from mtlbench.suite import Recipe
-from mtlbench.task import Task
+from mtlbench.contract.method import Method
+from mtlbench.contract.task import Task
+from mtlbench.engine.packed.pack import Sequences
+from mtlbench.plan.suite import Recipe
+from mtlbench.text.batches import TaskData
+from mtlbench.text.encoder import Encoder, EncoderFiles
+from mtlbench.text.model import MultiTaskModel, load_encoder
+from mtlbench.training.engines import Inputs, make_engine
 
 
 class Contender(Protocol):
-    """One of those that are compared."""
+    """What ``mtlbench bench`` times."""
 
     def step(self, step: int) -> None:
-        """Take a whole optimizer step on the batches of that number: forward, backward, surgery, AdamW."""
+        """Take a whole optimizer step: forward, backward, surgery, AdamW.
+
+        :param step: number of the step, which selects the batches.
+        """
 
 
 def make_optimizer(parameters: Sequence[nn.Parameter], recipe: Recipe) -> torch.optim.AdamW:
-    """Return the optimizer that all contenders use."""
+    """Return the optimizer that all contenders use: fused AdamW with the recipe's settings."""
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     return torch.optim.AdamW(trained, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
 
@@ -35,7 +38,11 @@ def make_optimizer(parameters: Sequence[nn.Parameter], recipe: Recipe) -> torch.
 class Ours:
     """A method on the engine that the recipe names.
 
-    :param model: may serve several contenders, but for the loop engine, which needs one of its own.
+    :param model: can be shared by several contenders, except by one on the loop engine, which needs its own.
+    :param optimizer: of the model's parameters.
+    :param data: the tasks' batches.
+    :param recipe: names engine and device.
+    :param seed: of the method's random numbers and of dropout.
     """
 
     def __init__(
@@ -60,7 +67,13 @@ class Ours:
 
 
 class PaddedModel(nn.Module):
-    """The same architecture as people train it: Hugging Face's encoder as it comes, padded task by task."""
+    """The same architecture without this package: Hugging Face's encoder, unmodified, with padding task by task.
+
+    :param encoder: settings of the encoder.
+    :param files: its weights and configuration.
+    :param tasks: one head is made for each.
+    :param seed: of weights that are drawn at random.
+    """
 
     def __init__(self, encoder: Encoder, files: EncoderFiles, tasks: Sequence[Task], seed: int = 0) -> None:
         super().__init__()
@@ -74,7 +87,7 @@ class PaddedModel(nn.Module):
             self.encoder.requires_grad_(False)
 
     def train(self, mode: bool = True) -> PaddedModel:
-        """Set training mode; a frozen encoder stays without dropout."""
+        """Set training mode; a frozen encoder stays in evaluation mode, without dropout."""
         super().train(mode)
         if self.settings.frozen:
             self.encoder.eval()
@@ -83,21 +96,25 @@ class PaddedModel(nn.Module):
     @property
     def shared(self) -> list[nn.Parameter]:
         """The trained parameters that all tasks share."""
-        every = [*self.encoder.parameters(), *self.fine_tuning.parameters()]
-        return [parameter for parameter in every if parameter.requires_grad]
+        parameters = [*self.encoder.parameters(), *self.fine_tuning.parameters()]
+        return [parameter for parameter in parameters if parameter.requires_grad]
 
     def features(self, batch: Sequences) -> torch.Tensor:
-        """Return the (B, F) features of one task's batch, padded to its longest sequence."""
+        """Return the features of one task's batch, padded to its longest sequence.
+
+        :param batch: B sequences, or 2 B where the texts of a pair are encoded apart.
+        :returns: shape (B, F).
+        """
         device, sizes = self.fine_tuning.weight.device, batch.lengths.tolist()
         ids, kinds, mask = (
             pad_sequence(list(torch.split(flat, sizes)), batch_first=True).to(device)
             for flat in (torch.from_numpy(batch.ids), torch.from_numpy(batch.kinds), torch.ones(len(batch.ids)).long())
         )
-        given = {"input_ids": ids, "attention_mask": mask}
+        inputs = {"input_ids": ids, "attention_mask": mask}
         if getattr(self.encoder.config, "type_vocab_size", 0) > 1:
-            given["token_type_ids"] = kinds
+            inputs["token_type_ids"] = kinds
         with torch.set_grad_enabled(not self.settings.frozen):
-            states = self.encoder(**given).last_hidden_state
+            states = self.encoder(**inputs).last_hidden_state
         pooled = states[:, 0]
         if self.settings.pooling == "mean":
             pooled = (states * mask.unsqueeze(2)).sum(dim=1) / mask.sum(dim=1, keepdim=True)
@@ -108,7 +125,12 @@ class PaddedModel(nn.Module):
 
 
 class Padded:
-    """The plain sum of losses without this package: padded batches, and a backward per task into ``.grad``."""
+    """The plain sum of losses without this package: padded batches, and one backward per task into ``.grad``.
+
+    :param model: the padded model.
+    :param optimizer: of its parameters.
+    :param data: the tasks' batches.
+    """
 
     def __init__(self, model: PaddedModel, optimizer: torch.optim.Optimizer, data: Sequence[TaskData]) -> None:
         self.model, self.optimizer, self.data = model, optimizer, data
@@ -120,7 +142,12 @@ class Padded:
         self.optimizer.step()
 
     def loss(self, task: int, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return a task's loss on its batch of a step, and the features that its head read."""
+        """Return a task's loss on its batch of a step, and the features that its head receives.
+
+        :param task: index of the task.
+        :param step: number of the step.
+        :returns: loss, a scalar; and features of shape (B, F).
+        """
         batch, targets = self.data[task].batch(step)
         features = self.model.features(batch)
         return self.data[task].task.loss(self.model.heads[task](features), targets), features

@@ -1,4 +1,4 @@
-"""``mtlbench check``: every check on one method or on all, as a table, a page or JSON."""
+"""Run every check on one method."""
 
 from __future__ import annotations
 
@@ -9,23 +9,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mtlbench.check import claims, engine, robust
+from mtlbench.check import claims, engine_checks, robust
 from mtlbench.check.families import normal
 from mtlbench.check.result import Result
 from mtlbench.check.subject import Instance, Subject, step
-from mtlbench.method import Method
-from mtlbench.registry import Registry
+from mtlbench.contract.method import Method
+from mtlbench.plugins.registry import Registry
 
 COST_AT = (2, 8, 32, 64)
-"""Numbers of tasks at which the time of a call is taken."""
+"""Numbers of tasks at which calls are timed."""
 CALLS = 15
+"""Timed calls per number of tasks."""
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """All that was found about one method.
+    """The results of all checks on one method.
 
-    :param seconds: median time of one call by number of tasks, P = 256, the products JJᵀ included.
+    :param method: the spec of the method.
+    :param results: one result per check.
+    :param seconds: median time of one call by number of tasks, with P = 256, including the products JJᵀ.
     """
 
     method: str
@@ -34,14 +37,16 @@ class Certificate:
 
     @property
     def passed(self) -> bool:
-        """Whether no check failed."""
+        """Whether every check passed or does not apply."""
         return all(result.passed is not False for result in self.results)
 
 
 def certify(spec: str, registry: Registry, matrices: int) -> Certificate:
-    """Examine one method.
+    """Run every check on one method. An exception in a check fails that check.
 
-    :param matrices: matrices a family and check; ten times fewer where every one is a run of several steps.
+    :param spec: the spec of the method.
+    :param registry: the plugins in which it is found.
+    :param matrices: the number of matrices per family and check, a tenth of it where each takes a run of several steps.
     """
 
     def make(seed: int) -> Method:
@@ -58,38 +63,38 @@ def certify(spec: str, registry: Registry, matrices: int) -> Certificate:
         ("own generator", lambda: robust.deterministic(subject, few)),
         ("replay", lambda: robust.replay(subject, few)),
         ("no side effects", lambda: robust.untouched(subject, few)),
-        ("heads", lambda: engine.heads(subject)),
+        ("heads", lambda: engine_checks.heads(subject)),
         ("native scale", lambda: claims.native_scale(subject, few)),
         ("optimality", lambda: claims.optimality(subject, matrices)),
         ("properties", lambda: claims.claims(subject, matrices)),
     ]
     results: list[Result] = []
     for name, check in checks:
-        found = _caught(name, check)
-        results.extend(found if isinstance(found, list) else [found])
+        outcome = _attempt(name, check)
+        results.extend(outcome if isinstance(outcome, list) else [outcome])
     seconds: dict[int, float] = {}
-    cost = _caught("cost", lambda: _cost(subject, seconds))
+    cost = _attempt("cost", lambda: _cost(subject, seconds))
     return Certificate(spec, [*results, cost] if isinstance(cost, Result) else results, seconds)
 
 
-def _caught(name: str, check: Callable[[], Result | list[Result]]) -> Result | list[Result]:
-    """Run a check; a method that fails in it has failed it."""
+def _attempt(name: str, check: Callable[[], Result | list[Result]]) -> Result | list[Result]:
+    """Run a check; an exception counts as its failure."""
     try:
         return check()
-    except Exception as error:  # a method under examination may fail in any way at all
+    except Exception as error:  # a method under test may raise anything
         return Result(name, False, f"{type(error).__name__}: {error}")
 
 
 def _cost(subject: Subject, seconds: dict[int, float]) -> list[Result]:
-    """Take the median seconds of a call on normal matrices, by number of tasks."""
+    """Measure the median seconds of a call on normal matrices, by number of tasks."""
     for tasks in COST_AT:
-        draw, method, taken = np.random.default_rng(5), subject.method(), []
+        draw, method, times = np.random.default_rng(5), subject.method(), []
         if tasks < method.min_tasks:
             continue
         for _ in range(CALLS):
             instance = Instance(normal(draw, tasks, 256), draw.uniform(0.1, 3.0, tasks))
-            begun = time.perf_counter()
+            start = time.perf_counter()
             step(method, instance)
-            taken.append(time.perf_counter() - begun)
-        seconds[tasks] = statistics.median(taken)
+            times.append(time.perf_counter() - start)
+        seconds[tasks] = statistics.median(times)
     return []

@@ -1,4 +1,4 @@
-"""Checks of what a method claims: the properties it declares, its native scale, and its optimality conditions."""
+"""Check a method's claims: its declared properties, its native scale, and its optimality conditions."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from mtlbench.check.families import ALL, EXPONENTS, GENERIC, STATIONARY, Family
 from mtlbench.check.result import Result, not_claimed, verdict
 from mtlbench.check.robust import EQUAL, yardstick
 from mtlbench.check.subject import Instance, Subject, show, weigh
+from mtlbench.contract.method import Property
 from mtlbench.errors import SolverError
-from mtlbench.method import Property
 
 STATEMENTS: dict[Property, str] = {
     "non-conflicting": "⟨gᵢ, d⟩ ≥ 0 for every task: to first order no task gets worse",
@@ -21,42 +21,52 @@ STATEMENTS: dict[Property, str] = {
     "stationary": "d = 0 where some v ≥ 0, v ≠ 0 has vᵀJ = 0 (weakly Pareto stationary)",
 }
 ZERO = 1e-6
-"""How long an update may be that ought to be zero, as a share of the longest gradient: JJᵀ of sixteen digits knows a
-vector of length 0 only up to √10⁻¹⁶ of the lengths around it."""
+"""Tolerated length of an update that should be zero, relative to the longest gradient: sixteen digits of JJᵀ determine
+a vector of length 0 only up to √10⁻¹⁶ of the lengths around it."""
 OPTIMAL = 1e-6
-"""Largest violation of a method's own optimality conditions, relative to the terms in them."""
+"""Largest accepted violation of a method's own optimality conditions, relative to the terms in them."""
+Trial = Callable[[Subject, Instance, np.random.Generator], float]
+"""(subject, instance, generator) → the violation of a property on the instance."""
 
 
 def native_scale(subject: Subject, count: int) -> Result:
-    """Equal gradients and losses of 1 give K g for the scale "sum", g for "mean"."""
+    """Check that K equal gradients g and losses of 1 give K g for the scale "sum" and g for "mean".
+
+    :param subject: the method under test.
+    :param count: the number of gradients to try.
+    """
     method, draw, worst, length = subject.method(), np.random.default_rng(3), 0.0, 0.0
     tasks = max(3, method.min_tasks)
-    wanted = {"sum": float(tasks), "mean": 1.0, "own": None}[method.scale]
+    factor = {"sum": float(tasks), "mean": 1.0, "own": None}[method.scale]
     for _ in range(count):
         gradient = draw.normal(size=6)
         gradient /= np.linalg.norm(gradient)
         update = subject.update(Instance(np.tile(gradient, (tasks, 1)), np.ones(tasks)))
         length = float(np.linalg.norm(update))
-        if wanted is not None:
-            worst = max(worst, float(np.linalg.norm(update - wanted * gradient)) / wanted)
-    if wanted is None:
+        if factor is not None:
+            worst = max(worst, float(np.linalg.norm(update - factor * gradient)) / factor)
+    if factor is None:
         return not_claimed("native scale", f"its own: {tasks} equal gradients of length 1 give length {length:.3g}")
     return verdict("native scale", worst, EQUAL, count, f"{method.scale} of equal gradients")
 
 
 def optimality(subject: Subject, count: int) -> Result:
-    """The method's own optimality conditions hold on every family, times 10⁻¹⁰, 1 and 10¹⁵."""
+    """Check the method's own optimality conditions on every family, times 10⁻¹⁰, 1 and 10¹⁵.
+
+    :param subject: the method under test.
+    :param count: the number of matrices per family and scale.
+    """
     worst, tried, where = 0.0, 0, ""
     for family in ALL:
         for exponent in EXPONENTS:
-            for drawn in subject.instances(family, count):
-                instance, method = drawn.scaled(10.0**exponent), subject.method()
+            for unscaled in subject.instances(family, count):
+                instance, method = unscaled.scaled(10.0**exponent), subject.method()
                 if method.returns == "update":
                     return not_claimed("optimality", "closed form")
                 try:
                     residual = method.residual(show(method, instance), weigh(method, instance)[1])  # type: ignore[arg-type]
                 except SolverError:
-                    continue  # refused, which is counted where finiteness is checked
+                    continue  # refusals are counted in the check of finiteness
                 if residual is None:
                     return not_claimed("optimality", "closed form")
                 tried += 1
@@ -70,7 +80,11 @@ def _worst_on(family: str) -> str:
 
 
 def claims(subject: Subject, count: int) -> list[Result]:
-    """Check every property of the contract that the method declares."""
+    """Check every property that the method declares.
+
+    :param subject: the method under test.
+    :param count: the number of matrices per family and property.
+    """
     declared = subject.method().properties
     unknown = sorted(declared - set(STATEMENTS))
     if unknown:
@@ -80,9 +94,6 @@ def claims(subject: Subject, count: int) -> list[Result]:
     ]
 
 
-Trial = Callable[[Subject, Instance, np.random.Generator], float]
-
-
 def _claim(
     subject: Subject, name: Property, trial: Trial, families: tuple[Family, ...], tolerance: float, count: int
 ) -> Result:
@@ -90,12 +101,12 @@ def _claim(
     for family in families:
         for instance in subject.instances(family, count):
             try:
-                found = trial(subject, instance, draw)
+                violation = trial(subject, instance, draw)
             except SolverError:
                 continue
             tried += 1
-            if not found <= worst:
-                worst, where = found, family.__name__
+            if not violation <= worst:
+                worst, where = violation, family.__name__
     return verdict(name, worst, tolerance, tried, f"violation{_worst_on(where)}")
 
 
@@ -114,11 +125,11 @@ def _homogeneous(subject: Subject, instance: Instance, draw: np.random.Generator
 
 
 def _linear(subject: Subject, instance: Instance, draw: np.random.Generator) -> float:
-    one, two = 10.0 ** draw.uniform(-3.0, 3.0, (2, len(instance.losses)))
-    both = instance.scaled(one + two)
+    first, second = 10.0 ** draw.uniform(-3.0, 3.0, (2, len(instance.losses)))
+    both = instance.scaled(first + second)
     update, weights = weigh(subject.method(), both)
-    apart = update - subject.update(instance.scaled(one)) - subject.update(instance.scaled(two))
-    return float(np.linalg.norm(apart)) / yardstick(both, update, weights)
+    difference = update - subject.update(instance.scaled(first)) - subject.update(instance.scaled(second))
+    return float(np.linalg.norm(difference)) / yardstick(both, update, weights)
 
 
 def _loss_scale_invariant(subject: Subject, instance: Instance, draw: np.random.Generator) -> float:

@@ -1,4 +1,4 @@
-"""Families of task gradients. Each docstring proves what its matrices are."""
+"""Families of task gradients. Each docstring proves the property of its matrices."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mtlbench.observation import Matrix
+from mtlbench.contract.observation import Matrix
 
 Family = Callable[[np.random.Generator, int, int], Matrix]
-"""(generator, K, P) → J, a (K, P) matrix whose rows are the task gradients."""
+"""(generator, K, P) → J, a (K, P) matrix with the task gradients as rows."""
 
 
 def normal(draw: np.random.Generator, tasks: int, size: int) -> Matrix:
@@ -31,7 +31,7 @@ def non_stationary(draw: np.random.Generator, tasks: int, size: int) -> Matrix:
 def strongly_stationary(draw: np.random.Generator, tasks: int, size: int) -> Matrix:
     """vᵀJ = 0 for a v > 0: no direction improves one task without hurting another.
 
-    J = (I − v vᵀ/‖v‖²) N, so vᵀJ = vᵀN − vᵀN = 0. For K = 1 that is J = 0, given without rounding.
+    J = (I − v vᵀ/‖v‖²) N, so vᵀJ = vᵀN − vᵀN = 0. For K = 1 that is J = 0, returned without rounding.
     """
     if tasks == 1:
         return np.zeros((1, size))
@@ -41,9 +41,9 @@ def strongly_stationary(draw: np.random.Generator, tasks: int, size: int) -> Mat
 
 
 def weakly_stationary(draw: np.random.Generator, tasks: int, size: int) -> Matrix:
-    """vᵀJ = 0 for a v ≥ 0, v ≠ 0, with one zero: as strongly stationary, but one task is not in the conflict.
+    """vᵀJ = 0 for a v ≥ 0, v ≠ 0, with one zero: as strongly stationary, but one task is outside the conflict.
 
-    For K = 2 this is one zero row, given without rounding; for K = 1, J = 0.
+    For K = 2 that is one zero row, returned without rounding; for K = 1, J = 0.
     """
     if tasks <= 2:
         return draw.permutation(np.vstack([np.zeros((1, size)), normal(draw, tasks - 1, size)]))
@@ -61,7 +61,7 @@ def duplicated(draw: np.random.Generator, tasks: int, size: int) -> Matrix:
 
 
 def zero_rows(draw: np.random.Generator, tasks: int, size: int) -> Matrix:
-    """At least one row is zero, at times all of them: tasks that are already at their optimum."""
+    """At least one row is zero, sometimes all of them: tasks that are at their optimum."""
     rows = normal(draw, tasks, size)
     rows[: draw.integers(1, tasks + 1)] = 0.0
     return draw.permutation(rows)
@@ -73,7 +73,7 @@ def rank_one(draw: np.random.Generator, tasks: int, size: int) -> Matrix:
 
 
 def opposed(draw: np.random.Generator, tasks: int, size: int) -> Matrix:
-    """The last row is the first one's negative, to the last bit: cosine −1."""
+    """The last row is the negative of the first, to the last bit: their cosine is −1."""
     rows = normal(draw, tasks, size)
     rows[-1] = -rows[0] if tasks > 1 else rows[0]
     return rows
@@ -88,4 +88,4 @@ GENERIC: tuple[Family, ...] = (normal, non_stationary)
 STATIONARY: tuple[Family, ...] = (strongly_stationary, weakly_stationary, zero_rows)
 ALL: tuple[Family, ...] = (*GENERIC, *STATIONARY, duplicated, rank_one, opposed, spread)
 EXPONENTS = (-10, 0, 15)
-"""Every family is also tried times these powers of ten."""
+"""Exponents of the powers of ten that matrices are multiplied by."""

@@ -1,4 +1,4 @@
-"""What a check found."""
+"""Results of checks."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 class Result:
     """One line of a certificate.
 
-    :param check: the check's name.
-    :param passed: ``None`` where the check does not apply: the method does not claim it.
-    :param detail: what was found, in words; for a failure, what broke.
-    :param worst: the largest violation met, relative to the terms involved.
-    :param tried: how many matrices were tried.
+    :param check: the name of the check.
+    :param passed: ``None`` if the check does not apply, such as for a property that the method does not claim.
+    :param detail: the result in words; for a failure, the cause.
+    :param worst: the largest violation, relative to the terms involved.
+    :param tried: the number of matrices.
     """
 
     check: str
@@ -23,11 +23,22 @@ class Result:
     tried: int = 0
 
 
-def verdict(check: str, worst: float, tolerance: float, tried: int, what: str) -> Result:
-    """Judge a largest violation against a tolerance. NaN never passes."""
-    return Result(check, worst <= tolerance, f"≤ {worst:.1e} (allowed {tolerance:g}): {what}", worst, tried)
+def verdict(check: str, worst: float, tolerance: float, tried: int, measure: str) -> Result:
+    """Return the result of comparing the largest violation with a tolerance. NaN never passes.
+
+    :param check: the name of the check.
+    :param worst: the largest violation.
+    :param tolerance: the largest accepted violation.
+    :param tried: the number of matrices.
+    :param measure: the quantity that was compared, in words.
+    """
+    return Result(check, worst <= tolerance, f"≤ {worst:.1e} (allowed {tolerance:g}): {measure}", worst, tried)
 
 
-def not_claimed(check: str, why: str = "not claimed") -> Result:
-    """Return the result of a check that does not apply."""
-    return Result(check, None, why)
+def not_claimed(check: str, reason: str = "not claimed") -> Result:
+    """Return the result of a check that does not apply.
+
+    :param check: the name of the check.
+    :param reason: why it does not apply.
+    """
+    return Result(check, None, reason)

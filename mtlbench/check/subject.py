@@ -1,4 +1,4 @@
-"""A method under examination: made afresh with any seed, and shown one step at a time."""
+"""The method under test, and the steps that it is called with."""
 
 from __future__ import annotations
 
@@ -9,18 +9,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtlbench.check.families import Family
-from mtlbench.method import Method
-from mtlbench.observation import Matrix, Observation, Vector, observe
+from mtlbench.contract.method import Method
+from mtlbench.contract.method_input import observe
+from mtlbench.contract.observation import Matrix, Observation, Vector
 
 
 def losses_after(losses: Vector) -> Vector:
-    """Return what a method that asks for the losses after the step is told: large losses fell by a larger share."""
+    """Return losses after a step, for methods that read them: large losses fall by a larger share.
+
+    :param losses: (K,) losses before the step.
+    """
     return losses / (1.0 + 0.1 * losses)
 
 
 @dataclass(frozen=True)
 class Instance:
-    """One step's input: (K, P) task gradients, and (K,) losses."""
+    """The input of one step.
+
+    :param rows: (K, P) task gradients.
+    :param losses: (K,) losses.
+    """
 
     rows: Matrix
     losses: Vector
@@ -31,20 +39,28 @@ class Instance:
         return float(np.linalg.norm(self.rows, axis=1).max())
 
     def permuted(self, order: NDArray[np.int64]) -> Instance:
-        """Return the same tasks in another order."""
+        """Return the tasks in another order.
+
+        :param order: (K,) old positions of the tasks, in the new order.
+        """
         return Instance(self.rows[order], self.losses[order])
 
     def scaled(self, by: float | Vector, *, losses: bool = False) -> Instance:
-        """Return gradients, and losses if asked, times one number or one for each task."""
+        """Return the instance with multiplied gradients.
+
+        :param by: one factor, or (K,) factors of the tasks.
+        :param losses: whether to multiply the losses, too.
+        """
         factor = np.broadcast_to(np.asarray(by, dtype=np.float64), self.losses.shape)
         return Instance(factor[:, None] * self.rows, self.losses * factor if losses else self.losses)
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A method by its spec, and a way to make it.
+    """The method under test.
 
-    :param make: returns a new object of the method, reseeded with the number given.
+    :param spec: its spec.
+    :param make: returns a new object of the method for a seed.
     """
 
     spec: str
@@ -55,36 +71,51 @@ class Subject:
         return self.make(seed)
 
     def update(self, instance: Instance, seed: int = 0) -> Vector:
-        """Return the first update of a new object."""
+        """Return the (P,) first update of a new object."""
         return step(self.method(seed), instance)
 
     def updates(self, instances: list[Instance], seed: int = 0) -> list[Vector]:
-        """Return the updates of one new object over several steps."""
+        """Return the (P,) updates of one new object over several steps."""
         method = self.method(seed)
         return [step(method, instance) for instance in instances]
 
     def instances(self, family: Family, count: int, *, most_tasks: int = 8) -> Iterator[Instance]:
-        """Draw matrices of a family: seeded, K from the method's least up to ``most_tasks``, P from 2 to 24."""
+        """Yield instances of a family, always the same ones, with P from 2 to 24.
+
+        :param family: the family of the task gradients.
+        :param count: the number of instances.
+        :param most_tasks: the largest K; the smallest is the method's own minimum.
+        """
         draw = np.random.default_rng([len(family.__name__), *family.__name__.encode()])
-        least = self.method().min_tasks
+        fewest_tasks = self.method().min_tasks
         for _ in range(count):
-            tasks = int(draw.integers(least, max(least, most_tasks) + 1))
+            tasks = int(draw.integers(fewest_tasks, max(fewest_tasks, most_tasks) + 1))
             rows = family(draw, tasks, int(draw.integers(2, 25)))
             yield Instance(rows, draw.uniform(0.1, 3.0, tasks))
 
 
 def step(method: Method, instance: Instance) -> Vector:
-    """Show a method one step, with what it declares that it reads and nothing else; return the (P,) update."""
+    """Call a method for one step and return its (P,) update.
+
+    :param method: the method.
+    :param instance: the input of the step, of which the method gets only what it declares to read.
+    """
     return weigh(method, instance)[0]
 
 
 def weigh(method: Method, instance: Instance) -> tuple[Vector, Vector | None]:
-    """As :func:`step`; return the update and the (K,) weights, ``None`` for methods that return updates."""
-    seen = show(method, instance)
+    """Call a method for one step, as :func:`step`, and return its (P,) update and (K,) weights.
+
+    :param method: the method.
+    :param instance: the input of the step.
+    :returns: the update and the weights, ``None`` for methods that return updates.
+    :raises ValueError: when the method does not return K weights.
+    """
+    observation = show(method, instance)
     if method.returns == "update":
-        update, weights = method.update(seen).numpy(), None
+        update, weights = method.update(observation).numpy(), None
     else:
-        weights = np.asarray(method.weights(seen), dtype=np.float64)
+        weights = np.asarray(method.weights(observation), dtype=np.float64)
         if weights.shape != instance.losses.shape:
             raise ValueError(f"weights of shape {weights.shape} for {len(instance.losses)} tasks")
         update = weights @ instance.rows
@@ -94,9 +125,12 @@ def weigh(method: Method, instance: Instance) -> tuple[Vector, Vector | None]:
 
 
 def show(method: Method, instance: Instance) -> Observation:
-    """Return what the method declares that it reads, copied from the instance, and nothing else.
+    """Return the observation of an instance, with copies of the values that the method declares to read.
 
-    A method that reads the products of two batches is shown two batches that agree: JJᵀ.
+    For a method that reads products of two batches, both batches are the same: JJᵀ.
+
+    :param method: the method that will read the observation.
+    :param instance: the input of the step.
     """
     import torch
 

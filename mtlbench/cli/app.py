@@ -1,26 +1,30 @@
-"""What all verbs share: the application, option types, completion of names, and how text is delivered."""
+"""The application and what its verbs share: option types, completion of names, and output."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from mtlbench.errors import UsageError
-from mtlbench.streams import print_data
+from mtlbench.host.streams import print_data
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, by the convention of shells: 128 + SIGINT."""
 
 app = typer.Typer(
     name="mtlbench",
     help="Compare multi-task optimization methods: run seeded grids, report paired comparisons.",
-    rich_markup_mode=None,  # plain help: no import of rich
+    rich_markup_mode=None,  # plain help needs no import of rich
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         from importlib.metadata import version
 
         typer.echo(f"mtlbench {version('mtlbench')}")
@@ -31,7 +35,7 @@ def _version(wanted: bool) -> None:
 def _main(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     if context.invoked_subcommand is None:
@@ -39,25 +43,27 @@ def _main(
 
 
 def complete_methods(incomplete: str) -> list[str]:
-    from mtlbench.registry import load_registry
+    """Return completions of the last method in a comma-separated list."""
+    from mtlbench.plugins.registry import load_registry
 
     return _completions(incomplete, load_registry().methods)
 
 
 def complete_tasks(incomplete: str) -> list[str]:
-    from mtlbench.registry import load_registry
+    """Return completions of the last task in a comma-separated list."""
+    from mtlbench.plugins.registry import load_registry
 
     return _completions(incomplete, load_registry().tasks)
 
 
 def complete_suites(incomplete: str) -> list[str]:
-    from mtlbench.suite import packaged_suites
+    """Return the packaged suites whose names begin with a text."""
+    from mtlbench.plan.suite import packaged_suites
 
     return [name for name in packaged_suites() if name.startswith(incomplete)]
 
 
-def _completions(incomplete: str, names: Any) -> list[str]:
-    """Complete the last name of a comma-separated list."""
+def _completions(incomplete: str, names: Iterable[str]) -> list[str]:
     before, comma, last = incomplete.rpartition(",")
     return [f"{before}{comma}{name}" for name in sorted(names) if name.startswith(last)]
 
@@ -67,41 +73,56 @@ Methods = Annotated[
     typer.Option(
         envvar="MTLBENCH_METHODS",
         autocompletion=complete_methods,
-        help="Methods, by comma: sum,pcgrad,'cagrad[c=0.2/0.4]'; stl: single-task; @FILE of tune. Default: suite's.",
+        help="Comma-separated methods: sum,pcgrad,'cagrad[c=0.2/0.4]'; stl: single-task models; "
+        "@FILE: the best of mtlbench tune. Default: the suite's.",
     ),
 ]
 Suite = Annotated[
-    str, typer.Option(envvar="MTLBENCH_SUITE", autocompletion=complete_suites, help="Suite name or .toml file.")
+    str, typer.Option(envvar="MTLBENCH_SUITE", autocompletion=complete_suites, help="Name of a suite, or a .toml file.")
 ]
 Tasks = Annotated[
-    str | None, typer.Option(envvar="MTLBENCH_TASKS", autocompletion=complete_tasks, help="Tasks, by comma.")
+    str | None,
+    typer.Option(
+        envvar="MTLBENCH_TASKS", autocompletion=complete_tasks, help="Comma-separated tasks. Default: the suite's."
+    ),
 ]
 Model = Annotated[
-    str | None, typer.Option(envvar="MTLBENCH_MODEL", help="Encoder: minilm, a folder, a Hugging Face id.")
+    str | None, typer.Option(envvar="MTLBENCH_MODEL", help="Encoder: minilm, a folder, or a Hugging Face id.")
 ]
-BatchSize = Annotated[int | None, typer.Option(envvar="MTLBENCH_BATCH_SIZE", help="Rows of each task a step.")]
-Threads = Annotated[int | None, typer.Option(envvar="MTLBENCH_THREADS", help="Threads a process; part of the recipe.")]
+BatchSize = Annotated[int | None, typer.Option(envvar="MTLBENCH_BATCH_SIZE", help="Rows of each task per step.")]
+Threads = Annotated[
+    int | None, typer.Option(envvar="MTLBENCH_THREADS", help="Threads per process; part of the recipe.")
+]
 DataDir = Annotated[
-    Path | None, typer.Option(envvar="MTLBENCH_DATA_DIR", help="Folder with data files, such as CS224N's.")
+    Path | None, typer.Option(envvar="MTLBENCH_DATA_DIR", help="Folder with the tasks' data files, such as CS224N's.")
 ]
-Results = Annotated[Path, typer.Option(envvar="MTLBENCH_RESULTS", help="Folder of the records.")]
+Results = Annotated[Path, typer.Option(envvar="MTLBENCH_RESULTS", help="Results folder, which holds the records.")]
 Plugins = Annotated[
     list[Path],
-    typer.Option("--plugin", envvar="MTLBENCH_PLUGIN", help="Python file with methods or tasks; repeatable."),
+    typer.Option("--plugin", envvar="MTLBENCH_PLUGIN", help="Python file that defines methods or tasks; repeatable."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
-def given(**options: Any) -> dict[str, Any]:
-    """Return the options that the user gave: changes of a suite's recipe."""
+def recipe_changes(**options: Any) -> dict[str, Any]:
+    """Return the options that the user set, which override fields of the suite's recipe.
+
+    :param options: recipe field → value, ``None`` where the option was not set.
+    """
     return {name: value for name, value in options.items() if value is not None}
 
 
-def deliver(text: str, output: Path | None, format: str = "text") -> None:
-    """Print a text, or write it to a file and say so.
+def no_records(folder: Path) -> UsageError:
+    """Return the error for a results folder without records."""
+    return UsageError(f"no records in {folder}; run mtlbench run first, or give --results FOLDER")
 
-    :param format: what the text is; see :func:`mtlbench.streams.print_data`.
-    :raises UsageError: when the file cannot be written.
+
+def deliver(text: str, output: Path | None, format: str = "text") -> None:
+    """Print a text, or write it to a file and report the file on standard error.
+
+    :param output: the file; ``None`` prints.
+    :param format: the format of the text; see :func:`mtlbench.host.streams.print_data`.
+    :raises UsageError: if the file cannot be written.
     """
     if output is None:
         print_data(text, format)

@@ -1,4 +1,4 @@
-"""``bench``: what a step costs on this machine."""
+"""``bench``: the cost of a training step on this machine."""
 
 from __future__ import annotations
 
@@ -7,8 +7,20 @@ from typing import Annotated
 
 import typer
 
-from mtlbench.cli.app import BatchSize, DataDir, Json, Methods, Model, Plugins, Suite, Tasks, Threads, app, given
-from mtlbench.streams import takes_escapes
+from mtlbench.cli.app import (
+    BatchSize,
+    DataDir,
+    Json,
+    Methods,
+    Model,
+    Plugins,
+    Suite,
+    Tasks,
+    Threads,
+    app,
+    recipe_changes,
+)
+from mtlbench.host.streams import takes_escapes
 
 
 @app.command("bench")
@@ -18,23 +30,23 @@ def bench(
     tasks: Tasks = None,
     model: Model = None,
     batch_size: BatchSize = None,
-    steps: Annotated[int, typer.Option(help="Timed optimizer steps; two more warm up.")] = 10,
+    steps: Annotated[int, typer.Option(help="Timed optimizer steps, after two steps of warm-up.")] = 10,
     threads: Threads = None,
     data_dir: DataDir = None,
     output: Annotated[Path, typer.Option(help="Folder for bench.json, bench.svg and bench.png.")] = Path("bench"),
     json: Json = False,
     plugin: Plugins = [],
 ) -> None:
-    """Measure step time and peak memory of methods on every engine, beside a plain padded sum."""
-    from mtlbench.bench.command import Request, run_bench
+    """Measure step time and peak memory of each method on each engine, relative to a plain padded sum."""
+    from mtlbench.bench.command import BenchRequest, run_bench
 
-    request = Request(
+    request = BenchRequest(
         suite=suite,
         methods=methods,
         data_dir=data_dir,
         plugin_files=tuple(str(file) for file in plugin),
         output=output,
         as_json=json,
-        changes=given(tasks=tasks, model=model, steps=steps, batch_size=batch_size, threads=threads),
+        changes=recipe_changes(tasks=tasks, model=model, steps=steps, batch_size=batch_size, threads=threads),
     )
     raise typer.Exit(run_bench(request, color=takes_escapes()))

@@ -1,4 +1,4 @@
-"""Numbers on the command line are plain digits: the libraries below take ``1_0``, and some the digits of any script."""
+"""Accept only plain digits as numbers: Python and click also parse ``1_0`` and, in part, the digits of any script."""
 
 from __future__ import annotations
 
@@ -8,24 +8,28 @@ from itertools import pairwise
 from typing import Any, get_args, get_type_hints
 
 from mtlbench.cli.app import app
+from mtlbench.contract.numerals import is_plain
 from mtlbench.errors import UsageError
-from mtlbench.numerals import is_plain
 
 
 def number_options(command: Callable[..., Any]) -> dict[str, str | None]:
-    """Return the parameters of a command that are numbers, each with the environment variable that may hold it."""
-    found = {}
+    """Return a command's numeric parameters.
+
+    :returns: parameter name → name of the environment variable that may set it, or ``None``.
+    """
+    variables = {}
     for name, hint in get_type_hints(command, include_extras=True).items():
         kind, *details = get_args(hint) or (hint,)
         if {int, float} & {kind, *get_args(kind)}:
-            found[name] = next((detail.envvar for detail in details if hasattr(detail, "envvar")), None)
-    return found
+            variables[name] = next((detail.envvar for detail in details if hasattr(detail, "envvar")), None)
+    return variables
 
 
 def check_numbers(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> None:
-    """Check the numbers of a command line and its environment, as far as they are digits at all.
+    """Check that all numbers of a command line and its environment are plain digits; other values are left to typer.
 
-    :raises UsageError: for one that is not in plain digits.
+    :param arguments: the command line, without the program's name.
+    :raises UsageError: for a number that is not written in plain digits.
     """
     for info in app.registered_commands:
         if info.callback is None or (info.name or info.callback.__name__.replace("_", "-")) not in arguments[:1]:
@@ -40,9 +44,10 @@ def check_numbers(arguments: Sequence[str], environment: Mapping[str, str] = os.
 
 
 def check_number(option: str, *values: Any) -> None:
-    """Check the values of one option.
+    """Check the values of one numeric option.
 
-    :raises UsageError: for one that is not in plain digits.
+    :param option: its name, for the error message.
+    :raises UsageError: for a value that is not written in plain digits.
     """
     for value in values:
         if isinstance(value, str) and not is_plain(value):

@@ -1,4 +1,4 @@
-"""``run``: the grid."""
+"""``run``: train a grid of methods × seeds."""
 
 from __future__ import annotations
 
@@ -7,14 +7,29 @@ from typing import Annotated
 
 import typer
 
-from mtlbench.cli.app import BatchSize, DataDir, Methods, Model, Plugins, Results, Suite, Tasks, Threads, app, given
+from mtlbench.cli.app import (
+    BatchSize,
+    DataDir,
+    Methods,
+    Model,
+    Plugins,
+    Results,
+    Suite,
+    Tasks,
+    Threads,
+    app,
+    recipe_changes,
+)
 from mtlbench.cli.digits import check_number, number_options
 
 
 def read_config_file(context: typer.Context, file: Path | None) -> Path | None:
-    """Take options from a TOML file: below the command line and the environment, above the defaults."""
+    """Read options from a TOML file; the command line and the environment override them, they override the defaults.
+
+    :raises UsageError: if the file is unusable; see :func:`mtlbench.cli.options_file.read_config`.
+    """
     if file is not None:
-        from mtlbench.config import read_config
+        from mtlbench.cli.options_file import read_config
 
         names = {parameter.name for parameter in context.command.params if parameter.name} - {"config", "help"}
         options = read_config(file, names)
@@ -26,7 +41,7 @@ def read_config_file(context: typer.Context, file: Path | None) -> Path | None:
 
 Config = Annotated[
     Path | None,
-    typer.Option(callback=read_config_file, is_eager=True, help="TOML file whose keys are these options."),
+    typer.Option(callback=read_config_file, is_eager=True, help="TOML file that sets these options by name."),
 ]
 
 
@@ -34,7 +49,10 @@ Config = Annotated[
 def run(
     methods: Methods = None,
     seeds: Annotated[
-        str | None, typer.Option(envvar="MTLBENCH_SEEDS", help="How many seeds (5 means 0 to 4), or a list: 0,3,7.")
+        str | None,
+        typer.Option(
+            envvar="MTLBENCH_SEEDS", help="Number of seeds (5 means 0 to 4), or a list: 0,3,7. Default: the suite's."
+        ),
     ] = None,
     suite: Suite = "quick",
     tasks: Tasks = None,
@@ -45,84 +63,93 @@ def run(
     sampling: Annotated[
         str | None,
         typer.Option(
-            envvar="MTLBENCH_SAMPLING", help="How tasks share a step's rows: uniform, proportional, sqrt or annealed."
+            envvar="MTLBENCH_SAMPLING",
+            help="How tasks share the rows of a step: uniform, proportional, sqrt or annealed.",
         ),
     ] = None,
     test_rows: Annotated[
         int | None,
-        typer.Option(envvar="MTLBENCH_TEST_ROWS", help="Training rows a task to carve off as a test split."),
+        typer.Option(envvar="MTLBENCH_TEST_ROWS", help="Training rows per task to set aside as a test split."),
     ] = None,
     update_norm: Annotated[
         str | None,
-        typer.Option(envvar="MTLBENCH_UPDATE_NORM", help="native; or sum: every shared update gets the sum's norm."),
+        typer.Option(
+            envvar="MTLBENCH_UPDATE_NORM", help="native; or sum: scale every shared update to the norm of the sum's."
+        ),
     ] = None,
     engine: Annotated[
-        str | None, typer.Option(envvar="MTLBENCH_ENGINE", help="How task gradients come: auto, packed, lean or loop.")
+        str | None,
+        typer.Option(envvar="MTLBENCH_ENGINE", help="How to compute task gradients: auto, packed, lean or loop."),
     ] = None,
     accumulate: Annotated[
-        int | None, typer.Option(envvar="MTLBENCH_ACCUMULATE", help="Parts that each batch is taken in, for memory.")
+        int | None, typer.Option(envvar="MTLBENCH_ACCUMULATE", help="Parts to split each batch into, to save memory.")
     ] = None,
     precision: Annotated[
         str | None,
-        typer.Option(envvar="MTLBENCH_PRECISION", help="Of the forward pass: float32, bfloat16 or float16."),
+        typer.Option(envvar="MTLBENCH_PRECISION", help="Precision of the forward pass: float32, bfloat16 or float16."),
     ] = None,
     checkpointing: Annotated[
         bool | None,
         typer.Option(
             "--checkpointing/--no-checkpointing",
             envvar="MTLBENCH_CHECKPOINTING",
-            help="Compute activations twice, for memory.",
+            help="Recompute activations in the backward pass, to save memory.",
         ),
     ] = None,
     processes_per_cell: Annotated[
         int | None,
         typer.Option(
-            envvar="MTLBENCH_PROCESSES_PER_CELL", help="Processes that split each batch by rows; part of the recipe."
+            envvar="MTLBENCH_PROCESSES_PER_CELL",
+            help="Processes that share the rows of each batch; part of the recipe.",
         ),
     ] = None,
     threads: Threads = None,
-    device: Annotated[str | None, typer.Option(envvar="MTLBENCH_DEVICE", help="cpu, cuda or cuda:N.")] = None,
+    device: Annotated[str | None, typer.Option(envvar="MTLBENCH_DEVICE", help="Device: cpu, cuda or cuda:N.")] = None,
     jobs: Annotated[
-        int | None, typer.Option(envvar="MTLBENCH_JOBS", help="Cells at a time. Default: cores / threads.")
+        int | None, typer.Option(envvar="MTLBENCH_JOBS", help="Cells to run at a time. Default: cores / threads.")
     ] = None,
     executor: Annotated[
         str, typer.Option(envvar="MTLBENCH_EXECUTOR", help="Where cells run: local, ray or slurm.")
     ] = "local",
     devices: Annotated[
-        str | None, typer.Option(envvar="MTLBENCH_DEVICES", help="local: GPUs to share out, by comma: cuda:0,cuda:1.")
+        str | None, typer.Option(envvar="MTLBENCH_DEVICES", help="local: comma-separated GPUs to use: cuda:0,cuda:1.")
     ] = None,
     jobs_per_device: Annotated[
-        int | None, typer.Option(envvar="MTLBENCH_JOBS_PER_DEVICE", help="local: cells at a time on each of them.")
+        int | None,
+        typer.Option(envvar="MTLBENCH_JOBS_PER_DEVICE", help="local: cells at a time on each GPU of --devices."),
     ] = None,
     address: Annotated[
-        str | None, typer.Option(envvar="MTLBENCH_ADDRESS", help="ray: the cluster's address. Default: this machine.")
+        str | None, typer.Option(envvar="MTLBENCH_ADDRESS", help="ray: address of the cluster. Default: this machine.")
     ] = None,
     slurm_partition: Annotated[
-        str | None, typer.Option(envvar="MTLBENCH_SLURM_PARTITION", help="slurm: the partition.")
+        str | None, typer.Option(envvar="MTLBENCH_SLURM_PARTITION", help="slurm: partition.")
     ] = None,
     slurm_time: Annotated[
         int | None,
-        typer.Option(envvar="MTLBENCH_SLURM_TIME", help="slurm: minutes, then a cell is queued again. Default: 60."),
+        typer.Option(
+            envvar="MTLBENCH_SLURM_TIME",
+            help="slurm: time limit in minutes, after which a cell is queued again. Default: 60.",
+        ),
     ] = None,
     checkpoint_every: Annotated[
         float,
         typer.Option(
-            envvar="MTLBENCH_CHECKPOINT_EVERY", min=0.0, help="Seconds between a cell's checkpoints; 0: none."
+            envvar="MTLBENCH_CHECKPOINT_EVERY", min=0.0, help="Seconds between checkpoints of a cell; 0: none."
         ),
     ] = 300.0,
     data_dir: DataDir = None,
     results: Results = Path("results"),
     plugin: Plugins = [],
     config: Config = None,
-    dry_run: Annotated[bool, typer.Option(help="Print the cells and what is done; train nothing.")] = False,
-    force: Annotated[bool, typer.Option(help="Run cells that are done again.")] = False,
-    fail_fast: Annotated[bool, typer.Option(help="Start no more cells after a failure.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Print the cells and their states; train nothing.")] = False,
+    force: Annotated[bool, typer.Option(help="Run cells again that are already done.")] = False,
+    fail_fast: Annotated[bool, typer.Option(help="Start no further cells after a failure.")] = False,
 ) -> None:
-    """Train a grid of methods × seeds on a suite; cells that are done are skipped."""
+    """Train a grid of methods × seeds on a suite; skip cells that are already done."""
     from mtlbench.execute.placement import Placement
-    from mtlbench.grid import Request, run_grid
+    from mtlbench.grid.command import RunRequest, run_grid
 
-    request = Request(
+    request = RunRequest(
         suite=suite,
         methods=methods,
         seeds=seeds,
@@ -142,7 +169,7 @@ def run(
         force=force,
         fail_fast=fail_fast,
         dry_run=dry_run,
-        changes=given(
+        changes=recipe_changes(
             tasks=tasks,
             model=model,
             steps=steps,

@@ -1,4 +1,4 @@
-"""``overfit``: can each task's model learn one batch by heart?"""
+"""``overfit``: check that each task's model can learn one batch by heart."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from mtlbench.cli.app import BatchSize, DataDir, Json, Model, Plugins, Suite, Tasks, Threads, app, given
-from mtlbench.streams import takes_escapes
+from mtlbench.cli.app import BatchSize, DataDir, Json, Model, Plugins, Suite, Tasks, Threads, app, recipe_changes
+from mtlbench.host.streams import takes_escapes
 
 
 @app.command()
@@ -21,18 +21,20 @@ def overfit(
     batch_size: BatchSize = None,
     lr: Annotated[float | None, typer.Option(envvar="MTLBENCH_LR", help="Learning rate. Default: the suite's.")] = None,
     threads: Threads = None,
-    device: Annotated[str | None, typer.Option(envvar="MTLBENCH_DEVICE", help="cpu, cuda or cuda:N.")] = None,
+    device: Annotated[str | None, typer.Option(envvar="MTLBENCH_DEVICE", help="Device: cpu, cuda or cuda:N.")] = None,
     data_dir: DataDir = None,
     plugin: Plugins = [],
     json: Json = False,
 ) -> None:
-    """Train each task on one batch until it knows it by heart; what cannot is broken. Exits with 1 then."""
-    from mtlbench.grid import Request
-    from mtlbench.overfit import run_overfit
+    """Check that each task's model can learn one batch by heart. Exits with 1 if one cannot: it has a fault."""
+    from mtlbench.grid.command import RunRequest
+    from mtlbench.grid.overfit import run_overfit
 
-    changes = given(tasks=tasks, model=model, steps=steps, batch_size=batch_size, lr=lr, threads=threads, device=device)
+    changes = recipe_changes(
+        tasks=tasks, model=model, steps=steps, batch_size=batch_size, lr=lr, threads=threads, device=device
+    )
     files = tuple(str(file) for file in plugin)
-    request = Request(suite, None, None, data_dir, Path("results"), plugin_files=files, changes=changes)
+    request = RunRequest(suite, None, None, data_dir, Path("results"), plugin_files=files, changes=changes)
     color = takes_escapes()
     width = shutil.get_terminal_size().columns if color else None
     raise typer.Exit(run_overfit(request, as_json=json, width=width, color=color))

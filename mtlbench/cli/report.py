@@ -1,30 +1,30 @@
-"""``report``: tables, comparisons and figures made from the records of a folder, or of two."""
+"""``report``: tables, comparisons and figures from the records of one results folder, or of two."""
 
 from __future__ import annotations
 
 import gc
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mtlbench.cli.app import Results, app, deliver
+from mtlbench.cli.app import INTERRUPTED, Results, app, deliver, no_records
 from mtlbench.errors import UsageError, unknown
-from mtlbench.streams import takes_escapes
+from mtlbench.host.streams import takes_escapes
 
 if TYPE_CHECKING:
-    from mtlbench.record import Record
+    from mtlbench.records.record import Record
+    from mtlbench.report.blocks import Block
     from mtlbench.report.examples import Examples
     from mtlbench.report.figures import Gallery
-    from mtlbench.report.model import Report
+    from mtlbench.report.result import Report
 
-INTERRUPTED = 130
 POLL_SECONDS = 2.0
 CLEAR = "\x1b[2J\x1b[3J\x1b[H"
-"""Empties a terminal and what was scrolled out of it, which would be older versions of the same report."""
+"""Clears the terminal and its scrollback, which would hold older versions of the same report."""
 
 
 @app.command()
@@ -33,30 +33,29 @@ def report(
     results: Results = Path("results"),
     baseline: Annotated[str, typer.Option(envvar="MTLBENCH_BASELINE", help="Method to compare against.")] = "sum",
     format: Annotated[str, typer.Option(help="text, markdown, csv, json, latex or html.")] = "text",
-    output: Annotated[Path | None, typer.Option(help="File to write, in place of the terminal.")] = None,
-    figures: Annotated[Path | None, typer.Option(help="Folder for all figures, as SVG, PNG and PDF.")] = None,
+    output: Annotated[Path | None, typer.Option(help="File to write instead of printing.")] = None,
+    figures: Annotated[Path | None, typer.Option(help="Folder for all figures, each as SVG, PNG and PDF.")] = None,
     compare: Annotated[
         tuple[Path, Path] | None,
-        typer.Option(help="Two results folders, in place of --results; the baseline is the first one's."),
+        typer.Option(help="Two results folders to compare, instead of --results; the baseline is from the first."),
     ] = None,
     margin: Annotated[
         float | None,
         typer.Option(
             envvar="MTLBENCH_MARGIN",
-            help="Difference, in the scores' unit, below which methods count as alike; to be fixed before looking.",
+            help="Score difference below which methods count as equivalent; choose it before you look.",
         ),
     ] = None,
     examples: Annotated[
-        bool, typer.Option("--examples", help="Also intervals over seeds and development rows at once (accuracy).")
+        bool,
+        typer.Option("--examples", help="Also print intervals over seeds and development rows together (accuracy)."),
     ] = False,
     split: Annotated[
-        str, typer.Option(help="Rows that are reported: dev; or test, where the suite carved a test split (test_rows).")
+        str, typer.Option(help="Rows to report on: dev; or test, if the suite set aside a test split (test_rows).")
     ] = "dev",
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Print again when records come or change, until Ctrl-C.")
-    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Print again whenever records change, until Ctrl-C.")] = False,
 ) -> None:
-    """Print tables and paired comparisons made from the records."""
+    """Print tables and paired comparisons from the records."""
     from mtlbench.report import FORMATS
 
     if format not in FORMATS:
@@ -69,9 +68,9 @@ def report(
 
     def show() -> None:
         options = {"margin": margin, "split": split, "examples": _by_row() if examples else None}
-        made, records = _read_pair(compare, baseline, options) if compare else _read(results, baseline, options)
-        drawn = None if figures is None else _save_figures(made, records, figures)
-        _show(made, records, drawn, format, output, clear=watch)
+        built, records = _read_pair(compare, baseline, options) if compare else _read(results, baseline, options)
+        gallery = None if figures is None else _save_figures(built, records, figures)
+        _show(built, records, gallery, format, output, clear=watch)
 
     if watch:
         _repeat(show, compare or (results,))
@@ -86,78 +85,87 @@ def _by_row() -> Examples:
 
 
 def _read(folder: Path, baseline: str, options: dict[str, Any]) -> tuple[Report, list[Record]]:
-    """Return the report of a folder, and the records it is made from.
+    """Return the report of a folder, and its records.
 
-    :param options: of :func:`mtlbench.report.build.build`.
-    :raises UsageError: when there are none.
+    :param options: keyword arguments of :func:`mtlbench.report.build.build`.
+    :raises UsageError: if there are no records.
     """
+    from mtlbench.records.store import Store
     from mtlbench.report.build import build
-    from mtlbench.store import Store
 
-    found = Store(folder).scan()
-    gc.freeze()  # records hold no cycles: where there are thousands, the collector would walk over them in vain
-    if not found.records and not found.damaged:
-        raise UsageError(f"no records in {folder}; run mtlbench run first, or give --results FOLDER")
-    return build(found.records, found.damaged, baseline=baseline, **options), found.records
+    contents = Store(folder).scan()
+    gc.freeze()  # records hold no cycles: with thousands of them, garbage collection would traverse them in vain
+    if not contents.records and not contents.damaged:
+        raise no_records(folder)
+    return build(contents.records, contents.damaged, baseline=baseline, **options), contents.records
 
 
 def _read_pair(folders: tuple[Path, Path], baseline: str, options: dict[str, Any]) -> tuple[Report, list[Record]]:
-    """Return the report of two folders beside each other, and the records it is made from.
+    """Return the report that compares two folders, and their records.
 
-    :raises UsageError: when one has no records, or both are the same.
+    :raises UsageError: if one has no records, or both are the same folder.
     """
-    from mtlbench.folders import Pair
     from mtlbench.report.build import build
+    from mtlbench.upkeep.two_folders import Pair
 
     pair = Pair(folders)
     first, second = pair.scan()
     gc.freeze()  # as in _read
     records = [*first.records, *second.records]
-    made = build(records, [*first.damaged, *second.damaged], baseline=pair.baseline(baseline), **options)
-    return pair.annotated(made, (first, second)), records
+    built = build(records, [*first.damaged, *second.damaged], baseline=pair.baseline(baseline), **options)
+    return pair.annotated(built, (first, second)), records
 
 
 def _show(
-    made: Report, records: list[Record], drawn: Gallery | None, format: str, output: Path | None, *, clear: bool
+    built: Report, records: list[Record], gallery: Gallery | None, format: str, output: Path | None, *, clear: bool
 ) -> None:
     """Print or write the report.
 
-    :param drawn: its figures, if there are any yet.
-    :param clear: whether it replaces what is on the terminal.
+    :param gallery: its figures, if they have been drawn already.
+    :param clear: whether to clear the terminal first.
     """
     from mtlbench.report import render
 
     terminal = sys.stdout.isatty() and output is None
     escapes = terminal and takes_escapes()
-    text = render(made, format, width=None if terminal else 80, color=escapes, records=records, drawn=drawn)
+    width = None if terminal else 80
+    findings = _findings(records) if format == "html" else None
+    text = render(built, format, width=width, color=escapes, records=records, drawn=gallery, findings=findings)
     deliver(CLEAR + text if clear and escapes else text, output, format)
 
 
-def _save_figures(made: Report, records: list[Record], folder: Path) -> Gallery:
-    """Write all figures, say which the records cannot give, and return them."""
+def _findings(records: list[Record]) -> Mapping[str, Sequence[Block]]:
+    """Return the findings of ``mtlbench diagnose`` for each group."""
+    from mtlbench.diagnose.text import by_group
+
+    return by_group(records)
+
+
+def _save_figures(built: Report, records: list[Record], folder: Path) -> Gallery:
+    """Write all figures, report those that the records do not support, and return all."""
     from mtlbench.report import gallery
     from mtlbench.report.figures.save import save_figures
 
-    found = gallery(made, records)
-    written = save_figures(found.figures, folder)
-    for omission in found.omitted:
+    figures = gallery(built, records)
+    written = save_figures(figures.figures, folder)
+    for omission in figures.omitted:
         typer.echo(f"no figure: {omission.group}: {omission.reason}", err=True)
     typer.echo(f"wrote {len(written)} figure files to {folder}", err=True)
-    return found
+    return figures
 
 
 def _repeat(show: Callable[[], None], folders: tuple[Path, ...]) -> None:
-    """Show again whenever a record is added, changed or removed, until Ctrl-C.
+    """Show the report again whenever a record is added, changed or removed, until Ctrl-C.
 
-    A grid that has only begun may lack records, or the baseline: that is told, and waited for.
+    A grid that has just started may lack records or the baseline: say so, and wait.
     """
-    from mtlbench.store import Store
+    from mtlbench.records.store import Store
 
     stores = [Store(folder) for folder in folders]
     shown = None
     try:
         while True:
-            state = [store.state() for store in stores]  # before reading: what changes meanwhile shows next time
+            state = [store.state() for store in stores]  # before reading: later changes show next time
             if state != shown:
                 shown = state
                 try:
@@ -167,4 +175,4 @@ def _repeat(show: Callable[[], None], folders: tuple[Path, ...]) -> None:
                 sys.stdout.flush()
             time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)  # the ordinary end, of which there is nothing to say
+        sys.exit(INTERRUPTED)  # the normal end; prints nothing

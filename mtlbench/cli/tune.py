@@ -1,4 +1,4 @@
-"""``tune``: the same search for every method."""
+"""``tune``: search for parameters, with the same budget for every method."""
 
 from __future__ import annotations
 
@@ -8,25 +8,39 @@ from typing import Annotated
 
 import typer
 
-from mtlbench.cli.app import BatchSize, DataDir, Methods, Model, Plugins, Results, Suite, Tasks, Threads, app, given
+from mtlbench.cli.app import (
+    BatchSize,
+    DataDir,
+    Methods,
+    Model,
+    Plugins,
+    Results,
+    Suite,
+    Tasks,
+    Threads,
+    app,
+    recipe_changes,
+)
 from mtlbench.cli.grids import Config
-from mtlbench.streams import takes_escapes
+from mtlbench.host.streams import takes_escapes
 
 
 @app.command()
 def tune(
     methods: Methods = None,
     trials: Annotated[
-        int, typer.Option(envvar="MTLBENCH_TRIALS", min=1, help="Of every method, the defaults included.")
+        int, typer.Option(envvar="MTLBENCH_TRIALS", min=1, help="Trials per method, including its defaults.")
     ] = 8,
-    seeds: Annotated[int, typer.Option(help="Training runs a trial, with seeds from 1000000 on.")] = 1,
+    seeds: Annotated[int, typer.Option(help="Training runs per trial, with seeds from 1000000.")] = 1,
     lr: Annotated[
         str | None, typer.Option(help="Learning rates to search, LOW:HIGH. Default: the suite's / 10 to × 10.")
     ] = None,
     space: Annotated[
-        str | None, typer.Option(help="Other bounds for methods' own parameters, by comma: 'cagrad[c=0.1:0.5]'.")
+        str | None, typer.Option(help="Comma-separated search spaces of methods' own parameters: 'cagrad[c=0.1:0.5]'.")
     ] = None,
-    sampler: Annotated[str, typer.Option(help="halton: quasi-random; or tpe, which looks at results.")] = "halton",
+    sampler: Annotated[
+        str, typer.Option(help="halton: quasi-random points; tpe: points chosen from results.")
+    ] = "halton",
     tuning_seed: Annotated[int, typer.Option(help="Seed of the sampler.")] = 0,
     suite: Suite = "quick",
     tasks: Tasks = None,
@@ -34,22 +48,22 @@ def tune(
     steps: Annotated[int | None, typer.Option(envvar="MTLBENCH_STEPS", help="Optimizer steps.")] = None,
     batch_size: BatchSize = None,
     threads: Threads = None,
-    device: Annotated[str | None, typer.Option(envvar="MTLBENCH_DEVICE", help="cpu, cuda or cuda:N.")] = None,
+    device: Annotated[str | None, typer.Option(envvar="MTLBENCH_DEVICE", help="Device: cpu, cuda or cuda:N.")] = None,
     jobs: Annotated[
-        int | None, typer.Option(envvar="MTLBENCH_JOBS", help="Cells at a time. Default: cores / threads.")
+        int | None, typer.Option(envvar="MTLBENCH_JOBS", help="Cells to run at a time. Default: cores / threads.")
     ] = None,
     data_dir: DataDir = None,
     results: Results = Path("results/tuning"),
     plugin: Plugins = [],
     config: Config = None,
-    dry_run: Annotated[bool, typer.Option(help="Print the trials and what is done; train nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Print the trials and their states; train nothing.")] = False,
 ) -> None:
-    """Tune methods, each with the same number of trials; mtlbench run --methods @RESULTS/tuned.json takes the best."""
+    """Tune every method with the same number of trials; mtlbench run --methods @RESULTS/tuned.json uses the best."""
     from mtlbench.execute.placement import Placement
-    from mtlbench.grid import Request as Grid
-    from mtlbench.tune.command import Request, run_tune
+    from mtlbench.grid.command import RunRequest
+    from mtlbench.tune.command import TuneRequest, run_tune
 
-    grid = Grid(
+    grid = RunRequest(
         suite=suite,
         methods=methods,
         seeds=None,
@@ -58,7 +72,9 @@ def tune(
         plugin_files=tuple(str(file) for file in plugin),
         placement=Placement(jobs=jobs),
         dry_run=dry_run,
-        changes=given(tasks=tasks, model=model, steps=steps, batch_size=batch_size, threads=threads, device=device),
+        changes=recipe_changes(
+            tasks=tasks, model=model, steps=steps, batch_size=batch_size, threads=threads, device=device
+        ),
     )
-    request = Request(grid, trials, seeds, sampler, lr, space, tuning_seed)
+    request = TuneRequest(grid, trials, seeds, sampler, lr, space, tuning_seed)
     raise typer.Exit(run_tune(request, width=shutil.get_terminal_size().columns, color=takes_escapes()))

@@ -1,4 +1,4 @@
-"""What the doctor looks at: one method's cells of one group, with their histories and predictions."""
+"""The evidence for findings: one method's cells of one group, with their histories and predictions."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mtlbench.diagnose.finding import Finding
-from mtlbench.record_file import read_history, read_side_file
-from mtlbench.report.records import Cells, Record
+from mtlbench.records.groups import Cells, Record
+from mtlbench.records.record_file import read_history, read_side_file
 
 Numbers = NDArray[np.float64]
 
@@ -24,8 +24,8 @@ Numbers = NDArray[np.float64]
 class Outputs:
     """A task's raw outputs and labels on the development rows after the last step.
 
-    :param values: (N, outputs).
-    :param labels: (N,) class numbers or real scores; (N, outputs) zeros and ones where a row may have several labels.
+    :param values: (N, outputs) array.
+    :param labels: (N,) array of class numbers or real scores; (N, outputs) zeros and ones if rows have several labels.
     """
 
     values: Numbers
@@ -33,82 +33,107 @@ class Outputs:
 
 
 def standard_error(metric: str, rows: int) -> float:
-    """Return the largest standard error of a score on so many development rows: a share, or a correlation."""
+    """Return the largest possible standard error of a score.
+
+    :param metric: name of the metric; any but a correlation counts as a share.
+    :param rows: number of development rows.
+    """
     return (1.0 if metric in ("pearson", "spearman") else 0.5) / sqrt(rows)
 
 
 class Run:
-    """One cell: finished, failed, or not at its end (:mod:`mtlbench.diagnose.unfinished`)."""
+    """One cell: finished, failed or unfinished.
+
+    :param record: the record; that of an unfinished cell comes from :mod:`mtlbench.diagnose.unfinished`.
+    """
 
     def __init__(self, record: Record) -> None:
         self.record = record
 
     @property
     def seed(self) -> int:
+        """The seed of the cell."""
         return int(self.record["seed"])
 
     @property
     def unfinished(self) -> bool:
-        """Whether more steps are to come: what is true of the last ones means little."""
+        """Whether more steps will follow, so that the last ones so far mean little."""
         return "history" in self.record
 
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
-        """The history; empty where there is none that can be read."""
+        """Rows of the history; empty if there is none, or it cannot be read."""
         if self.unfinished:
             return list(self.record["history"])
         try:
-            return list(read_history(dict(self.record)))
-        except (OSError, ValueError):  # a scan names damaged records; the doctor looks at what there is
+            return [dict(row) for row in read_history(self.record)]
+        except (OSError, ValueError):  # the scan reports damaged records; the doctor examines the rest
             return []
 
     @cached_property
     def steps(self) -> list[dict[str, Any]]:
-        """The history's steps."""
+        """Rows of the history for steps, in order."""
         return [row for row in self.rows if "scores" not in row]
 
     @cached_property
     def evaluations(self) -> list[dict[str, Any]]:
-        """The history's evaluations, in order."""
+        """Rows of the history for evaluations, in order."""
         return [row for row in self.rows if "scores" in row]
 
     def losses(self, task: str) -> Numbers:
-        """Return a task's training loss at every step."""
+        """Return a task's training loss at every step.
+
+        :param task: key of the task.
+        """
         return np.array([row["losses"][task] for row in self.steps if task in row["losses"]], dtype=np.float64)
 
     def scores(self, task: str, metric: str) -> list[float]:
-        """Return a task's scores at all evaluations, where they are defined."""
-        found = [row["scores"].get(task, {}).get(metric) for row in self.evaluations]
-        return [value for value in found if value is not None]
+        """Return a task's scores at all evaluations, without undefined ones.
+
+        :param task: key of the task.
+        :param metric: name of the metric.
+        """
+        scores = [row["scores"].get(task, {}).get(metric) for row in self.evaluations]
+        return [score for score in scores if score is not None]
 
     def measured(self, name: str) -> list[dict[str, Any]]:
-        """Return the steps at which something was measured, such as ``norms`` or ``after``."""
+        """Return the rows of the steps with a certain measurement.
+
+        :param name: name of the measurement, such as ``norms`` or ``after``.
+        """
         return [row for row in self.steps if name in row]
 
     @cached_property
     def outputs(self) -> Mapping[str, Outputs]:
-        """The predictions by task; empty where there are none with labels."""
+        """Predictions by task; empty if there are none, or they have no labels."""
         try:
             table = pd.read_parquet(io.BytesIO(read_side_file(dict(self.record), "predictions")))
             return _outputs(table, self.record["tasks"]) if "label" in table.columns else {}
-        except (OSError, ValueError, KeyError, TypeError, NotImplementedError):  # as the report takes them
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            NotImplementedError,
+        ):  # the report ignores the same errors
             return {}
 
 
 def _outputs(table: pd.DataFrame, tasks: Mapping[str, Any]) -> Mapping[str, Outputs]:
-    found = {}
+    outputs = {}
     for task, rows in table.groupby("task", observed=True):
         wide = rows.pivot(index="row", columns="output", values="value")
         labels = rows.pivot(index="row", columns="output", values="label").to_numpy(dtype=np.float64)
         several = tasks[str(task)]["prediction"] == "multilabel"
-        found[str(task)] = Outputs(wide.to_numpy(dtype=np.float64), labels if several else labels[:, 0])
-    return found
+        outputs[str(task)] = Outputs(wide.to_numpy(dtype=np.float64), labels if several else labels[:, 0])
+    return outputs
 
 
 class Patient:
     """One method's cells of one group.
 
-    :param cells: the group, for what other methods reached.
+    :param cells: the group, with the cells of all methods.
+    :param method: spec of the method.
     """
 
     def __init__(self, cells: Cells, method: str) -> None:
@@ -119,40 +144,52 @@ class Patient:
 
     @property
     def recipe(self) -> dict[str, Any]:
+        """Recipe of the group."""
         return self.cells.recipe
 
     @property
     def seeds(self) -> list[int]:
-        """Of the cells that did not fail."""
+        """Seeds of the cells that did not fail."""
         return [run.seed for run in self.runs]
 
     @property
     def tasks(self) -> Mapping[str, Mapping[str, Any]]:
-        """What a record says of each task, by key, in the order of the recipe."""
+        """Description of each task in the record, by key, in the order of the recipe."""
         described = (self.runs or self.failed)[0].record["tasks"]
         return {task.name: described[task.name] for task in self.cells.tasks if task.name in described}
 
     def floor(self, task: str) -> tuple[str, float] | None:
-        """Return name and score of the best rule without a model, on the task's primary metric."""
+        """Return the name and score of the best rule without a model, by the task's primary metric, if there is one.
+
+        :param task: key of the task.
+        """
         described = self.tasks[task]
         floors = described["floors"].get(described["metrics"][0]) or []
-        known = [(one["name"], float(one["value"])) for one in floors if one["value"] is not None]
-        return max(known, key=lambda one: one[1], default=None)
+        defined = [(rule["name"], float(rule["value"])) for rule in floors if rule["value"] is not None]
+        return max(defined, key=lambda rule: rule[1], default=None)
 
     def epochs(self, task: str) -> float:
-        """Return how often each training row of a task is seen by the end, on average."""
-        seen = self.runs[0].record.get("seen") or {}  # older records: no other sampling than the uniform one
+        """Return how often training uses each training row of a task, on average.
+
+        :param task: key of the task.
+        """
+        seen = self.runs[0].record.get("seen") or {}  # older records lack it, and all use uniform sampling
         rows = seen.get(task, self.recipe["steps"] * self.recipe["batch_size"])
         return float(rows / max(1, self.tasks[task]["train"]))
 
-    def most(self, test: Callable[[Run], Any]) -> dict[int, Any]:
-        """Return what a test finds, by seed, where it finds something in more than half of the cells."""
-        found = {run.seed: value for run in self.runs if (value := test(run)) is not None}
-        return found if 2 * len(found) > len(self.runs) else {}
+    def majority(self, test: Callable[[Run], Any]) -> dict[int, Any]:
+        """Return the results of a test by seed if it has a result in more than half of the cells, else nothing.
 
-    def finding(self, found: Iterable[int], *tasks: str, **told: Any) -> Finding:
-        """Make a finding about this method's cells.
-
-        :param found: the seeds of those that show it.
+        :param test: returns ``None`` for a cell without the fault.
         """
-        return Finding(**told, tasks=tasks, method=self.method, seeds=tuple(found), of=len(self.runs))
+        by_seed = {run.seed: value for run in self.runs if (value := test(run)) is not None}
+        return by_seed if 2 * len(by_seed) > len(self.runs) else {}
+
+    def finding(self, seeds: Iterable[int], *tasks: str, **fields: Any) -> Finding:
+        """Return a finding on this method's cells.
+
+        :param seeds: seeds of the affected cells.
+        :param tasks: keys of the affected tasks.
+        :param fields: the other fields of the finding.
+        """
+        return Finding(**fields, tasks=tasks, method=self.method, seeds=tuple(seeds), of=len(self.runs))

@@ -1,4 +1,4 @@
-"""What the doctor says: one finding is one thing that is wrong with some runs."""
+"""A finding of the doctor: one fault of some runs."""
 
 from __future__ import annotations
 
@@ -9,19 +9,24 @@ from typing import Literal
 Severity = Literal["error", "warning", "note"]
 """``error``: the scores do not mean what they seem to; ``warning``: they could be better; ``note``: good to know."""
 Sureness = Literal["certain", "likely", "possible"]
-"""Of the cause: ``certain`` where the evidence is the cause itself, ``possible`` where others fit as well."""
+"""How sure the cause is: ``certain`` if the evidence shows it directly, ``possible`` if other causes fit as well."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong.
+    """One fault.
 
-    :param code: its name, for tables and for programs; docs/diagnose.md describes each.
-    :param evidence: the numbers, with the bound that they break.
-    :param tasks: keys of the tasks that it concerns; none where it concerns all.
-    :param method: spec of the method; empty where it concerns all of a group.
-    :param seeds: of the cells that show it.
-    :param of: how many cells were looked at.
+    :param code: name of the fault, for tables and programs; docs/diagnose.md describes each.
+    :param severity: how grave the fault is.
+    :param what: the fault, in one sentence.
+    :param evidence: the numbers, with the bound that they violate.
+    :param cause: the cause.
+    :param fix: what the user can do.
+    :param sure: how sure the cause is.
+    :param tasks: keys of the affected tasks; empty if all are affected.
+    :param method: spec of the method; empty if the fault affects all methods of the group.
+    :param seeds: seeds of the affected cells.
+    :param of: number of examined cells.
     """
 
     code: str
@@ -38,6 +43,10 @@ class Finding:
 
 
 def span(numbers: Sequence[float], form: str = ".3g") -> str:
-    """Write one number, or the least and the largest of several."""
+    """Return several numbers as text: the smallest and the largest, or a single number if both look the same.
+
+    :param numbers: the numbers, at least one.
+    :param form: format specification of a number.
+    """
     low, high = format(min(numbers), form), format(max(numbers), form)
     return low if low == high else f"{low} to {high}"

@@ -1,4 +1,4 @@
-"""Training that went wrong, not far enough or too far for one task: told from its losses and scores along the way."""
+"""Training that diverged, stopped too early or went on too long for a task: faults in its losses and scores."""
 
 from __future__ import annotations
 
@@ -14,40 +14,43 @@ from mtlbench.diagnose.finding import Finding, span
 from mtlbench.diagnose.heads import is_dead
 
 WORSE = 1.05
-"""A training loss at the end that is this many times the one at the beginning has diverged."""
+"""A training loss has diverged if it is more than this many times as high at the end as at the beginning."""
 FALL = 0.02
-"""Share of the first training loss by which it must fall for a task to have been learned at all."""
+"""A task counts as learned if its training loss fell by at least this share."""
 BY_HEART = 5.0
-"""How often rows must have been seen for a gap between training and development loss to mean that they were learned by
-heart: a loss with class weights has such a gap from the start."""
+"""Epochs from which a gap between training and development loss means that the rows were memorized: a loss with class
+weights has such a gap from the start."""
 SKEW = 0.25
-"""Share of development rows that would have to be answered otherwise for classes to be answered as often as they occur,
-from which outputs are worse than a guess for that reason, and not because training rows were learned by heart."""
+"""Share of development rows whose answers would have to change to give each class as often as it occurs. Above it, this
+mismatch explains outputs worse than a guess, so memorized training rows are not the cause."""
 ERRORS = 3.0
-"""Standard errors by which a score must have moved before it is told of."""
+"""A change of a score counts from this many standard errors on."""
 
 
 def check_fit(patient: Patient) -> Iterator[Finding]:
-    """Look at every task: did it diverge, was it learned at all, too little, too much?"""
+    """Check for each task whether training diverged, learned nothing, overfitted or stopped too early.
+
+    :param patient: the cells of one method.
+    """
     for task in patient.tasks:
-        for look in (_diverged, _not_learned, _overfit, _underfit):
-            finding = look(patient, task)
-            if finding is not None:  # the first one that holds rules the others out
+        for check in (_diverged, _not_learned, _overfit, _underfit):
+            finding = check(patient, task)
+            if finding is not None:  # the first finding excludes the others
                 yield finding
                 break
 
 
 def _diverged(patient: Patient, task: str) -> Finding | None:
-    found = patient.most(partial(_grown, task=task))
-    if not found:
+    cases = patient.majority(partial(_grown, task=task))
+    if not cases:
         return None
     return patient.finding(
-        found,
+        cases,
         task,
         code="diverged",
         severity="error",
         what=f"the training loss of {task} is higher at the end than at the beginning",
-        evidence=f"last tenth ÷ first tenth of the steps: {span(list(found.values()), '.2f')}; at most {WORSE:g}",
+        evidence=f"last tenth ÷ first tenth of the steps: {span(list(cases.values()), '.2f')}; at most {WORSE:g}",
         cause="the learning rate is too high, the task's gradient has the wrong sign, or the method works against it",
         fix="divide the learning rate by 3; compare with methods=sum at the same rate; look at the task's loss()",
         sure="likely",
@@ -63,17 +66,17 @@ def _grown(run: Run, task: str) -> float | None:
 
 
 def _not_learned(patient: Patient, task: str) -> Finding | None:
-    found = patient.most(partial(_flat, task=task))
-    if not found:
+    cases = patient.majority(partial(_flat, task=task))
+    if not cases:
         return None
     return patient.finding(
-        found,
+        cases,
         task,
         code="not-learned",
         severity="error",
         what=f"{task} was not learned: its training loss did not fall",
         evidence=(
-            f"from the first to the last tenth of the steps it fell by {span(list(found.values()), '.1%')}; at least "
+            f"from the first to the last tenth of the steps it fell by {span(list(cases.values()), '.1%')}; at least "
             f"{FALL:.0%} expected"
         ),
         cause="labels that do not belong to their texts (shuffled, or columns out of step), a gradient that is cut "
@@ -92,7 +95,7 @@ def _flat(run: Run, task: str) -> float | None:
 
 
 def _ends(run: Run, task: str) -> tuple[Numbers, Numbers]:
-    """Return a task's training losses in the first and in the last tenth of the steps."""
+    """Return a task's training losses in the first and the last tenth of the steps."""
     losses = run.losses(task)
     tenth = len(losses) // 10
     return losses[:tenth], losses[len(losses) - tenth :]
@@ -110,12 +113,12 @@ def _overfit(patient: Patient, task: str) -> Finding | None:
 def _gap(patient: Patient, task: str) -> Finding | None:
     if patient.tasks[task]["prediction"] != "classification":
         return None
-    found = patient.most(partial(_apart, task=task))
-    if not found or patient.epochs(task) < BY_HEART:
+    cases = patient.majority(partial(_apart, task=task))
+    if not cases or patient.epochs(task) < BY_HEART:
         return None
-    losses, errors, bounds = zip(*found.values(), strict=True)
+    losses, errors, bounds = zip(*cases.values(), strict=True)
     return patient.finding(
-        found,
+        cases,
         task,
         code="overfit",
         severity="warning",
@@ -126,49 +129,51 @@ def _gap(patient: Patient, task: str) -> Finding | None:
             f"{patient.epochs(task):.1f} times, at least {BY_HEART:g}"
         ),
         cause="the task's rows were seen too often for their number, or are unlike the development rows",
-        fix="fewer steps, sampling=sqrt or annealed where tasks differ in size; look at how the rows were split",
+        fix="fewer steps, sampling=sqrt or annealed if tasks differ in size; look at how the rows were split",
         sure="likely",
     )
 
 
 def _apart(run: Run, task: str) -> tuple[float, float, float] | None:
-    """Return training loss, cross entropy on development rows, and ln(classes), where they lie far apart."""
+    """Return training loss, cross entropy on development rows and ln(classes) if they are far apart."""
     outputs, (_, last) = run.outputs.get(task), _ends(run, task)
     if outputs is None or not len(last):
         return None
     classes = outputs.labels.astype(int)
     error = float(-log_softmax(outputs.values, axis=1)[np.arange(len(classes)), classes].mean())
     loss, guess = float(last.mean()), log(outputs.values.shape[1])
-    answered, known = (np.bincount(of, minlength=outputs.values.shape[1]) for of in (outputs.values.argmax(1), classes))
-    skewed = np.abs(answered - known).sum() / 2 > SKEW * len(classes)
+    answered, expected = (
+        np.bincount(column, minlength=outputs.values.shape[1]) for column in (outputs.values.argmax(1), classes)
+    )
+    skewed = np.abs(answered - expected).sum() / 2 > SKEW * len(classes)
     return (loss, error, guess) if loss < guess / 2 and error > guess and not skewed else None
 
 
 def _drop(patient: Patient, task: str) -> Finding | None:
     metric = patient.tasks[task]["metrics"][0]
     error = standard_error(metric, patient.tasks[task]["dev"])
-    found = patient.most(partial(_dropped, task=task, metric=metric, error=error))
-    if not found:
+    cases = patient.majority(partial(_dropped, task=task, metric=metric, error=error))
+    if not cases:
         return None
     return patient.finding(
-        found,
+        cases,
         task,
         code="overfit",
         severity="warning",
         what=f"{task} was better before: its {metric} fell while its training loss went on falling",
         evidence=(
-            f"best minus last evaluation: {span(list(found.values()), '.3f')}, more than three standard errors of the "
+            f"best minus last evaluation: {span(list(cases.values()), '.3f')}, more than three standard errors of the "
             f"development rows ({ERRORS * error:.3f}); training rows seen {patient.epochs(task):.1f} times"
         ),
-        cause="the task's rows were seen too often for its size",
-        fix="fewer steps, sampling=sqrt or annealed where tasks differ in size, or a lower learning rate",
+        cause="the task's rows were seen too often for their number",
+        fix="fewer steps, sampling=sqrt or annealed if tasks differ in size, or a lower learning rate",
         sure="likely",
     )
 
 
 def _dropped(run: Run, task: str, metric: str, error: float) -> float | None:
     scores, losses = run.scores(task, metric), run.losses(task)
-    if len(scores) < 3 or len(losses) < 20 or is_dead(run, task):  # the score of a dead head is chance
+    if len(scores) < 3 or len(losses) < 20 or is_dead(run, task):  # a dead head scores by chance
         return None
     quarter = len(losses) // 4
     falls = losses[-quarter:].mean() < losses[quarter : 2 * quarter].mean()
@@ -179,17 +184,17 @@ def _dropped(run: Run, task: str, metric: str, error: float) -> float | None:
 def _underfit(patient: Patient, task: str) -> Finding | None:
     metric = patient.tasks[task]["metrics"][0]
     error = standard_error(metric, patient.tasks[task]["dev"])
-    found = patient.most(partial(_rising, task=task, metric=metric, error=error))
-    if not found:
+    cases = patient.majority(partial(_rising, task=task, metric=metric, error=error))
+    if not cases:
         return None
     return patient.finding(
-        found,
+        cases,
         task,
         code="underfit",
         severity="warning",
         what=f"{task} was still getting better when training ended",
         evidence=(
-            f"its {metric} rose by {span(list(found.values()), '.3f')} from the last evaluation but one to the last, "
+            f"its {metric} rose by {span(list(cases.values()), '.3f')} from the last evaluation but one to the last, "
             f"more than three standard errors ({ERRORS * error:.3f})"
         ),
         cause="too few steps",

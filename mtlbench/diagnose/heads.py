@@ -1,4 +1,4 @@
-"""Heads that are dead, saturated or read wrongly: told from the raw outputs on the development rows."""
+"""Heads that are dead, saturated or read wrongly: faults in the raw outputs on the development rows."""
 
 from __future__ import annotations
 
@@ -13,23 +13,26 @@ from mtlbench.diagnose.evidence import Numbers, Outputs, Patient, Run
 from mtlbench.diagnose.finding import Finding, span
 
 SIDES = (0.1, 0.9)
-"""Shares of positive answers of a two-class head between which nothing is said."""
+"""Bounds on the share of positive answers of a two-class head."""
 REFITTED = 0.05
-"""Accuracy that another threshold may gain before it is told of; and four standard errors at least."""
+"""A better threshold counts if it gains more accuracy than this, and more than four standard errors."""
 RANKS = 0.6
-"""Area under the ROC curve from which outputs rank the rows; below 1 minus it they do so the wrong way round."""
+"""Outputs rank the rows above this area under the ROC curve, and the wrong way round below 1 minus it."""
 DEAD = 0.05
-"""Spread of standardised scores or of logits, below which a head says the same of every row."""
+"""A head gives the same answer for every row if its standardised scores or logits spread less than this."""
 FEWEST = 20
-"""Rows below which nothing is said."""
+"""Minimum number of rows for a finding."""
 
 T = TypeVar("T")
 
 
 def check_heads(patient: Patient) -> Iterator[Finding]:
-    """Look at every task's head."""
+    """Check the head of every task.
+
+    :param patient: the cells of one method.
+    """
     for task, described in patient.tasks.items():
-        dead = patient.most(partial(_of, task=task, look=_dead))
+        dead = patient.majority(partial(_apply, task=task, test=_dead))
         if dead:
             yield patient.finding(
                 dead,
@@ -50,7 +53,7 @@ def check_heads(patient: Patient) -> Iterator[Finding]:
 
 
 def _two_classes(patient: Patient, task: str) -> Iterator[Finding]:
-    turned = patient.most(partial(_of, task=task, look=_reversed))
+    turned = patient.majority(partial(_apply, task=task, test=_reversed))
     if turned:
         yield patient.finding(
             turned,
@@ -65,23 +68,23 @@ def _two_classes(patient: Patient, task: str) -> Iterator[Finding]:
             sure="likely",
         )
         return
-    sides = patient.most(partial(_of, task=task, look=_one_sided))
-    shifted = patient.most(partial(_of, task=task, look=_threshold))
+    sides = patient.majority(partial(_apply, task=task, test=_one_sided))
+    shifted = patient.majority(partial(_apply, task=task, test=_threshold))
     if not sides and not shifted:
         return
-    found = sides or shifted
-    gains = [gain for _, _, gain, _ in found.values()]
-    areas = [area for *_, area in found.values()]
+    cases = sides or shifted
+    gains = [gain for _, _, gain, _ in cases.values()]
+    areas = [area for *_, area in cases.values()]
     learned = min(areas) > RANKS
     yield patient.finding(
-        found,
+        cases,
         task,
         code="one-sided-head" if sides else "shifted-threshold",
         severity="error",
         what=f"the head of {task} answers {'nearly always the same' if sides else 'at a wrong threshold'}",
         evidence=(
-            f"positive answers {span([share for share, *_ in found.values()], '.1%')}, positive labels "
-            f"{span([labels for _, labels, *_ in found.values()], '.1%')} (bounds {SIDES[0]:.0%} and {SIDES[1]:.0%}); "
+            f"positive answers {span([share for share, *_ in cases.values()], '.1%')}, positive labels "
+            f"{span([labels for _, labels, *_ in cases.values()], '.1%')} (bounds {SIDES[0]:.0%} and {SIDES[1]:.0%}); "
             f"another threshold gains {span(gains, '.3f')} accuracy; area under the ROC curve {span(areas, '.3f')}"
         ),
         cause=(
@@ -96,11 +99,11 @@ def _two_classes(patient: Patient, task: str) -> Iterator[Finding]:
 
 
 def _classes(patient: Patient, task: str) -> Iterator[Finding]:
-    found = patient.most(partial(_of, task=task, look=_missing))
-    if found:
-        counts, known = [few for few, _ in found.values()], next(iter(found.values()))[1]
+    cases = patient.majority(partial(_apply, task=task, test=_missing))
+    if cases:
+        counts, known = [few for few, _ in cases.values()], next(iter(cases.values()))[1]
         yield patient.finding(
-            found,
+            cases,
             task,
             code="missing-classes",
             severity="warning",
@@ -112,26 +115,30 @@ def _classes(patient: Patient, task: str) -> Iterator[Finding]:
         )
 
 
-def _of(run: Run, task: str, look: Callable[[Outputs], T | None]) -> T | None:
+def _apply(run: Run, task: str, test: Callable[[Outputs], T | None]) -> T | None:
     outputs = run.outputs.get(task)
-    return None if outputs is None or len(outputs.labels) < FEWEST else look(outputs)
+    return None if outputs is None or len(outputs.labels) < FEWEST else test(outputs)
 
 
 def is_dead(run: Run, task: str) -> bool:
-    """Whether a task's head says the same of every row."""
-    return _of(run, task, _dead) is not None
+    """Return whether the head of a task gives the same answer for every row.
+
+    :param run: the cell.
+    :param task: key of the task.
+    """
+    return _apply(run, task, _dead) is not None
 
 
 def _dead(outputs: Outputs) -> float | None:
-    """Return the spread of scores (targets are standardised) or of logits (1 is a factor e of the odds), if small."""
-    classes = outputs.values.shape[1] > 1 and outputs.labels.ndim == 1  # whose logits have no zero point of their own
+    """Return the spread of scores (targets are standardised) or logits (1 is a factor e of the odds) if it is small."""
+    classes = outputs.values.shape[1] > 1 and outputs.labels.ndim == 1  # logits of classes are defined up to a constant
     values = outputs.values - (outputs.values.mean(axis=1, keepdims=True) if classes else 0.0)
     spread = float(values.std(axis=0).max())
     return spread if spread < DEAD else None
 
 
 def _read(outputs: Outputs) -> tuple[float, float, float, float] | None:
-    """Return shares of positive answers and labels, what the best threshold gains, and the area under the ROC curve."""
+    """Return the shares of positive answers and labels, the best threshold's gain, and the area under the ROC curve."""
     if outputs.values.shape[1] != 2 or not 0 < outputs.labels.mean() < 1:
         return None
     margin, labels = outputs.values[:, 1] - outputs.values[:, 0], outputs.labels
@@ -146,7 +153,7 @@ def _read(outputs: Outputs) -> tuple[float, float, float, float] | None:
 
 
 def _right_by_threshold(labels: Numbers) -> Numbers:
-    """Return how many answers are right where the first 0 … N rows in order are answered no, and the others yes."""
+    """Return the number of right answers if the first 0 … N rows are answered no and the others yes."""
     right: Numbers = np.concatenate([[0.0], np.cumsum(1.0 - labels)]) + labels.sum()
     right[1:] -= np.cumsum(labels)
     return right

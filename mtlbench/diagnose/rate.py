@@ -1,4 +1,4 @@
-"""The learning rate: how far the shared weights moved, and what steps did to losses of their own and other rows."""
+"""The learning rate: how far the shared weights move, and how steps change the losses of their own and other rows."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ from mtlbench.diagnose.evidence import Patient, Run
 from mtlbench.diagnose.finding import Finding, span
 
 PATH = 2e-3
-"""Sum of the relative changes of the shared weights below which they are hardly trained: an encoder that is
-fine-tuned usefully moves by a per cent or more."""
+"""Below this sum of relative changes, the shared weights are hardly trained: useful fine-tuning changes an encoder by a
+per cent or more."""
 OVERSHOOT = 0.5
-"""Share of probed steps after which the batch's own total loss is higher than before."""
+"""Maximum share of probed steps that increase the total loss of their own batch."""
 BLOWN = 1.2
-"""Times its loss before training that a task's loss may be, in the mean over any tenth of the steps; it is looked at
-for the median task, since a single one has other causes. Runs of real tasks stay below 1.01."""
+"""Maximum ratio of a task's mean loss over any tenth of the steps to its loss before training. The median task counts,
+because a single task may have other causes. Runs of real tasks stay below 1.01."""
 SETTLED = 0.1
-"""Share of the steps at the start that are not looked at for overshooting: a rate is warmed up there."""
+"""Share of the first steps that are not checked for overshooting, because the rate is warmed up there."""
 
 
 def check_rate(patient: Patient) -> Iterator[Finding]:
-    """Look at the probed steps."""
-    low = patient.most(_path)
+    """Check the probed steps and the course of the losses.
+
+    :param patient: the cells of one method.
+    """
+    low = patient.majority(_path)
     if low:
         yield patient.finding(
             low,
@@ -40,27 +43,27 @@ def check_rate(patient: Patient) -> Iterator[Finding]:
             sure="certain",
         )
         return
-    high = patient.most(_overshoot)
+    high = patient.majority(_overshoot)
     if high:
-        gains = told_gains(patient)
+        gains = describe_gains(patient)
         yield patient.finding(
             high,
             code="learning-rate-high",
             severity="warning",
-            what="steps overshoot: after them the loss of their own batch is higher than before",
+            what="steps overshoot: they increase the loss of their own batch",
             evidence=f"share of probed steps: {span(list(high.values()), '.0%')}; at most {OVERSHOOT:.0%}"
             + (f"; {gains}" if gains else ""),
             cause="the learning rate is too high for the curvature along the update",
             fix="divide the learning rate by 3, or warm it up",
             sure="likely",
         )
-    blown = patient.most(_blown)
+    blown = patient.majority(_blown)
     if blown and not high:
         yield patient.finding(
             blown,
             code="learning-rate-high",
             severity="error",
-            what="training made most losses higher than those of an untrained model",
+            what="training raised most losses above those of an untrained model",
             evidence=f"highest mean of a tenth of the steps ÷ first loss, of the median task: "
             f"{span(list(blown.values()), '.2f')}; at most {BLOWN:g}; lr {_rate_of(patient):g}",
             cause="the learning rate is too high: early steps threw the weights far off",
@@ -70,17 +73,17 @@ def check_rate(patient: Patient) -> Iterator[Finding]:
 
 
 def _rate_of(patient: Patient) -> float:
-    """Return the learning rate of the model: the method's own, or the recipe's."""
+    """Return the learning rate of the model: that of the method if it has its own, else that of the recipe."""
     own = (patient.runs[0].record["method"].get("parameters") or {}).get("base_lr")
     return float(patient.recipe["lr"] if own is None else own)
 
 
 def _path(run: Run) -> float | None:
-    still = run.record["recipe"].get("head_steps", 0)  # first steps in which the encoder is meant to stand still
-    probes = [row for row in run.measured("moved") if row["step"] > still]
+    frozen = run.record["recipe"].get("head_steps", 0)  # the recipe freezes the encoder in these first steps
+    probes = [row for row in run.measured("moved") if row["step"] > frozen]
     if not probes:
         return None
-    path = float(np.mean([row["moved"] / row["size"] for row in probes])) * (run.record["recipe"]["steps"] - still)
+    path = float(np.mean([row["moved"] / row["size"] for row in probes])) * (run.record["recipe"]["steps"] - frozen)
     return path if path < PATH else None
 
 
@@ -107,10 +110,10 @@ def _blown(run: Run) -> float | None:
 
 @dataclass(frozen=True)
 class Gains:
-    """By how much probed steps lowered total losses, in the mean.
+    """Mean decrease of the total loss by probed steps.
 
-    :param own: of the rows that the step was made from.
-    :param other: of the next step's rows, which it had not seen.
+    :param own: decrease on the rows of the step itself.
+    :param other: decrease on the rows of the next step, which the step has not seen.
     """
 
     own: float
@@ -118,12 +121,14 @@ class Gains:
 
 
 def gains_of(run: Run) -> Gains | None:
-    """Return the gains of probed steps; ``None`` where there are none, or the losses of other rows were not taken.
+    """Return the gains of probed steps, or ``None`` if there are none, or the losses of other rows were not measured.
 
     A step along the gradient of its own B rows gains ‖G‖² + tr(Σ)/B on these and ‖G‖² on others, to first order, G and
     Σ being mean and covariance of one row's gradient: other / own is 1 / (1 + B_simple / B) with the gradient noise
     scale B_simple = tr(Σ) / ‖G‖² of McCandlish et al., An Empirical Model of Large-Batch Training, 2018, equation 2.9.
-    AdamW's momentum averages over some ten batches, so that the noise of one weighs a tenth of that.
+    AdamW's momentum averages over about ten batches, so that the noise of one batch weighs a tenth of that.
+
+    :param run: the cell.
     """
     following = {row["step"] - 1: row["losses"] for row in run.steps}
     probes = [row for row in run.measured("next") if row["step"] in following]
@@ -134,12 +139,15 @@ def gains_of(run: Run) -> Gains | None:
     return Gains(float(np.mean(own)), float(np.mean(other)))
 
 
-def told_gains(patient: Patient) -> str:
-    """Return in words what steps did to the losses of their own rows and of others; nothing where it was not taken."""
+def describe_gains(patient: Patient) -> str:
+    """Return a clause on the effect of steps on the losses of their own and other rows; empty if it was not measured.
+
+    :param patient: the cells of one method.
+    """
     gains = [gains for run in patient.runs if (gains := gains_of(run)) is not None]
     if not gains:
         return ""
-    own, other = [one.own for one in gains], [one.other for one in gains]
+    own, other = [gain.own for gain in gains], [gain.other for gain in gains]
     return (
         f"a probed step lowers the total loss of its own {patient.recipe['batch_size']} rows a task by "
         f"{span(own)} and that of the next step's by {span(other)}"

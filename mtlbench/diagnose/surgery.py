@@ -1,4 +1,4 @@
-"""Whether gradient surgery has anything to do: the conditions of the PCGrad paper, measured."""
+"""Whether gradient surgery can matter: measure the conditions of the PCGrad paper."""
 
 from __future__ import annotations
 
@@ -9,29 +9,30 @@ import numpy as np
 
 from mtlbench.diagnose.evidence import Numbers, Patient, Run
 from mtlbench.diagnose.finding import Finding, span
-from mtlbench.diagnose.rate import told_gains
+from mtlbench.diagnose.rate import describe_gains
 
 OPPOSED = -0.1
-"""A cosine below this changes an update by more than half a per cent when it is projected away (1 − √(1 − cos²))."""
+"""Projecting away a cosine below this changes the update by more than half a per cent (1 − √(1 − cos²))."""
 FEW = 0.05
-"""Share of pairs and measured steps with such a cosine below which surgery has nothing to do."""
+"""Surgery has nothing to do if a smaller share of the pairs at measured steps has such a cosine."""
 CURVED = 0.5
-"""Curvature along the step, over its slope, from which the step is past the minimum of the parabola through it."""
+"""Ratio of the curvature along the step to the slope above which the step passes the minimum of the parabola."""
 BOTH = 0.8
-"""Share of conflicts in which both losses fall all the same, from which the conflict is not one of the step."""
+"""If both losses fall in more than this share of the conflicts, the step has no conflict."""
 PROBED = 5
-"""Conflicts at probed steps, over all seeds, from which that share is told: a run has few probed steps."""
+"""Minimum number of conflicts at probed steps, over all seeds, for that share: a run has few probed steps."""
 
 
 @dataclass(frozen=True)
 class Conflict:
-    """The pairs of tasks of all measured steps.
+    """All pairs of tasks at all measured steps, P in all.
 
-    :param cosines: of the two gradients.
-    :param similarity: of their norms, 2ab / (a² + b²), 1 where equal: Φ of Yu et al. (2020), equation 1.
-    :param helped: for probed steps, whether both losses of a pair fell in the step; NaN elsewhere.
-    :param curvature: of probed steps: the quadratic term of the total loss along the step over the linear one, by a
-        parabola through its values before, half-way and after.
+    :param cosines: (P,) cosines of the two gradients.
+    :param similarity: (P,) similarity of their norms, 2ab / (a² + b²), which is 1 for equal norms: Φ of Yu et al.
+        (2020), equation 1.
+    :param helped: (P,) whether the step lowered both losses of the pair, 1 or 0; NaN at steps that were not probed.
+    :param curvature: one value per probed step: ratio of the quadratic to the linear term of the total loss along the
+        step, from the parabola through its values before, half-way and after.
     """
 
     cosines: Numbers
@@ -41,33 +42,39 @@ class Conflict:
 
 
 def check_surgery(patient: Patient) -> Iterator[Finding]:
-    """For methods that look at gradients: is there conflict, and does it reach the step?"""
+    """Check whether gradients conflict, and whether the step suffers from it, for methods that read gradients.
+
+    :param patient: the cells of one method.
+    """
     method = patient.runs[0].record["method"] if patient.runs else {}
     if not method.get("joint") or method["reads"] not in ("gram", "gradients", "cross_gram"):
         return
-    of = {run.seed: conflict for run in patient.runs if (conflict := conflict_of(run)) is not None}
-    if not of:
+    conflicts = {run.seed: conflict for run in patient.runs if (conflict := conflict_of(run)) is not None}
+    if not conflicts:
         return
-    shares = [float((one.cosines < OPPOSED).mean()) for one in of.values()]
-    first_two = [float((one.cosines <= -one.similarity).mean()) for one in of.values()]
-    told = (
+    shares = [float((conflict.cosines < OPPOSED).mean()) for conflict in conflicts.values()]
+    first_two = [float((conflict.cosines <= -conflict.similarity).mean()) for conflict in conflicts.values()]
+    negative = [float((conflict.cosines < 0).mean()) for conflict in conflicts.values()]
+    medians = [float(np.median(conflict.cosines)) for conflict in conflicts.values()]
+    evidence = (
         f"cosines below {OPPOSED:g}: {span(shares, '.1%')} of pairs at measured steps; all below 0: "
-        f"{span([float((one.cosines < 0).mean()) for one in of.values()], '.0%')}; median cosine "
-        f"{span([float(np.median(one.cosines)) for one in of.values()], '.3f')}; PCGrad's first two conditions "
+        f"{span(negative, '.0%')}; median cosine {span(medians, '.3f')}; PCGrad's first two conditions "
         f"(cos ≤ −Φ, Φ the similarity of norms) hold in {span(first_two, '.1%')}"
     )
-    curved = [float(np.median(one.curvature)) for one in of.values() if len(one.curvature)]
+    curved = [float(np.median(conflict.curvature)) for conflict in conflicts.values() if len(conflict.curvature)]
     if curved:
-        told += f"; curvature along the step (its third) {span(curved, '.2f')} of the slope, high from {CURVED:g} on"
-    gains = told_gains(patient)
-    told += f"; {gains}" if gains else ""
+        evidence += (
+            f"; curvature along the step (its third) {span(curved, '.2f')} of the slope, high from {CURVED:g} on"
+        )
+    gains = describe_gains(patient)
+    evidence += f"; {gains}" if gains else ""
     if max(shares) < FEW:
         yield patient.finding(
-            of,
+            conflicts,
             code="no-conflict",
             severity="note",
             what="surgery has nothing to do: task gradients do not oppose one another",
-            evidence=f"{told}; surgery matters from {FEW:.0%} on",
+            evidence=f"{evidence}; surgery matters from {FEW:.0%} on",
             cause="gradients of this many parameters on different rows are nearly orthogonal",
             fix="differences to a plain sum are then differences of weights and of the update's norm: compare with "
             "update_norm=sum and with tuned fixed weights",
@@ -76,24 +83,29 @@ def check_surgery(patient: Patient) -> Iterator[Finding]:
         return
     if curved and min(first_two) >= FEW and min(curved) >= CURVED:
         yield patient.finding(
-            of,
+            conflicts,
             code="three-conditions",
             severity="note",
             what="the three conditions hold under which the PCGrad paper proves that surgery helps",
-            evidence=f"{told}; bounds {FEW:.0%} of pairs and {CURVED:g}",
-            cause="tasks that want different things of the shared parameters, with gradients of unlike norm, at steps "
-            "that are long for the curvature",
-            fix="expect a difference to the plain sum, and measure it: at least 5 seeds, and a sum with a lower rate",
+            evidence=f"{evidence}; bounds {FEW:.0%} of pairs and {CURVED:g}",
+            cause="the tasks need different shared parameters, their gradients have unlike norms, and the steps are "
+            "long for the curvature",
+            fix="expect a difference to the plain sum, and measure it: at least 5 seeds, and a sum at a lower rate",
             sure="possible",
         )
-    helped = np.concatenate([one.helped[(one.cosines < OPPOSED) & np.isfinite(one.helped)] for one in of.values()])
+    helped = np.concatenate(
+        [
+            conflict.helped[(conflict.cosines < OPPOSED) & np.isfinite(conflict.helped)]
+            for conflict in conflicts.values()
+        ]
+    )
     if len(helped) >= PROBED and helped.mean() > BOTH:
         yield patient.finding(
-            of,
+            conflicts,
             code="conflict-not-in-step",
             severity="note",
             what="task gradients oppose one another, but the optimizer's step lowers both losses",
-            evidence=f"{told}; both losses of an opposed pair fell in {helped.mean():.0%} of the {len(helped)} "
+            evidence=f"{evidence}; both losses of an opposed pair fell in {helped.mean():.0%} of the {len(helped)} "
             f"times that one was met at a probed step, more than {BOTH:.0%}",
             cause="AdamW scales each coordinate, and its momentum averages over batches: opposition of single batches "
             "does not survive it",
@@ -103,7 +115,10 @@ def check_surgery(patient: Patient) -> Iterator[Finding]:
 
 
 def conflict_of(run: Run) -> Conflict | None:
-    """Return every pair of tasks at every measured step; ``None`` where nothing was measured."""
+    """Return every pair of tasks at every measured step, or ``None`` if nothing was measured.
+
+    :param run: the cell.
+    """
     cosines, similarity, helped, curvature = [], [], [], []
     for row in run.measured("cosines"):
         after = row.get("after")
@@ -116,9 +131,9 @@ def conflict_of(run: Run) -> Conflict | None:
             if value is None:
                 continue
             first, second = pair.split("|")
-            one, other = row["norms"][first], row["norms"][second]
+            norm, other = row["norms"][first], row["norms"][second]
             cosines.append(value)
-            similarity.append(2 * one * other / (one**2 + other**2))
+            similarity.append(2 * norm * other / (norm**2 + other**2))
             fell = [after[task] < row["losses"][task] for task in (first, second)] if after else []
             helped.append(float(all(fell)) if fell else np.nan)
-    return Conflict(*(np.array(one) for one in (cosines, similarity, helped, curvature))) if cosines else None
+    return Conflict(*(np.array(values) for values in (cosines, similarity, helped, curvature))) if cosines else None

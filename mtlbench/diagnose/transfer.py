@@ -1,4 +1,4 @@
-"""Scores beside what they should beat: trivial floors, and single-task training of the same length."""
+"""Scores below trivial floors, or below single-task training of the same length."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from mtlbench.stats import paired_comparison
 
 
 def check_transfer(patient: Patient) -> Iterator[Finding]:
-    """Compare every task's primary metric with its floors and with single-task training."""
+    """Compare every task's primary metric with its floors and with single-task training.
+
+    :param patient: the cells of one method.
+    """
     encoder = patient.cells.encoder
     for task, described in patient.tasks.items():
         metric = described["metrics"][0]
         floors = described["floors"].get(metric) or []
-        apart = "pairs=apart" in encoder.get("spec", "") and any(one["name"] == "token overlap" for one in floors)
+        apart = "pairs=apart" in encoder.get("spec", "") and any(rule["name"] == "token overlap" for rule in floors)
         rule, floor = patient.floor(task) or ("", -inf)
-        below = patient.most(partial(_below, task=task, metric=metric, floor=floor))
+        below = patient.majority(partial(_below, task=task, metric=metric, floor=floor))
         if below:
             yield patient.finding(
                 below,
@@ -62,16 +65,18 @@ def _negative(patient: Patient, task: str, metric: str) -> Iterator[Finding]:
         seeds = sorted(own.keys() & alone.keys())
         if len(seeds) < 3:
             continue
-        found = paired_comparison(np.array([own[seed] for seed in seeds]), np.array([alone[seed] for seed in seeds]))
-        if found.ci_low is not None and found.ci_high is not None and found.ci_high < 0:
+        comparison = paired_comparison(
+            np.array([own[seed] for seed in seeds]), np.array([alone[seed] for seed in seeds])
+        )
+        if comparison.ci_low is not None and comparison.ci_high is not None and comparison.ci_high < 0:
             yield patient.finding(
                 seeds,
                 task,
                 code="negative-transfer",
                 severity="warning",
                 what=f"{task} does worse together with the other tasks than alone",
-                evidence=f"{metric} {found.mean_difference:+.3f} against {single}, 95 % interval "
-                f"{found.ci_low:+.3f} to {found.ci_high:+.3f} over {len(seeds)} paired seeds",
+                evidence=f"{metric} {comparison.mean_difference:+.3f} against {single}, 95 % interval "
+                f"{comparison.ci_low:+.3f} to {comparison.ci_high:+.3f} over {len(seeds)} paired seeds",
                 cause="the shared encoder serves the other tasks at this one's cost, or this one has too little weight",
                 fix="give it more weight (a sweep of fixed weights), a layer of its own, or leave it out",
                 sure="likely",

@@ -1,4 +1,4 @@
-"""Cells that are not at their end: how far their training got, from the checkpoints that they go on from."""
+"""Records and histories of unfinished cells, from their checkpoints."""
 
 from __future__ import annotations
 
@@ -7,49 +7,51 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mtlbench.checkpoint import newest_files, read_parts
-from mtlbench.history import merged
-from mtlbench.history_form import check_row
-from mtlbench.leases import holders
-from mtlbench.plan import fingerprint
-from mtlbench.record import Record
-from mtlbench.record_file import verified
-from mtlbench.store import CHECKPOINTS
+from mtlbench.plan.cells import fingerprint
+from mtlbench.records.history_form import HistoryRow, check_row
+from mtlbench.records.leases import holders
+from mtlbench.records.record_file import verified
+from mtlbench.records.store import CHECKPOINTS
+from mtlbench.training.checkpoint import newest_files, read_parts
+from mtlbench.training.history_rows import merged
 
 
-def unfinished(results: Path, tell: Callable[[str], None]) -> list[Record]:
-    """Return the records of cells that have a checkpoint, as these stood when it was written.
+def unfinished(results: Path, tell: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Return the records of all cells with a checkpoint, as of that checkpoint.
 
-    ``status`` is ``"running"`` where a process has the cell's lease, else ``"stopped"``; ``history`` are the rows.
+    ``status`` is ``"running"`` if a process has the lease of the cell, else ``"stopped"``; ``history`` has the rows.
 
-    :param tell: gets a line for people about every checkpoint that is no use.
+    :param results: the results folder.
+    :param tell: called with a message for the user for each unusable checkpoint.
     """
-    held = {one.key for one in holders(results) if not one.gone}
-    found = []
+    held = {holder.key for holder in holders(results) if not holder.gone}
+    records = []
     for key, path in newest_files(results / CHECKPOINTS):
         try:
             record, history = _read(path)
-        except FileNotFoundError:  # the cell ended just now, or its next checkpoint replaced this one
+        except FileNotFoundError:  # the cell has just ended, or its next checkpoint replaced this one
             continue
         except (OSError, ValueError) as error:
             tell(f"left out: {path}: {error}")
             continue
-        found.append({**record, "status": "running" if key in held else "stopped", "history": history})
-    return found
+        records.append({**record, "status": "running" if key in held else "stopped", "history": history})
+    return records
 
 
-def _read(path: Path) -> tuple[Record, list[dict[str, Any]]]:
-    """Return the record and the rows in a checkpoint, whose hash is right, whoever wrote it.
+def _read(path: Path) -> tuple[dict[str, Any], list[HistoryRow]]:
+    """Return the record and the rows of a checkpoint. Check their form: a valid hash does not vouch for its author.
 
-    :raises OSError: when it cannot be read.
-    :raises ValueError: when it is not whole, or they are not of the form that readers rely on.
+    :raises OSError: if it cannot be read.
+    :raises ValueError: if it is incomplete, or the record or the rows have an unexpected form.
     """
-    record, outcome = read_parts(path, "record", "outcome")
+    record, histories = read_parts(path, "record", "histories")
     try:
-        record = verified(json.dumps({**record, "checksum": fingerprint(record)}).encode())
-        rows = list(json.loads(outcome["history"]))
+        checked = verified(json.dumps({**record, "checksum": fingerprint(record)}).encode())
+        if not isinstance(histories, list):
+            raise TypeError("its histories are not a list")
+        rows = [row for history in histories for row in json.loads(history)]
         for row in rows:
-            check_row(row, record["tasks"])
-    except (LookupError, TypeError, RecursionError) as error:  # of another form altogether
+            check_row(row, checked["tasks"])
+    except (LookupError, TypeError, RecursionError) as error:  # of an entirely different form
         raise ValueError(f"not a checkpoint: {type(error).__name__}: {error}") from None
-    return record, rows if record["method"]["joint"] else merged(rows)
+    return dict(checked), rows if checked["method"]["joint"] else merged(rows)

@@ -1,4 +1,4 @@
-"""What every executor offers: it takes jobs, and tells what became of them. Workers write their records themselves."""
+"""The interface of executors: they accept jobs and report events. Workers write the records themselves."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from mtlbench.leases import Lease
-from mtlbench.plan import Cell
-from mtlbench.record import Record
-from mtlbench.store import Store
+from mtlbench.plan.cells import Cell
+from mtlbench.records.leases import Lease
+from mtlbench.records.record import Record
+from mtlbench.records.store import Store
 
 RETRIES = 2
-"""Further tries of a cell whose process crashed or was stopped from outside. Each goes on from its checkpoint."""
+"""Retries of a cell whose process crashed or was stopped from outside. Each resumes from the cell's checkpoint."""
 
 
 @dataclass(frozen=True)
-class Job:
-    """One try at a cell: all that a worker needs, wherever it is.
+class CellJob:
+    """One attempt at a cell, with everything that a worker needs on any machine.
 
-    :param record: the header, see :func:`mtlbench.record.header`.
+    :param cell: the cell.
+    :param record: the header of the cell's record, see :func:`mtlbench.records.record.header`.
+    :param store: the results folder.
+    :param lease: the lease of the cell, claimed by the launcher.
     """
 
     cell: Cell
@@ -30,16 +33,18 @@ class Job:
 
 @dataclass(frozen=True)
 class Event:
-    """Something happened to a cell.
+    """Something that happened to a cell.
 
-    :param kind: ``"started"``, ``"step"``, ``"note"``; the record is written: ``"done"``, ``"failed"``; there is none:
-        ``"lost"`` (its process or machine went away), ``"taken"`` (another launcher runs it). The loop itself tells
-        ``"again"`` (the next try), ``"waiting"`` (for ``total`` cells that other launchers run) and ``"stopping"``
-        (after Ctrl-C, those that run here).
-    :param done: steps done, of ``total``.
-    :param message: why it failed, or was lost; or what people should know of it.
-    :param retries: how many further tries a lost cell deserves.
-    :param notes: what the worker would have told before, where it is on another machine.
+    :param kind: ``"started"``, ``"step"`` or ``"note"`` while the cell runs; ``"done"`` or ``"failed"`` once its record
+        is written; ``"lost"`` (its process or machine is gone) or ``"taken"`` (another launcher runs it) if it ends
+        without a record. The scheduler adds ``"again"`` (the next attempt), ``"waiting"`` (for ``total`` cells that
+        other launchers run) and ``"stopping"`` (after Ctrl-C, for the ``total`` cells that run here).
+    :param cell: the cell.
+    :param done: number of finished steps; for ``"again"``, the number of the attempt.
+    :param total: number of all steps, or of cells.
+    :param message: the reason of a failure or loss, or a note for the user.
+    :param retries: number of retries that a lost cell deserves.
+    :param notes: notes of a worker that cannot send events before its cell ends.
     """
 
     kind: str
@@ -52,20 +57,28 @@ class Event:
 
 
 class Executor(Protocol):
-    """Runs jobs, each in a process of its own."""
+    """Interface of executors, which run each job in its own process."""
 
     @property
     def capacity(self) -> int:
-        """How many jobs it takes at a time, running or queued."""
+        """Maximum number of jobs at a time, running or queued."""
 
-    def submit(self, jobs: Sequence[Job]) -> None:
-        """Take jobs."""
+    def submit(self, jobs: Sequence[CellJob]) -> None:
+        """Start or queue jobs.
+
+        :param jobs: no more than :attr:`capacity` minus the jobs that have not ended.
+        """
 
     def wait(self, seconds: float) -> Sequence[Event]:
-        """Return what happened, as soon as something did, or nothing after some seconds.
+        """Return the next events as soon as there are any.
 
-        Every job ends with exactly one event that is not ``"started"``, ``"step"`` or ``"note"``.
+        Each job ends with exactly one event other than ``"started"``, ``"step"`` and ``"note"``.
+
+        :param seconds: time after which to return without events.
         """
 
     def stop(self, grace: float) -> None:
-        """Ask what still runs to end, kill it after some seconds of grace, and return when nothing runs."""
+        """Ask the running jobs to end, kill those that do not, and return when none is left.
+
+        :param grace: seconds between the request and the kill.
+        """

@@ -1,4 +1,4 @@
-"""Runs cells on this machine, each in a process of its own; a fork server imports torch once for all of them."""
+"""Run cells on this machine, each in its own process; a fork server imports torch once for all of them."""
 
 from __future__ import annotations
 
@@ -13,49 +13,57 @@ from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 
-from mtlbench.execute.executor import RETRIES, Event, Job
+from mtlbench.execute.executor import RETRIES, CellJob, Event
 
 Slot = str | None
-"""Room for one cell: the CUDA_VISIBLE_DEVICES that its process gets; None: what this process has."""
+"""Place for one cell: the CUDA_VISIBLE_DEVICES of its process, or None for that of this process."""
 
 
 @dataclass
 class _Running:
-    job: Job
+    job: CellJob
     slot: Slot
     process: ForkServerProcess
 
 
 class Local:
-    """Processes on this machine.
+    """Executor that runs cells in processes of this machine.
 
-    :param slots: one for each cell that may run at a time, see :func:`device_slots`.
+    :param slots: one for each cell that may run at the same time, see :func:`device_slots`.
     """
 
     def __init__(self, slots: Sequence[Slot]) -> None:
         self.capacity = len(slots)
         self._free = deque(slots)
         self._running: dict[Connection, _Running] = {}
-        self._new: list[Event] = []
+        self._started: list[Event] = []
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["mtlbench.execute.worker"])
         start_fork_server()
 
-    def submit(self, jobs: Sequence[Job]) -> None:
+    def submit(self, jobs: Sequence[CellJob]) -> None:
+        """Start jobs.
+
+        :param jobs: no more than there are free slots.
+        """
         for job in jobs:
             slot = self._free.popleft()
-            ours, theirs = self._context.Pipe(duplex=False)
-            process = self._context.Process(target=_enter, args=(job, slot, theirs), name=job.cell.title, daemon=True)
+            receiver, sender = self._context.Pipe(duplex=False)
+            process = self._context.Process(target=_enter, args=(job, slot, sender), name=job.cell.title, daemon=True)
             process.start()
-            theirs.close()
-            self._running[ours] = _Running(job, slot, process)
-            self._new.append(Event("started", job.cell))
+            sender.close()
+            self._running[receiver] = _Running(job, slot, process)
+            self._started.append(Event("started", job.cell))
 
     def wait(self, seconds: float) -> Sequence[Event]:
-        events, self._new = self._new, []
-        for ready in wait(list(self._running), 0.0 if events else seconds):
-            assert isinstance(ready, Connection)
-            events.append(self._receive(ready))
+        """Return the next events as soon as there are any.
+
+        :param seconds: time after which to return without events.
+        """
+        events, self._started = self._started, []
+        for connection in wait(list(self._running), 0.0 if events else seconds):
+            assert isinstance(connection, Connection)
+            events.append(self._receive(connection))
         return events
 
     def _receive(self, connection: Connection) -> Event:
@@ -73,6 +81,10 @@ class Local:
         return event
 
     def stop(self, grace: float) -> None:
+        """End all processes.
+
+        :param grace: seconds between SIGTERM and SIGKILL.
+        """
         for running in self._running.values():
             running.process.terminate()
         end = time.monotonic() + grace
@@ -85,8 +97,8 @@ class Local:
 
 
 def start_fork_server() -> None:
-    """Start the fork server deaf to Ctrl-C, which is for this process to handle, even while it imports torch."""
-    resource_tracker.ensure_running()  # first: it would be started with the server, and unblock the signal
+    """Start the fork server with Ctrl-C blocked, even while it imports torch: this process handles Ctrl-C."""
+    resource_tracker.ensure_running()  # first: otherwise the server starts it, which unblocks the signal
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         forkserver.ensure_running()
@@ -94,24 +106,28 @@ def start_fork_server() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
-def died(job: Job, code: int) -> Event:
-    """Return the event of a process that ended without a word: a crash of native code, or it was killed.
+def died(job: CellJob, code: int) -> Event:
+    """Return the event for a process that ended without reporting: native code crashed, or the process was killed.
 
-    SIGKILL comes from an operator or from a system short of memory, and nobody can tell which: one more try.
+    SIGKILL comes from an operator or from a system short of memory; the two look the same, so the cell gets one retry.
+
+    :param job: the job of the process.
+    :param code: exit code of the process; for a signal, its negated number.
     """
     if code >= 0:
         return Event("lost", job.cell, message=f"its process ended with exit code {code}")
-    out_of_memory = code == -signal.SIGKILL
-    cause = f"signal {signal.Signals(-code).name}" + (" (out of memory?)" if out_of_memory else "")
+    killed = code == -signal.SIGKILL
+    cause = f"signal {signal.Signals(-code).name}" + (" (out of memory?)" if killed else "")
     message = f"its process ended with {cause}"
-    return Event("lost", job.cell, message=message, retries=1 if out_of_memory else RETRIES)
+    return Event("lost", job.cell, message=message, retries=1 if killed else RETRIES)
 
 
 def device_slots(devices: Sequence[str], cells: int) -> list[Slot]:
-    """Return the slots of some GPUs, each for a number of cells.
+    """Return the slots of several GPUs.
 
-    :param devices: such as ``cuda:0``. Numbers count the GPUs that this process sees, CUDA_VISIBLE_DEVICES those of
-        the machine: where it is set, a slot is one of its entries.
+    :param devices: such as ``cuda:0``. The numbers count the GPUs visible to this process; CUDA_VISIBLE_DEVICES counts
+        those of the machine, so if it is set, each slot is one of its entries.
+    :param cells: number of cells per GPU.
     """
     inherited = os.environ.get("CUDA_VISIBLE_DEVICES")
     slots: list[Slot] = []
@@ -121,17 +137,17 @@ def device_slots(devices: Sequence[str], cells: int) -> list[Slot]:
     return slots * cells
 
 
-def _enter(job: Job, slot: Slot, connection: Connection) -> None:
-    """Entry point of a cell's process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+def _enter(job: CellJob, slot: Slot, connection: Connection) -> None:
+    """Run a cell: the entry point of its process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     if slot is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = slot  # before CUDA starts, which reads it once
+        os.environ["CUDA_VISIBLE_DEVICES"] = slot  # before CUDA initializes, which reads it only then
     from mtlbench.execute.worker import run_cell
 
-    def tell(event: Event) -> None:
+    def send(event: Event) -> None:
         try:
             connection.send(event)
-        except BrokenPipeError:  # the launcher is gone, and with it the reason to go on
+        except BrokenPipeError:  # the launcher is gone: stop
             signal.raise_signal(signal.SIGTERM)
 
-    tell(run_cell(job, tell))
+    send(run_cell(job, send))

@@ -1,4 +1,4 @@
-"""Where cells run: the options of ``mtlbench run`` about it, checked, and the executor that they ask for."""
+"""The options of ``mtlbench run`` that choose where cells run, and the executor that they select."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from mtlbench.errors import UsageError, unknown
 from mtlbench.execute.executor import Executor
 from mtlbench.execute.local import Local, Slot, device_slots
-from mtlbench.provenance import usable_cores
-from mtlbench.suite import Recipe
+from mtlbench.host.provenance import usable_cores
+from mtlbench.plan.suite import Recipe
 
 OPTIONS = {
     "devices": "local",
@@ -18,21 +18,24 @@ OPTIONS = {
     "slurm_partition": "slurm",
     "slurm_time": "slurm",
 }
-"""The options that one executor alone has."""
+"""Options that belong to a single executor."""
 EXECUTORS = ("local", "ray", "slurm")
-"""Those that ``--executor`` names; ``torchrun`` is the one of a process that torchrun has started."""
+"""Values of ``--executor``. A process started by torchrun uses a further one, ``torchrun``."""
 SLURM_TIME = 60
+"""Default time limit of a cell under SLURM, in minutes."""
 
 
 @dataclass(frozen=True)
 class Placement:
-    """The options; ``None`` where one was not given.
+    """The options; ``None`` stands for an option that the user did not set.
 
-    :param jobs: cells at a time; by default as many as there is room for.
+    :param executor: one of :data:`EXECUTORS`, or ``torchrun``.
+    :param jobs: maximum number of cells at a time; by default, as many as fit.
     :param devices: GPUs of this machine, such as ``cuda:0,cuda:1``.
-    :param jobs_per_device: cells at a time on each of them.
-    :param address: of a Ray cluster.
-    :param slurm_time: minutes that a cell may take before it is queued again.
+    :param jobs_per_device: maximum number of cells at a time on each of these GPUs.
+    :param address: address of a Ray cluster.
+    :param slurm_partition: SLURM partition.
+    :param slurm_time: time limit of a cell, in minutes, after which it is queued again.
     """
 
     executor: str = "local"
@@ -44,9 +47,10 @@ class Placement:
     slurm_time: int | None = None
 
     def check(self, recipe: Recipe) -> None:
-        """Look at the options, without starting anything.
+        """Check the options, without starting anything.
 
-        :raises UsageError: for an unknown executor, an option of another one, or a value that makes no sense.
+        :param recipe: the recipe of the cells.
+        :raises UsageError: for an unknown executor, an option of a different one, or an invalid value.
         """
         if self.executor not in EXECUTORS and not (self.executor == "torchrun" and torchrun_place()):
             raise unknown("executor", self.executor, EXECUTORS)
@@ -66,33 +70,43 @@ class Placement:
         if self.devices is not None and recipe.device != "cuda":
             raise UsageError("--devices needs --device cuda")
         if self.devices is not None and recipe.processes > 1:
-            raise UsageError("--devices gives each cell one GPU: leave it away with --processes-per-cell")
+            raise UsageError("--devices gives each cell one GPU: omit it with --processes-per-cell")
         for device in self._devices if self.devices is not None else [recipe.device]:
             check_device(device, here=self._here)
 
     def device_here(self, recipe: Recipe) -> str:
-        """Return the device that cells use on this machine; where they run on others, these tell of theirs."""
+        """Return the device that cells use on this machine, or ``"cpu"`` if they run on others, which report their own.
+
+        :param recipe: the recipe of the cells.
+        """
         return recipe.device if self._here else "cpu"
 
     def room(self, recipe: Recipe) -> int | None:
-        """Return how many cells run at a time; ``None`` where that is for a cluster to say."""
+        """Return the maximum number of cells at a time, or ``None`` if the cluster decides.
+
+        :param recipe: the recipe of the cells.
+        """
         if self.executor == "torchrun":
             return 1
         return len(self._slots(recipe)) if self.executor == "local" else self.jobs
 
     def note(self, recipe: Recipe) -> str:
-        """Return a sentence where fewer cells run at a time than were asked for."""
+        """Return a note for the user if ``jobs`` is more than fit on this machine, else an empty string.
+
+        :param recipe: the recipe of the cells.
+        """
         if self.executor != "local" or self.jobs is None or self.jobs <= _most(recipe):
             return ""
         threads = recipe.threads * recipe.processes
         return f"--jobs {self.jobs} lowered to {_most(recipe)}: {threads} threads a cell on {usable_cores()} cores"
 
     def start(self, recipe: Recipe) -> Executor:
-        """Start the executor.
+        """Start the executor and return it.
 
-        :raises UsageError: when it cannot be started here.
+        :param recipe: the recipe of the cells.
+        :raises UsageError: if it cannot be started here.
         """
-        # the libraries of a cluster are extras, and slow to import: only where they are asked for
+        # the libraries of clusters are extras and slow to import, so import them only when selected
         if self.executor == "ray":
             from mtlbench.execute.ray import Ray
 
@@ -123,22 +137,23 @@ class Placement:
 
 
 def torchrun_place() -> tuple[int, int] | None:
-    """Return this process's number and how many there are, where torchrun has started it."""
+    """Return the rank of this process and the number of processes, or ``None`` if torchrun did not start it."""
     if not {"TORCHELASTIC_RUN_ID", "RANK", "WORLD_SIZE"} <= os.environ.keys():
         return None
     return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
 
 
 def _most(recipe: Recipe) -> int:
-    """Return how many cells this machine has cores for."""
+    """Return the number of cells that this machine has cores for."""
     return max(1, usable_cores() // (recipe.threads * recipe.processes))
 
 
 def check_device(device: str, *, here: bool) -> None:
-    """Look at the name of a device.
+    """Check the name of a device.
 
-    :param here: whether it must be on this machine.
-    :raises UsageError: when it is none, or not there.
+    :param device: ``cpu``, ``cuda`` or ``cuda:N``.
+    :param here: whether the device must exist on this machine.
+    :raises UsageError: if the name is invalid, or the device does not exist.
     """
     kind, colon, number = device.partition(":")
     if kind not in ("cpu", "cuda") or (colon and (kind == "cpu" or not (number.isascii() and number.isdigit()))):

@@ -1,4 +1,4 @@
-"""Runs cells on a Ray cluster, each as one task in a process of its own. The results folder must be on all machines."""
+"""Run cells on a Ray cluster, each as a task in its own process. All machines must share the results folder."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import warnings
 from collections.abc import Sequence
 
 from mtlbench.errors import UsageError, one_line
-from mtlbench.execute.executor import RETRIES, Event, Job
+from mtlbench.execute.executor import RETRIES, CellJob, Event
 from mtlbench.execute.remote import run_remote
-from mtlbench.suite import Recipe
+from mtlbench.plan.suite import Recipe
 
 try:
     import ray
@@ -21,16 +21,17 @@ except ImportError:
 
 
 KILLED = 5.0
-"""Seconds that Ray has to tell that what it killed is gone."""
+"""Seconds in which Ray confirms that killed tasks are gone."""
 
 
 class Ray:
-    """A Ray cluster. Ray gives every cell its cores, and a GPU where the recipe needs one.
+    """Executor that runs cells on a Ray cluster. Ray gives each cell its cores, and a GPU if the recipe needs one.
 
-    :param address: of a running cluster; by default that of RAY_ADDRESS, or else one is started on this machine.
-    :param jobs: cells at a time; by default as many as the cluster may hold, and as many again in the queue, so that
-        a cluster that grows by demand sees some.
-    :raises UsageError: when there is no cluster at this address, or one started here is too small for a cell.
+    :param recipe: gives the cores, and whether a cell needs a GPU.
+    :param jobs: maximum number of cells at a time; by default, as many as the cluster can run and as many again in the
+        queue, so that a cluster that grows on demand sees demand.
+    :param address: address of a running cluster; by default, RAY_ADDRESS, or else a cluster started on this machine.
+    :raises UsageError: if there is no cluster at the address, or the one started here is too small for a cell.
     """
 
     def __init__(self, recipe: Recipe, *, jobs: int | None, address: str | None) -> None:
@@ -40,47 +41,60 @@ class Ray:
         self._jobs = jobs
         self._needs = {"CPU": float(recipe.threads * recipe.processes), "GPU": float(recipe.device != "cpu")}
         cpus, gpus = self._needs["CPU"], self._needs["GPU"]
-        # a process for one task only, as on this machine; tries are counted by the loop
+        # one process per task, as in the local executor; the scheduler does the retries
         self._task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_calls=1, max_retries=0)(run_remote)
-        self._running: dict[ray.ObjectRef[Event], Job] = {}
+        self._running: dict[ray.ObjectRef[Event], CellJob] = {}
         self._small = self._too_small()
         if self._small and self._ours and not (address or os.environ.get("RAY_ADDRESS")):
             ray.shutdown()
             raise UsageError(f"{self._small}: ask for less, or give --address of a larger cluster")
 
     def _too_small(self) -> str:
-        """Return why no machine of the cluster can run a cell; empty when one can. More machines may come."""
+        """Return why no current machine of the cluster can run a cell, or an empty string. Machines may join later."""
         machines = [machine["Resources"] for machine in ray.nodes() if machine["Alive"]]
-        if any(all(one.get(name, 0.0) >= need for name, need in self._needs.items()) for one in machines):
+        if any(all(machine.get(name, 0.0) >= need for name, need in self._needs.items()) for machine in machines):
             return ""
         gpu = " and a GPU" if self._needs["GPU"] else ""
         return f"a cell takes {self._needs['CPU']:.0f} cores{gpu}, which no machine of the Ray cluster has"
 
     @property
     def capacity(self) -> int:
+        """Maximum number of jobs at a time, running or queued; it may change with the size of the cluster."""
         if self._jobs is not None:
             return self._jobs
-        there: dict[str, float] = ray.cluster_resources()
-        return 2 * max(1, *(int(there.get(name, 0.0) // need) for name, need in self._needs.items() if need))
+        resources: dict[str, float] = ray.cluster_resources()
+        return 2 * max(1, *(int(resources.get(name, 0.0) // need) for name, need in self._needs.items() if need))
 
-    def submit(self, jobs: Sequence[Job]) -> None:
+    def submit(self, jobs: Sequence[CellJob]) -> None:
+        """Queue jobs as Ray tasks.
+
+        :param jobs: the jobs.
+        """
         for job in jobs:
             self._running[self._task.remote(job)] = job
 
     def wait(self, seconds: float) -> Sequence[Event]:
+        """Return the next events as soon as there are any.
+
+        :param seconds: time after which to return without events.
+        """
         if not self._running:
             time.sleep(seconds)
             return []
         if self._small:
-            told, self._small = f"waits, as {self._small}", ""
-            return [Event("note", next(iter(self._running.values())).cell, message=told)]
+            message, self._small = f"waits, as {self._small}", ""
+            return [Event("note", next(iter(self._running.values())).cell, message=message)]
         waiting = list(self._running)
         ready, _ = ray.wait(waiting, num_returns=1, timeout=seconds)
         if ready:
-            ready, _ = ray.wait(waiting, num_returns=len(waiting), timeout=0.0)  # those that ended at the same time
+            ready, _ = ray.wait(waiting, num_returns=len(waiting), timeout=0.0)  # all others that have ended too
         return [_ended(task, self._running.pop(task)) for task in ready]
 
     def stop(self, grace: float) -> None:
+        """Cancel all tasks, kill those that do not end, and shut down a cluster started here.
+
+        :param grace: seconds between the request and the kill.
+        """
         for force, seconds in ((False, grace), (True, KILLED)):
             waiting = list(self._running)
             for task in waiting:
@@ -93,9 +107,9 @@ class Ray:
 
 
 def _connect(address: str | None) -> None:
-    """Connect to a cluster, or start one, without what Ray says on the way: what people should know is raised.
+    """Connect to a cluster, or start one, without Ray's log messages.
 
-    :raises UsageError: when there is none, or one of another version.
+    :raises UsageError: if there is none, or its version differs.
     """
     _reach(address)
     logging.getLogger("ray").setLevel(logging.CRITICAL)
@@ -114,9 +128,9 @@ def _connect(address: str | None) -> None:
 
 
 def _reach(address: str | None) -> None:
-    """Try an address by hand: Ray itself tries for minutes, and then ends this process.
+    """Test an address before Ray does: Ray would try for minutes and then end this process.
 
-    :raises UsageError: when nobody listens there.
+    :raises UsageError: if nothing listens there.
     """
     host, colon, port = (address or "").rpartition(":")
     if not colon or "//" in host:
@@ -127,8 +141,8 @@ def _reach(address: str | None) -> None:
         raise UsageError(f"no Ray cluster at {address}: {error}") from None
 
 
-def _ended(task: ray.ObjectRef[Event], job: Job) -> Event:
-    """Return what became of a task: a process or machine that went away is worth another try, too little memory not."""
+def _ended(task: ray.ObjectRef[Event], job: CellJob) -> Event:
+    """Return the last event of a task. Lost processes and machines are worth a retry; a lack of memory is not."""
     try:
         return ray.get(task)
     except ray.exceptions.OutOfMemoryError as error:

@@ -1,36 +1,41 @@
-"""What runs on a cluster's machine: a cell in a process that somebody else started."""
+"""Run a cell on a machine of a cluster, in a process that the cluster started."""
 
 from __future__ import annotations
 
 import platform
 import signal
 from dataclasses import replace
+from typing import cast
 
-from mtlbench.execute.executor import RETRIES, Event, Job
+from mtlbench.execute.executor import RETRIES, CellJob, Event
 from mtlbench.execute.stop import Stop
-from mtlbench.leases import FolderRemoved, LeaseLost
-from mtlbench.provenance import environment
+from mtlbench.host.provenance import environment
+from mtlbench.records.entries import EnvironmentEntry
+from mtlbench.records.leases import FolderRemoved, LeaseLost
+from mtlbench.records.record import Record
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
-"""Clusters end what they cancel by the first or the second, and what has no time left by the third."""
+"""Clusters send SIGTERM or SIGINT to canceled jobs, and SIGUSR2 to jobs that run out of time."""
 
 
-def run_remote(job: Job) -> Event:
-    """Run a cell here, and return how it ended, with its notes, which nobody could hear before.
+def run_remote(job: CellJob) -> Event:
+    """Run a cell in this process and return its last event, with the notes that could not be sent earlier.
 
-    Its record is told of this machine, in place of the launcher's.
+    The record describes the environment of this machine instead of the launcher's.
+
+    :param job: the job, as the launcher submitted it.
     """
     if not job.store.folder.is_dir():
-        why = f"the results folder {job.store.folder} is not on {platform.node()}: give --results a shared one"
-        return Event("lost", job.cell, message=why)
+        message = f"the results folder {job.store.folder} is not on {platform.node()}: give --results a shared one"
+        return Event("lost", job.cell, message=message)
     try:
         job.lease.renew()
-    except (LeaseLost, FolderRemoved) as gone:  # a job that was queued again after its cell had ended
-        return Event("taken", job.cell, message=str(gone))
-    with Stop().listening(SIGNALS) as stop:  # from now on: the imports below take seconds
+    except (LeaseLost, FolderRemoved) as reason:  # the job was queued again after its cell had ended
+        return Event("taken", job.cell, message=str(reason))
+    with Stop().listening(SIGNALS) as stop:  # before the imports below, which take seconds
         from mtlbench.execute.worker import run_cell
 
-        record = {**job.record, "environment": environment(job.cell.recipe.device)}
+        record: Record = {**job.record, "environment": cast(EnvironmentEntry, environment(job.cell.recipe.device))}
     if stop.signal:
         return Event("lost", job.cell, message=f"its process was asked to end, by {stop.signal}", retries=RETRIES)
     notes: list[str] = []
@@ -39,5 +44,5 @@ def run_remote(job: Job) -> Event:
         if event.kind == "note":
             notes.append(event.message)
 
-    ended = run_cell(replace(job, record=record), keep, SIGNALS)
-    return replace(ended, notes=tuple(notes))
+    event = run_cell(replace(job, record=record), keep, SIGNALS)
+    return replace(event, notes=tuple(notes))

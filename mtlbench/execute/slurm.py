@@ -1,8 +1,8 @@
-"""Runs cells as SLURM jobs, in arrays, through submitit. All machines must have the results folder and the home folder.
+"""Run cells as SLURM jobs, in arrays, through submitit. All machines must share the results folder and the home folder.
 
-submitit hands jobs over as pickles. They lie in a folder of the run's own below the home folder, which only its owner
-may read or write; nothing in a results folder is ever unpickled. How a cell has ended is told by its job through this
-folder; what became of a job that tells nothing is for SLURM's queue to say.
+submitit passes jobs as pickles. Each run keeps them in its own folder within the home folder, which only the owner can
+read or write; nothing in a results folder is ever unpickled. A job reports how its cell ended through this folder; for
+jobs without a report, SLURM's queue gives the state.
 """
 
 from __future__ import annotations
@@ -19,39 +19,41 @@ from pathlib import Path
 from rich.markup import escape
 
 from mtlbench.errors import UsageError
-from mtlbench.execute.executor import Event, Job
-from mtlbench.progress import console
-from mtlbench.suite import Recipe
+from mtlbench.execute.executor import CellJob, Event
+from mtlbench.host.terminal import console
+from mtlbench.plan.suite import Recipe
 
 try:
     import submitit
 except ImportError:
     raise UsageError("--executor slurm needs submitit: pip install 'mtlbench[slurm]'") from None
 
-from mtlbench.execute.slurm_job import Task, Work
+from mtlbench.execute.slurm_job import SlurmTask, Work
 from mtlbench.execute.squeue import STUCK, Silent, Squeue, most_cores, plain
 
 LARGEST_ARRAY = 1000
-"""Jobs of an array. Where SLURM takes fewer, arrays are halved until it takes them."""
+"""Maximum number of jobs in an array. If SLURM accepts fewer, arrays are halved until it accepts them."""
 POLL = 1.0
-"""Seconds between two looks at what is done."""
+"""Seconds between two checks for ended jobs."""
 AGAIN = 30.0
-"""Seconds after which jobs that SLURM did not take are offered again."""
+"""Seconds after which jobs that SLURM refused are submitted again."""
 LEAVING = 5.0
-"""Seconds in which a job leaves the queue once its cell has ended."""
+"""Seconds that a job may take to leave the queue once its cell has ended."""
 
 
 class Refused(Exception):
-    """SLURM does not take jobs now, or these jobs at all."""
+    """SLURM does not accept jobs, either for now or at all."""
 
 
 class Slurm:
-    """A SLURM cluster.
+    """Executor that runs cells on a SLURM cluster.
 
-    :param jobs: cells at a time, queued or running; by default as many as an array takes.
-    :param minutes: that a cell may take before it is queued again.
-    :param cluster: ``"local"``, for tests: the same jobs as processes of this machine, without SLURM.
-    :raises UsageError: when there is no SLURM here, or the home folder cannot be written.
+    :param recipe: gives the cores, and whether a cell needs a GPU.
+    :param jobs: maximum number of cells at a time, queued or running; by default, :data:`LARGEST_ARRAY`.
+    :param partition: SLURM partition; by default, that of the cluster.
+    :param minutes: time limit of a cell, after which it is queued again.
+    :param cluster: ``"slurm"``; or ``"local"``, for tests, to run the jobs as processes of this machine without SLURM.
+    :raises UsageError: if SLURM is not available here, no node is large enough, or the home folder cannot be written.
     """
 
     def __init__(
@@ -66,46 +68,48 @@ class Slurm:
         if cluster == "slurm":
             _check(partition, cores)
             submitit.SlurmJob.watcher = self._squeue
-        self._here = cluster == "local"
+        self._local = cluster == "local"
         self._folder = Path.home() / ".mtlbench" / "slurm" / name
         try:
             self._folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._folder.mkdir(mode=0o700)
             self._executor = submitit.AutoExecutor(self._folder / "%j", cluster=cluster)
         except OSError as error:
-            raise UsageError(f"SLURM's jobs need a folder that cannot be made: {error}") from None
+            raise UsageError(f"cannot create the folder for SLURM's jobs: {error}") from None
         self._executor.update_parameters(
             name=name,
             timeout_min=minutes,
             cpus_per_task=cores,
             slurm_partition=partition,
             slurm_gpus_per_node=1 if recipe.device != "cpu" else None,
-            slurm_srun_args=[f"--cpus-per-task={cores}"],  # srun takes it from its own command line only
+            slurm_srun_args=[f"--cpus-per-task={cores}"],  # srun reads it only from its own command line
             slurm_signal_delay_s=min(90, 30 * minutes),
             slurm_array_parallelism=self.capacity,
         )
-        self._waiting: list[Job] = []
-        self._running: list[Task] = []
-        self._queued, self._refusal, self._again = False, "", 0.0
-        self._told: set[str] = set()
+        self._waiting: list[CellJob] = []
+        self._running: list[SlurmTask] = []
+        self._queued, self._refusal, self._resubmit_at = False, "", 0.0
+        self._reported: set[str] = set()
 
-    def submit(self, jobs: Sequence[Job]) -> None:
-        """Queue jobs; keep those that SLURM does not take now, as for a limit on jobs, and offer them again later.
+    def submit(self, jobs: Sequence[CellJob]) -> None:
+        """Queue jobs. Those that SLURM refuses for now, as because of a limit on jobs, are submitted again later.
 
-        :raises UsageError: when it takes none, and has taken none before.
+        :param jobs: the jobs.
+        :raises UsageError: if SLURM refuses the jobs and has accepted none before.
         """
         self._waiting += jobs
         self._queue()
 
     def wait(self, seconds: float) -> Sequence[Event]:
-        """Return what happened.
+        """Return the next events as soon as there are any.
 
-        :raises UsageError: when all jobs wait for what never comes, such as more time than a partition gives.
+        :param seconds: time after which to return without events.
+        :raises UsageError: if no job can ever start, as when all ask for more time than the partition allows.
         """
         end = time.monotonic() + seconds
         while True:
             events = self._ends()
-            if self._waiting and (events or time.monotonic() > self._again):
+            if self._waiting and (events or time.monotonic() > self._resubmit_at):
                 self._queue()
             events = self._news() + events
             if events or time.monotonic() >= end:
@@ -113,45 +117,48 @@ class Slurm:
             time.sleep(POLL)
 
     def stop(self, grace: float) -> None:
-        """Cancel what is in the queue, kill it after some seconds of grace, and return when nothing is."""
+        """Cancel the jobs in the queue, kill those that do not end, and return when the queue is empty.
+
+        :param grace: seconds between SIGTERM and SIGKILL.
+        """
         if not self._queued:
             shutil.rmtree(self._folder, ignore_errors=True)
             return
         steps: list[tuple[Sequence[str], float]] = [(("TERM",), grace), (("TERM", "KILL"), LEAVING)]
-        if not self._running:  # the last jobs are about to leave by themselves
+        if not self._running:  # the last jobs are about to leave on their own
             steps.insert(0, ((), LEAVING))
         for signals, seconds in steps:
             for signal in signals:
                 self._cancel(signal)
             end = time.monotonic() + seconds
-            while (left := self._left()) and time.monotonic() < end:
+            while (left := self._jobs_left()) and time.monotonic() < end:
                 time.sleep(POLL)
             if not left:
                 shutil.rmtree(self._folder, ignore_errors=True)
                 break
         else:
-            why = f" ({escape(self._squeue.trouble)})" if self._squeue.trouble else ""
-            console.print(f"[yellow]SLURM jobs may be left{why}: scancel --name={self._squeue.name}[/]")
+            reason = f" ({escape(self._squeue.trouble)})" if self._squeue.trouble else ""
+            console.print(f"[yellow]SLURM jobs may be left{reason}: scancel --name={self._squeue.name}[/]")
         self._waiting, self._running = [], []
 
     def _cancel(self, signal: str) -> None:
-        if not self._here:
-            self._squeue.cancel(*(["--signal=KILL"] if signal == "KILL" else []))  # SLURM itself begins with SIGTERM
+        if not self._local:
+            self._squeue.cancel(*(["--signal=KILL"] if signal == "KILL" else []))  # scancel sends SIGTERM by default
         else:
             for task in self._running:
                 task.handle.cancel()
 
-    def _left(self) -> bool:
-        return any(not task.gone for task in self._running) if self._here else self._squeue.left()
+    def _jobs_left(self) -> bool:
+        return any(not task.gone for task in self._running) if self._local else self._squeue.left()
 
     def _queue(self) -> None:
-        """Offer SLURM the jobs that wait: half of them, where that is more than an array or a user's limit takes."""
+        """Submit the waiting jobs, in halves while they exceed the limit of an array or of the user."""
         size, first = self._largest, not self._queued
         while self._waiting:
-            self._queued = True  # from here on: Ctrl-C may come when SLURM has the jobs, and nobody their numbers
+            self._queued = True  # already: Ctrl-C may come when SLURM has the jobs but we lack their numbers
             jobs = self._waiting[:size]
             try:
-                tasks = self._submitted(jobs)
+                tasks = self._submit_array(jobs)
             except Refused as refusal:
                 if len(jobs) > 1:
                     size = len(jobs) // 2
@@ -159,33 +166,33 @@ class Slurm:
                 if first:
                     self._queued = False
                     raise UsageError(str(refusal)) from None
-                self._refusal, self._again = str(refusal), time.monotonic() + AGAIN
+                self._refusal, self._resubmit_at = str(refusal), time.monotonic() + AGAIN
                 return
             self._largest, self._refusal, first = size, "", False
             self._running += tasks
             del self._waiting[:size]
 
-    def _submitted(self, jobs: Sequence[Job]) -> list[Task]:
+    def _submit_array(self, jobs: Sequence[CellJob]) -> list[SlurmTask]:
         try:
-            # submitit prints what it raises, too
-            with contextlib.redirect_stderr(io.StringIO()), _outside():
+            # submitit also prints the errors that it raises
+            with contextlib.redirect_stderr(io.StringIO()), _without_outer_job():
                 handles = self._executor.submit_array([Work(job) for job in jobs])
         except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
             raise Refused(f"SLURM refuses a cell's job: {plain(str(error))}") from None
         except OSError as error:
             raise Refused(f"a cell's job cannot be written to {self._folder}: {error.strerror}") from None
-        return [Task(job, handle, self._minutes) for job, handle in zip(jobs, handles, strict=True)]
+        return [SlurmTask(job, handle, self._minutes) for job, handle in zip(jobs, handles, strict=True)]
 
     def _ends(self) -> list[Event]:
-        """Return how jobs have ended, since the last look."""
+        """Return the last events of the jobs that have ended since the last call."""
         ends = [(task, task.end()) for task in self._running]
         self._running = [task for task, end in ends if end is None]
         return [end for _, end in ends if end is not None]
 
     def _news(self) -> list[Event]:
-        """Return what people should know of the queue: what has started, and why the rest does not, each reason once.
+        """Return the events of the queue: jobs that started, and reasons why others do not, each reason once.
 
-        :raises UsageError: when all jobs wait for what never comes.
+        :raises UsageError: if no job can ever start.
         """
         events: list[Event] = []
         stuck = []
@@ -203,16 +210,16 @@ class Slurm:
             events += self._once(jobs[0], f"{trouble}; asked again until it does") if jobs else []
         return events
 
-    def _once(self, job: Job, message: str) -> list[Event]:
-        """Return a note, unless it was told before."""
-        new = message not in self._told
-        self._told.add(message)
+    def _once(self, job: CellJob, message: str) -> list[Event]:
+        """Return a note, unless it was returned before."""
+        new = message not in self._reported
+        self._reported.add(message)
         return [Event("note", job.cell, message=message)] if new else []
 
 
 @contextlib.contextmanager
-def _outside() -> Iterator[None]:
-    """Forget the job that this process is part of: its jobs would take over its number, its tries and its memory."""
+def _without_outer_job() -> Iterator[None]:
+    """Hide the SLURM job of this process: new jobs would inherit its number, restart count and memory limit."""
     inherited = {name: os.environ[name] for name in os.environ if name.startswith("SLURM_") and name != "SLURM_CONF"}
     for name in inherited:
         del os.environ[name]
@@ -223,16 +230,18 @@ def _outside() -> Iterator[None]:
 
 
 def _check(partition: str | None, cores: int) -> None:
-    """Look at what SLURM does not refuse: it keeps such jobs in its queue for ever.
+    """Check for jobs that SLURM would accept but never start.
 
-    :raises UsageError: when there is no SLURM here, or no node that is large enough.
+    :raises UsageError: if SLURM is not available here, or no node is large enough.
     """
     for program in ("srun", "sbatch", "sinfo", "squeue", "scancel"):
         if shutil.which(program) is None:
-            raise UsageError(f"there is no SLURM here: {program} is not in PATH; run this where you would call sbatch")
+            raise UsageError(f"there is no SLURM here: {program} is not in PATH; run this where you would run sbatch")
     try:
-        most = most_cores(partition)
+        largest = most_cores(partition)
     except Silent as error:
         raise UsageError(f"SLURM does not answer: {error}") from None
-    if 0 < most < cores:
-        raise UsageError(f"a cell takes {cores} cores (threads × processes), and SLURM's largest node here has {most}")
+    if 0 < largest < cores:
+        raise UsageError(
+            f"a cell takes {cores} cores (threads × processes), and SLURM's largest node here has {largest}"
+        )

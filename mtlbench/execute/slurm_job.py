@@ -1,4 +1,4 @@
-"""One cell's job in SLURM's queue: what it runs there, and what became of it."""
+"""The SLURM job of one cell: what it runs, and how it ended."""
 
 from __future__ import annotations
 
@@ -11,39 +11,43 @@ from dataclasses import dataclass, replace
 import submitit
 
 from mtlbench.errors import one_line
-from mtlbench.execute.executor import RETRIES, Event, Job
+from mtlbench.execute.executor import RETRIES, CellJob, Event
 from mtlbench.execute.remote import run_remote
 from mtlbench.execute.squeue import ENDED
 
 LAG = 10.0
-"""Seconds in which a file that a job has written is seen here, over a network file system."""
+"""Seconds until a file written by a job is visible here, over a network file system."""
 HOPELESS = {"CANCELLED", "DEADLINE", "OUT_OF_MEMORY", "TIMEOUT"}
-"""States after which another try is no use."""
+"""States after which a retry is useless."""
 LOCAL_ENDED = {"FINISHED", "INTERRUPTED"}
-"""What submitit calls the end of a process of this machine."""
+"""submitit's states of ended processes on this machine."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """One cell's job, as submitit takes it."""
+    """The callable that submitit runs for one cell.
 
-    job: Job
+    :param job: the job of the cell.
+    """
+
+    job: CellJob
 
     def __call__(self) -> Event:
-        """Run the cell. A job that SLURM has put back into its queue is another try."""
+        """Run the cell and return its last event. Each requeue of the job by SLURM counts as another attempt."""
         tries = self.job.record["tries"] + int(os.environ.get("SLURM_RESTART_COUNT", "0"))
         return run_remote(replace(self.job, record={**self.job.record, "tries": tries}))
 
 
 @dataclass
-class Task:
-    """A job in the queue.
+class SlurmTask:
+    """A submitted job.
 
-    :param handle: submitit's.
-    :param minutes: that it may take.
+    :param job: the job of the cell.
+    :param handle: submitit's handle of the job.
+    :param minutes: time limit.
     """
 
-    job: Job
+    job: CellJob
     handle: submitit.Job[Event]
     minutes: int
     _begun: bool = False
@@ -51,11 +55,14 @@ class Task:
 
     @property
     def gone(self) -> bool:
-        """Whether its process has ended, where that is one of this machine."""
+        """Whether the process has ended; only for jobs that run on this machine."""
         return self.handle.state in LOCAL_ENDED
 
     def news(self, state: str) -> Iterator[Event]:
-        """Give what has happened since the last state."""
+        """Yield an event if the job has started or was requeued since the last call.
+
+        :param state: SLURM's state of the job.
+        """
         if state == "RUNNING" and not self._begun:
             self._begun = True
             yield Event("started", self.job.cell)
@@ -64,45 +71,45 @@ class Task:
             yield Event("note", self.job.cell, message="SLURM has put its job back into the queue")
 
     def end(self) -> Event | None:
-        """Return how it has ended, once it has.
+        """Return the last event of the job, or ``None`` while the job has not ended.
 
-        What its cell says of itself counts. A cell that was asked to end does not know why, and whether SLURM puts it
-        back into its queue: there, and of jobs that say nothing, SLURM's word counts.
+        The report of the cell counts. A cell that was asked to end does not know why, or whether SLURM will requeue it:
+        for such cells, and for jobs without a report, SLURM's state counts.
         """
-        word = self._word()
-        if word is not None and word.kind != "lost":
-            return word
+        report = self._report()
+        if report is not None and report.kind != "lost":
+            return report
         state: str = self.handle.state
         if state not in ENDED | LOCAL_ENDED:
             return None
         self._ended = self._ended or time.monotonic()
-        if word is None and time.monotonic() - self._ended < LAG:
+        if report is None and time.monotonic() - self._ended < LAG:
             return None
-        return self._lost(state, word)
+        return self._lost(state, report)
 
-    def _word(self) -> Event | None:
-        """Return what the job has left behind: how its cell ended, or that it fell before it could run it."""
+    def _report(self) -> Event | None:
+        """Return the event that the job has written: how its cell ended, or why the job failed before running it."""
         paths = self.handle.paths
-        with contextlib.suppress(OSError):  # makes a network file system look again
+        with contextlib.suppress(OSError):  # makes a network file system refresh its cache
             paths.folder.chmod(paths.folder.stat().st_mode)
         if not paths.result_pickle.exists():
             return None
         try:
-            word: Event = self.handle.result()
-        except submitit.core.utils.FailedJobError as error:  # a fault of ours: cells tell their own
+            report: Event = self.handle.result()
+        except submitit.core.utils.FailedJobError as error:  # an error of ours: cells report their own
             lines = str(error).rpartition("You can check full logs")[0].strip(" -\n").splitlines()
             return Event("lost", self.job.cell, message=one_line(lines[-1] if lines else str(error), 300))
-        return word
+        return report
 
-    def _lost(self, state: str, word: Event | None) -> Event:
-        """Return the end of a job whose cell has none. Its state says whether another try is any use."""
-        up = f"its {self.minutes} minutes were up, see --slurm-time"
-        if word is None:
+    def _lost(self, state: str, report: Event | None) -> Event:
+        """Return the last event of a job whose cell did not end. The state decides whether a retry is useful."""
+        timeout = f"its {self.minutes} minutes were up, see --slurm-time"
+        if report is None:
             log = [line for line in (self.handle.stderr() or "").splitlines() if line.strip()]
-            word = Event("lost", self.job.cell, message=one_line(log[-1], 300) if log else "", retries=RETRIES)
-        told = [word.message] if word.message else []
-        if "SIGUSR2" in word.message or state == "TIMEOUT":
-            told.insert(0, up)
-        if state != "COMPLETED" or not told:
-            told.insert(0, f"SLURM job {self.handle.job_id} ended as {state}")
-        return replace(word, message=": ".join(told), retries=0 if state in HOPELESS else word.retries)
+            report = Event("lost", self.job.cell, message=one_line(log[-1], 300) if log else "", retries=RETRIES)
+        reasons = [report.message] if report.message else []
+        if "SIGUSR2" in report.message or state == "TIMEOUT":
+            reasons.insert(0, timeout)
+        if state != "COMPLETED" or not reasons:
+            reasons.insert(0, f"SLURM job {self.handle.job_id} ended as {state}")
+        return replace(report, message=": ".join(reasons), retries=0 if state in HOPELESS else report.retries)

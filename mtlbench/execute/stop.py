@@ -1,4 +1,4 @@
-"""Signals that ask a process to end: noted, so that it ends at a moment of its own choice."""
+"""Defer the signals that ask a process to end, so that it ends at a time of its choice."""
 
 from __future__ import annotations
 
@@ -10,26 +10,30 @@ from typing import Any
 
 
 class Stop:
-    """Whether this process was asked to end, and how."""
+    """Whether a signal asked this process to end, and which."""
 
     def __init__(self) -> None:
         self.signal = ""
-        """The signal's name, once there was one."""
+        """Name of the last such signal; empty handlers the first."""
 
     @contextmanager
     def listening(self, signals: Sequence[int]) -> Iterator[Stop]:
-        """Only note these signals while the block runs. Where this is not the main thread, which alone hears signals,
-        they do what they did before."""
+        """Record signals instead of acting on them while the block runs.
+
+        In any thread but the main one, which alone receives signals, their handlers stay unchanged.
+
+        :param signals: the numbers of the signals.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield self
             return
 
-        def note(number: int, frame: Any) -> None:
+        def record(number: int, frame: Any) -> None:
             self.signal = signal.Signals(number).name
 
-        before = {number: signal.signal(number, note) for number in signals}
+        handlers = {number: signal.signal(number, record) for number in signals}
         try:
             yield self
         finally:
-            for number, handler in before.items():
+            for number, handler in handlers.items():
                 signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""What runs inside a cell's own process. Importing this module imports torch and all that a cell needs, once."""
+"""Run a cell in its own process. Importing this module imports torch and everything else that a cell needs."""
 
 from __future__ import annotations
 
@@ -10,56 +10,58 @@ import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import sklearn.metrics  # noqa: F401  imported here so that the fork server has it ready
+import sklearn.metrics  # noqa: F401  preloads it in the fork server
 import torch
 import transformers.models.bert.modeling_bert  # noqa: F401  the same
 from numpy.typing import NDArray
 
-from mtlbench.checkpoint import Checkpoints
+from mtlbench.engine.processes import ProcessDied, Processes, spread
 from mtlbench.errors import CellError, OutOfMemory, UsageError
-from mtlbench.execute.executor import RETRIES, Event, Job
+from mtlbench.execute.executor import RETRIES, CellJob, Event
+from mtlbench.execute.heartbeat import Heartbeat
 from mtlbench.execute.stop import Stop
-from mtlbench.heartbeat import Heartbeat
-from mtlbench.history import count_floored
-from mtlbench.leases import Lease, LeaseLost
-from mtlbench.plan import Cell, Workload, make_cells
-from mtlbench.processes import ProcessDied, Processes, spread
-from mtlbench.record import Record
-from mtlbench.registry import load_registry
-from mtlbench.store import CHECKPOINTS, NotRecorded, Store
-from mtlbench.train import Outcome, Training
-from mtlbench.tree import NotStorable
+from mtlbench.plan.cells import Cell, Workload, make_cells
+from mtlbench.plugins.registry import load_registry
+from mtlbench.records.leases import Lease, LeaseLost
+from mtlbench.records.record import Record
+from mtlbench.records.store import CHECKPOINTS, NotRecorded, Store
+from mtlbench.training.checkpoint import Checkpoints
+from mtlbench.training.history_rows import count_floored
+from mtlbench.training.result import CellResult, Progress
+from mtlbench.training.state_codec import NotStorable
+from mtlbench.training.train import Training
 
 
 class Stopped(Exception):
-    """This process was asked to end. The cell goes on from its checkpoint in another one."""
+    """A signal asked this process to end. The cell resumes from its checkpoint in another process."""
 
 
 Tell = Callable[[Event], None]
 Meet = Callable[[int, str, Callable[[Processes], None]], contextlib.AbstractContextManager[Processes]]
 
 MAY_PASS = (OutOfMemory, MemoryError, OSError)
-"""Errors that another try may not meet: they come from the machine, not from the cell. Its checkpoints are kept. What
-fails for a reason of its own, such as a loss that is NaN, would fail the same way again, and begins anew."""
+"""Errors of the machine, not of the cell: a retry may succeed, so the checkpoints are kept. A cell that fails on its
+own, such as by a loss of NaN, would fail the same way after resuming, so the next run starts it from scratch."""
 
 
-def run_cell(job: Job, tell: Tell, signals: Sequence[int] = (signal.SIGTERM,), meet: Meet = spread) -> Event:
-    """Train one cell, write its record, done or failed, and return how it ended: one try, in this process.
+def run_cell(job: CellJob, tell: Tell, signals: Sequence[int] = (signal.SIGTERM,), meet: Meet = spread) -> Event:
+    """Train one cell in this process, write its record, done or failed, and return the cell's last event.
 
-    It goes on from the cell's newest checkpoint, if there is one. The cell's other processes, if it has several, are
-    started here: before anything else, as they are forks.
+    Training resumes from the cell's newest checkpoint, if there is one. The cell's other processes, if any, start
+    first, because they are forks.
 
-    :param tell: hears of every step, and gets notes for people.
-    :param signals: that ask this process to end: it writes a checkpoint after the step that it is in, and no record.
-    :param meet: brings the cell's processes together.
+    :param job: the attempt.
+    :param tell: called with an event for each step, and with notes for the user.
+    :param signals: signals that ask this process to end: it finishes its step and writes a checkpoint, but no record.
+    :param meet: starts or joins the cell's processes.
     """
-    begun, earlier = time.perf_counter(), 0.0
-    outcome = Outcome()
+    begun, training, before = time.perf_counter(), None, Progress()
     error: Exception | None = None
     recipe = job.cell.recipe
 
@@ -73,40 +75,46 @@ def run_cell(job: Job, tell: Tell, signals: Sequence[int] = (signal.SIGTERM,), m
             _held(job.lease) as check,
             Stop().listening(signals) as stop,
         ):
-            training = _training(job.cell, outcome, processes, ours)
-            earlier = outcome.seconds
-            if outcome.resumed:
+            training, before = _training(job.cell, processes, ours)
+            if before.resumed:
                 note(f"goes on after step {training.done} of {training.total}")
             for done in training.run():
-                outcome.seconds = earlier + time.perf_counter() - begun
                 check()
                 tell(Event("step", job.cell, done, training.total))
                 if done < training.total:
                     if ours.due(stopping=bool(stop.signal)):
-                        _keep(ours, training, lambda: _filled(job.record, outcome), note)
+                        progress = replace(before, seconds=before.seconds + time.perf_counter() - begun)
+                        _keep(ours, training, progress, job.record, note)
                     if stop.signal:
                         raise Stopped(f"its process was asked to end, by {stop.signal}, after step {done}")
             check()
-    except LeaseLost as taken:
-        return Event("taken", job.cell, message=str(taken))
-    except (ProcessDied, Stopped) as ended:
-        return Event("lost", job.cell, message=str(ended), retries=RETRIES)
-    except Exception as caught:  # whatever a method or task does, its cell fails and the grid goes on
+    except LeaseLost as reason:
+        return Event("taken", job.cell, message=str(reason))
+    except (ProcessDied, Stopped) as reason:
+        return Event("lost", job.cell, message=str(reason), retries=RETRIES)
+    except Exception as caught:  # an error of a method or task fails its cell; the grid continues
         error = caught
     try:
-        record = save(job.record, outcome, job.store, earlier + time.perf_counter() - begun, error)
+        result = training.result() if training else CellResult()
+        spent = replace(before, seconds=before.seconds + time.perf_counter() - begun)
+        record = save(job.record, result, job.store, spent, error)
         if not isinstance(error, MAY_PASS) and not isinstance(error and error.__cause__, MAY_PASS):
             ours.clear()
-    except NotRecorded as lost:
-        return Event("failed", job.cell, message=f"{f'{error}; ' if error else ''}not recorded: {lost}")
+    except NotRecorded as reason:
+        return Event("failed", job.cell, message=f"{f'{error}; ' if error else ''}not recorded: {reason}")
     finally:
         job.lease.release()
-    return Event(record["status"], job.cell, message=(record["error"] or {}).get("message", ""))
+    return Event(record["status"], job.cell, message=record["error"]["message"] if record["error"] else "")
 
 
 def follow(cell: Cell, store: Store, processes: Processes) -> None:
-    """Train a cell as one of its processes that are not number 0: nothing is written."""
-    for _ in _training(cell, Outcome(), processes, _checkpoints(cell, store, lambda message: None)).run():
+    """Train a cell as any of its processes but number 0, which alone writes files.
+
+    :param cell: the cell.
+    :param store: the results folder, for the checkpoint to resume from.
+    :param processes: the processes of the cell.
+    """
+    for _ in _training(cell, processes, _checkpoints(cell, store, lambda message: None))[0].run():
         pass
 
 
@@ -115,24 +123,29 @@ def _checkpoints(cell: Cell, store: Store, tell: Callable[[str], None]) -> Check
 
 
 def _keep(
-    checkpoints: Checkpoints, training: Training, record: Callable[[], Record], note: Callable[[str], None]
+    checkpoints: Checkpoints, training: Training, progress: Progress, header: Record, note: Callable[[str], None]
 ) -> None:
-    """Write a checkpoint. Where that fails, as on a full disk, training goes on: its result needs none.
+    """Write a checkpoint. If that fails, as on a full disk, training continues: the result does not depend on it.
 
-    The record is for readers of cells that are not done, such as ``mtlbench diagnose``: training needs none of it.
+    The checkpoint includes the record for readers of unfinished cells, such as ``mtlbench diagnose``, not for training.
     """
+
+    def state() -> dict[str, Any]:
+        record = _filled(header, training.result(), progress)
+        return {**training.state_dict(), "progress": asdict(progress), "record": record}
+
     try:
-        checkpoints.save(training.done, lambda: {**training.state_dict(), "record": record()})
+        checkpoints.save(training.done, state)
     except (OSError, NotStorable) as error:
         note(f"no checkpoint after step {training.done}: {error}")
 
 
 @contextlib.contextmanager
 def _held(lease: Lease) -> Iterator[Callable[[], None]]:
-    """Hold a lease while the block runs; gives a function that raises once it was lost.
+    """Hold a lease while the block runs; yield a function that raises an error once the lease is lost.
 
-    :raises LeaseLost: when another launcher has it.
-    :raises FolderRemoved: when it is not there.
+    :raises LeaseLost: if another launcher has the lease.
+    :raises FolderRemoved: if the lease does not exist.
     """
     losses: list[Exception] = []
 
@@ -146,47 +159,52 @@ def _held(lease: Lease) -> Iterator[Callable[[], None]]:
         yield check
 
 
-def _training(cell: Cell, outcome: Outcome, processes: Processes, checkpoints: Checkpoints) -> Training:
-    """Make a cell ready to train, from the start or from its newest checkpoint: all its processes from the same."""
+def _training(cell: Cell, processes: Processes, checkpoints: Checkpoints) -> tuple[Training, Progress]:
+    """Prepare a cell for training, from its newest checkpoint if it has one; all its processes use the same one."""
     prepare_process(cell.recipe.threads)
     registry = load_registry(cell.plugin_files)
     workload = Workload.load(cell.suite, cell.recipe, registry, data_dir=cell.data_dir, plugin_files=cell.plugin_files)
     method = registry.method(cell.method)
     if make_cells(workload, [method], [cell.seed])[0].key != cell.key:
         raise CellError("the data, the model or the method's file changed since the grid was planned: run again")
-    training = Training(workload, method, cell.seed, outcome, processes)
+    training, progress = Training(workload, method, cell.seed, processes), Progress()
     state = checkpoints.newest()
     if state is not None:
         training.load_state_dict(state)
-        outcome.resumed.append(training.done)
+        progress = Progress(**state["progress"])
+        progress = replace(progress, resumed=(*progress.resumed, training.done))
     processes.agree([torch.tensor([training.done], dtype=torch.int32)], "the step to go on from")
-    return training
+    return training, progress
 
 
 def prepare_process(threads: int) -> None:
-    """Make this process compute the same bits every time: fixed threads, deterministic kernels."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with it
+    """Make the results of this process reproducible to the last bit: fixed threads, deterministic kernels.
+
+    :param threads: number of threads of torch.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it, cuBLAS is not deterministic
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # all is written first
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # all memory is written before it is read
 
 
-def save(record: Record, outcome: Outcome, store: Store, seconds: float, error: Exception | None) -> Record:
-    """Complete a record with what its cell left behind, write it, and return it."""
-    files = {"history": ("jsonl", "".join(json.dumps(row) + "\n" for row in outcome.history).encode())}
-    record = {**_filled(record, outcome), "seconds": round(seconds, 3)}
+def save(record: Record, result: CellResult, store: Store, progress: Progress, error: Exception | None) -> Record:
+    """Complete a record with the result of its cell, write it, and return it."""
+    files = {"history": ("jsonl", "".join(json.dumps(row) + "\n" for row in result.history).encode())}
+    record = {**_filled(record, result, progress), "seconds": round(progress.seconds, 3)}
     if error is None:
+        assert result.cost is not None  # training is at its end
         record |= {
             "status": "done",
-            "scores": outcome.scores["dev"],
-            "test_scores": outcome.scores.get("test"),
-            "cost": outcome.cost,
-            "conflict": outcome.conflict,
+            "scores": result.scores["dev"],
+            "test_scores": result.scores.get("test"),
+            "cost": result.cost,
+            "conflict": result.conflict,
         }
         for split, name in (("dev", "predictions"), ("test", "test_predictions")):
-            if split in outcome.outputs:
-                files[name] = ("parquet", _parquet(outcome.outputs[split], outcome.labels[split]))
+            if split in result.outputs:
+                files[name] = ("parquet", _parquet(result.outputs[split], result.labels[split]))
     else:
         message = str(error) if isinstance(error, CellError | UsageError) else f"{type(error).__name__}: {error}"
         record["error"] = {
@@ -200,25 +218,25 @@ def save(record: Record, outcome: Outcome, store: Store, seconds: float, error: 
     return record
 
 
-def _filled(record: Record, outcome: Outcome) -> Record:
-    """Return a record with what is known of its cell once training has begun."""
-    record = {**record, "resumed": outcome.resumed}
-    if outcome.size:
-        record["encoder"] = {**record["encoder"], **outcome.size}
-        record["engine"], record["cut"], record["seen"] = outcome.engine, outcome.cut, outcome.seen
-        record["pairing"], record["floored"] = outcome.pairing, count_floored(outcome.history)
+def _filled(record: Record, result: CellResult, progress: Progress) -> Record:
+    """Return a record with the fields that are known once training has begun."""
+    record = {**record, "resumed": list(progress.resumed)}
+    if result.size:
+        record["encoder"] = {**record["encoder"], **result.size}
+        record["engine"], record["cut"], record["seen"] = result.engine, result.cut, result.seen
+        record["pairing"], record["floored"] = result.pairing, count_floored(result.history)
     return record
 
 
 def _parquet(by_task: Mapping[str, NDArray[np.float32]], labels: Mapping[str, NDArray[Any]]) -> bytes:
-    """Return a split's raw outputs: task, row number, output number, value, and the label.
+    """Return a split's raw outputs as Parquet: task, row number, output number, value and label.
 
-    The label is the row's, or, where a row may have several, whether it has the one that the output is for.
+    If rows have several labels, the column holds 1 or 0: whether the row has the label of the output.
     """
     frames: list[Any] = []
     for task, outputs in by_task.items():
         rows, columns = np.indices(outputs.shape)
-        given = np.asarray(labels[task], dtype=np.float64)
+        values = np.asarray(labels[task], dtype=np.float64)
         frames.append(
             pd.DataFrame(
                 {
@@ -226,7 +244,7 @@ def _parquet(by_task: Mapping[str, NDArray[np.float32]], labels: Mapping[str, ND
                     "row": rows.ravel().astype("int32"),
                     "output": columns.ravel().astype("int16"),
                     "value": outputs.ravel(),
-                    "label": np.broadcast_to(given.reshape(len(given), -1), outputs.shape).ravel(),
+                    "label": np.broadcast_to(values.reshape(len(values), -1), outputs.shape).ravel(),
                 }
             )
         )

@@ -1,19 +1,20 @@
-"""Tables and figures from records. ``build`` makes a report out of records, ``render`` prints it.
+"""Tables and figures from records: ``build`` makes a report from records, ``render`` prints it.
 
-Neither touches the disk but for the histories beside the records, which figures are drawn from.
+The only files read are the histories beside the records, which the figures are drawn from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from mtlbench.errors import unknown
 
 if TYPE_CHECKING:
+    from mtlbench.records.groups import Record
+    from mtlbench.report.blocks import Block
     from mtlbench.report.figures import Gallery
-    from mtlbench.report.model import Report
-    from mtlbench.report.records import Record
+    from mtlbench.report.result import Report
 
 FORMATS: Final = ("text", "markdown", "csv", "json", "latex", "html")
 
@@ -26,18 +27,22 @@ def render(
     color: bool = False,
     records: Sequence[Record] = (),
     drawn: Gallery | None = None,
+    findings: Mapping[str, Sequence[Block]] | None = None,
 ) -> str:
-    """Render a report.
+    """Return a report as text of one format.
 
+    :param report: the report, as :func:`mtlbench.report.build.build` returns it.
     :param format: one of :data:`FORMATS`.
-    :param width: of ``text``, in terminal cells; the terminal's if not given. The other formats have none.
-    :param color: whether ``text`` may hold terminal escapes; without, it is plain.
-    :param records: those that the report was built from: ``html`` then has figures, configuration and software too.
-    :param drawn: what :func:`gallery` gave for them, if it was asked already: nothing is drawn twice.
+    :param width: width of ``text`` in terminal cells; default: the terminal's. Other formats ignore it.
+    :param color: whether ``text`` may contain terminal escapes.
+    :param records: the records that the report was built from; with them ``html`` also shows figures, configuration and
+        software.
+    :param drawn: the result of :func:`gallery` for these records, if already computed, so that nothing is drawn twice.
+    :param findings: the doctor's findings by group id; ``html`` shows them under the group.
     :raises UsageError: when the format is unknown.
     """
-    # each format's libraries are imported when it is asked for: `--format json` needs neither rich nor jinja2
-    from mtlbench.report.layout import document
+    # import each format's libraries only on demand: `--format json` needs neither rich nor jinja2
+    from mtlbench.report.document import document
 
     match format:
         case "text":
@@ -53,51 +58,54 @@ def render(
 
             return latex.render(document(report))
         case "html":
-            return _page(report, records, drawn)
+            return _page(report, records, drawn, findings or {})
         case "csv":
-            from mtlbench.report.data import to_csv
+            from mtlbench.report.json_csv import to_csv
 
             return to_csv(report)
         case "json":
-            from mtlbench.report.data import to_json
+            from mtlbench.report.json_csv import to_json
 
             return to_json(report)
     raise unknown("format", format, FORMATS)
 
 
 def gallery(report: Report, records: Sequence[Record]) -> Gallery:
-    """Return the figures of all groups, to be saved or put into a page, and the reasons why others are left out.
+    """Return the figures of all groups, and the reasons why others are omitted.
 
-    :param records: those that the report was built from, as :meth:`mtlbench.store.Store.scan` reads them.
+    :param report: the report.
+    :param records: the records that it was built from, as :meth:`mtlbench.records.store.Store.scan` returns them.
     """
+    from mtlbench.records.groups import collect
     from mtlbench.report.figures import Gallery, figures_of
-    from mtlbench.report.records import collect
 
-    cells = {one.group: one for one in collect(records)}
-    found = [figures_of(group, cells[group.group]) for group in report.groups]
+    cells_of = {cells.group: cells for cells in collect(records)}
+    galleries = [figures_of(group, cells_of[group.group]) for group in report.groups]
     return Gallery(
-        figures=tuple(figure for one in found for figure in one.figures),
-        omitted=tuple(omission for one in found for omission in one.omitted),
+        figures=tuple(figure for group in galleries for figure in group.figures),
+        omitted=tuple(omission for group in galleries for omission in group.omitted),
     )
 
 
-def _page(report: Report, records: Sequence[Record], drawn: Gallery | None) -> str:
-    """Render the page: with figures and settings if the records are at hand."""
+def _page(
+    report: Report, records: Sequence[Record], drawn: Gallery | None, findings: Mapping[str, Sequence[Block]]
+) -> str:
+    """Return the report as an HTML page, with figures and settings if there are records."""
     from mtlbench.report import html
-    from mtlbench.report.layout import document
+    from mtlbench.report.document import document, with_findings
 
     if not records:
         return html.render(document(report), title="mtlbench report")
-    from mtlbench.report.examination import with_findings
-    from mtlbench.report.records import collect
+    from mtlbench.records.groups import collect
     from mtlbench.report.settings import runs, settings
 
-    found = drawn or gallery(report, records)
-    cells = {one.group: one for one in collect(records)}
+    drawn = drawn or gallery(report, records)
+    cells_of = {cells.group: cells for cells in collect(records)}
     tables = [
         (group.heading, table)
         for group in report.groups
-        for table in (settings(group, cells[group.group]), runs(cells[group.group]))
+        for table in (settings(group, cells_of[group.group]), runs(cells_of[group.group]))
     ]
-    blocks = with_findings(document(report), {group.heading: cells[group.group] for group in report.groups})
-    return html.render(blocks, "mtlbench report", found.figures, found.omitted, tables)
+    by_heading = {group.heading: findings[group.group] for group in report.groups if group.group in findings}
+    blocks = with_findings(document(report), by_heading)
+    return html.render(blocks, "mtlbench report", drawn.figures, drawn.omitted, tables)

@@ -8,18 +8,24 @@ from typing import ClassVar
 
 @dataclass(frozen=True)
 class Heading:
+    """The heading of one group."""
+
     kind: ClassVar[str] = "heading"
     text: str
 
 
 @dataclass(frozen=True)
 class Paragraph:
+    """A paragraph of text."""
+
     kind: ClassVar[str] = "paragraph"
     text: str
 
 
 @dataclass(frozen=True)
 class Bullets:
+    """A list with a title."""
+
     kind: ClassVar[str] = "bullets"
     title: str
     items: tuple[str, ...]
@@ -31,7 +37,7 @@ class Row:
 
     cells: tuple[str, ...]
     strong: bool = False
-    """Whether to print it in bold: a separable difference."""
+    """Whether to print the row in bold, as for a separable difference."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +50,16 @@ class Section:
 
 @dataclass(frozen=True)
 class Table:
+    """A table with a title and a caption."""
+
     kind: ClassVar[str] = "table"
     title: str
     columns: tuple[str, ...]
     sections: tuple[Section, ...]
     caption: tuple[str, ...] = ()
-    """What the numbers and marks mean, a line each."""
+    """Lines that explain the numbers and marks."""
     detail: bool = False
-    """Whether only the formats with room to spare (HTML) show it."""
+    """Whether only HTML shows the table; the other formats omit it to save space."""
 
 
 Block = Heading | Paragraph | Bullets | Table

@@ -1,4 +1,4 @@
-"""Records in, report out: a pure function, so that a report can be made anywhere the records were copied to."""
+"""Build a report from records: a pure function, so a report can be built wherever the records were copied to."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 
 from mtlbench import stats
 from mtlbench.errors import UsageError, unknown
+from mtlbench.records.groups import Cells, Record, collect, headings
 from mtlbench.report.compare import compare, compare_delta_m, delta_m, delta_m_summary
 from mtlbench.report.examples import Examples, example_intervals
 from mtlbench.report.headline import headline
-from mtlbench.report.model import Cost, Failed, Group, Missing, Report, Score, Task
-from mtlbench.report.provenance import cautions, superseded
+from mtlbench.report.origins import cautions, superseded
 from mtlbench.report.ranking import mean_ranks, ranking
-from mtlbench.report.records import Cells, Record, collect, headings
+from mtlbench.report.result import Cost, Failed, GroupReport, Missing, Report, Score, ScoredTask
 from mtlbench.report.split import on_test
 
 
@@ -31,17 +31,18 @@ def build(
 ) -> Report:
     """Build the report.
 
-    :param records: the content of every ``record.json`` that could be read, in any order.
-    :param damaged: path and reason of every one that could not.
+    :param records: the content of every readable ``record.json``, in any order.
+    :param damaged: path and reason of every unreadable record.
     :param baseline: the method that the others are compared with: its spec, or its bare name if only one method
-        has it.
+        has this name.
     :param margin: the difference, in the scores' unit, below which methods count as alike, declared before the scores
-        are seen; without one the report never says that there is no difference.
-    :param split: ``test``: report on the test split, and leave out records without one.
-    :param examples: gives a record's scores by development row, for intervals over seeds and rows at once.
-    :raises UsageError: when there are no records; when no group has the baseline though there are methods that could
-        be compared (a lone method needs none: the report then says that there is nothing to compare); when the margin
-        is not positive; when the test split is asked for and no record has one.
+        are seen; without a margin the report never claims that there is no difference.
+    :param examples: returns a record's scores by development row, for intervals over seeds and rows at once.
+    :param split: ``dev``, or ``test`` to report on the test split and leave out records without one.
+    :returns: the report; it does not depend on the order of the records.
+    :raises UsageError: when there are no records; when several methods have records and no group has the baseline (a
+        single method needs no baseline: the report then says that there is nothing to compare); when the margin is not
+        positive; when the test split is requested and no record has one.
     """
     damaged = tuple((str(path), str(reason)) for path, reason in damaged)
     if not records:
@@ -50,31 +51,30 @@ def build(
     if margin is not None and not 0 < margin < math.inf:
         raise UsageError(f"a margin of equivalence must be positive, not {margin}")
     groups = collect(on_test(records) if split == "test" else records)
-    known = {method for cells in groups for method in cells.methods}
-    if len(known) > 1 and all(cells.find(baseline) is None for cells in groups):
-        raise unknown("baseline", baseline, known)
-    built = (
+    methods = {method for cells in groups for method in cells.methods}
+    if len(methods) > 1 and all(cells.find(baseline) is None for cells in groups):
+        raise unknown("baseline", baseline, methods)
+    group_reports = (
         _group(cells, title, baseline, margin, examples) for cells, title in zip(groups, headings(groups), strict=True)
     )
-    return Report(baseline=baseline, groups=tuple(built), damaged=damaged)
+    return Report(baseline=baseline, groups=tuple(group_reports), damaged=damaged)
 
 
-def _group(cells: Cells, heading: str, wanted: str, margin: float | None, examples: Examples | None) -> Group:
-    """Build the section of one group."""
-    baseline = cells.find(wanted)
+def _group(
+    cells: Cells, heading: str, requested_baseline: str, margin: float | None, examples: Examples | None
+) -> GroupReport:
+    """Build the report of one group of cells."""
+    baseline = cells.find(requested_baseline)
     methods = sorted(cells.methods, key=lambda m: (m not in cells.single_task, m != baseline, m))
     deltas, delta_notes = delta_m(cells)
     scores = [_score(cells, method, task, metric) for method in methods for task, metric in _endpoints(cells)]
     ranks, rank_notes = mean_ranks(cells)
     differences, notes = compare(cells, baseline, margin) if baseline else ([], [])
-    if len(cells.methods) == 1:
-        notes = [f"only one method, {cells.methods[0]}: there is nothing to compare it with"]
-    elif baseline is None:
-        notes = [f"{wanted} has no cells here, so nothing is compared"]
+    notes = _not_compared(cells, requested_baseline) or notes
     crossed, crossed_notes = example_intervals(cells, baseline, examples) if baseline and examples else ((), [])
-    apart = cautions(cells)
+    caution_notes = cautions(cells)
     ranked, pairs = ranking(cells, deltas)
-    group = Group(
+    group = GroupReport(
         group=cells.group,
         suite=cells.suite,
         heading=heading,
@@ -91,12 +91,7 @@ def _group(cells: Cells, heading: str, wanted: str, margin: float | None, exampl
         mean_ranks=ranks,
         comparisons=tuple(differences),
         delta_m_comparisons=tuple(compare_delta_m(cells, baseline, deltas) if baseline else ()),
-        missing=tuple(
-            Missing(method, seed)
-            for method in methods
-            for seed in cells.seeds
-            if (method, seed) not in cells.done and (method, seed) not in cells.failed
-        ),
+        missing=_missing(cells, methods),
         failed=tuple(Failed(m, seed, _message(cells.failed[m, seed])) for m, seed in sorted(cells.failed)),
         notes=(
             *notes,
@@ -106,9 +101,9 @@ def _group(cells: Cells, heading: str, wanted: str, margin: float | None, exampl
             *_cut(cells),
             *crossed_notes,
             *superseded(cells),
-            *apart,
+            *caution_notes,
         ),
-        cautions=tuple(apart),
+        cautions=tuple(caution_notes),
         rankings=ranked,
         pairs=pairs,
         example_intervals=crossed,
@@ -116,13 +111,32 @@ def _group(cells: Cells, heading: str, wanted: str, margin: float | None, exampl
     return replace(group, headline=headline(group))
 
 
-def _endpoints(cells: Cells) -> list[tuple[Task, str]]:
-    """Return every metric of every task."""
+def _not_compared(cells: Cells, requested_baseline: str) -> list[str]:
+    """Return the note on why no methods are compared, if none are."""
+    if len(cells.methods) == 1:
+        return [f"only one method, {cells.methods[0]}: there is nothing to compare it with"]
+    if cells.find(requested_baseline) is None:
+        return [f"{requested_baseline} has no cells here, so nothing is compared"]
+    return []
+
+
+def _missing(cells: Cells, methods: Sequence[str]) -> tuple[Missing, ...]:
+    """Return the cells that neither finished nor failed."""
+    return tuple(
+        Missing(method, seed)
+        for method in methods
+        for seed in cells.seeds
+        if (method, seed) not in cells.done and (method, seed) not in cells.failed
+    )
+
+
+def _endpoints(cells: Cells) -> list[tuple[ScoredTask, str]]:
+    """Return every task with each of its metrics."""
     return [(task, metric) for task in cells.tasks for metric in task.metrics]
 
 
-def _score(cells: Cells, method: str, task: Task, metric: str) -> Score:
-    """Sum up one method on one metric."""
+def _score(cells: Cells, method: str, task: ScoredTask, metric: str) -> Score:
+    """Summarize one method on one metric."""
     values = list(cells.series(method, task.name, metric).values())
     mean = statistics.fmean(values) if values else None
     floor = task.floor(metric)
@@ -145,12 +159,12 @@ def _score(cells: Cells, method: str, task: Task, metric: str) -> Score:
 
 
 def _not_above(value: float, floor: float) -> bool:
-    """Whether a score beats its floor by nothing. A model that always answers the majority class lands ON its floor."""
+    """Return whether a score is not above its floor. A model that always predicts the majority class lies on it."""
     return value <= floor + stats.NOISE
 
 
 def _cost(cells: Cells, method: str) -> Cost:
-    """Sum up what a method cost. The median forgives a seed that shared its cores; a memory peak has no such excuse."""
+    """Summarize a method's cost: median time, since a seed may have shared its cores, and the highest memory peak."""
     done = list(cells.done_of.get(method, {}).values())
     seconds = _present(record["cost"].get("seconds_per_step") for record in done)
     memory = _present(record["cost"].get("peak_memory_bytes") for record in done)
@@ -165,19 +179,19 @@ def _cost(cells: Cells, method: str) -> Cost:
 
 
 def _present(values: Iterable[float | None]) -> list[float]:
-    """Return the numbers that were measured."""
+    """Return the values that are finite numbers."""
     return [float(value) for value in values if value is not None and np.isfinite(value)]
 
 
 def _message(record: Record) -> str:
-    """Return why a cell failed, on one line and without control characters."""
+    """Return the error message of a failed cell, on one line and without control characters."""
     error: Mapping[str, object] = record.get("error") or {}
     words = " ".join(str(error.get("message") or error.get("type") or "no message").split())
     return "".join(letter for letter in words if letter.isprintable())
 
 
 def _collapsed(scores: Iterable[Score]) -> list[str]:
-    """Name runs that learned nothing but hide in a mean that did."""
+    """Report seeds that are not above their floor although the mean over seeds is."""
     return [
         f"{s.method}: {s.seeds_below_floor} of {s.n} seeds not above the floor of {s.task} {s.metric} ({s.floor_name})"
         for s in scores
@@ -186,13 +200,13 @@ def _collapsed(scores: Iterable[Score]) -> list[str]:
 
 
 def _cut(cells: Cells) -> list[str]:
-    """Say of which tasks texts were too long to be read whole. Records of earlier versions do not tell."""
+    """Report how many texts of each task were truncated; records of earlier versions lack these counts."""
     notes = []
     for task in cells.tasks:
-        known = [record for record in cells.records if task.name in (record.get("cut") or {})]
-        if not known:
+        counted = [record for record in cells.records if task.name in (record.get("cut") or {})]
+        if not counted:
             continue
-        cut, rows = known[0]["cut"][task.name], known[0]["tasks"][task.name]
+        cut, rows = counted[0]["cut"][task.name], counted[0]["tasks"][task.name]
         shares = [
             f"{cut[split]} of {rows[split]} {name} texts"
             for split, name in (("train", "training"), ("dev", "development"))

@@ -1,12 +1,12 @@
-"""The sentences under the tables: what each number is, and what it cannot say."""
+"""Captions of the tables: the meaning of each number, and its limits."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
 from mtlbench import stats
-from mtlbench.report.model import ALPHA, FEWEST_SEEDS, Difference, Floor, Group, Ranking, Task
 from mtlbench.report.numbers import number, p_value
+from mtlbench.report.result import ALPHA, FEWEST_SEEDS, Difference, Floor, GroupReport, Ranking, ScoredTask
 
 SCORES = "Mean ± sample standard deviation over n seeds ({seeds}), on {split}; higher is better."
 OVERALL = (
@@ -19,11 +19,14 @@ OVERALL = (
 )
 
 NORMS = {"sum": " Shared update: every method's is brought to the norm of the plain sum (update_norm=sum)."}
-"""What to say of the recipe's ``update_norm``. Of the methods' native norms, which are usual, nothing."""
+"""Sentence by the recipe's ``update_norm``; the default, native norms, is not mentioned."""
 
 
-def recipe(group: Group) -> str:
-    """Say how the cells were trained."""
+def recipe(group: GroupReport) -> str:
+    """Return the sentences on encoder and recipe.
+
+    :param group: the report of one group.
+    """
     settings = [
         f"{name}={value}"
         for name, value in group.recipe.items()
@@ -33,14 +36,22 @@ def recipe(group: Group) -> str:
     return f"Encoder: {group.encoder}. Recipe: {', '.join(settings)}.{norm}"
 
 
-def floors(endpoints: Iterable[tuple[Task, str, Floor | None]]) -> str:
-    """Name every task's highest floor."""
+def floors(endpoints: Iterable[tuple[ScoredTask, str, Floor | None]]) -> str:
+    """Return the sentence that lists the floors.
+
+    :param endpoints: task, metric and the highest floor, or ``None`` where there is no floor.
+    """
     named = [f"{t.name} {metric} {number(f.value)} ({f.name})" for t, metric, f in endpoints if f]
     return f"Floors: {'; '.join(named)}."
 
 
 def differences(shown: Sequence[Difference], baseline: str, mark: str) -> list[str]:
-    """Say how to read the comparisons: the tests, what n seeds can show at best, and what a mark means."""
+    """Return the caption of a table of differences: the tests, the limits of n seeds, and the marks.
+
+    :param shown: the differences in the table.
+    :param baseline: spec of the baseline method.
+    :param mark: the mark of a separable difference.
+    """
     families = {d.family: sum(other.family == d.family and other.p is not None for other in shown) for d in shown}
     sizes = " and ".join(f"{size} for Δm" if name == "delta_m" else f"{size}" for name, size in families.items())
     lines = [
@@ -73,7 +84,7 @@ def differences(shown: Sequence[Difference], baseline: str, mark: str) -> list[s
 POWER = (
     "Missed under: a true difference below this is found with less than 80 % power at the level that Holm's correction "
     "asks of the smallest p (in brackets: by one test alone).",
-    "Seeds needed: for 80 % power in one test, if the true difference is {wanted} and the spread is what it was. "
+    "Seeds needed: for 80 % power in one test, if the true difference is {target} and the spread is what it was. "
     "An observed difference is a poor guess of the true one.",
     "Wins: seeds won of those not tied, with Clopper and Pearson's 95 % interval. "
     "P(better): chance of a better score in a fresh seed, ties counted half.",
@@ -88,15 +99,19 @@ EXAMPLES = (
 
 
 def ranking(ranked: Ranking, pairs: Sequence[Difference]) -> str:
-    """Say what Friedman's test found, by which counting, and how many pairs of methods can be told apart."""
-    apart = sum(pair.separable for pair in pairs)
-    told = f"{apart} of {len(pairs)} pairs are separable on it (Holm over all pairs)"
+    """Return the caption on Friedman's test and on the pairs of methods that are separable.
+
+    :param ranked: the ranking over seeds.
+    :param pairs: every pair of its methods, compared.
+    """
+    separable = sum(pair.separable for pair in pairs)
+    conclusion = f"{separable} of {len(pairs)} pairs are separable on it (Holm over all pairs)"
     if all(pair.n < FEWEST_SEEDS for pair in pairs):
-        told = f"with fewer than {FEWEST_SEEDS} seeds no pair is told apart"
+        conclusion = f"with fewer than {FEWEST_SEEDS} seeds no pair is told apart"
     counted = "every ranking counted" if ranked.exact else "rankings drawn at random"
     return (
         f"Rank over seeds: of {ranked.score}, one number a seed. Friedman over {ranked.seeds} seeds: χ² = "
         f"{number(ranked.chi_squared, 2)}, permutation p = {p_value(ranked.p)} ({counted}; the smallest possible is "
-        f"{ranked.resolution:.1g}); {told}. Nemenyi's critical difference, for a picture: "
+        f"{ranked.resolution:.1g}); {conclusion}. Nemenyi's critical difference, for a picture: "
         f"{number(ranked.critical_difference, 2)}."
     )

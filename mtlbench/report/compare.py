@@ -1,4 +1,4 @@
-"""The comparison of every method with the baseline, in its three families."""
+"""Comparison of every method with the baseline, in three families of tests."""
 
 from __future__ import annotations
 
@@ -9,21 +9,24 @@ from typing import Any
 import numpy as np
 
 from mtlbench import stats
+from mtlbench.records.groups import Cells
 from mtlbench.report.conclude import conclude
-from mtlbench.report.model import CONFIDENCE, DeltaM, Difference
-from mtlbench.report.records import Cells
+from mtlbench.report.result import CONFIDENCE, DeltaM, Difference
 
 Series = Mapping[int, float]
 """One number per seed."""
 
 
 def compare(cells: Cells, baseline: str, margin: float | None = None) -> tuple[list[Difference], list[str]]:
-    """Compare every other method with the baseline on every metric, and adjust within each family.
+    """Compare every other method with the baseline on every metric, and adjust p values within each family.
 
-    The primary metrics of all methods and tasks are one Holm family, and the only one to draw conclusions from. The
-    other metrics are views of the same predictions: a family of their own, so that they cost the first no power.
+    The primary metrics of all methods and tasks form one Holm family, the only one to draw conclusions from. The other
+    metrics measure the same predictions again; they form a separate family so that they do not reduce its power.
 
-    :return: the differences, primary metrics first in the order of tasks and methods; and notes in words.
+    :param cells: the cells of one group.
+    :param baseline: spec of the baseline method.
+    :param margin: margin of equivalence, in the scores' unit.
+    :returns: the differences, primary metrics first, in the order of tasks and methods; and notes for the reader.
     """
     differences, notes = [], []
     for method in cells.methods:
@@ -31,24 +34,29 @@ def compare(cells: Cells, baseline: str, margin: float | None = None) -> tuple[l
             continue
         common = cells.common(method, baseline)
         paired = bool(common) and cells.paired(method, baseline, common)
-        found = [
+        compared = [
             difference
             for task in cells.tasks
             for metric in task.metrics
             if (difference := _difference(cells, task.name, metric, method, baseline, metric == task.primary, paired))
         ]
-        differences += found
-        if found and not paired:
+        differences += compared
+        if compared and not paired:
             notes.append(_unpaired_note(method, baseline, common))
-        if not found:
+        if not compared:
             notes.append(f"{method} is not compared with {baseline}: no finished cells on both sides")
     order = [(task.name, metric) for task in cells.tasks for metric in task.metrics]
-    differences.sort(key=lambda d: (d.family, order.index((d.task, d.metric))))  # stable: methods keep their order
+    differences.sort(key=lambda d: (d.family, order.index((d.task, d.metric))))  # stable sort: methods keep their order
     return conclude(differences, margin), notes
 
 
 def compare_delta_m(cells: Cells, baseline: str, deltas: Mapping[str, Series]) -> list[Difference]:
-    """Compare every joint method's Δm with the baseline's: all tasks in one number per seed, one Holm family."""
+    """Compare every joint method's Δm with the baseline's, as one Holm family.
+
+    :param cells: the cells of one group.
+    :param baseline: spec of the baseline method.
+    :param deltas: Δm in percent by method and seed, as :func:`delta_m` returns it.
+    """
     differences = []
     for method, series in deltas.items():
         common = sorted(series.keys() & deltas.get(baseline, {}).keys())
@@ -60,9 +68,10 @@ def compare_delta_m(cells: Cells, baseline: str, deltas: Mapping[str, Series]) -
 
 
 def compare_pairs(cells: Cells, series: Mapping[str, Series]) -> list[Difference]:
-    """Compare every two methods on one number per seed, all tasks in one, as one Holm family.
+    """Compare every two methods on one number per seed, as one Holm family.
 
-    :param series: by method, all of the same seeds. The later method of a pair is the candidate.
+    :param cells: the cells of one group.
+    :param series: one number per seed by method, over the same seeds. The later method of a pair is the candidate.
     """
     differences = []
     for first, second in itertools.combinations(series, 2):
@@ -73,7 +82,11 @@ def compare_pairs(cells: Cells, series: Mapping[str, Series]) -> list[Difference
 
 
 def delta_m(cells: Cells) -> tuple[dict[str, Series], list[str]]:
-    """Return Δm (percent) by seed of every joint method, on the seeds that the single-task baseline finished too."""
+    """Return Δm of every joint method on the seeds that the single-task baseline finished too.
+
+    :param cells: the cells of one group.
+    :returns: Δm in percent by method and seed; and notes for the reader where it is undefined.
+    """
     single = [method for method in cells.methods if method in cells.single_task]
     if not single:
         return {}, ["no single-task baseline here, so no Δm; add stl to --methods"]
@@ -94,7 +107,11 @@ def delta_m(cells: Cells) -> tuple[dict[str, Series], list[str]]:
 
 
 def delta_m_summary(method: str, series: Series) -> DeltaM:
-    """Sum up Δm over seeds. Each Δmₛ is a difference to the same seed's single-task scores: its interval is paired."""
+    """Summarize Δm over seeds. The interval is paired: Δmₛ is relative to the single-task scores of its seed.
+
+    :param method: spec of the method.
+    :param series: Δm in percent by seed.
+    """
     values = np.array(list(series.values()))
     against_zero = stats.paired_comparison(values, np.zeros_like(values), CONFIDENCE)
     return DeltaM(
@@ -110,7 +127,7 @@ def delta_m_summary(method: str, series: Series) -> DeltaM:
 def _difference(
     cells: Cells, task: str, metric: str, method: str, baseline: str, primary: bool, paired: bool
 ) -> Difference | None:
-    """Compare on one endpoint; ``None`` when a side has no score."""
+    """Compare two methods on one endpoint; ``None`` when a side has no score."""
     ours, theirs = cells.series(method, task, metric), cells.series(baseline, task, metric)
     if not ours or not theirs or (paired and not ours.keys() & theirs.keys()):
         return None
@@ -119,38 +136,38 @@ def _difference(
 
 
 def _compared(ours: Series, theirs: Series, paired: bool) -> dict[str, Any]:
-    """Compare on the common seeds if they are paired; otherwise on every seed of either side."""
+    """Compare on the common seeds if paired, otherwise on all seeds of both sides; return fields by name."""
     if not paired:
         unpaired = stats.unpaired_comparison(np.array(list(ours.values())), np.array(list(theirs.values())), CONFIDENCE)
         return vars(unpaired)
     seeds = sorted(ours.keys() & theirs.keys())
     a, b = np.array([ours[seed] for seed in seeds]), np.array([theirs[seed] for seed in seeds])
-    won = stats.win_rate(stats.without_noise(a, b), CONFIDENCE)
+    rate = stats.win_rate(stats.without_noise(a, b), CONFIDENCE)
     return {
         **vars(stats.paired_comparison(a, b, CONFIDENCE)),
-        "wins": won.wins,
-        "losses": won.losses,
-        "ties": won.ties,
-        "win_rate": won.rate,
-        "win_rate_low": won.low,
-        "win_rate_high": won.high,
-        "probability_of_improvement": won.probability_of_improvement,
+        "wins": rate.wins,
+        "losses": rate.losses,
+        "ties": rate.ties,
+        "win_rate": rate.rate,
+        "win_rate_low": rate.low,
+        "win_rate_high": rate.high,
+        "probability_of_improvement": rate.probability_of_improvement,
     }
 
 
 def _named(compared: dict[str, Any], task: str, metric: str, method: str, baseline: str, family: str) -> Difference:
-    """Say what was compared."""
+    """Return the comparison together with what was compared."""
     return Difference(
         task=task, metric=metric, method=method, baseline=baseline, family=family, p_adjusted=None, **compared
     )
 
 
 def _columns(series: list[Series], seeds: list[int]) -> stats.Vector:
-    """Return scores as (seeds, tasks)."""
-    return np.array([[one[seed] for one in series] for seed in seeds])
+    """Return the scores as a (seeds, tasks) array."""
+    return np.array([[scores[seed] for scores in series] for seed in seeds])
 
 
 def _unpaired_note(method: str, baseline: str, common: list[int]) -> str:
-    """Say why a comparison is not called paired."""
+    """Return the note on why a comparison is not paired."""
     reason = "their pairing hashes differ" if common else "they share no seed"
     return f"{method} and {baseline} are not paired ({reason}): Welch's t test, which knows no pairs and no exact p"

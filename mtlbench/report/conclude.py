@@ -1,4 +1,4 @@
-"""From single comparisons to conclusions: the primary test, the adjustment in its family, equivalence, and power."""
+"""Conclusions from single comparisons: primary test, adjustment within its family, equivalence and power."""
 
 from __future__ import annotations
 
@@ -7,30 +7,32 @@ from dataclasses import replace
 from typing import Any
 
 from mtlbench import stats
-from mtlbench.report.model import ALPHA, Difference
+from mtlbench.report.result import ALPHA, Difference
 
 
 def conclude(differences: Sequence[Difference], margin: float | None) -> list[Difference]:
-    """Fill in what depends on the whole family, family by family, in the given order of families.
+    """Fill in the fields that depend on the whole family of tests.
 
-    :param margin: of equivalence, in the scores' unit; not used for Δm, which is in percent.
+    :param differences: comparisons of one or more families.
+    :param margin: margin of equivalence, in the scores' unit; not used for Δm, which is in percent.
+    :returns: the completed differences, grouped by family in order of first occurrence.
     """
     concluded: list[Difference] = []
     for family in dict.fromkeys(d.family for d in differences):
         members = [d for d in differences if d.family == family]
         tests = sum(d.p is not None or d.exact_p is not None for d in members)
-        found = [_tested(d, max(tests, 1), None if family == "delta_m" else margin) for d in members]
-        adjusted = stats.holm([one["primary_p"] for one in found])
-        equivalence = stats.holm([one.get("equivalence_p") for one in found])
+        tested = [_tested(d, max(tests, 1), None if family == "delta_m" else margin) for d in members]
+        adjusted = stats.holm([fields["primary_p"] for fields in tested])
+        equivalence = stats.holm([fields.get("equivalence_p") for fields in tested])
         concluded += [
-            replace(d, **one, p_adjusted=p, equivalence_p_adjusted=within)
-            for d, one, p, within in zip(members, found, adjusted, equivalence, strict=True)
+            replace(d, **fields, p_adjusted=p, equivalence_p_adjusted=within)
+            for d, fields, p, within in zip(members, tested, adjusted, equivalence, strict=True)
         ]
     return concluded
 
 
 def _tested(d: Difference, tests: int, margin: float | None) -> dict[str, Any]:
-    """Choose the primary test of a family of so many tests, and say what it could have found: fields by name."""
+    """Choose the primary test for this family size and compute what it could detect; return fields by name."""
     choice = stats.primary_test(d.n, tests, d.paired)
     chosen = {
         "family_size": tests,
@@ -42,18 +44,18 @@ def _tested(d: Difference, tests: int, margin: float | None) -> dict[str, Any]:
     if d.standard_error is None or d.df is None:
         if margin is None or d.ci_low is None:
             return chosen
-        # no spread in two seeds or more: the difference is known as exactly as these seeds can tell it
+        # two or more seeds without spread: the standard error is zero
         return {**chosen, "equivalence_p": stats.equivalence_p(d.mean_difference, 0.0, 1.0, margin)}
     low, high = stats.interval(d.mean_difference, d.standard_error, d.df, ALPHA / tests)
     noncentrality = stats.detectable_noncentrality(d.df, ALPHA / tests)
-    wanted = abs(d.mean_difference) if margin is None else margin
+    target = abs(d.mean_difference) if margin is None else margin
     within = None if margin is None else stats.equivalence_p(d.mean_difference, d.standard_error, d.df, margin)
     return {
         **chosen,
         "simultaneous_low": low,
         "simultaneous_high": high,
         "detectable_in_family": None if noncentrality is None else noncentrality * d.standard_error,
-        "seeds_needed": stats.seeds_needed(wanted / (d.standard_error * d.n**0.5), ALPHA) if d.paired else None,
-        "seeds_needed_for": wanted if d.paired else None,
+        "seeds_needed": stats.seeds_needed(target / (d.standard_error * d.n**0.5), ALPHA) if d.paired else None,
+        "seeds_needed_for": target if d.paired else None,
         "equivalence_p": within,
     }

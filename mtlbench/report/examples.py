@@ -1,4 +1,4 @@
-"""Intervals over seeds and development rows at once, where the caller hands in scores by row."""
+"""Intervals over seeds and development rows at once, where the caller supplies scores by row."""
 
 from __future__ import annotations
 
@@ -9,23 +9,31 @@ from dataclasses import asdict
 import numpy as np
 
 from mtlbench import stats
-from mtlbench.report.model import ExampleInterval, Task
-from mtlbench.report.records import Cells, Record
+from mtlbench.records.groups import Cells, Record
+from mtlbench.report.result import ExampleInterval, ScoredTask
 
 Examples = Callable[[Record], Mapping[str, stats.Vector]]
-"""From a finished record to every task's scores by development row, in the same order in all records. Their mean must
-be the primary metric: 1 for a right answer and 0 for a wrong one give accuracy. Tasks of other metrics are left out."""
+"""Function from a finished record to every task's scores by development row, in the same order in all records.
+
+Their mean must be the primary metric: 1 for a right answer and 0 for a wrong one give accuracy. The function leaves out
+tasks whose metric is not such a mean."""
 
 AGREEMENT = 1e-6
-"""How near the mean over rows must come to the recorded score."""
+"""Largest allowed difference between the mean over rows and the recorded score."""
 
 
 def example_intervals(cells: Cells, baseline: str, examples: Examples) -> tuple[tuple[ExampleInterval, ...], list[str]]:
-    """Return the crossed interval of every paired primary difference that has scores by row; and notes in words."""
+    """Return the crossed interval of every paired primary difference that has scores by row.
+
+    :param cells: the cells of one group.
+    :param baseline: spec of the baseline method.
+    :param examples: returns a record's scores by development row.
+    :returns: the intervals, and notes for the reader.
+    """
     by_cell = {cell: examples(record) for cell, record in cells.done.items()}
     if not any(by_cell.values()):
         return (), ["no record here has scores by development row, so no interval over rows"]
-    found, notes = [], []
+    intervals, notes = [], []
     for method in cells.methods:
         seeds = cells.common(method, baseline)
         if method == baseline or not seeds or not cells.paired(method, baseline, seeds):
@@ -42,23 +50,23 @@ def example_intervals(cells: Cells, baseline: str, examples: Examples) -> tuple[
                 continue
             crossed = stats.crossed_interval(np.array([a - b for a, b in pairs]))
             if crossed:
-                found.append(
+                intervals.append(
                     ExampleInterval(
                         task=task.name, metric=task.primary, method=method, baseline=baseline, **asdict(crossed)
                     )
                 )
-    return tuple(found), notes
+    return tuple(intervals), notes
 
 
 def _agree(
     cells: Cells,
-    task: Task,
+    task: ScoredTask,
     seeds: list[int],
     method: str,
     baseline: str,
     pairs: list[tuple[stats.Vector, stats.Vector]],
 ) -> bool:
-    """Whether all sides have the same rows, and these average to the recorded scores."""
+    """Return whether all sides have equally many rows, and these average to the recorded scores."""
     if len({len(side) for pair in pairs for side in pair}) > 1:
         return False
     return all(

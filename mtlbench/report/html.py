@@ -1,4 +1,4 @@
-"""The report as one self-contained HTML file: nothing is fetched; without its script, tables only do not sort."""
+"""The report as one self-contained HTML file: it fetches nothing, and without JavaScript only sorting is lost."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import jinja2
 from markupsafe import Markup
 
-from mtlbench.report.layout import Block, Bullets, Heading, Paragraph, Table
+from mtlbench.report.blocks import Block, Bullets, Heading, Paragraph, Table
 
 if TYPE_CHECKING:
     from mtlbench.report.figures import Figure, Omission
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure, drawn."""
+    """A figure as SVG, with its words."""
 
     title: str
     description: str
@@ -25,15 +25,15 @@ class Drawing:
 
 
 @dataclass
-class Part:
-    """What stands under one heading, in the order of the page."""
+class PagePart:
+    """Content under one heading, in the order of the page."""
 
     heading: str = ""
     anchor: str = ""
     summary: list[Block] = field(default_factory=list)
-    """The paragraphs that the part begins with; the first figure follows them."""
+    """Opening paragraphs; the first figure follows them."""
     tables: list[Block] = field(default_factory=list)
-    """The tables that everyone should see; the other figures follow them."""
+    """Main tables; the other figures follow them."""
     rest: list[Block] = field(default_factory=list)
     drawings: list[Drawing] = field(default_factory=list)
     omitted: list[str] = field(default_factory=list)
@@ -47,20 +47,23 @@ def render(
     omitted: Sequence[Omission] = (),
     settings: Iterable[tuple[str, Table]] = (),
 ) -> str:
-    """Render the document with ``report.html.j2``, which lies beside this file. Every string is escaped.
+    """Return a document as an HTML page, from the template ``report.html.j2``. Every string is escaped.
 
-    :param figures: each is put under the heading that its ``group`` names; the last part takes those of no heading.
-    :param omitted: the figures that could not be drawn.
-    :param settings: heading → table of how its cells were made, to be opened by a click.
+    :param blocks: the document.
+    :param title: title of the page.
+    :param figures: figures, each placed under the heading named by its ``group``, or in the last part if there is no
+        such heading.
+    :param omitted: the figures that could not be drawn, with reasons.
+    :param settings: pairs of a heading and a table of how its cells were made; the page shows it folded.
     """
     parts = _parts(blocks)
-    under = {part.heading: part for part in reversed(parts)}
+    by_heading = {part.heading: part for part in reversed(parts)}
     for number, figure in enumerate(figures, start=1):
-        under.get(figure.group, parts[-1]).drawings.append(_drawing(figure, f"figure-{number}"))
+        by_heading.get(figure.group, parts[-1]).drawings.append(_drawing(figure, f"figure-{number}"))
     for omission in omitted:
-        under.get(omission.group, parts[-1]).omitted.append(omission.reason)
+        by_heading.get(omission.group, parts[-1]).omitted.append(omission.reason)
     for heading, table in settings:
-        under.get(heading, parts[-1]).settings.append(table)
+        by_heading.get(heading, parts[-1]).settings.append(table)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("mtlbench.report", "."),
         autoescape=True,
@@ -71,13 +74,13 @@ def render(
     return environment.get_template("report.html.j2").render(parts=parts, title=title) + "\n"
 
 
-def _parts(blocks: Sequence[Block]) -> list[Part]:
-    """Split the document by its headings, and each part by what may come between its blocks."""
-    parts = [Part()]
+def _parts(blocks: Sequence[Block]) -> list[PagePart]:
+    """Split the document at its headings, and each part into summary, main tables and the rest."""
+    parts = [PagePart()]
     for block in blocks:
         part = parts[-1]
         if isinstance(block, Heading):
-            parts.append(Part(block.text, f"part-{len(parts)}"))
+            parts.append(PagePart(block.text, f"part-{len(parts)}"))
         elif isinstance(block, Paragraph) and not part.tables and not part.rest:
             part.summary.append(block)
         elif isinstance(block, Bullets) or (isinstance(block, Table) and block.detail) or part.rest:
@@ -89,7 +92,7 @@ def _parts(blocks: Sequence[Block]) -> list[Part]:
 
 
 def _drawing(figure: Figure, prefix: str) -> Drawing:
-    """Draw a figure. The SVG comes from a serializer that escapes every text, so it may stand in the page as it is."""
+    """Draw a figure. Its SVG is safe to insert as markup: the serializer has escaped every text."""
     from mtlbench.report.figures import svg  # a page without figures needs no matplotlib
 
     return Drawing(figure.title, figure.description, Markup(svg.inline(figure, prefix)))

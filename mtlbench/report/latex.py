@@ -1,11 +1,11 @@
-r"""The report as LaTeX: one ``table`` with booktabs rules for each table, to be ``\input`` into a paper."""
+r"""The report as LaTeX for ``\input`` into a paper: one ``table`` environment with booktabs rules per table."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
 
-from mtlbench.report.layout import Block, Bullets, Heading, Paragraph, Table
+from mtlbench.report.blocks import Block, Bullets, Heading, Paragraph, Table
 
 PREAMBLE = "% Made by mtlbench report. Needs: \\usepackage{booktabs,amssymb}\n"
 
@@ -44,7 +44,10 @@ SIGN = re.compile(r"(?<![\w.])([-+])(?=\d)")
 
 
 def render(blocks: Sequence[Block]) -> str:
-    """Render the document; tables for details are left to HTML, JSON and CSV."""
+    """Return a document as LaTeX, without detail tables: HTML, JSON and CSV have them.
+
+    :param blocks: the document.
+    """
     parts = [PREAMBLE]
     for block in blocks:
         match block:
@@ -53,20 +56,23 @@ def render(blocks: Sequence[Block]) -> str:
             case Paragraph(text):
                 parts.append(f"{escape(text)}\n")
             case Bullets(title, items):
-                listed = "\n".join(f"  \\item {escape(item)}" for item in items)
-                parts.append(f"\\paragraph{{{escape(title)}}}\n\\begin{{itemize}}\n{listed}\n\\end{{itemize}}\n")
+                lines = "\n".join(f"  \\item {escape(item)}" for item in items)
+                parts.append(f"\\paragraph{{{escape(title)}}}\n\\begin{{itemize}}\n{lines}\n\\end{{itemize}}\n")
             case Table(detail=False):
                 parts.append(_table(block))
     return "\n".join(parts)
 
 
 def escape(text: str) -> str:
-    """Return text that LaTeX prints as it is. Signs before digits become those of mathematics."""
+    """Return text escaped for LaTeX. Signs before digits become mathematical signs.
+
+    :param text: plain text.
+    """
     return SIGN.sub(r"$\1$", "".join(SPECIAL.get(letter, letter) for letter in text))
 
 
 def _table(table: Table) -> str:
-    """Render a table with its caption above, as journals want it."""
+    """Return a table with its caption above, as journals require."""
     width = len(table.columns)
     lines = [
         r"\begin{table}[htbp]",
@@ -87,5 +93,5 @@ def _table(table: Table) -> str:
 
 
 def _line(cells: Iterable[str]) -> str:
-    """Return one row."""
+    """Return one row of a table."""
     return " & ".join(cells) + r" \\"

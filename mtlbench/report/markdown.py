@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from mtlbench.report.layout import Block, Bullets, Heading, Paragraph, Table
+from mtlbench.report.blocks import Block, Bullets, Heading, Paragraph, Table
 
 
 def render(blocks: Sequence[Block]) -> str:
-    """Render the document; tables for details are left to HTML, JSON and CSV."""
+    """Return a document as Markdown, without detail tables: HTML, JSON and CSV have them.
+
+    :param blocks: the document.
+    """
     parts: list[str] = []
     for block in blocks:
         match block:
@@ -25,10 +28,12 @@ def render(blocks: Sequence[Block]) -> str:
 
 
 def escape(text: str) -> str:
-    """Return text that Markdown prints as it is.
+    """Return text escaped for Markdown.
 
-    Left alone: underscores within words (``macro_f1``) and brackets that no parenthesis follows (``cagrad[c=0.4]``),
-    which GitHub prints as they are and people read more easily so.
+    Underscores within words (``macro_f1``) and brackets not followed by a parenthesis (``cagrad[c=0.4]``) stay: GitHub
+    prints them unchanged, and the source is easier to read.
+
+    :param text: plain text.
     """
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     text = re.sub(r"([\\`*|~])", r"\\\1", text)
@@ -36,7 +41,7 @@ def escape(text: str) -> str:
 
 
 def _table(table: Table) -> str:
-    """Render a table; Markdown has no sections, so their headings become rows in bold."""
+    """Return a table; section headings become bold rows, since Markdown tables have no sections."""
     lines = [_line(map(escape, table.columns)), _line(("---", *("---:" for _ in table.columns[1:])))]
     for section in table.sections:
         if section.heading:
@@ -49,5 +54,5 @@ def _table(table: Table) -> str:
 
 
 def _line(cells: Iterable[str]) -> str:
-    """Return one row."""
+    """Return one row of a table."""
     return f"| {' | '.join(cells)} |"

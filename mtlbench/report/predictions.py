@@ -1,4 +1,4 @@
-"""Scores by development row, from the predictions that lie beside a record."""
+"""Scores by development row, computed from the predictions file beside a record."""
 
 from __future__ import annotations
 
@@ -9,28 +9,29 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mtlbench.record_file import read_side_file
-from mtlbench.report.records import Record
+from mtlbench.records.groups import Record
+from mtlbench.records.record_file import read_side_file
 from mtlbench.stats import Vector
 
 
 def right_answers(record: Record) -> Mapping[str, Vector]:
-    """Return, for every task whose primary metric is accuracy, (N,) 1 for a right answer and 0 for a wrong one.
+    """Return 1 for each right answer and 0 for each wrong one, by task with accuracy as its primary metric.
 
-    Empty where the predictions have no labels, as those of earlier versions, or cannot be read.
+    :param record: a finished record, with its ``path``.
+    :returns: (N,) values by task; empty if the predictions have no labels, as in earlier versions, or cannot be read.
     """
     try:
         table = pd.read_parquet(io.BytesIO(read_side_file(dict(record), "predictions")))
         return _right(table, record["tasks"]) if "label" in table.columns else {}
     except (OSError, ValueError, KeyError, TypeError, NotImplementedError):
-        return {}  # the report is told of rows that are missing, not of why
+        return {}  # the report says that scores by row are missing, not why
 
 
 def _right(table: pd.DataFrame, tasks: Mapping[str, Any]) -> Mapping[str, Vector]:
-    found = {}
+    answers = {}
     for task, rows in table.groupby("task", observed=True):
         if tasks[str(task)]["metrics"][0] == "accuracy":
             outputs = rows.pivot(index="row", columns="output", values="value").to_numpy()
             labels = rows.drop_duplicates("row").sort_values("row")["label"].to_numpy()
-            found[str(task)] = (outputs.argmax(axis=1) == labels).astype(np.float64)
-    return found
+            answers[str(task)] = (outputs.argmax(axis=1) == labels).astype(np.float64)
+    return answers

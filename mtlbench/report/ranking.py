@@ -1,4 +1,4 @@
-"""Ranks of the joint methods: over every seed of every task, and in one number per seed with Friedman's test."""
+"""Ranks of the joint methods: over every seed of every task, and by one number per seed with Friedman's test."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from collections.abc import Mapping
 import numpy as np
 
 from mtlbench import stats
+from mtlbench.records.groups import Cells
 from mtlbench.report.compare import compare_pairs
-from mtlbench.report.model import Difference, MeanRank, Ranking
-from mtlbench.report.records import Cells
+from mtlbench.report.result import Difference, MeanRank, Ranking
 
 
 def mean_ranks(cells: Cells) -> tuple[tuple[MeanRank, ...], list[str]]:
-    """Rank the joint methods on the seeds that all of them finished: a rank among fewer rivals is another number."""
+    """Rank the joint methods on the seeds that all of them finished, since ranks depend on the number of methods.
+
+    :param cells: the cells of one group.
+    :returns: the mean ranks, and notes for the reader.
+    """
     methods, seeds, scores = _scores(cells)
     if len(methods) < 2:
         return (), []
@@ -29,12 +33,14 @@ def mean_ranks(cells: Cells) -> tuple[tuple[MeanRank, ...], list[str]]:
 def ranking(
     cells: Cells, deltas: Mapping[str, Mapping[int, float]]
 ) -> tuple[tuple[Ranking, ...], tuple[Difference, ...]]:
-    """Rank the joint methods by one number per seed: Δm where it exists for all, else the mean over the tasks.
+    """Rank the joint methods by one number per seed: Δm if all methods have it, otherwise the mean over the tasks.
 
-    The blocks of Friedman's test are the seeds. Tasks are no sample, and the tasks of one seed are not independent.
+    The blocks of Friedman's test are the seeds: tasks are not a sample, and tasks of one seed are not independent.
 
-    :return: the ranking, and every pair of methods compared on the same numbers, one Holm family; nothing where fewer
-        than three methods share two seeds.
+    :param cells: the cells of one group.
+    :param deltas: Δm in percent by method and seed.
+    :returns: the ranking, and every pair of methods compared on the same numbers, as one Holm family; both empty where
+        fewer than three methods share two seeds.
     """
     methods, seeds, scores = _scores(cells)
     if not seeds:
@@ -42,8 +48,8 @@ def ranking(
     by_seed, score = scores.mean(axis=1), "mean of the tasks' primary metrics"
     if all(set(seeds) <= deltas.get(method, {}).keys() for method in methods):
         by_seed, score = np.array([[deltas[method][seed] for seed in seeds] for method in methods]), "Δm"
-    found = stats.friedman(by_seed)
-    if found is None:
+    friedman = stats.friedman(by_seed)
+    if friedman is None:
         return (), ()
     series = {m: dict(zip(seeds, row.tolist(), strict=True)) for m, row in zip(methods, by_seed, strict=True)}
     ranked = (
@@ -51,22 +57,22 @@ def ranking(
             score=score,
             methods=tuple(methods),
             seeds=len(seeds),
-            mean_ranks=found.mean_ranks,
-            chi_squared=found.chi_squared,
-            f=found.f,
-            p=found.p,
-            exact=found.exact,
-            resolution=found.resolution,
-            critical_difference=stats.critical_difference(found.methods, found.blocks),
+            mean_ranks=friedman.mean_ranks,
+            chi_squared=friedman.chi_squared,
+            f=friedman.f,
+            p=friedman.p,
+            exact=friedman.exact,
+            resolution=friedman.resolution,
+            critical_difference=stats.critical_difference(friedman.methods, friedman.blocks),
         ),
     )
     return ranked, tuple(compare_pairs(cells, series))
 
 
 def _scores(cells: Cells) -> tuple[list[str], list[int], stats.Vector]:
-    """Return the joint methods that finished anything, the seeds that all finished, and (methods, tasks, seeds)."""
+    """Return joint methods with finished cells, the seeds that all finished, and (methods, tasks, seeds) scores."""
     methods = [m for m in cells.methods if m in cells.done_of and m not in cells.single_task]
     series = {(m, task.name): cells.series(m, task.name, task.primary) for m in methods for task in cells.tasks}
-    seeds = sorted(set.intersection(*(set(one) for one in series.values()))) if series else []
+    seeds = sorted(set.intersection(*(set(scores) for scores in series.values()))) if series else []
     scores = [[[series[m, task.name][seed] for seed in seeds] for task in cells.tasks] for m in methods]
     return methods, seeds, np.array(scores)

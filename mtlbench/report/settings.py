@@ -1,4 +1,4 @@
-"""How the cells of a group were made, as tables: the whole configuration and the software. Only the page shows it."""
+"""Configuration, software and cells of a group as tables; only the HTML page shows them."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mtlbench.report.layout import Row, Section, Table
-from mtlbench.report.model import Group
-from mtlbench.report.records import Cells, Record, spec
+from mtlbench.records.groups import Cells, Record, spec
+from mtlbench.report.blocks import Row, Section, Table
+from mtlbench.report.result import GroupReport
 
 DIGITS = 12
-"""Of a hash: enough to tell two apart."""
+"""Digits of a hash to print: enough to distinguish hashes."""
 
 
-def settings(group: Group, cells: Cells) -> Table:
-    """Lay out recipe, encoder, tasks, methods and software. Where cells differ, every value is listed."""
+def settings(group: GroupReport, cells: Cells) -> Table:
+    """Return the table of recipe, encoder, tasks, methods and software; where cells differ, it lists every value.
+
+    :param group: the report of one group.
+    :param cells: the cells of the same group.
+    """
     sections = [
         _section("Recipe", group.recipe),
         _section("Encoder", cells.encoder),
@@ -29,7 +33,10 @@ def settings(group: Group, cells: Cells) -> Table:
 
 
 def runs(cells: Cells) -> Table:
-    """Lay out every cell: what became of it, when, and how long it took."""
+    """Return the table of cells, with status, start and duration.
+
+    :param cells: the cells of one group.
+    """
     rows = [
         Row(
             (
@@ -48,40 +55,40 @@ def runs(cells: Cells) -> Table:
 
 
 def _section(heading: str, values: Mapping[str, Any]) -> Section:
-    return Section(heading, tuple(Row((name, _said(value))) for name, value in values.items()))
+    return Section(heading, tuple(Row((name, _text(value))) for name, value in values.items()))
 
 
 def _task(cells: Cells, name: str) -> Mapping[str, Any]:
-    """Return a task's description, without the floors, which the report has."""
-    found: Mapping[str, Any] = next((r["tasks"][name] for r in cells.records if name in r.get("tasks", {})), {})
-    return {key: value for key, value in found.items() if key != "floors"}
+    """Return a task's description without its floors, which the report shows elsewhere."""
+    task: Mapping[str, Any] = next((r["tasks"][name] for r in cells.records if name in r.get("tasks", {})), {})
+    return {key: value for key, value in task.items() if key != "floors"}
 
 
 def _method(cells: Cells, method: str) -> Mapping[str, Any]:
-    """Return a method's parameters, and what it reads."""
-    told = [record["method"] for record in cells.records if spec(record) == method]
-    described = {name: told[0][name] for name in ("reads", "heads") if name in told[0]}
-    sources = dict.fromkeys(str(one.get("source_sha256", "unknown"))[:DIGITS] for one in told)
-    return {**(told[0].get("parameters") or {}), **described, "source": ", ".join(sources)}
+    """Return a method's parameters, its inputs and the hashes of its source."""
+    entries = [record["method"] for record in cells.records if spec(record) == method]
+    attributes = {name: entries[0][name] for name in ("reads", "heads") if name in entries[0]}
+    sources = dict.fromkeys(str(entry.get("source_sha256", "unknown"))[:DIGITS] for entry in entries)
+    return {**(entries[0].get("parameters") or {}), **attributes, "source": ", ".join(sources)}
 
 
-def _joined(found: Iterable[Record | None]) -> Mapping[str, Any]:
-    """Return every fact of all cells; where they differ, all values."""
-    facts: dict[str, list[str]] = {}
-    for one in found:
-        for name, value in (one or {}).items():
-            known = facts.setdefault(name, [])
-            if (said := _said(value)) not in known:
-                known.append(said)
-    return {name: ", ".join(sorted(values)) for name, values in facts.items()}
+def _joined(mappings: Iterable[Record | None]) -> Mapping[str, Any]:
+    """Merge mappings of all cells; where values differ, join them."""
+    merged: dict[str, list[str]] = {}
+    for mapping in mappings:
+        for name, value in (mapping or {}).items():
+            texts = merged.setdefault(name, [])
+            if (text := _text(value)) not in texts:
+                texts.append(text)
+    return {name: ", ".join(sorted(texts)) for name, texts in merged.items()}
 
 
-def _said(value: Any) -> str:
-    """Return a value as a person would write it."""
+def _text(value: Any) -> str:
+    """Return a value as readable text."""
     if isinstance(value, str):
         return value[:DIGITS] if len(value) == 64 and value.isalnum() else value
     if value is None:
         return "none"
-    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return ", ".join(value)
     return json.dumps(value)

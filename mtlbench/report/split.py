@@ -1,4 +1,4 @@
-"""The test split in place of the development rows: the same report, from what every cell was scored on once."""
+"""Records with the scores of the test split in place of the development rows, for the same report."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from mtlbench.errors import UsageError
-from mtlbench.report.records import Record
+from mtlbench.records.groups import Record
 
 
 def on_test(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """Return the records of cells with a test split, its scores, floors and predictions in the place of dev's.
+    """Return the records that have a test split, with its scores, floors and predictions in place of dev's.
 
-    Histories stay as they are: along the training only the development rows are scored.
+    Histories do not change: during training only the development rows are scored.
 
+    :param records: records of any cells.
     :raises UsageError: when no record has a test split.
     """
-    found = [
+    replaced = [
         {
             **record,
             "split": "test",
@@ -27,9 +28,9 @@ def on_test(records: Sequence[Record]) -> list[dict[str, Any]]:
         for record in records
         if record.get("tasks") and all(task.get("test") for task in record["tasks"].values())
     ]
-    if records and not found:
+    if records and not replaced:
         raise UsageError("no record has a test split; give the suite test_rows = N, and run it again")
-    return found
+    return replaced
 
 
 def _on_test(task: dict[str, Any]) -> dict[str, Any]:
@@ -37,5 +38,5 @@ def _on_test(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def _files(files: dict[str, Any]) -> dict[str, Any]:
-    kept = {what: entry for what, entry in files.items() if what not in ("predictions", "test_predictions")}
-    return kept | ({"predictions": files["test_predictions"]} if "test_predictions" in files else {})
+    others = {name: entry for name, entry in files.items() if name not in ("predictions", "test_predictions")}
+    return others | ({"predictions": files["test_predictions"]} if "test_predictions" in files else {})

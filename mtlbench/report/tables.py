@@ -1,23 +1,26 @@
-"""The tables with detail: what these seeds could show, and intervals over seeds and rows."""
+"""Detail tables: statistical power of the comparisons, and intervals over seeds and rows."""
 
 from __future__ import annotations
 
 from mtlbench.report import captions
 from mtlbench.report.blocks import Row, Section, Table
-from mtlbench.report.model import Difference, Group
 from mtlbench.report.numbers import ABSENT, interval, number, p_value, signed
+from mtlbench.report.result import Difference, GroupReport
 
 
-def power(group: Group) -> Table:
-    """Lay out what each primary comparison could have found, and how often the method won."""
+def power(group: GroupReport) -> Table:
+    """Return the table of each primary comparison's power, and of the seeds that the method won.
+
+    :param group: the report of one group.
+    """
     sections = [Section("Δm %", tuple(_power(d, 2) for d in group.delta_m_comparisons))]
     primary = [d for d in group.comparisons if d.family == "primary"]
     for task in group.tasks:
         rows = tuple(_power(d, 3) for d in primary if d.task == task.name)
         sections.append(Section(f"{task.name} {task.primary}", rows))
     margins = [d.margin for d in primary if d.margin is not None]
-    wanted = f"the margin, {margins[0]:g} (for Δm: the one seen)" if margins else "the one seen"
-    legend = [line.format(wanted=wanted) for line in captions.POWER]
+    target = f"the margin, {margins[0]:g} (for Δm: the one seen)" if margins else "the one seen"
+    legend = [line.format(target=target) for line in captions.POWER]
     columns: tuple[str, ...] = (
         "method",
         "missed under",
@@ -37,7 +40,7 @@ def power(group: Group) -> Table:
 
 
 def _power(d: Difference, digits: int) -> Row:
-    """Lay out one comparison."""
+    """Lay out one comparison as a row."""
     strict, alone = d.detectable_in_family, d.minimum_detectable_effect
     missed = (
         f"{number(strict, digits) if strict is not None else ABSENT} ({number(alone, digits)})" if alone else ABSENT
@@ -60,11 +63,14 @@ def _power(d: Difference, digits: int) -> Row:
     )
 
 
-def examples(group: Group) -> Table:
-    """Lay out the intervals over seeds and rows."""
+def examples(group: GroupReport) -> Table:
+    """Return the table of intervals over seeds and rows.
+
+    :param group: the report of one group.
+    """
     sections = []
     for task in group.tasks:
-        found = [e for e in group.example_intervals if e.task == task.name]
+        intervals = [e for e in group.example_intervals if e.task == task.name]
         rows = tuple(
             Row(
                 (
@@ -76,7 +82,7 @@ def examples(group: Group) -> Table:
                     str(e.examples),
                 )
             )
-            for e in found
+            for e in intervals
         )
         if rows:
             sections.append(Section(f"{task.name} {task.primary}", rows))

@@ -1,4 +1,4 @@
-"""The report for a terminal, or plain text for a pipe: the same characters, with or without colour."""
+"""The report as text for a terminal or a pipe: the same characters, with or without colour."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from rich.cells import cell_len, set_cell_size
 from rich.table import Table as Grid
 from rich.text import Text
 
-from mtlbench.report.layout import Block, Bullets, Heading, Paragraph, Table
-from mtlbench.terminal import Console, printed
+from mtlbench.host.terminal import Console, printed
+from mtlbench.report.blocks import Block, Bullets, Heading, Paragraph, Table
 
 WIDTH = 80
 NAME_WIDTH, NARROW_NAME_WIDTH = 24, 12
-"""A longer method name is folded: to the first width, or to no less than the second if the table then fits whole."""
+"""Width of the name column. Longer method names wrap at the first width, or down to the second to fit the table."""
 GAP = 2
 
 
 def render(blocks: Sequence[Block], width: int | None = None, color: bool = False) -> str:
-    """Render the document so that no line is wider than the given number of terminal cells, long paths excepted.
+    """Return a document as text whose lines fit the width, except for long paths.
 
-    Everything goes through ``Text``: rich would read ``cagrad[c=0.4]`` as markup.
+    All strings are wrapped in ``Text``, since rich would read ``cagrad[c=0.4]`` as markup.
 
-    :param width: the terminal's, if not given, and 80 where there is no terminal.
-    :param color: whether to print terminal escapes.
+    :param blocks: the document.
+    :param width: width in terminal cells; default: the terminal's, or 80 without a terminal.
+    :param color: whether to use terminal escapes.
     """
     width = width or shutil.get_terminal_size((WIDTH, 24)).columns
 
@@ -38,7 +39,7 @@ def render(blocks: Sequence[Block], width: int | None = None, color: bool = Fals
 
 
 def _print(console: Console, block: Block, width: int) -> None:
-    """Print one block and the blank line before it."""
+    """Print one block, with a blank line before headings, lists and tables."""
     match block:
         case Heading(text):
             console.print("\n", Text(text, style="bold"), sep="")
@@ -49,7 +50,7 @@ def _print(console: Console, block: Block, width: int) -> None:
             console.print("\n", Text(title, style="bold"), sep="")
             for item in items:
                 if max(map(cell_len, item.split()), default=0) > width - GAP:
-                    console.print(Text(f"- {item}"), soft_wrap=True)  # a path must stay whole, to be copied
+                    console.print(Text(f"- {item}"), soft_wrap=True)  # keep paths whole for copying
                 else:
                     console.print(_hanging(item))
         case Table(detail=False):
@@ -62,7 +63,7 @@ def _print(console: Console, block: Block, width: int) -> None:
 
 
 def _hanging(text: str, bullet: str = "-", style: str = "") -> Grid:
-    """Return a line whose continuation is indented."""
+    """Return a paragraph with a hanging indent."""
     grid = Grid.grid(padding=(0, 1, 0, 0))
     grid.add_column(width=1)
     grid.add_column(overflow="fold")
@@ -71,7 +72,7 @@ def _hanging(text: str, bullet: str = "-", style: str = "") -> Grid:
 
 
 def _measured(table: Table) -> tuple[list[list[str]], list[int]]:
-    """Return the lines of every column's header, broken after the task's name where that saves width; and its width."""
+    """Return every column's header lines, broken after the task name where that saves width, and its width."""
     headers, widths = [], []
     for index, header in enumerate(table.columns):
         widest = max((cell_len(row.cells[index]) for section in table.sections for row in section.rows), default=0)
@@ -82,7 +83,7 @@ def _measured(table: Table) -> tuple[list[list[str]], list[int]]:
 
 
 def _parts(widths: Sequence[int], width: int) -> list[list[int]]:
-    """Split a table that is too wide by columns: each part repeats the first one, which names the method."""
+    """Split a table that is too wide by columns; each part repeats the first column, which names the method."""
     others = range(1, len(widths))
     if sum(widths[index] + GAP for index in others) + min(widths[0], NARROW_NAME_WIDTH) <= width:
         return [list(range(len(widths)))]
@@ -102,33 +103,33 @@ def _parts(widths: Sequence[int], width: int) -> list[list[int]]:
 def _grid(
     console: Console, table: Table, columns: Sequence[int], headers: Sequence[list[str]], widths: Sequence[int]
 ) -> Text:
-    """Return some columns of a table as lines. A rich table renders every cell by itself: seconds for a long report."""
+    """Return some columns of a table as lines. A rich table would take seconds on a long report: it renders by cell."""
     others = columns[1:]
     longest = max([widths[0], *(cell_len(section.heading or "") for section in table.sections)])
     room = console.width - sum(widths[index] + GAP for index in others)
     shown = [max(1, min(longest, NAME_WIDTH, room)), *(widths[index] for index in others)]
 
-    def folded(name: str) -> list[str]:
+    def fold(name: str) -> list[str]:
         return [name] if cell_len(name) <= shown[0] else [line.plain for line in Text(name).wrap(console, shown[0])]
 
-    above = [folded(table.columns[0]), *(headers[index] for index in others)]
-    tallest = max(map(len, above))
-    above = [[""] * (tallest - len(lines)) + lines for lines in above]
-    lines = [(line, "bold") for line in _beside(above, shown)]
+    header_cells = [fold(table.columns[0]), *(headers[index] for index in others)]
+    tallest = max(map(len, header_cells))
+    header_cells = [[""] * (tallest - len(lines)) + lines for lines in header_cells]
+    lines = [(line, "bold") for line in _beside(header_cells, shown)]
     lines.append(("─" * (sum(shown) + GAP * len(others)), ""))
     for section in table.sections:
         if section is not table.sections[0]:
             lines.append(("", ""))
         if section.heading:
-            lines += [(line, "underline") for line in folded(section.heading)]
+            lines += [(line, "underline") for line in fold(section.heading)]
         for row in section.rows:
-            cells = [folded(row.cells[0]), *([row.cells[index]] for index in others)]
+            cells = [fold(row.cells[0]), *([row.cells[index]] for index in others)]
             lines += [(line, "bold" if row.strong else "") for line in _beside(cells, shown)]
     return Text("\n").join(Text(line, style=style) for line, style in lines)
 
 
 def _beside(cells: Sequence[Sequence[str]], widths: Sequence[int]) -> Iterator[str]:
-    """Yield the lines of cells beside each other: the first one's to the left in its column, others' to the right."""
+    """Yield the lines of cells side by side: the first cell aligned left, the others right."""
     for name, *values in zip_longest(*cells, fillvalue=""):
         placed = (
             " " * (GAP + width - cell_len(value)) + value for value, width in zip(values, widths[1:], strict=True)

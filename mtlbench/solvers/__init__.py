@@ -1,7 +1,7 @@
-"""Small convex problems on K × K matrices, solved in float64 and then checked against their optimality conditions.
+"""Solvers of small convex problems on K × K matrices, in float64, with a check of the optimality conditions.
 
-Most are posed on the unit gradients uᵢ = gᵢ/‖gᵢ‖ and their cosines Cᵢⱼ = Gᵢⱼ/(‖gᵢ‖‖gⱼ‖), so that neither the scale
-of the gradients nor the spread of their norms matters.
+Most problems are posed on the unit gradients uᵢ = gᵢ/‖gᵢ‖ and their cosines Cᵢⱼ = Gᵢⱼ/(‖gᵢ‖‖gⱼ‖), so that neither the
+scale of the gradients nor the spread of their norms matters.
 """
 
 from mtlbench.solvers.balance import RIDGE, balanced, imbalance

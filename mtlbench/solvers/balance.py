@@ -1,17 +1,17 @@
-"""Equations C y = b y^(−p) with y > 0, behind bargaining and fair shares, by damped Newton steps."""
+"""Solve C y = b y^(−p) for y > 0, the equations of bargaining and fair shares, by damped Newton steps."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from mtlbench.contract.observation import Matrix, Vector
 from mtlbench.errors import SolverError
-from mtlbench.method import Matrix, Vector
 from mtlbench.solvers.gram import TOLERANCE, factor
 
 RIDGE = 1e-12
-"""What :func:`balanced` adds to the diagonal of the cosines, so that it has a solution at Pareto-stationary points."""
+"""Added to the diagonal of the cosines by :func:`balanced`, so that a solution exists at Pareto-stationary points."""
 NEWTON_STEPS = 400
-"""Three times as many as were ever seen; :func:`imbalance` decides what is accepted, not this number."""
+"""Three times the largest number of steps ever needed; :func:`imbalance` decides on acceptance, not this limit."""
 
 
 def balanced(cosines: Matrix, prices: Vector, power: float) -> Vector:
@@ -19,14 +19,15 @@ def balanced(cosines: Matrix, prices: Vector, power: float) -> Vector:
 
     At p = 1 the second term is Σ bᵢ log yᵢ. Newton steps in relative terms, δ = Δy/y, solve (S + p I) δ = 1 − S1 with
     Sᵢⱼ = Cᵢⱼ yⱼ/(bᵢ yᵢ^(−p)), whose rows sum to 1 at the solution, however far apart the yᵢ are. A step keeps y > 0. It
-    is halved while the slope of the potential along it has turned, and lengthened while that falls on.
+    is halved while the slope of the potential along it has changed sign, and lengthened while the potential falls on.
 
-    Where a non-negative combination of the unit gradients is zero, no y exists; C + 10⁻¹² I always has one. The ridge
-    shifts y by about 10⁻¹² yᵢ^(1+p)/bᵢ of itself, and stands above the rounding of C in double precision. It is below
-    that of single precision: there y is as uncertain as the direction of a vector that nearly vanishes.
+    Where a non-negative combination of the unit gradients is zero, no y exists; for C + 10⁻¹² I there is always one.
+    The ridge changes y by about 10⁻¹² yᵢ^(1+p)/bᵢ, relative to y. It exceeds the rounding of C in double precision, but
+    not in single precision, where y is as uncertain as the direction of a vector that nearly vanishes.
 
     :param cosines: (K, K) inner products of unit vectors; eigenvalues that rounding made negative count as 0.
-    :param prices: the bᵢ > 0.
+    :param prices: (K,) the bᵢ > 0.
+    :param power: the exponent p > 0.
     :raises SolverError: when the conditions are violated by more than :data:`TOLERANCE` (see :func:`imbalance`).
     """
     if not prices.size:
@@ -34,16 +35,16 @@ def balanced(cosines: Matrix, prices: Vector, power: float) -> Vector:
     matrix = _definite(cosines)
     y = prices ** (1.0 / (1.0 + power))
     y *= ((prices * y ** (1.0 - power)).sum() / max(y @ matrix @ y, RIDGE * (y @ y))) ** (1.0 / (1.0 + power))
-    best, best_violation, in_vain = y, np.inf, 0
+    best, best_violation, stalled = y, np.inf, 0
     for _ in range(NEWTON_STEPS):
         violation = _imbalance(matrix, prices, power, y)
-        in_vain = 0 if violation < 0.9 * best_violation else in_vain + 1
+        stalled = 0 if violation < 0.9 * best_violation else stalled + 1
         if violation < best_violation:
             best, best_violation = y, violation
         if best_violation <= 1e-15 or (
-            best_violation <= TOLERANCE and in_vain >= (1 if best_violation <= 1e-12 else 20)
+            best_violation <= TOLERANCE and stalled >= (1 if best_violation <= 1e-12 else 20)
         ):
-            break  # rounding decides from here on
+            break  # further steps only move the rounding error
         y = _newton(matrix, prices, power, y)
     if not best_violation <= TOLERANCE:
         raise SolverError(
@@ -53,7 +54,14 @@ def balanced(cosines: Matrix, prices: Vector, power: float) -> Vector:
 
 
 def imbalance(cosines: Matrix, prices: Vector, power: float, y: Vector) -> float:
-    """Return the largest |(C + 10⁻¹² I)y − b y^(−p)|ᵢ, relative to the terms in it, for the y of :func:`balanced`."""
+    """Return the largest |(C + 10⁻¹² I)y − b y^(−p)|ᵢ, relative to the terms in it.
+
+    :param cosines: (K, K) inner products of unit vectors, as in :func:`balanced`.
+    :param prices: (K,) the bᵢ > 0.
+    :param power: the exponent p > 0.
+    :param y: (K,) a candidate solution.
+    :returns: infinity when y is not positive and finite.
+    """
     if not (np.isfinite(y).all() and (y > 0.0).all()):
         return float("inf")
     return _imbalance(_definite(cosines), prices, power, y) if y.size else 0.0
@@ -65,34 +73,34 @@ def _imbalance(matrix: Matrix, prices: Vector, power: float, y: Vector) -> float
 
 
 def _newton(matrix: Matrix, prices: Vector, power: float, y: Vector) -> Vector:
-    """Return y after one step."""
+    """Return y after one damped Newton step."""
     pull = prices * y**-power
     shares = matrix * (y / pull[:, None])  # row i sums to 1 at the solution, however far apart the yᵢ are
-    missing = 1.0 - shares.sum(axis=1)
+    gaps = 1.0 - shares.sum(axis=1)
     shares[np.diag_indices_from(shares)] += power
-    relative = np.linalg.solve(shares, missing)
-    slope = float(relative @ (y * pull * missing))  # minus the derivative of the potential along the step
+    relative = np.linalg.solve(shares, gaps)
+    slope = float(relative @ (y * pull * gaps))  # minus the derivative of the potential along the step
 
-    def at(step: float) -> tuple[Vector, float]:
+    def trial(step: float) -> tuple[Vector, float]:
         moved = y * (1.0 + step * relative)
         return moved, float((y * relative) @ (matrix @ moved - prices * moved**-power))
 
     longest = -0.95 / min(float(relative.min()), -1e-300)  # keeps y > 0
     step = min(1.0, longest)
-    moved, turned = at(step)
-    while turned > 0.5 * slope and step > 1e-12:
+    moved, derivative = trial(step)
+    while derivative > 0.5 * slope and step > 1e-12:
         step *= 0.5
-        moved, turned = at(step)
-    while turned < -0.3 * slope and 4.0 * step <= longest:  # far below the optimum a Newton step only doubles y
-        further, turned = at(4.0 * step)
-        if turned > 0.5 * slope:
+        moved, derivative = trial(step)
+    while derivative < -0.3 * slope and 4.0 * step <= longest:  # far below the optimum a Newton step only doubles y
+        longer, derivative = trial(4.0 * step)
+        if derivative > 0.5 * slope:
             break
-        step, moved = 4.0 * step, further
+        step, moved = 4.0 * step, longer
     return moved
 
 
 def _definite(cosines: Matrix) -> Matrix:
-    """Return C + 10⁻¹² I, negative eigenvalues of C taken as 0."""
+    """Return C + 10⁻¹² I, with negative eigenvalues of C replaced by 0."""
     rows = factor(cosines)
     matrix = rows @ rows.T
     matrix[np.diag_indices_from(matrix)] += RIDGE

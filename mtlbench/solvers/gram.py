@@ -1,4 +1,4 @@
-"""Gram matrices taken apart: K coordinates, lengths and cosines. And what all solvers share."""
+"""Decompose Gram matrices into K coordinates, or lengths and cosines; tolerance and errors of all solvers."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mtlbench.contract.observation import Matrix, Vector
 from mtlbench.errors import SolverError
-from mtlbench.method import Matrix, Vector
 
 TOLERANCE = 1e-8
-"""Largest violation of the optimality conditions that is accepted, relative to the terms in them."""
+"""The largest accepted violation of optimality conditions, relative to the terms in them."""
 
 
 @contextmanager
 def solving(method: str) -> Iterator[None]:
-    """Put a method's name before the message of every :class:`SolverError` inside."""
+    """Prefix the message of every :class:`SolverError` raised inside with a method's name.
+
+    :param method: the name.
+    """
     try:
         yield
     except SolverError as error:
@@ -30,6 +33,8 @@ def factor(gram: Matrix) -> Matrix:
 
     The rows are scaled to unit length before the eigendecomposition and back after it, so that a gradient
     10¹⁰ times shorter than its neighbour keeps its own 16 digits.
+
+    :param gram: (K, K) inner products; eigenvalues that rounding made negative count as 0.
     """
     length = np.sqrt(np.clip(np.diagonal(gram), 0.0, None))
     unit = np.where(length > 0.0, length, 1.0)
@@ -39,24 +44,30 @@ def factor(gram: Matrix) -> Matrix:
 
 @dataclass(frozen=True)
 class Directions:
-    """The task gradients that are not zero, as lengths and cosines; see :func:`directions`."""
+    """Lengths and cosines of the nonzero task gradients; see :func:`directions`."""
 
     kept: NDArray[np.bool_]
-    """(K,) whether a task is among them."""
+    """(K,) whether a task's gradient is nonzero. N of them are."""
     lengths: Vector
-    """Their norms ‖gᵢ‖."""
+    """(N,) their norms ‖gᵢ‖."""
     cosines: Matrix
-    """C, the inner products of the uᵢ."""
+    """(N, N) their cosines C, the inner products of the uᵢ."""
 
     def spread(self, values: Vector) -> Vector:
-        """Return K weights from those of the tasks that are kept; the others get 0."""
+        """Return K weights; tasks whose gradient is zero get 0.
+
+        :param values: (N,) weights of the other tasks.
+        """
         weights = np.zeros(len(self.kept))
         weights[self.kept] = values
         return weights
 
 
 def directions(gram: Matrix) -> Directions:
-    """Split a Gram matrix into lengths and cosines, leaving out the gradients that are zero and have no direction."""
+    """Split a Gram matrix into lengths and cosines. Zero gradients, which have no direction, are left out.
+
+    :param gram: (K, K) inner products.
+    """
     lengths = np.sqrt(np.clip(np.diagonal(gram), 0.0, None))
     kept = lengths > 0.0
     if not kept.all():

@@ -1,27 +1,28 @@
-"""Quadratic problems over x ≥ 0: nearest points of hulls and cones, by the active sets of Lawson and Hanson."""
+"""Quadratic problems over x ≥ 0, such as nearest points of hulls and cones, by the active sets of Lawson and Hanson."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from mtlbench.contract.observation import Matrix, Vector
 from mtlbench.errors import SolverError
-from mtlbench.method import Matrix, Vector
 from mtlbench.solvers.gram import TOLERANCE
 
 INCOMPATIBLE = 1e-9
-"""Constraints count as incompatible when a step that meets them is longer than their violation / √10⁻⁹."""
+"""Constraints are incompatible if the shortest step that meets them is longer than their violation / √10⁻⁹."""
 
 
 def min_norm_point(points: Matrix) -> Vector:
-    """Return w on the simplex that minimises ‖Σ wᵢ pᵢ‖: the point of a convex hull that is nearest to the origin.
+    """Return the w on the simplex that minimises ‖Σ wᵢ pᵢ‖: the point of a convex hull nearest to the origin.
 
-    With q = ‖Pᵀw‖², the least of ‖t Pᵀw‖² + (t − 1)² over t is q/(1 + q), which grows with q. So the
-    non-negative least-squares problem min ‖Pᵀx‖² + (1ᵀx − 1)², x ≥ 0, has the same optimum, x = t w, and the
-    active-set solver of Lawson and Hanson (Solving Least Squares Problems, 1974, chapter 23) ends at it in
-    finitely many steps, where the Frank–Wolfe iterations of published code stop on the way.
+    With q = ‖Pᵀw‖², the minimum of ‖t Pᵀw‖² + (t − 1)² over t is q/(1 + q), which grows with q. So the
+    non-negative least-squares problem min ‖Pᵀx‖² + (1ᵀx − 1)², x ≥ 0, has the same optimum, x = t w. The active-set
+    solver of Lawson and Hanson (Solving Least Squares Problems, 1974, chapter 23) reaches it in finitely many steps,
+    whereas the Frank–Wolfe iterations of published code stop short of it.
 
-    :param points: (K, D) one point a row. Where several w give the nearest point, one of them is returned.
-    :raises SolverError: when the solver gives up, or ⟨pᵢ, p⟩ ≥ ‖p‖² does not hold for every i at the point p found.
+    :param points: (K, D) one point per row.
+    :returns: (K,) weights; any of them where several give the nearest point.
+    :raises SolverError: when the solver gives up, or its point p violates ⟨pᵢ, p⟩ ≥ ‖p‖² for some i.
     """
     lengths = np.sqrt(np.einsum("ij,ij->i", points, points))
     shortest = float(lengths.min())
@@ -44,9 +45,12 @@ def min_norm_point(points: Matrix) -> Vector:
 def cone_multipliers(units: Matrix, target: Vector, size: float) -> Vector:
     """Return the v ≥ 0 for which target + Σ vᵢ uᵢ is the projection of the target onto {d: ⟨uᵢ, d⟩ ≥ 0 for all i}.
 
-    It minimises ‖target + Uᵀv‖ over v ≥ 0 (the dual of the projection), by the active sets of Lawson and Hanson.
+    v minimises ‖target + Uᵀv‖ over v ≥ 0, the dual of the projection.
 
-    :param size: the magnitude of the vectors whose sum the target is, which decides how precise it can be.
+    :param units: (K, D) one unit vector per row.
+    :param target: (D,) the vector to project.
+    :param size: the magnitude of the terms of which the target is a sum, which limits its precision.
+    :returns: (K,) multipliers.
     :raises SolverError: when the solver gives up, or the conditions of :func:`cone_violation` do not hold.
     """
     if (units @ target >= 0.0).all():
@@ -59,26 +63,30 @@ def cone_multipliers(units: Matrix, target: Vector, size: float) -> Vector:
 
 
 def cone_violation(along: Vector, multipliers: Vector, size: float) -> float:
-    """Return by how much a projection d violates v ≥ 0, ⟨uᵢ, d⟩ ≥ 0 and vᵢ⟨uᵢ, d⟩ = 0, where d = target + Σ vᵢ uᵢ.
+    """Return how far a projection d = target + Σ vᵢ uᵢ violates v ≥ 0, ⟨uᵢ, d⟩ ≥ 0 and vᵢ⟨uᵢ, d⟩ = 0.
 
-    :param along: the ⟨uᵢ, d⟩.
-    :param multipliers: the vᵢ.
-    :param size: the magnitude of the target's terms; Σ vᵢ is that of the others.
+    :param along: (K,) the ⟨uᵢ, d⟩.
+    :param multipliers: (K,) the vᵢ.
+    :param size: the magnitude of the target's terms; the magnitude of the others is Σ vᵢ.
+    :returns: the largest violation, relative to the terms.
     """
     if not along.size or size == 0.0:
         return 0.0
     terms = size + float(np.abs(multipliers).sum())
-    share = np.clip(multipliers / terms, 0.0, None)  # a multiplier that is rounding needs no equality
+    share = np.clip(multipliers / terms, 0.0, None)  # the equality does not apply to multipliers that are mere rounding
     return float(max(0.0, *(-multipliers / terms), *(-along / terms), *(share * along / terms)))
 
 
 def nearest_feasible(units: Matrix, bounds: Vector) -> Vector | None:
-    """Return the μ ≥ 0 for which x = Σ μᵢ uᵢ is the shortest x with ⟨uᵢ, x⟩ ≥ hᵢ for all i, or ``None`` if none is.
+    """Return the μ ≥ 0 for which x = Σ μᵢ uᵢ is the shortest x with ⟨uᵢ, x⟩ ≥ hᵢ for all i.
 
-    Least-distance programming (Lawson and Hanson, chapter 23): with y ≥ 0 minimising ‖Uᵀy‖² + (hᵀy − 1)² and
-    φ = 1 − hᵀy, which is the least value, μ = y/φ and ‖x‖² = 1/φ − 1; φ = 0 says that no x exists.
+    This is least-distance programming (Lawson and Hanson, chapter 23): let y ≥ 0 minimise ‖Uᵀy‖² + (hᵀy − 1)², with the
+    minimum φ = 1 − hᵀy. Then μ = y/φ and ‖x‖² = 1/φ − 1; φ = 0 means that no x exists.
 
-    :raises SolverError: when the solver gives up, or μ does not meet its conditions.
+    :param units: (K, D) one unit vector per row.
+    :param bounds: (K,) the hᵢ.
+    :returns: (K,) multipliers, or ``None`` if no x meets the constraints.
+    :raises SolverError: when the solver gives up, or μ violates its optimality conditions.
     """
     unit = float(np.abs(bounds).max(initial=0.0))
     if (bounds <= 0.0).all():
@@ -97,12 +105,12 @@ def nearest_feasible(units: Matrix, bounds: Vector) -> Vector | None:
     return multipliers
 
 
-def _non_negative(matrix: Matrix, target: Vector, what: str, shown: Matrix) -> Vector:
+def _non_negative(matrix: Matrix, target: Vector, problem: str, rows: Matrix) -> Vector:
     """Return argmin ‖A x − b‖ over x ≥ 0."""
     from scipy.optimize import nnls
 
     try:
-        x, _ = nnls(matrix, target, maxiter=100 * matrix.shape[1])  # scipy's 3 K are too few where norms are spread
+        x, _ = nnls(matrix, target, maxiter=100 * matrix.shape[1])  # scipy's 3 K fall short where norms are spread
     except RuntimeError as error:
-        raise SolverError(f"{what}: {error}; points {shown.tolist()}") from None
+        raise SolverError(f"{problem}: {error}; points {rows.tolist()}") from None
     return x

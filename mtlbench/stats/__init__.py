@@ -1,12 +1,12 @@
-"""The science of the comparison: pure functions on arrays of scores, one score per seed, higher is better.
+"""Statistics of method comparisons: pure functions on arrays of scores, one score per seed, higher is better.
 
-Conventions, kept in every module: a quantity that the data cannot give is ``None``, never NaN and never an exception;
-the seeds are the sample, tasks never are (Demšar 2006 needs many independent tasks; a suite has three).
+Two conventions hold in every module. A quantity that the data do not determine is ``None``, never NaN and never an
+exception. The sample consists of seeds, not of tasks: Demšar 2006 needs many independent tasks, and a suite has three.
 """
 
 from mtlbench.stats.adjust import benjamini_hochberg, hochberg, holm
 from mtlbench.stats.base import ALPHA, CONFIDENCE, FEWEST_SEEDS, NOISE, Vector, without_noise
-from mtlbench.stats.choice import Choice, primary_test
+from mtlbench.stats.choice import TestChoice, primary_test
 from mtlbench.stats.crossed import Crossed, crossed_interval
 from mtlbench.stats.exact import EXACT_UP_TO, sign_flip
 from mtlbench.stats.measures import WinRate, delta_m, interquartile_mean, win_rate
@@ -22,10 +22,10 @@ __all__ = [
     "FEWEST_SEEDS",
     "NOISE",
     "POWER",
-    "Choice",
     "Comparison",
     "Crossed",
     "Friedman",
+    "TestChoice",
     "Vector",
     "WinRate",
     "benjamini_hochberg",

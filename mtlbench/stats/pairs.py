@@ -1,4 +1,4 @@
-"""The comparison of two methods on one endpoint, paired by seed or not."""
+"""Comparison of two methods on one endpoint, paired by seed or unpaired."""
 
 from __future__ import annotations
 
@@ -22,36 +22,36 @@ class Comparison:
     mean_difference: float
     paired: bool
     test: str = "none"
-    """What gave ``p``: ``"paired t"``, ``"Welch t"``, or ``"none"`` when there is no ``p``."""
+    """Test that gave ``p``: ``"paired t"``, ``"Welch t"``, or ``"none"`` when there is no ``p``."""
     ci_low: float | None = None
     ci_high: float | None = None
     p: float | None = None
     """Two-sided p of the t test."""
     exact_p: float | None = None
-    """Two-sided p of the exact sign-flip test; it needs pairs, and symmetry of d in place of normality."""
+    """Two-sided p of the exact sign-flip test, which needs pairs and assumes symmetry of d instead of normality."""
     exact_floor: float | None = None
-    """2/2ⁿ, the smallest ``exact_p`` that n pairs can ever give."""
+    """2/2ⁿ, the smallest ``exact_p`` possible with n pairs."""
     rho: float | None = None
-    """Pearson correlation of the two series over seeds: what the pairing gained."""
+    """Pearson correlation of the two series over seeds: the higher, the more pairing reduced the variance."""
     effect_size: float | None = None
     """d_z = mean(d) / SD(d)."""
     minimum_detectable_effect: float | None = None
-    """The true difference, in the score's unit, that a single t test finds with 80 % power."""
+    """True difference, in the score's unit, that a single t test detects with 80 % power."""
     standard_error: float | None = None
-    """Of the mean difference; ``None`` when nothing varies, as with one seed."""
+    """Standard error of the mean difference; ``None`` when nothing varies, as with one seed."""
     df: float | None = None
     """Degrees of freedom of the standard error."""
     variance_ratio: float | None = None
-    """Var(d) / (Var(candidate) + Var(baseline)): the share of the variance that pairing left; 1 is no gain."""
+    """Var(d) / (Var(candidate) + Var(baseline)): share of the variance that remains after pairing; 1 means no gain."""
 
 
 def paired_comparison(candidate: Vector, baseline: Vector, confidence: float = CONFIDENCE) -> Comparison:
     """Compare two series measured on the same seeds with the same batches, initial heads and dropout masks.
 
-    The interval and ``p`` are Student's, of d = candidate − baseline: its coverage holds at 3 seeds, where that of a
-    percentile bootstrap is .74. One seed gives the difference alone. When d does not vary, the interval has zero
-    width; ``p`` is 1 if d is zero throughout (no statistic is less extreme) and ``None`` otherwise, since the
-    t statistic would be infinite; the exact p is defined all the same.
+    The interval and ``p`` are Student's, of d = candidate − baseline: the interval keeps its coverage at 3 seeds, where
+    a percentile bootstrap has .74. One seed gives the difference alone. When d does not vary, the interval has zero
+    width, and ``p`` is 1 if d is zero throughout and ``None`` otherwise, since the t statistic would be infinite; the
+    exact p is defined in both cases.
 
     :param candidate: (n,) scores, one per seed.
     :param baseline: (n,) scores of the same seeds in the same order.
@@ -85,9 +85,9 @@ def paired_comparison(candidate: Vector, baseline: Vector, confidence: float = C
 
 
 def unpaired_comparison(candidate: Vector, baseline: Vector, confidence: float = CONFIDENCE) -> Comparison:
-    """Compare two series that share no proven pairing: Welch's t, with Satterthwaite's degrees of freedom.
+    """Compare two series without proven pairing by Welch's t test, with Satterthwaite's degrees of freedom.
 
-    Nothing is exact here and no correlation is defined; both stay ``None``.
+    The exact p and the correlation are not defined here and stay ``None``.
 
     :param candidate: (n,) scores.
     :param baseline: (m,) scores, of any seeds.
@@ -105,29 +105,39 @@ def unpaired_comparison(candidate: Vector, baseline: Vector, confidence: float =
         same = abs(mean) <= noise(a, b)
         p, test = (1.0, "Welch t") if same else (None, "none")
         return Comparison(n=n, mean_difference=mean, paired=False, test=test, ci_low=mean, ci_high=mean, p=p)
-    # by hand: scipy's ttest_ind warns of a sample without spread, which collapsed runs give
-    of_a, of_b = float(a.var(ddof=1)) / len(a), float(b.var(ddof=1)) / len(b)
-    df = (of_a + of_b) ** 2 / (of_a**2 / (len(a) - 1) + of_b**2 / (len(b) - 1))
+    # not scipy's ttest_ind, which warns about a sample without spread, as collapsed runs give
+    variance_a, variance_b = float(a.var(ddof=1)) / len(a), float(b.var(ddof=1)) / len(b)
+    df = (variance_a + variance_b) ** 2 / (variance_a**2 / (len(a) - 1) + variance_b**2 / (len(b) - 1))
     result = Comparison(n=n, mean_difference=mean, paired=False, test="Welch t")
-    return _by_t(result, math.sqrt(of_a + of_b), df, confidence)
+    return _by_t(result, math.sqrt(variance_a + variance_b), df, confidence)
 
 
 def variance_ratio(a: Vector, b: Vector) -> float | None:
-    """Return Var(a − b) / (Var(a) + Var(b)) of two (n,) series; ``None`` if neither varies or n < 3, as with ρ."""
+    """Return Var(a − b) / (Var(a) + Var(b)), the share of the variance that remains after pairing.
+
+    :param a: (n,) scores.
+    :param b: (n,) scores.
+    :returns: ``None`` if neither series varies or n < 3, as with :func:`correlation`.
+    """
     if len(a) < 3 or max(np.ptp(a), np.ptp(b)) <= noise(a, b):
         return None
     return float(without_noise(a, b).var(ddof=1) / (a.var(ddof=1) + b.var(ddof=1)))
 
 
 def correlation(a: Vector, b: Vector) -> float | None:
-    """Return Pearson's ρ of two (n,) series; ``None`` if one is constant or n < 3 (two points always give ±1)."""
+    """Return Pearson's ρ of two series.
+
+    :param a: (n,) scores.
+    :param b: (n,) scores.
+    :returns: ``None`` if a series is constant or n < 3 (two points always give ±1).
+    """
     if len(a) < 3 or min(np.ptp(a), np.ptp(b)) <= noise(a, b):
         return None
     return float(np.corrcoef(a, b)[0, 1])
 
 
 def _by_t(result: Comparison, error: float, df: float, confidence: float) -> Comparison:
-    """Fill in what follows from the mean's standard error by Student's t."""
+    """Add interval, p and detectable effect, which follow from the mean's standard error by Student's t."""
     alpha = round(1 - confidence, 12)
     low, high = interval(result.mean_difference, error, df, alpha)
     noncentrality = detectable_noncentrality(df, alpha)

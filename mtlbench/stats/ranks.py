@@ -1,4 +1,4 @@
-"""Ranks of several methods, and Friedman's test whether they are more than chance. The blocks are seeds."""
+"""Ranks of several methods, and Friedman's test of whether the ranks differ by more than chance. Blocks are seeds."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from scipy import stats
 from mtlbench.stats.base import ALPHA, Vector
 
 DRAWS = 20_000
-"""Random permutations of a Monte-Carlo p."""
+"""Number of random permutations behind a Monte Carlo p."""
 MOST_ROWS = 150_000
-"""Most (distinct state × permutation) rows that the exact p lists at a step; above, permutations are drawn."""
+"""Most rows (distinct states × permutations) that the exact p lists per block; above it, permutations are drawn."""
 HELD = 2_000_000
-"""Numbers that a part of the drawn permutations holds at once."""
+"""Most numbers held at once while permutations are drawn."""
 
 
 @dataclass(frozen=True)
@@ -30,28 +30,32 @@ class Friedman:
     mean_ranks: tuple[float, ...]
     """1 is best; ties share a rank."""
     chi_squared: float
-    """Friedman's statistic without a correction for ties, as Demšar 2006 prints it. (p does not depend on it: the
-    permutations keep the ties.)"""
+    """Friedman's statistic without correction for ties, as Demšar 2006 prints it. p does not depend on the correction:
+    the permutations keep the ties."""
     f: float | None
-    """Iman & Davenport's F of it; ``None`` when the ranks are the same in every block, where it is infinite."""
+    """Iman & Davenport's F; ``None`` when the ranks are the same in every block, where F is infinite."""
     p: float
-    """Permutation p: the share of rankings, shuffled within blocks, whose statistic is as large."""
+    """Permutation p: share of rankings, shuffled within blocks, whose statistic is at least as large."""
     exact: bool
     """Whether all permutations were counted."""
     resolution: float
-    """The smallest p that the way of counting can give."""
+    """Smallest p possible with this number of permutations."""
 
 
 def ranks(scores: Vector) -> Vector:
-    """Return the (M, B) ranks of M methods within each of B blocks, 1 is best, ties averaged."""
+    """Return the rank of every method within each block, 1 is best; ties share their average rank.
+
+    :param scores: (M, B) scores of M methods in B blocks, higher is better.
+    :returns: (M, B) ranks.
+    """
     return np.asarray(stats.rankdata(-np.round(scores, 12), axis=0), dtype=np.float64)
 
 
 def mean_ranks(scores: Vector) -> Vector:
-    """Return each method's rank, 1 is best, ranked within every block and averaged over blocks; ties share a rank.
+    """Return every method's rank within blocks, averaged over blocks; 1 is best, ties share a rank.
 
-    :param scores: (M, B) scores of M methods on B blocks (every seed of every task), higher is better.
-    :return: (M,) mean ranks; their sum is M (M + 1) / 2.
+    :param scores: (M, B) scores of M methods in B blocks (every seed of every task), higher is better.
+    :returns: (M,) mean ranks; their sum is M (M + 1) / 2.
     """
     return np.asarray(ranks(scores).mean(axis=1), dtype=np.float64)
 
@@ -59,12 +63,12 @@ def mean_ranks(scores: Vector) -> Vector:
 def friedman(scores: Vector, seed: int = 0) -> Friedman | None:
     """Test whether the methods' ranks differ by more than chance (Friedman 1937), with a permutation p.
 
-    The χ² distribution is an approximation for many blocks; at a handful of seeds every ranking is counted instead,
-    or drawn where they are too many.
+    The χ² distribution approximates the statistic only for many blocks. For a handful of seeds every ranking is counted
+    instead, or a random sample where there are too many.
 
     :param scores: (M, B) scores of M methods in B independent blocks: seeds, never tasks.
-    :param seed: of the drawn permutations.
-    :return: ``None`` for fewer than three methods or two blocks, for which the test is not meant.
+    :param seed: of the random permutations.
+    :returns: ``None`` for fewer than three methods or two blocks, where the test does not apply.
     """
     methods, blocks = scores.shape
     if methods < 3 or blocks < 2:
@@ -94,8 +98,12 @@ def friedman(scores: Vector, seed: int = 0) -> Friedman | None:
 def critical_difference(methods: int, blocks: int, alpha: float = ALPHA) -> float:
     """Return Nemenyi's critical difference of two mean ranks (Demšar 2006): q_α √(k (k + 1) / 6 n).
 
-    q_α is the Studentized range's quantile over √2. A picture beside the pairwise tests, not a replacement: it ignores
-    how far the scores lie apart.
+    q_α is the quantile of the Studentized range over √2. It illustrates the pairwise tests and does not replace them,
+    since ranks ignore how far apart the scores are.
+
+    :param methods: number k of methods.
+    :param blocks: number n of blocks.
+    :param alpha: level of the test.
     """
     q = float(stats.studentized_range.isf(alpha, methods, np.inf)) / math.sqrt(2)
     return q * math.sqrt(methods * (methods + 1) / (6 * blocks))
@@ -104,8 +112,8 @@ def critical_difference(methods: int, blocks: int, alpha: float = ALPHA) -> floa
 def _exact_p(doubled: NDArray[np.int64], observed: int) -> float | None:
     """Return the share of permutations with a statistic as large as observed; ``None`` if there are too many.
 
-    Block by block, the distribution of the rank sums. The next block is shuffled in every way alike, so the order of
-    the sums does not matter and states are kept sorted, which leaves few of them.
+    The distribution of the rank sums is built block by block. All orders of the next block are equally likely, so the
+    order of the sums does not matter; sorted sums leave few distinct states.
     """
     methods = doubled.shape[1]
     if math.factorial(methods) > MOST_ROWS:
@@ -123,19 +131,19 @@ def _exact_p(doubled: NDArray[np.int64], observed: int) -> float | None:
 
 
 def _drawn_p(doubled: NDArray[np.int64], observed: int, seed: int) -> float:
-    """Return the Monte-Carlo p; the observed ranking counts as one of the draws, so p is never zero."""
-    blocks = tuple(map(tuple, np.sort(doubled, axis=1).tolist()))  # a block is shuffled: its order has no say
+    """Return the Monte Carlo p; the observed ranking counts as one of the draws, so p is never zero."""
+    blocks = tuple(map(tuple, np.sort(doubled, axis=1).tolist()))  # blocks are shuffled, so order is irrelevant
     extreme = DRAWS - int(np.searchsorted(_drawn(blocks, seed, DRAWS), observed))
     return (1 + extreme) / (1 + DRAWS)
 
 
 @lru_cache(maxsize=8)
 def _drawn(blocks: tuple[tuple[int, ...], ...], seed: int, draws: int) -> NDArray[np.int64]:
-    """Return sorted statistics of shuffled blocks; without ties they are the same for all groups of one size."""
+    """Return sorted statistics of shuffled blocks; without ties, all groups of one size share them."""
     generator, doubled = np.random.default_rng(seed), np.array(blocks)
-    part = max(1, HELD // doubled.size)
-    found = []
-    for start in range(0, draws, part):
-        shuffled = np.broadcast_to(doubled, (min(part, draws - start), *doubled.shape))
-        found.append((generator.permuted(shuffled, axis=2).sum(axis=1) ** 2).sum(axis=1))
-    return np.sort(np.concatenate(found))
+    batch = max(1, HELD // doubled.size)
+    statistics = []
+    for start in range(0, draws, batch):
+        shuffled = np.broadcast_to(doubled, (min(batch, draws - start), *doubled.shape))
+        statistics.append((generator.permuted(shuffled, axis=2).sum(axis=1) ** 2).sum(axis=1))
+    return np.sort(np.concatenate(statistics))

@@ -1,1 +1,1 @@
-"""The results page: what the records of a folder say of the seed paper's study, its figures redone from them."""
+"""The study page: the seed paper's study repeated from the records of a results folder, figures included."""

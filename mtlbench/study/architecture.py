@@ -1,4 +1,4 @@
-"""The paper's Figure 3: the architecture as built, read off a model object."""
+"""The paper's Figure 3: the architecture, read from a model object."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch
 from torch import nn
 
-from mtlbench.encoder import Encoder
-from mtlbench.model import MultiTaskModel
-from mtlbench.registry import load_registry
+from mtlbench.plugins.registry import load_registry
 from mtlbench.report.figures import style
 from mtlbench.report.figures.figure import Figure
-from mtlbench.study.parts import Part
+from mtlbench.study.parts import StudiedSuite
+from mtlbench.text.encoder import Encoder
+from mtlbench.text.model import MultiTaskModel
 
 ROW, GAP = 0.56, 0.2
-"""Height of a box and of the space above it, in inches."""
+"""Height of a box and of the gap above it, in inches."""
 SPLIT = {"cross": "two texts stand in one sequence", "apart": "two texts are two sequences, and their vectors joined"}
 
 
 @dataclass(frozen=True)
 class Box:
-    """One part of the model: its name, its shape, and how many parameters it has, or none of its own."""
+    """One part of the model, with its name, its shape and its number of parameters (0 for a part without any)."""
 
     name: str
     shape: str
@@ -31,26 +31,31 @@ class Box:
 
     @property
     def text(self) -> str:
-        """What stands in the box."""
+        """The lines of text in the box."""
         return "\n".join([self.name, self.shape, *([f"{self.parameters:,} parameters"] if self.parameters else [])])
 
 
-def build_model(part: Part) -> MultiTaskModel:
-    """Build the model that a suite's cells start from.
+def build_model(part: StudiedSuite) -> MultiTaskModel:
+    """Build the model that the cells of a suite start from.
 
-    :raises UsageError: when its encoder or one of its tasks is not at hand.
+    :param part: the suite, with its encoder and tasks.
+    :raises UsageError: if the encoder or one of the tasks is not available.
     """
     registry, encoder = load_registry(), Encoder.parse(str(part.cells.encoder["spec"]))
     tasks = [registry.task(spec) for spec in part.cells.recipe["tasks"]]
     return MultiTaskModel(encoder, encoder.locate(), tasks, seed=0)
 
 
-def architecture(part: Part) -> Figure:
-    """Draw the model of a suite; errors as in :func:`build_model`."""
+def architecture(part: StudiedSuite) -> Figure:
+    """Return a figure of the model that the cells of a suite start from.
+
+    :param part: the suite, with its encoder and tasks.
+    :raises UsageError: as :func:`build_model`.
+    """
     model = build_model(part)
     shared, heads = shared_boxes(model), head_boxes(model, [task.name for task in part.cells.tasks])
     total = sum(box.parameters for box in (*shared, *heads))
-    of_heads = sum(box.parameters for box in heads)
+    head_total = sum(box.parameters for box in heads)
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     return Figure(
         name="figure-3-architecture",
@@ -58,7 +63,7 @@ def architecture(part: Part) -> Figure:
         description=(
             f"From the bottom: {'; '.join(f'{box.name} ({box.shape})' for box in shared)}; then a head per task: "
             f"{', '.join(f'{box.name} ({box.shape})' for box in heads)}. {total:,} parameters, "
-            f"{of_heads:,} of them in heads, {'all' if trained == total else f'{trained:,}'} trained; "
+            f"{head_total:,} of them in heads, {'all' if trained == total else f'{trained:,}'} trained; "
             f"{SPLIT[model.settings.pairs]}."
         ),
         draw=lambda: _draw(shared, heads),
@@ -66,10 +71,15 @@ def architecture(part: Part) -> Figure:
 
 
 def shared_boxes(model: MultiTaskModel) -> list[Box]:
-    """Return what all tasks share, from the texts up."""
+    """Return the boxes of the parts that all tasks share, from the texts upwards.
+
+    :param model: a text model.
+    """
     settings, config = model.settings, model.encoder.config
     boxes = [Box("texts", {"cross": "[CLS] text ([SEP] text) [SEP]", "apart": "[CLS] text [SEP]"}[settings.pairs], 0)]
     for name, child in model.encoder.named_children():
+        if not _count(child):
+            continue  # the encoder's own pooling layer, replaced by an identity
         stack = next((module for module in child.modules() if isinstance(module, nn.ModuleList)), None)
         if stack is None:
             boxes.append(Box(name, f"{config.vocab_size:,} tokens × {config.hidden_size}", _count(child)))
@@ -83,7 +93,11 @@ def shared_boxes(model: MultiTaskModel) -> list[Box]:
 
 
 def head_boxes(model: MultiTaskModel, tasks: list[str]) -> list[Box]:
-    """Return the heads, in the order of the tasks."""
+    """Return the boxes of the heads.
+
+    :param model: a text model.
+    :param tasks: the names of its tasks, in order.
+    """
     return [
         Box(name, f"linear {head.in_features} → {head.out_features}", _count(head))
         for name, head in zip(tasks, model.heads, strict=True)
@@ -105,9 +119,9 @@ def _draw(shared: list[Box], heads: list[Box]) -> matplotlib.figure.Figure:
         if row:
             _arrow(panel, style.WIDTH / 2, style.WIDTH / 2, row)
     wide = style.WIDTH / len(heads)
-    for place, box in enumerate(heads):
-        _box(panel, box, place * wide + 0.05, len(shared) * (ROW + GAP), wide - 0.1, style.PALETTE[place % 6])
-        _arrow(panel, style.WIDTH / 2, (place + 0.5) * wide, len(shared))
+    for column, box in enumerate(heads):
+        _box(panel, box, column * wide + 0.05, len(shared) * (ROW + GAP), wide - 0.1, style.PALETTE[column % 6])
+        _arrow(panel, style.WIDTH / 2, (column + 0.5) * wide, len(shared))
     return figure
 
 

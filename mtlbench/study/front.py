@@ -1,4 +1,4 @@
-"""The front of scalarization: what constant weights on the losses reach, and which methods lie beyond."""
+"""The front of scalarization: the scores that constant loss weights reach, and the methods beyond that front."""
 
 from __future__ import annotations
 
@@ -10,29 +10,31 @@ from itertools import combinations
 import matplotlib.figure
 from matplotlib.lines import Line2D
 
+from mtlbench.grid.tuned_file import TrialEntry, Tuned
+from mtlbench.records.groups import Cells, spec
 from mtlbench.report.figures import scatter, style
 from mtlbench.report.figures.context import listed
 from mtlbench.report.figures.figure import Figure, Unavailable
-from mtlbench.report.model import Task
 from mtlbench.report.numbers import number
-from mtlbench.report.records import Cells, spec
-from mtlbench.study.parts import Part
-from mtlbench.tune.tuned import TrialEntry, Tuned
+from mtlbench.report.result import ScoredTask
+from mtlbench.study.parts import StudiedSuite
 
 PANEL = 2.35
+"""Height of a panel, in inches."""
 SCALARIZATIONS = ("fixed", "sum", "mean")
-"""Methods that give the losses constant weights."""
+"""Methods that weight the losses by constants."""
 FEWEST = 3
-"""Weightings that make a front."""
+"""Smallest number of different weightings that form a front."""
 
 Scores = Mapping[str, tuple[float, ...]]
-"""Each method's primary metric of every task."""
+"""Method → primary metric of every task, in the order of the tasks."""
 
 
-def front(part: Part) -> Figure:
-    """Draw a suite's methods: scores are means over seeds.
+def front(part: StudiedSuite) -> Figure:
+    """Return a figure of the methods of a suite, by their mean scores over seeds.
 
-    :raises Unavailable: when a suite has fewer than two tasks or three scalarizations that differ.
+    :param part: the suite.
+    :raises Unavailable: if the suite has fewer than two tasks or three different scalarizations.
     """
     means = mean_scores(part.cells)
     names = {spec(record): record["method"]["name"] for record in part.cells.records}
@@ -51,11 +53,14 @@ def front(part: Part) -> Figure:
     )
 
 
-def tuned_front(tuned: Tuned, part: Part) -> Figure:
-    """Draw the trials of a tuning: all of the scalarizations, whose learning rates differ too; the best of others.
+def tuned_front(tuned: Tuned, part: StudiedSuite) -> Figure:
+    """Return a figure of the trials of a tuning: all trials of scalarizations, and the best trial of other methods.
 
-    :param part: the suite that was tuned on, for what its tasks are.
-    :raises Unavailable: when fewer than two tasks or three weightings were tried, or the suite is another.
+    The trials of a scalarization also differ in their learning rates.
+
+    :param tuned: the content of ``tuned.json``.
+    :param part: the suite that was tuned on, which describes the tasks.
+    :raises Unavailable: if fewer than two tasks or three weightings were tried, or if the suite does not match.
     """
     tasks = part.cells.tasks
     known = {name for study in tuned.studies for trial in study.trials for name in trial.scores}
@@ -78,20 +83,23 @@ def tuned_front(tuned: Tuned, part: Part) -> Figure:
 
 
 def mean_scores(cells: Cells) -> dict[str, tuple[float, ...]]:
-    """Return the mean of every task's primary metric over seeds, of the methods that have all of them."""
-    found = {m: [list(cells.series(m, t.name, t.primary).values()) for t in cells.tasks] for m in cells.methods}
-    return {m: tuple(map(statistics.fmean, series)) for m, series in found.items() if all(series)}
+    """Return each method's mean primary metrics over seeds, without methods that lack scores of a task.
+
+    :param cells: the cells of one group.
+    """
+    scores = {m: [list(cells.series(m, t.name, t.primary).values()) for t in cells.tasks] for m in cells.methods}
+    return {m: tuple(map(statistics.fmean, series)) for m, series in scores.items() if all(series)}
 
 
-def _of(trial: TrialEntry, tasks: tuple[Task, ...]) -> tuple[float, ...]:
+def _of(trial: TrialEntry, tasks: tuple[ScoredTask, ...]) -> tuple[float, ...]:
     return tuple(trial.scores[task.name] for task in tasks)
 
 
 @dataclass(frozen=True)
 class _Points:
-    """What is drawn: scalarizations with their front, and other methods, every two tasks against each other."""
+    """Data of the figure: scalarizations with their front, and other methods, for every pair of tasks."""
 
-    tasks: tuple[Task, ...]
+    tasks: tuple[ScoredTask, ...]
     scalar: Scores
     others: Scores
     single_task: frozenset[str]
@@ -102,25 +110,25 @@ class _Points:
 
     @property
     def different(self) -> int:
-        """How many scalarizations there are: weights of 1 and the plain sum score alike, and are one."""
+        """Number of different scalarizations: weights of 1 and the plain sum have equal scores, and count once."""
         return len(set(self.scalar.values()))
 
     @property
     def pairs(self) -> list[tuple[int, int]]:
         return list(combinations(range(len(self.tasks)), 2))[: scatter.MOST_PAIRS]
 
-    def figure(self, name: str, title: str, what: str) -> Figure:
-        words = [f"Crosses: {self.different} {what}; line: their front."]
+    def figure(self, name: str, title: str, scalarizations: str) -> Figure:
+        words = [f"Crosses: {self.different} {scalarizations}; line: their front."]
         for a, b in self.pairs:
             beyond = [method for method, scores in self.others.items() if method in self._best(a, b, {method: scores})]
-            told = listed([f"{m} ({number(self.others[m][a])}, {number(self.others[m][b])})" for m in beyond])
-            words.append(f"{self.tasks[a].name} and {self.tasks[b].name}: beyond the front {told or 'no method'}.")
+            names = listed([f"{m} ({number(self.others[m][a])}, {number(self.others[m][b])})" for m in beyond])
+            words.append(f"{self.tasks[a].name} and {self.tasks[b].name}: beyond the front {names or 'no method'}.")
         description = f"{' '.join(words)} Means alone: beyond the front is not separable from it."
         return Figure(name, title, description, self._draw)
 
-    def _best(self, a: int, b: int, more: Scores) -> list[str]:
-        """Return the scalarizations, or others added to them, that none of these beats on both tasks."""
-        return scatter.front({name: (scores[a], scores[b]) for name, scores in {**self.scalar, **more}.items()})
+    def _best(self, a: int, b: int, others: Scores) -> list[str]:
+        """Return the front on two tasks, of the scalarizations and the given others."""
+        return scatter.front({name: (scores[a], scores[b]) for name, scores in {**self.scalar, **others}.items()})
 
     def _draw(self) -> matplotlib.figure.Figure:
         looks = style.looks(list(self.others), None, [method for method in self.others if method in self.single_task])
@@ -150,5 +158,5 @@ class _Points:
         return figure
 
 
-def _label(task: Task) -> str:
+def _label(task: ScoredTask) -> str:
     return f"{style.short(task.name, 18)} {task.primary}{' †' if task.tuned_corpus else ''}"

@@ -1,4 +1,4 @@
-"""The ladder: from the paper's likely recipe to a good one, a change at a time, with what the doctor says of each."""
+"""The ladder: from the paper's likely recipe to a good recipe, one change at a time, with the findings of each rung."""
 
 from __future__ import annotations
 
@@ -15,23 +15,25 @@ from mtlbench.diagnose import Finding, diagnose_group
 from mtlbench.report.blocks import Block, Bullets, Paragraph, Row, Section, Table
 from mtlbench.report.figures import style
 from mtlbench.report.figures.figure import Figure, Unavailable
-from mtlbench.report.model import Task
 from mtlbench.report.numbers import ABSENT, interval, number, plus_minus, signed
+from mtlbench.report.result import ScoredTask
 from mtlbench.study.paper import RED, SCORES
 from mtlbench.study.parts import Rung
 
 METHODS = ("stl", "sum", "pcgrad")
-"""That the paper compared."""
+"""Methods on every rung: the two that the paper compared, and the plain sum."""
 DIFFERENCES = (("pcgrad", "stl"), ("pcgrad", "sum"))
 ROW, PANEL = 0.3, 0.42
+"""Height of a rung, and of the rest of a panel, in inches."""
 RUN = "No ladder here: run mtlbench run --suite ladder-1-paper, and the other ladder suites (mtlbench list suites)"
 Series = Mapping[int, float]
 
 
 def tables(rungs: Sequence[Rung]) -> list[Block]:
-    """Lay out the scores and paired differences of every rung, and the doctor's findings.
+    """Return the scores and paired differences of every rung, with the doctor's findings.
 
-    :raises Unavailable: when there are no rungs.
+    :param rungs: in the order of the ladder.
+    :raises Unavailable: if there are no rungs.
     """
     if not rungs:
         raise Unavailable(RUN)
@@ -47,36 +49,36 @@ def tables(rungs: Sequence[Rung]) -> list[Block]:
     ]
     caption += [f"† the encoder was tuned on this task's corpus: {', '.join(sorted(tuned))}."] if tuned else []
     sections = tuple(Section(rung.name, tuple(_row(rung, task) for task in _tasks(rung))) for rung in rungs)
-    told = tuple(f"{rung.name}: {_told(rung)}" for rung in rungs)
+    descriptions = tuple(f"{rung.name}: {_description(rung)}" for rung in rungs)
     table = Table("Scores and differences, rung by rung", columns, sections, tuple(caption))
-    return [Bullets("The rungs", told), table, *_weighed(rungs), _findings(rungs)]
+    return [Bullets("The rungs", descriptions), table, *_largest_changes(rungs), _findings(rungs)]
 
 
-def _told(rung: Rung) -> str:
-    """Say what a rung is, in the suite's words, and what it changes, by its recipe."""
-    told = rung.part.description or f"suite {rung.part.suite}"
+def _description(rung: Rung) -> str:
+    """Describe a rung by its suite's description and the changes to the recipe."""
+    description = rung.part.description or f"suite {rung.part.suite}"
     if rung.before is None:
-        return told
-    return f"{told}; against {rung.before.name}: {', '.join(rung.changes) or 'the same recipe'}"
+        return description
+    return f"{description}; against {rung.before.name}: {', '.join(rung.changes) or 'the same recipe'}"
 
 
-def _tasks(rung: Rung) -> tuple[Task, ...]:
+def _tasks(rung: Rung) -> tuple[ScoredTask, ...]:
     return rung.part.cells.tasks
 
 
-def _row(rung: Rung, task: Task) -> Row:
+def _row(rung: Rung, task: ScoredTask) -> Row:
     mark = "†" if task.tuned_corpus else ""
     ours = {method: _series(rung, task, method) for method in METHODS}
     before = _series(rung.before, task, "sum") if rung.before else {}
     scores = [_mean(series) + mark if series else ABSENT for series in ours.values()]
     pairs = [*((ours[a], ours[b]) for a, b in DIFFERENCES), (ours["sum"], before)]
     count = "/".join(dict.fromkeys(str(len(series)) for series in ours.values()))
-    differences = [_said(_compared(*pair), mark) for pair in pairs]
+    differences = [_difference(_compared(*pair), mark) for pair in pairs]
     return Row((f"{task.name} {task.primary}", *scores, *differences, count))
 
 
-def _series(rung: Rung, task: Task, method: str) -> Series:
-    """Return a method's primary scores by seed, with the parameters it has by default."""
+def _series(rung: Rung, task: ScoredTask, method: str) -> Series:
+    """Return the primary scores of a method, with default parameters, by seed."""
     return rung.part.cells.series(method, task.name, task.primary)
 
 
@@ -86,103 +88,104 @@ def _mean(series: Series) -> str:
 
 
 def _compared(ours: Series, theirs: Series) -> stats.Comparison | None:
-    """Compare on common seeds, if there are any."""
+    """Compare two methods on their common seeds, if there are any."""
     seeds = sorted(ours.keys() & theirs.keys())
     if not seeds:
         return None
     return stats.paired_comparison(np.array([ours[s] for s in seeds]), np.array([theirs[s] for s in seeds]))
 
 
-def _said(found: stats.Comparison | None, mark: str = "") -> str:
+def _difference(comparison: stats.Comparison | None, mark: str = "") -> str:
     """Return the mean difference with its interval."""
-    if found is None:
+    if comparison is None:
         return ABSENT
-    bounds = f" {interval(found.ci_low, found.ci_high)}" if found.ci_low is not None else ""
-    return f"{signed(found.mean_difference)}{mark}{bounds}"
+    bounds = f" {interval(comparison.ci_low, comparison.ci_high)}" if comparison.ci_low is not None else ""
+    return f"{signed(comparison.mean_difference)}{mark}{bounds}"
 
 
-def _weighed(rungs: Sequence[Rung]) -> list[Paragraph]:
-    """Say for each task, of two rungs or more, which change moved the sum most, and PCGrad in its place."""
+def _largest_changes(rungs: Sequence[Rung]) -> list[Paragraph]:
+    """For each task, name the rung that changed the sum's score most, and the largest effect of PCGrad."""
     if len(rungs) < 2:
         return []
-    told = []
+    changes_by_task = []
     for task in {task.name: task for rung in rungs for task in _tasks(rung)}.values():
         series = {(rung.name, m): _series(rung, task, m) for rung in rungs for m in ("sum", "pcgrad")}
         changes = {r.name: _compared(series[r.name, "sum"], series[r.before.name, "sum"]) for r in rungs if r.before}
         swaps = {rung.name: _compared(series[rung.name, "pcgrad"], series[rung.name, "sum"]) for rung in rungs}
-        told.append(f"{task.name} {task.primary}, {_largest(changes)} and {_largest(swaps)}")
+        changes_by_task.append(f"{task.name} {task.primary}, {_largest(changes)} and {_largest(swaps)}")
     return [
         Paragraph(
             f"The largest change of the sum's score by one rung, and the largest by PCGrad in the sum's place on any "
-            f"rung: {'; '.join(told)}. Each is the largest of several, and looks larger than it is for that."
+            f"rung: {'; '.join(changes_by_task)}. Each is the largest of several, and looks larger than it is for that."
         )
     ]
 
 
-def _largest(found: Mapping[str, stats.Comparison | None]) -> str:
-    known = {name: one for name, one in found.items() if one}
+def _largest(comparisons: Mapping[str, stats.Comparison | None]) -> str:
+    known = {name: comparison for name, comparison in comparisons.items() if comparison}
     if not known:
         return ABSENT
     name = max(known, key=lambda name: abs(known[name].mean_difference))
-    return f"{_said(known[name])} ({name})"
+    return f"{_difference(known[name])} ({name})"
 
 
 def _findings(rungs: Sequence[Rung]) -> Bullets:
-    """Tell what the doctor says of every rung; notes, which are no faults, in brackets."""
+    """List the doctor's findings on every rung; notes, which are not faults, in brackets."""
     items = []
     for rung in rungs:
-        found = diagnose_group(rung.part.cells)
-        grave, notes = ([f for f in found if (f.severity == "note") is note] for note in (False, True))
-        told = [_named(some, rung.part.cells.methods) for some in (grave, notes)]
-        items.append(f"{rung.name}: {told[0] or 'nothing'}{f' [{told[1]}]' if notes else ''}")
+        findings = diagnose_group(rung.part.cells)
+        faults, notes = ([f for f in findings if (f.severity == "note") is note] for note in (False, True))
+        names = [_named(group, rung.part.cells.methods) for group in (faults, notes)]
+        items.append(f"{rung.name}: {names[0] or 'nothing'}{f' [{names[1]}]' if notes else ''}")
     return Bullets("What the doctor says of each rung (docs/diagnose.md lists what it looks for)", tuple(items))
 
 
 def _named(findings: Sequence[Finding], methods: Sequence[str]) -> str:
-    """Name findings by their codes, each once, with the tasks and methods that show them.
+    """Name each finding once by its code, with the tasks and methods that show it.
 
-    :param methods: all of the rung.
+    :param methods: all methods of the rung.
     """
     codes: dict[str, dict[str, list[str]]] = {}
     for finding in findings:
         codes.setdefault(finding.code, {}).setdefault(" and ".join(finding.tasks), []).append(finding.method)
-    return "; ".join(f"{code} ({_where(where, methods)})" for code, where in codes.items())
+    return "; ".join(f"{code} ({_where(tasks, methods)})" for code, tasks in codes.items())
 
 
-def _where(found: Mapping[str, Sequence[str]], methods: Sequence[str]) -> str:
-    """Say on which tasks, and with which methods; a finding of the data has no method."""
-    told = {
+def _where(tasks: Mapping[str, Sequence[str]], methods: Sequence[str]) -> str:
+    """Name the tasks of a finding, with their methods; a finding on the data has no method."""
+    method_names = {
         task: "all methods" if {*names} == {*methods} else ", ".join(filter(None, names))
-        for task, names in found.items()
+        for task, names in tasks.items()
     }
-    return " / ".join(f"{task}: {names}" if task and names else task or names for task, names in told.items())
+    return " / ".join(f"{task}: {names}" if task and names else task or names for task, names in method_names.items())
 
 
 def figure(rungs: Sequence[Rung]) -> Figure:
-    """Draw the rungs from the top to the bottom, a panel per task.
+    """Return a figure of the rungs, from top to bottom, with one panel per task.
 
-    :raises Unavailable: when there are no rungs.
+    :param rungs: in the order of the ladder.
+    :raises Unavailable: if there are no rungs.
     """
     if not rungs:
         raise Unavailable(RUN)
     tasks = {task.name: task for rung in rungs for task in _tasks(rung)}
-    words = []
+    sentences = []
     for task in tasks.values():
         ends = [(rung, list(_series(rung, task, "sum").values())) for rung in (rungs[0], rungs[-1])]
-        told = [f"{number(statistics.fmean(values))} ({rung.name})" for rung, values in ends if values]
-        words.append(f"{task.name} {task.primary}, sum: {' to '.join(told)}." if told else "")
+        means = [f"{number(statistics.fmean(values))} ({rung.name})" for rung, values in ends if values]
+        sentences.append(f"{task.name} {task.primary}, sum: {' to '.join(means)}." if means else "")
     return Figure(
         name="ladder",
         title="The ladder, rung by rung",
         description=(
             "Large: means over seeds; small: seeds. Dotted: the highest trivial floor; red: the paper's "
-            f"single-task (dashed) and PCGrad (solid) scores. {' '.join(filter(None, words))}"
+            f"single-task (dashed) and PCGrad (solid) scores. {' '.join(filter(None, sentences))}"
         ),
         draw=lambda: _draw(rungs, list(tasks.values())),
     )
 
 
-def _draw(rungs: Sequence[Rung], tasks: Sequence[Task]) -> matplotlib.figure.Figure:
+def _draw(rungs: Sequence[Rung], tasks: Sequence[ScoredTask]) -> matplotlib.figure.Figure:
     looks = style.looks(METHODS, "sum", ["stl"])
     sheet, panels = style.sheet(len(tasks) * (PANEL + ROW * len(rungs)) + 0.45, len(tasks), sharey=True)
     for panel, task in zip(panels, tasks, strict=True):
@@ -195,12 +198,12 @@ def _draw(rungs: Sequence[Rung], tasks: Sequence[Task]) -> matplotlib.figure.Fig
     return sheet
 
 
-def _panel(panel: Axes, rungs: Sequence[Rung], task: Task, looks: Mapping[str, style.Look]) -> None:
+def _panel(panel: Axes, rungs: Sequence[Rung], task: ScoredTask, looks: Mapping[str, style.Look]) -> None:
     style.grid(panel, "x")
     for row, rung in enumerate(rungs):
-        for place, method in enumerate(METHODS):
+        for index, method in enumerate(METHODS):
             values = list(_series(rung, task, method).values())
-            height, look = row + 0.22 * (place - 1), looks[method]
+            height, look = row + 0.22 * (index - 1), looks[method]
             panel.plot(values, [height] * len(values), look.marker, color=look.colour, markersize=3, alpha=0.5)
             if values:
                 panel.plot(statistics.fmean(values), height, look.marker, color=look.colour, markersize=6.5)

@@ -1,32 +1,35 @@
-"""What a suite's records cannot say, worked out from them: it stands under the tables."""
+"""The conclusions that the records of a suite do not support, derived from the records."""
 
 from __future__ import annotations
 
+from mtlbench.records.groups import Record
 from mtlbench.report.blocks import Bullets
 from mtlbench.report.numbers import number
-from mtlbench.report.records import Record
 from mtlbench.study.paper import SAMPLED, rows_of, sampling_error, score_of
-from mtlbench.study.parts import Part
+from mtlbench.study.parts import StudiedSuite
 
 
-def limits(part: Part) -> Bullets:
-    """List what is not to be concluded from a suite."""
+def limits(part: StudiedSuite) -> Bullets:
+    """List the conclusions that a suite does not support.
+
+    :param part: the suite.
+    """
     record = next(iter(part.cells.done.values()), part.cells.records[0])
-    told = [*_encoder(part), *_sampling(part), _training(part, record), *_time(part), _rates(part)]
-    return Bullets("What cannot be concluded from it", tuple(told))
+    items = [*_encoder(part), *_sampling(part), _training(part, record), *_time(part), _rates(part)]
+    return Bullets("What cannot be concluded from it", tuple(items))
 
 
-def _encoder(part: Part) -> list[str]:
-    """Name the encoder, and the tasks whose corpus it had seen."""
-    told = [f"How methods compare with another encoder than {part.group.encoder}."]
+def _encoder(part: StudiedSuite) -> list[str]:
+    """Name the encoder, and the tasks whose corpus it was tuned on."""
+    items = [f"How methods compare with another encoder than {part.group.encoder}."]
     tuned = [task.name for task in part.cells.tasks if task.tuned_corpus]
     if tuned:
-        told.append(f"How well {' and '.join(tuned)} was learned here: the encoder was tuned on its corpus before.")
-    return told
+        items.append(f"How well {' and '.join(tuned)} was learned here: the encoder was tuned on its corpus before.")
+    return items
 
 
-def _sampling(part: Part) -> list[str]:
-    """Tell every task's sampling error, at the baseline's score."""
+def _sampling(part: StudiedSuite) -> list[str]:
+    """Give the sampling error of every task, at the baseline's score."""
     errors = []
     for task in part.cells.tasks:
         score, rows = score_of(part, task.name, part.group.baseline or ""), rows_of(part, task.name)
@@ -40,19 +43,19 @@ def _sampling(part: Part) -> list[str]:
     ]
 
 
-def _training(part: Part, record: Record) -> str:
-    """Tell how long training was, in steps and in passes over the training rows."""
+def _training(part: StudiedSuite, record: Record) -> str:
+    """Give the length of the training, in steps and in passes over the training rows."""
     recipe, described = part.cells.recipe, record["tasks"]
-    taken = record.get("seen") or dict.fromkeys(described, recipe["steps"] * recipe["batch_size"])
-    passes = [f"{task.name} {taken[task.name] / described[task.name]['train']:.2g}" for task in part.cells.tasks]
+    rows_read = record.get("seen") or dict.fromkeys(described, recipe["steps"] * recipe["batch_size"])
+    passes = [f"{task.name} {rows_read[task.name] / described[task.name]['train']:.2g}" for task in part.cells.tasks]
     return (
         f"How methods compare after more than {recipe['steps']} steps, in which the training rows were passed over so "
         f"many times: {', '.join(passes)}."
     )
 
 
-def _time(part: Part) -> list[str]:
-    """Tell how many steps the single-task models would take in the baseline's time."""
+def _time(part: StudiedSuite) -> list[str]:
+    """Compare the time of single-task training to that of the baseline."""
     seconds = {cost.method: cost.seconds_per_step for cost in part.group.costs if cost.seconds_per_step}
     alone = next((method for method in part.cells.single_task if method in seconds), None)
     baseline = part.group.baseline
@@ -65,8 +68,8 @@ def _time(part: Part) -> list[str]:
     ]
 
 
-def _rates(part: Part) -> str:
-    """Say whether methods had learning rates of their own."""
+def _rates(part: StudiedSuite) -> str:
+    """Say whether the methods had learning rates of their own."""
     if any((record["method"].get("parameters") or {}).get("base_lr") is not None for record in part.cells.records):
         return "How methods compare after more tuning than they had here."
     return f"How each method does at its own best learning rate: all had {part.cells.recipe['lr']:g}."

@@ -1,4 +1,4 @@
-"""The page: a template with a preamble, and what the records give for each of its places."""
+"""The study page: a template, filled from the records."""
 
 from __future__ import annotations
 
@@ -10,38 +10,41 @@ from pathlib import Path
 import jinja2
 
 from mtlbench.errors import UsageError
+from mtlbench.grid.tuned_file import Tuned
 from mtlbench.report.blocks import Block
+from mtlbench.report.document import document
 from mtlbench.report.figures.figure import Figure, Unavailable
 from mtlbench.report.figures.save import save_figures
-from mtlbench.report.layout import document
 from mtlbench.report.markdown import escape
 from mtlbench.report.markdown import render as markdown
-from mtlbench.report.model import Report
+from mtlbench.report.result import Report
 from mtlbench.study import ladder
 from mtlbench.study.architecture import architecture
-from mtlbench.study.curves import scores
 from mtlbench.study.front import front, tuned_front
 from mtlbench.study.limits import limits
 from mtlbench.study.paper import table_2
-from mtlbench.study.parts import Part, Study
+from mtlbench.study.paper_figures import scores
+from mtlbench.study.parts import StudiedSuite, StudyResult
 from mtlbench.study.projection import projection
 from mtlbench.study.trajectories import trajectories
 from mtlbench.study.tuning import given, tuning
-from mtlbench.tune.tuned import Tuned
 
 NAME = "README.md"
 FIGURES = "figures"
-"""Folder of the figures, beside the page."""
+"""Folder of the figures, next to the page."""
 NO_SUITE = "No suite besides the ladder here: run mtlbench run --suite cs224n-small --methods stl,sum,pcgrad"
 NO_TEST = "No cell was scored on a test split: run a suite with test_rows = N, or mtlbench run --test-rows N"
 TOY = "figure-1-toy"
 
 
-def write_page(study: Study, folder: Path, tuned: Tuned | None = None) -> list[Path]:
-    """Write the page and its figures, and return the files; the same records give the same bytes.
+def write_page(study: StudyResult, folder: Path, tuned: Tuned | None = None) -> list[Path]:
+    """Write the page and its figures. The same records give the same bytes.
 
-    :param tuned: how the methods were tuned, if they were.
-    :raises UsageError: when the folder cannot be written to.
+    :param study: the suites of a results folder.
+    :param folder: the folder of the page.
+    :param tuned: the content of ``tuned.json``, if the methods were tuned.
+    :returns: the paths of all files written.
+    :raises UsageError: if the folder is not writable.
     """
     page, file = Page(study, folder, tuned), folder / NAME
     text = _render(page)
@@ -54,43 +57,52 @@ def write_page(study: Study, folder: Path, tuned: Tuned | None = None) -> list[P
 
 @dataclass
 class Page:
-    """What fills the template's places; figures are saved as they are made."""
+    """Content of the template's placeholders; figures are saved when they are drawn."""
 
-    study: Study
+    study: StudyResult
     folder: Path
     tuned: Tuned | None = None
     written: list[Path] = field(default_factory=list)
 
-    def blocks(self, make: Callable[[], Sequence[Block]]) -> str:
-        """Return blocks as Markdown, or the reason why they cannot be made."""
+    def blocks(self, build: Callable[[], Sequence[Block]]) -> str:
+        """Return blocks as Markdown, or the reason why they are unavailable.
+
+        :param build: a function that returns the blocks, or raises ``Unavailable``.
+        """
         try:
-            return markdown(make()).strip()
+            return markdown(build()).strip()
         except Unavailable as reason:
             return _left_out(reason)
 
-    def figure(self, make: Callable[[], Figure]) -> str:
-        """Save a figure and return it as Markdown, or the reason why it cannot be made."""
+    def figure(self, build: Callable[[], Figure]) -> str:
+        """Save a figure, and return it as Markdown, or the reason why it is unavailable.
+
+        :param build: a function that returns the figure, or raises ``Unavailable`` or ``UsageError``.
+        """
         try:
-            made = make()
+            figure = build()
         except (Unavailable, UsageError) as reason:
             return _left_out(reason)
-        self.written += save_figures([made], self.folder / FIGURES, ["svg"])
-        return _shown(made.title, made.name, made.description)
+        self.written += save_figures([figure], self.folder / FIGURES, ["svg"])
+        return _image(figure.title, figure.name, figure.description)
 
     def toy(self) -> str:
-        """Draw the trajectories, which are a figure of another kind."""
+        """Draw the trajectories on the toy problem, and return them as Markdown.
+
+        :raises UsageError: if the folder is not writable.
+        """
         file = self.folder / FIGURES / f"{TOY}.svg"
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            told = trajectories(file)
+            description = trajectories(file)
         except OSError as error:
             raise UsageError(f"cannot write {file}: {error.strerror}") from None
         self.written.append(file)
-        return _shown("Adam, and Adam with PCGrad, on the toy problem", TOY, told)
+        return _image("Adam, and Adam with PCGrad, on the toy problem", TOY, description)
 
 
 def _render(page: Page) -> str:
-    """Fill the template, ``README.md.j2`` beside this file."""
+    """Fill the template ``README.md.j2``."""
     study = page.study
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("mtlbench.study", "."),
@@ -119,30 +131,32 @@ def _render(page: Page) -> str:
     )
 
 
-def _first(parts: Sequence[Part]) -> Part:
+def _first(parts: Sequence[StudiedSuite]) -> StudiedSuite:
     if not parts:
         raise Unavailable(NO_SUITE)
     return parts[0]
 
 
-def _reports(parts: Sequence[Part], absent: str, *more: Callable[[Part], Block]) -> list[Block]:
-    """Lay out suites as the report does, and more under each.
+def _reports(parts: Sequence[StudiedSuite], absent: str, *further: Callable[[StudiedSuite], Block]) -> list[Block]:
+    """Return the report of every suite, each followed by further blocks.
 
-    :raises Unavailable: with the reason, when there are none.
+    :raises Unavailable: with the reason in ``absent``, if there are no suites.
     """
     if not parts:
         raise Unavailable(absent)
     return [
-        block for part in parts for block in (*document(Report("sum", (part.group,))), *(make(part) for make in more))
+        block
+        for part in parts
+        for block in (*document(Report("sum", (part.group,))), *(build(part) for build in further))
     ]
 
 
 def _lower(text: str) -> str:
-    """Put headings one level lower: a report's are the first of a page of its own."""
+    """Move headings down one level: a report's headings start at the first level."""
     return re.sub("^#", "##", text, flags=re.MULTILINE)
 
 
-def _shown(title: str, name: str, description: str) -> str:
+def _image(title: str, name: str, description: str) -> str:
     return f"![{escape(title)}]({FIGURES}/{name}.svg)\n\n{escape(description)}"
 
 

@@ -1,4 +1,4 @@
-"""The seed paper's numbers, and what of ours they fit.
+"""The seed paper's numbers, and the numbers of ours that they fit.
 
 Saykin and Dolev, Gradient Descent in Multi-Task Learning (CS224N, Stanford): BERT-base on SST-5, Quora pairs and STS.
 """
@@ -11,25 +11,25 @@ from dataclasses import dataclass
 
 from mtlbench.report.blocks import Block, Bullets, Paragraph, Row, Section, Table
 from mtlbench.report.figures.figure import Unavailable
-from mtlbench.report.model import Score, Task
 from mtlbench.report.numbers import ABSENT, number, plus_minus
-from mtlbench.study.parts import Part, Study
+from mtlbench.report.result import Score, ScoredTask
+from mtlbench.study.parts import StudiedSuite, StudyResult
 
 SCORES = {
     "sst5": {"stl": 0.520, "pcgrad": 0.436},
     "qqp": {"stl": 0.696, "pcgrad": 0.373},
     "stsb": {"stl": 0.286, "pcgrad": 0.279},
 }
-"""Its Table 2: accuracy, accuracy and Pearson correlation on the development rows; it names no seeds."""
+"""The paper's Table 2: accuracy, accuracy and Pearson correlation on the development rows, without seeds."""
 TRAIN = {"sst5": 8_544, "qqp": 141_506, "stsb": 6_041}
-"""Its training rows, of its Table 1."""
+"""Numbers of training rows, from the paper's Table 1."""
 METHODS = {"stl": "single-task", "pcgrad": "PCGrad"}
 RED = "#b3001b"
-"""Of the paper's scores in figures: no method has it."""
+"""Colour of the paper's scores in figures, which no method has."""
 WITHIN = 2.0
-"""A number of the paper fits one of ours where they differ by no more than so many standard errors."""
+"""Largest difference, in standard errors, between a number of the paper and a number of ours that fits it."""
 SAMPLED = ("accuracy", "pearson", "spearman")
-"""The metrics whose sampling error has a closed form."""
+"""Metrics whose sampling error has a closed form."""
 READINGS = {
     ("sst5", "stl"): (
         "explained",
@@ -64,7 +64,7 @@ READINGS = {
         "been won.",
     ),
 }
-"""What is known, or not, of each number, in a word and in a sentence. Nothing in it depends on records."""
+"""Explanation of each number: a verdict and a sentence. Independent of the records."""
 DROP = (
     "The paper's Figure 4 falls after about two epochs, comes back, and then does not improve. With a batch of every "
     f"task a step, one pass over its {TRAIN['qqp']:,} Quora pairs is {TRAIN['qqp'] / TRAIN['sst5']:.1f} passes over "
@@ -72,14 +72,17 @@ DROP = (
     "that come back do not look like that, and the paper gives no training scores: open. In a run of one's own, the "
     "doctor's findings uneven-epochs and overfit would tell."
 )
-"""Of its Figure 4: for the same page, and as independent of records."""
+"""Explanation of the paper's Figure 4. Independent of the records."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """One of our numbers beside one of the paper's.
+    """One of our numbers, compared to one of the paper's.
 
+    :param name: the trivial rule or the suite that the number comes from.
+    :param value: our number.
     :param error: standard error of the difference: the sampling of development rows, and the spread over our seeds.
+    :param published: the paper's number.
     """
 
     name: str
@@ -89,26 +92,29 @@ class Fit:
 
     @property
     def distance(self) -> float:
+        """Absolute difference of the two numbers."""
         return abs(self.value - self.published)
 
     @property
     def fits(self) -> bool:
+        """Whether the numbers differ by no more than :data:`WITHIN` standard errors."""
         return self.distance <= WITHIN * self.error
 
 
-def table_2(study: Study) -> list[Block]:
-    """Lay out the paper's Table 2 beside our own numbers, and a reading of each cell.
+def table_2(study: StudyResult) -> list[Block]:
+    """Return the paper's Table 2 next to our numbers, with an explanation of each cell.
 
-    :raises Unavailable: when no suite has a task of the paper's.
+    :param study: the suites of a results folder.
+    :raises Unavailable: if no suite has a task of the paper.
     """
     parts = (*(rung.part for rung in study.rungs[:1]), *study.suites)
-    shown = [part for part in parts if any(task.name in SCORES for task in part.cells.tasks)][:2]
-    if not shown:
+    selected = [part for part in parts if any(task.name in SCORES for task in part.cells.tasks)][:2]
+    if not selected:
         raise Unavailable("No suite here has one of the paper's tasks: run mtlbench run --suite cs224n-small")
-    tasks = {task.name: task for part in shown for task in part.cells.tasks if task.name in SCORES}
+    tasks = {task.name: task for part in selected for task in part.cells.tasks if task.name in SCORES}
     cells = [(task, method) for task in tasks.values() for method in METHODS]
-    columns = ("", "paper", *(part.suite for part in shown), "fits", "reading")
-    rows = tuple(Row(_row(study, shown, task, method)) for task, method in cells)
+    columns = ("", "paper", *(part.suite for part in selected), "fits", "reading")
+    rows = tuple(Row(_row(study, selected, task, method)) for task, method in cells)
     caption = [
         "The paper names no seeds; ours are means ± sample standard deviation over seeds.",
         f"Fits: a trivial rule, or the same method's score on a rung of the ladder, within {WITHIN:g} standard errors "
@@ -128,15 +134,15 @@ def table_2(study: Study) -> list[Block]:
     ]
 
 
-def _row(study: Study, shown: list[Part], task: Task, method: str) -> tuple[str, ...]:
+def _row(study: StudyResult, parts: list[StudiedSuite], task: ScoredTask, method: str) -> tuple[str, ...]:
     mark = "†" if task.tuned_corpus else ""
-    scores = [score_of(part, task.name, method) for part in shown]
+    scores = [score_of(part, task.name, method) for part in parts]
     ours = [plus_minus(s.mean, s.std) + mark if s and s.mean is not None else ABSENT for s in scores]
-    found = sorted(_candidates(study, task, method), key=lambda fit: (fit.distance, fit.name))
-    fitting = [f"{fit.name} ({number(fit.value)})" for fit in found if fit.fits]
-    named = f"{task.name} {task.primary}, {METHODS[method]}"
+    candidates = sorted(_candidates(study, task, method), key=lambda fit: (fit.distance, fit.name))
+    fitting = [f"{fit.name} ({number(fit.value)})" for fit in candidates if fit.fits]
+    name = f"{task.name} {task.primary}, {METHODS[method]}"
     return (
-        named,
+        name,
         number(SCORES[task.name][method]),
         *ours,
         "; ".join(fitting) or "nothing here",
@@ -144,8 +150,8 @@ def _row(study: Study, shown: list[Part], task: Task, method: str) -> tuple[str,
     )
 
 
-def _candidates(study: Study, task: Task, method: str) -> Iterator[Fit]:
-    """Yield what a number of the paper might be: a trivial rule, or what the method reaches on a rung of the ladder."""
+def _candidates(study: StudyResult, task: ScoredTask, method: str) -> Iterator[Fit]:
+    """Yield candidates for a number of the paper: trivial rules, and the method's scores on the rungs of the ladder."""
     published = SCORES[task.name][method]
     rules: dict[str, Fit] = {}
     rungs = [rung.part for rung in study.rungs]
@@ -161,21 +167,31 @@ def _candidates(study: Study, task: Task, method: str) -> Iterator[Fit]:
 
 
 def sampling_error(metric: str, score: float, rows: int) -> float:
-    """Return the standard error that the choice of N development rows gives a score.
+    """Return the standard error of a score that is due to the sampling of the development rows.
 
     :param metric: one of :data:`SAMPLED`.
-    :param score: an accuracy p, of which it is √(p (1 − p) / N); or a correlation r, where it is (1 − r²) / √N.
+    :param score: an accuracy p, whose standard error is √(p (1 − p) / N), or a correlation r, with (1 − r²) / √N.
+    :param rows: the number N of rows.
     """
     return math.sqrt(score * (1.0 - score) / rows) if metric == "accuracy" else (1.0 - score**2) / math.sqrt(rows)
 
 
-def score_of(part: Part, task: str, method: str) -> Score | None:
-    """Return a method's score on a task's primary metric; none where it has no cells."""
-    found = part.cells.find(method)  # a tuned method has its parameters in its name
-    return next((s for s in part.group.scores if (s.task, s.method) == (task, found) and s.primary), None)
+def score_of(part: StudiedSuite, task: str, method: str) -> Score | None:
+    """Return a method's score on the primary metric of a task, or ``None`` if it has no cells.
+
+    :param part: the suite.
+    :param task: a task of the suite, by name.
+    :param method: the name of the method, without parameters.
+    """
+    spec = part.cells.find(method)  # the spec of a tuned method has parameters
+    return next((s for s in part.group.scores if (s.task, s.method) == (task, spec) and s.primary), None)
 
 
-def rows_of(part: Part, task: str) -> int:
-    """Return the development rows of a task in a suite; 0 where it has no such task."""
-    found = next((record["tasks"][task]["dev"] for record in part.cells.records if task in record["tasks"]), 0)
-    return int(found)
+def rows_of(part: StudiedSuite, task: str) -> int:
+    """Return the number of development rows of a task in a suite, or 0 if the suite lacks the task.
+
+    :param part: the suite.
+    :param task: the name of the task.
+    """
+    rows = next((record["tasks"][task]["dev"] for record in part.cells.records if task in record["tasks"]), 0)
+    return int(rows)

@@ -1,4 +1,4 @@
-"""The suites that a study is made of, and the order of those that are rungs of its ladder."""
+"""The suites of a study, and the order of the rungs of its ladder."""
 
 from __future__ import annotations
 
@@ -8,41 +8,46 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from mtlbench.plan.suite import Recipe, load_suite, packaged_suites
+from mtlbench.records.groups import Cells, Record, collect
 from mtlbench.report.build import build
-from mtlbench.report.model import Group
-from mtlbench.report.records import Cells, Record, collect
+from mtlbench.report.result import GroupReport
 from mtlbench.report.split import on_test
-from mtlbench.suite import Recipe, load_suite, packaged_suites
 
 LADDER = re.compile(r"ladder-(\d+)-(.+)")
-"""Names of the suites that are rungs; those of one number stand beside each other, ordered by their descriptions."""
+"""Names of the suites that are rungs; rungs with the same number are ordered by their descriptions."""
 
 
 @dataclass(frozen=True)
-class Part:
-    """One suite: the newest of its groups of cells, and what the report makes of them."""
+class StudiedSuite:
+    """One suite: the newest of its groups of cells, with the report of that group."""
 
     cells: Cells
-    group: Group
+    group: GroupReport
 
     @property
     def suite(self) -> str:
+        """The name of the suite."""
         return self.cells.suite
 
     @property
     def description(self) -> str:
-        """The suite's own words; none where it is not packaged."""
+        """The description in the suite's file; empty for a suite that is not packaged."""
         return load_suite(self.suite).description if self.suite in packaged_suites() else ""
 
 
 @dataclass(frozen=True)
 class Rung:
-    """A suite of the ladder, the one before it, and what it changes.
+    """A suite of the ladder, with the rung before it and the changes to its recipe.
 
-    :param changes: ``field old → new`` for every field of the recipe that differs; none for the first rung.
+    :param part: the suite.
+    :param number: the number in the suite's name, which orders the rungs.
+    :param name: the suite's name without its prefix.
+    :param before: the rung that this one is compared to; ``None`` for the first rung.
+    :param changes: ``field old → new`` for every field of the recipe that differs; empty for the first rung.
     """
 
-    part: Part
+    part: StudiedSuite
     number: int
     name: str
     before: Rung | None = None
@@ -50,31 +55,32 @@ class Rung:
 
 
 @dataclass(frozen=True)
-class Study:
-    """What a results folder holds.
+class StudyResult:
+    """The suites of a results folder.
 
-    :param suites: those that are no rungs, the one with the most finished cells first.
+    :param suites: suites that are not rungs, by falling number of finished cells.
     :param rungs: in the order of the ladder.
-    :param tested: the suites whose cells were scored on a test split, by these scores.
-    :param older: suite → how many groups of its cells are left out.
+    :param tested: suites whose cells were scored on a test split, with these scores.
+    :param older: suite → number of older groups of its cells, which are left out.
     """
 
-    suites: tuple[Part, ...]
+    suites: tuple[StudiedSuite, ...]
     rungs: tuple[Rung, ...]
-    tested: tuple[Part, ...]
+    tested: tuple[StudiedSuite, ...]
     older: Mapping[str, int]
 
     @property
-    def parts(self) -> tuple[Part, ...]:
+    def parts(self) -> tuple[StudiedSuite, ...]:
         """Every suite, rungs first."""
         return (*(rung.part for rung in self.rungs), *self.suites)
 
 
-def study_of(records: Sequence[Record]) -> Study:
+def study_of(records: Sequence[Record]) -> StudyResult:
     """Sort records by their suites.
 
-    Of several groups of one suite the newest counts: the others were made by another version, or with other options.
+    Of several groups of one suite, the newest counts: the others come from another version, or from other options.
 
+    :param records: the records of a results folder.
     :raises UsageError: as :func:`mtlbench.report.build.build`.
     """
     parts = _parts(records)
@@ -82,21 +88,23 @@ def study_of(records: Sequence[Record]) -> Study:
     scored = [record for part in suites for record in part.cells.records if record.get("test_scores")]
     counts = Counter(cells.suite for cells in collect(records))
     older = {suite: count - 1 for suite, count in sorted(counts.items()) if count > 1}
-    return Study(tuple(suites), tuple(_rungs(parts)), tuple(_parts(on_test(scored))) if scored else (), older)
+    return StudyResult(tuple(suites), tuple(_rungs(parts)), tuple(_parts(on_test(scored))) if scored else (), older)
 
 
-def _parts(records: Sequence[Record]) -> list[Part]:
-    newest = {cells.suite: cells for cells in collect(records)}  # oldest first: the last one of a name stays
+def _parts(records: Sequence[Record]) -> list[StudiedSuite]:
+    newest = {cells.suite: cells for cells in collect(records)}  # oldest first: the newest group of a suite remains
     report = build([record for cells in newest.values() for record in cells.records])
     groups = {group.group: group for group in report.groups}
-    return [Part(cells, replace(groups[cells.group], heading=f"Suite {suite}")) for suite, cells in newest.items()]
+    return [
+        StudiedSuite(cells, replace(groups[cells.group], heading=f"Suite {suite}")) for suite, cells in newest.items()
+    ]
 
 
-def _rungs(parts: Sequence[Part]) -> list[Rung]:
-    """Order the rungs. The one before is, of those of lower numbers, the one whose recipe is nearest."""
-    found = [(match, part) for part in parts if (match := LADDER.fullmatch(part.suite))]
+def _rungs(parts: Sequence[StudiedSuite]) -> list[Rung]:
+    """Order the rungs. The rung before a rung has, of all rungs with lower numbers, the most similar recipe."""
+    matches = [(match, part) for part in parts if (match := LADDER.fullmatch(part.suite))]
     rungs: list[Rung] = []
-    for match, part in sorted(found, key=lambda one: (int(one[0][1]), one[1].description, one[1].suite)):
+    for match, part in sorted(matches, key=lambda pair: (int(pair[0][1]), pair[1].description, pair[1].suite)):
         rung = Rung(part, int(match[1]), f"{match[1]}-{match[2]}")
         lower = [other for other in rungs if other.number < rung.number]
         before = min(lower, key=lambda other: (len(_changes(other.part, part)), -other.number), default=None)
@@ -104,16 +112,16 @@ def _rungs(parts: Sequence[Part]) -> list[Rung]:
     return rungs
 
 
-def _changes(before: Part, after: Part) -> tuple[str, ...]:
-    """Say which fields of the recipe differ, in the recipe's order."""
+def _changes(before: StudiedSuite, after: StudiedSuite) -> tuple[str, ...]:
+    """Describe the fields of the recipe that differ, in the recipe's order."""
     old, new = _settings(before.cells), _settings(after.cells)
-    return tuple(f"{name} {_said(old[name])} → {_said(new[name])}" for name in new if old[name] != new[name])
+    return tuple(f"{name} {_text(old[name])} → {_text(new[name])}" for name in new if old[name] != new[name])
 
 
 def _settings(cells: Cells) -> dict[str, Any]:
-    """Return the recipe, with today's fields where a record is older: they had their default then."""
+    """Return the recipe; fields that an older record lacks have their default, as they did then."""
     return {name: cells.recipe.get(name, field.get_default()) for name, field in Recipe.model_fields.items()}
 
 
-def _said(value: Any) -> str:
+def _text(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

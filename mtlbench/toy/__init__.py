@@ -1,1 +1,1 @@
-"""``mtlbench toy``: every method on the two-dimensional toy problem, as a table, as data and as a figure."""
+"""``mtlbench toy``: trajectories of methods on the two-dimensional toy problem, as a table, JSON and a figure."""

@@ -1,4 +1,4 @@
-"""``mtlbench toy``: which methods, on how many cores, and what is printed and written."""
+"""``mtlbench toy``: choose methods, run them on several cores, print and save the results."""
 
 from __future__ import annotations
 
@@ -9,21 +9,31 @@ from pathlib import Path
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from mtlbench.contract.method import Method, without_trainer
+from mtlbench.contract.spec import split_specs
 from mtlbench.errors import UsageError, unknown
-from mtlbench.method import Method, without_trainer
-from mtlbench.plugin import split_specs
-from mtlbench.progress import console
-from mtlbench.provenance import usable_cores
-from mtlbench.registry import Registry, load_registry
+from mtlbench.host.provenance import usable_cores
+from mtlbench.host.terminal import console
+from mtlbench.plugins.registry import Registry, load_registry
 from mtlbench.tasks.toy import SETTINGS, Toy
-from mtlbench.toy.outcome import Outcome, as_data, as_text
 from mtlbench.toy.pool import run_jobs
-from mtlbench.toy.trajectory import Job, Trajectory, refusal
+from mtlbench.toy.result import ToyResult
+from mtlbench.toy.text import as_data, as_text
+from mtlbench.toy.trajectory import ToyJob, Trajectory, refusal
 
 
 @dataclass(frozen=True)
-class Request:
-    """The options of the command; ``None`` leaves it to the setting, or takes all methods or cores."""
+class ToyRequest:
+    """Options of ``mtlbench toy``.
+
+    :param setting: ``"cagrad"`` or ``"nash"``.
+    :param methods: comma-separated specs; ``None``: all methods.
+    :param steps: optimizer steps; ``None``: the setting's.
+    :param lr: learning rate; ``None``: the setting's.
+    :param jobs: methods to run at a time; ``None``: one per core.
+    :param plugin_files: Python files that define further methods.
+    :param output: folder for ``toy.json`` and the figures.
+    """
 
     setting: str = "cagrad"
     methods: str | None = None
@@ -34,10 +44,13 @@ class Request:
     output: Path = Path("toy")
 
 
-def run_toy(request: Request, *, width: int = 80, color: bool = False) -> int:
-    """Run the methods, print the table, write data and figure; return the exit code: 1 if a method raised.
+def run_toy(request: ToyRequest, *, width: int = 80, color: bool = False) -> int:
+    """Run the methods, print the table, write data and figures, and return the exit code.
 
-    :raises UsageError: when an option is not usable or the output folder is not writable.
+    :param width: columns of the table.
+    :param color: whether to print terminal escapes.
+    :returns: 1 if a method raised, else 0.
+    :raises UsageError: for an invalid option, or if the output folder is not writable.
     """
     if request.setting not in SETTINGS:
         raise unknown("setting", request.setting, SETTINGS)
@@ -46,49 +59,52 @@ def run_toy(request: Request, *, width: int = 80, color: bool = False) -> int:
             raise UsageError(f"{name} must be at least 1, not {value}")
     if request.lr is not None and not 0.0 < request.lr < float("inf"):
         raise UsageError(f"lr must be a positive number, not {request.lr}")
-    problem = Toy(request.setting)  # type: ignore[arg-type]  # checked above, with a better message
-    methods, skipped = _choose(load_registry(request.plugin_files), request.methods)
-    _prepare(request.output)
-    outcome = _run(request, problem, methods, skipped)
-    print(as_text(outcome, width=width, color=color))
-    _write(outcome, request.output)
-    return 1 if outcome.raised else 0
+    problem = Toy(request.setting)  # type: ignore[arg-type]  # checked above, for a better message
+    methods, skipped = _choose_methods(load_registry(request.plugin_files), request.methods)
+    _make_folder(request.output)
+    result = _run(request, problem, methods, skipped)
+    print(as_text(result, width=width, color=color))
+    _write(result, request.output)
+    return 1 if result.raised else 0
 
 
-def _choose(registry: Registry, wanted: str | None) -> tuple[dict[str, Method], dict[str, str]]:
-    """Return the methods that can run, by spec, and those that cannot, with the reason."""
-    specs = split_specs(wanted) if wanted is not None else _all(registry)
+def _choose_methods(registry: Registry, requested: str | None) -> tuple[dict[str, Method], dict[str, str]]:
+    """Return spec → method for methods that can run, and spec → reason for those that cannot.
+
+    :raises UsageError: if none can run, or for an unknown name, parameter or value.
+    """
+    specs = split_specs(requested) if requested is not None else _all_specs(registry)
     methods, skipped = dict[str, Method](), dict[str, str]()
     for spec in specs:
         try:
-            made = registry.expand_methods(spec)
+            expanded = registry.expand_methods(spec)
         except UsageError as error:
-            if wanted is not None:
+            if requested is not None:
                 raise
-            skipped[spec] = str(error)  # nobody asked for it: it may need a parameter
+            skipped[spec] = str(error)  # chosen by default; it may need a parameter
             continue
-        for method in made:
+        for method in expanded:
             reason = refusal(without_trainer(method))
             if reason is None:
                 methods[method.spec] = method
             else:
                 skipped[method.spec] = reason
     if not methods:
-        told = "".join(f"; {spec} cannot: {reason}" for spec, reason in skipped.items())
-        raise UsageError(f"give at least one method that can run here, such as --methods sum,pcgrad{told}")
+        reasons = "".join(f"; {spec} cannot: {reason}" for spec, reason in skipped.items())
+        raise UsageError(f"give at least one method that can run here, such as --methods sum,pcgrad{reasons}")
     return methods, skipped
 
 
-def _all(registry: Registry) -> list[str]:
-    """Return every method's name, the baseline first, and one example of every wrapper."""
+def _all_specs(registry: Registry) -> list[str]:
+    """Return the names of all methods and one example of each wrapper, the baseline first."""
     examples = [f"{name}-{wrapper.example}" for name, wrapper in registry.wrappers.items() if wrapper.example]
     return sorted({*registry.methods, *examples}, key=lambda name: (name != "sum", name))
 
 
-def _run(request: Request, problem: Toy, methods: dict[str, Method], skipped: dict[str, str]) -> Outcome:
+def _run(request: ToyRequest, problem: Toy, methods: dict[str, Method], skipped: dict[str, str]) -> ToyResult:
     steps, lr = request.steps or problem.constants.steps, request.lr or problem.constants.lr
     plugin_files = tuple(str(Path(file).resolve()) for file in request.plugin_files)
-    jobs = [Job(spec, problem, steps, lr, plugin_files) for spec in methods]
+    jobs = [ToyJob(spec, problem, steps, lr, plugin_files) for spec in methods]
     workers = min(len(jobs), request.jobs or usable_cores())
     bar = Progress(
         TextColumn("{task.description}"),
@@ -99,32 +115,32 @@ def _run(request: Request, problem: Toy, methods: dict[str, Method], skipped: di
         disable=not console.redraws,
     )
     with bar:
-        line = bar.add_task("toy", total=len(jobs))
+        bar_task = bar.add_task("toy", total=len(jobs))
 
-        def heard(job: Job, trajectories: list[Trajectory]) -> None:
-            bar.advance(line)
+        def on_done(job: ToyJob, trajectories: list[Trajectory]) -> None:
+            bar.advance(bar_task)
             if not console.redraws:
                 console.print(f"{escape(job.method)} done")
 
-        found = run_jobs(jobs, workers, heard)
-    return Outcome(problem, steps, lr, methods, skipped, dict(zip(methods, found, strict=True)))
+        trajectories = run_jobs(jobs, workers, on_done)
+    return ToyResult(problem, steps, lr, methods, skipped, dict(zip(methods, trajectories, strict=True)))
 
 
-def _prepare(folder: Path) -> None:
-    """Make the folder before the work is done, so that a bad name costs nothing."""
+def _make_folder(folder: Path) -> None:
+    """Create the output folder before the work starts, so that a bad path costs no time."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"cannot write {folder}: {error.strerror}") from None
 
 
-def _write(outcome: Outcome, folder: Path) -> None:
+def _write(result: ToyResult, folder: Path) -> None:
     from mtlbench.toy.figure import draw
 
     data, figures = folder / "toy.json", [folder / "toy.svg", folder / "toy.png"]
     try:
-        data.write_text(json.dumps(as_data(outcome), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        draw(outcome.problem, outcome.found, figures)
+        data.write_text(json.dumps(as_data(result), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        draw(result.problem, result.trajectories, figures)
     except OSError as error:
         raise UsageError(f"cannot write {error.filename or folder}: {error.strerror}") from None
     for file in (data, *figures):

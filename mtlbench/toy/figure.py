@@ -1,4 +1,4 @@
-"""The figure of the toy problem: one panel a method, with the ways of all starts."""
+"""The figure of the toy problem: one panel per method, with the trajectories from all starts."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from mtlbench.tasks.toy import Array, Toy
 from mtlbench.toy.trajectory import Trajectory
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
-"""Of the starts: Okabe and Ito's palette, which the colour-blind tell apart."""
+"""Colours of the starts, from Okabe and Ito's palette for colour-blind readers."""
 LEVELS = np.arange(-18.0, 23.0, 2.0)
-"""Of the mean loss, for the contour lines."""
+"""Levels of the mean loss at which contour lines are drawn."""
 LIMIT = 10.8
+"""Both axes go from minus this to this."""
 COLUMNS = (4, 5)
-"""Panels a row: whichever leaves fewer places empty."""
+"""Possible numbers of panels per row: the one that leaves fewer empty places is used."""
 PANEL, ASIDE, ABOVE = 1.65, 0.16, 0.24
-"""Width and height of a panel, and the gaps beside and above it, in inches."""
+"""Size of a panel, and the gaps beside and above it, in inches."""
 LEFT, BOTTOM, LEAST_WIDTH = 0.42, 0.62, 2.9
-"""Room for the labels and the legend, in inches."""
+"""Room for the labels of the y axis, room for those of the x axis and the legend, and least width, in inches."""
 TITLE_WIDTH = 26
 STYLE: Any = {
     "font.size": 8.0,
@@ -38,10 +39,14 @@ STYLE: Any = {
 }
 
 
-def draw(problem: Toy, found: dict[str, list[Trajectory]], files: Sequence[Path]) -> None:
-    """Draw one panel a method, and save the figure under every name; the suffix decides the format."""
-    count = len(found)
-    columns = count if count <= max(COLUMNS) else min(COLUMNS, key=lambda most: (-count % most, -most))
+def draw(problem: Toy, trajectories: dict[str, list[Trajectory]], files: Sequence[Path]) -> None:
+    """Draw one panel per method and save the figure.
+
+    :param trajectories: title of the panel, such as the method's spec → one trajectory per start.
+    :param files: paths to save to; the suffix decides the format.
+    """
+    count = len(trajectories)
+    columns = count if count <= max(COLUMNS) else min(COLUMNS, key=lambda columns: (-count % columns, -columns))
     rows = -(-count // columns)
     width = max(LEFT + columns * (PANEL + ASIDE), LEAST_WIDTH)
     wide = columns > 2
@@ -49,27 +54,27 @@ def draw(problem: Toy, found: dict[str, list[Trajectory]], files: Sequence[Path]
     landscape = _landscape(problem)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height))
-        for number, (method, trajectories) in enumerate(found.items()):
+        for number, (title, by_start) in enumerate(trajectories.items()):
             row, column = divmod(number, columns)
             left, top = LEFT + column * (PANEL + ASIDE), height - ABOVE - row * (PANEL + ABOVE)
             panel = figure.add_axes((left / width, (top - PANEL) / height, PANEL / width, PANEL / height))
-            _panel(panel, problem, landscape, trajectories)
-            panel.set_title("\n".join(textwrap.wrap(method, TITLE_WIDTH)), fontsize=8.0, pad=3)
-            _label(panel, below=number + columns >= count, left=column == 0)
+            _draw_panel(panel, problem, landscape, by_start)
+            panel.set_title("\n".join(textwrap.wrap(title, TITLE_WIDTH)), fontsize=8.0, pad=3)
+            _label_axes(panel, below=number + columns >= count, left=column == 0)
         _legend(figure, wide=wide)
         for file in files:
             figure.savefig(file, dpi=200, metadata={"Date": None} if file.suffix == ".svg" else None)
 
 
 def _landscape(problem: Toy) -> tuple[Array, Array, Array]:
-    """Return a grid of points and the mean loss on it."""
+    """Return a grid of points and the mean loss at each: x₁, x₂ and loss, all of the same shape."""
     axis = np.linspace(-LIMIT, LIMIT, 361)
-    across, along = np.meshgrid(axis, axis)
-    losses, _ = problem.evaluate(np.stack([across.ravel(), along.ravel()], axis=1))
-    return across, along, losses.mean(axis=1).reshape(across.shape)
+    x1, x2 = np.meshgrid(axis, axis)
+    losses, _ = problem.evaluate(np.stack([x1.ravel(), x2.ravel()], axis=1))
+    return x1, x2, losses.mean(axis=1).reshape(x1.shape)
 
 
-def _panel(
+def _draw_panel(
     panel: Axes, problem: Toy, landscape: tuple[Array, Array, Array], trajectories: Sequence[Trajectory]
 ) -> None:
     panel.contour(*landscape, levels=LEVELS, colors="0.8", linewidths=0.5, linestyles="solid", zorder=1)
@@ -86,8 +91,8 @@ def _panel(
     panel.set(xlim=(-LIMIT, LIMIT), ylim=(-LIMIT, LIMIT), xticks=(-10, 0, 10), yticks=(-10, 0, 10))
 
 
-def _label(panel: Axes, *, below: bool, left: bool) -> None:
-    """Label the axes where no other panel is in the way: all have the same."""
+def _label_axes(panel: Axes, *, below: bool, left: bool) -> None:
+    """Label the axes at the border of the figure only: all panels have the same ones."""
     panel.tick_params(length=2.0, pad=2.0, labelbottom=below, labelleft=left)
     if below:
         panel.set_xlabel("$x_1$", labelpad=0)

@@ -1,4 +1,4 @@
-"""Runs methods on the toy problem in processes of their own, several at a time."""
+"""Run methods on the toy problem in processes of their own, several at a time."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from multiprocessing.context import ForkServerProcess
 import numpy as np
 
 from mtlbench.execute.local import start_fork_server
-from mtlbench.toy.trajectory import Job, Trajectory, ended, run_job
+from mtlbench.toy.trajectory import ToyJob, Trajectory, ended, run_job
 
-Done = Callable[[Job, list[Trajectory]], None]
+Done = Callable[[ToyJob, list[Trajectory]], None]
 
 
-def run_jobs(jobs: Sequence[Job], workers: int, heard: Done) -> list[list[Trajectory]]:
-    """Run jobs, some at a time, and return their trajectories in the jobs' order; the results do not depend on it.
+def run_jobs(jobs: Sequence[ToyJob], workers: int, on_done: Done) -> list[list[Trajectory]]:
+    """Run jobs and return their trajectories, in the order of the jobs; the number of workers changes no result.
 
-    :param jobs: of different methods.
-    :param workers: how many at a time; 1 runs them in this process.
-    :param heard: called with every job that is done.
+    :param jobs: each of another method.
+    :param workers: jobs to run at a time; 1 runs them in this process.
+    :param on_done: called with each finished job and its trajectories.
     """
-    found = dict[str, list[Trajectory]]()
+    results = dict[str, list[Trajectory]]()
 
-    def done(job: Job, trajectories: list[Trajectory]) -> None:
-        found[job.method] = trajectories
-        heard(job, trajectories)
+    def done(job: ToyJob, trajectories: list[Trajectory]) -> None:
+        results[job.method] = trajectories
+        on_done(job, trajectories)
 
     if workers == 1:
         for job in jobs:
             done(job, run_job(job))
     else:
-        _in_processes(jobs, workers, done)
-    return [found[job.method] for job in jobs]
+        _run_in_processes(jobs, workers, done)
+    return [results[job.method] for job in jobs]
 
 
-def _in_processes(jobs: Sequence[Job], workers: int, done: Done) -> None:
+def _run_in_processes(jobs: Sequence[ToyJob], workers: int, done: Done) -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["mtlbench.toy.trajectory"])
     start_fork_server()
-    waiting, running = deque(jobs), dict[Connection, tuple[Job, ForkServerProcess]]()
+    waiting, running = deque(jobs), dict[Connection, tuple[ToyJob, ForkServerProcess]]()
     try:
         while waiting or running:
             while waiting and len(running) < workers:
@@ -52,29 +52,29 @@ def _in_processes(jobs: Sequence[Job], workers: int, done: Done) -> None:
                 process.start()
                 theirs.close()
                 running[ours] = job, process
-            for ready in wait(list(running)):
-                assert isinstance(ready, Connection)
-                job, process = running.pop(ready)
-                done(job, _receive(ready, job, process))
-    finally:  # left by Ctrl-C, processes may still run
+            for connection in wait(list(running)):
+                assert isinstance(connection, Connection)
+                job, process = running.pop(connection)
+                done(job, _receive(connection, job, process))
+    finally:  # after Ctrl-C, processes may still run
         for _, process in running.values():
             process.terminate()
 
 
-def _enter(job: Job, connection: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
+def _enter(job: ToyJob, connection: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the parent ends this process
     connection.send(run_job(job))
 
 
-def _receive(connection: Connection, job: Job, process: ForkServerProcess) -> list[Trajectory]:
-    """Return what a process found; one that died without a word costs its own method only."""
+def _receive(connection: Connection, job: ToyJob, process: ForkServerProcess) -> list[Trajectory]:
+    """Return the trajectories from a process; if it died, trajectories with an error."""
     try:
-        found: list[Trajectory] = connection.recv()
+        trajectories: list[Trajectory] = connection.recv()
     except EOFError:
         process.join()
         error = f"its process ended with exit code {process.exitcode}"
         starts = job.problem.constants.starts
-        found = [ended(Trajectory(start, error=error), job.problem, np.array(start)) for start in starts]
+        trajectories = [ended(Trajectory(start, error=error), job.problem, np.array(start)) for start in starts]
     process.join()
     connection.close()
-    return found
+    return trajectories

@@ -1,4 +1,4 @@
-"""One method on the toy problem, from all starts at once."""
+"""Trajectories of one method on the toy problem, from all starts at once."""
 
 from __future__ import annotations
 
@@ -6,22 +6,29 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mtlbench.adam import Adam
+from mtlbench.contract.method import Method
+from mtlbench.contract.method_input import observe
+from mtlbench.contract.observation import Vector
 from mtlbench.errors import CellError
-from mtlbench.method import Method, Vector
-from mtlbench.observation import observe
-from mtlbench.registry import load_registry
+from mtlbench.plugins.registry import load_registry
+from mtlbench.solvers.adam import Adam
 from mtlbench.tasks.toy import Array, Toy
 
-KEPT = 1000
-"""Points of a trajectory that are kept for the figure, evenly spaced in steps."""
+MOST_POINTS = 1000
+"""Most points of a trajectory that are stored for the figure, evenly spaced in steps."""
 REACHED = 0.1
-"""A trajectory reached the Pareto set if it ends no farther from it than this."""
+"""Greatest distance from the Pareto set at which a trajectory counts as having reached it."""
 
 
 @dataclass(frozen=True)
-class Job:
-    """What one process does: a method by its spec, on a setting of the problem, from every start of the setting."""
+class ToyJob:
+    """One method to run from every start of a setting, as passed to its process.
+
+    :param method: its spec.
+    :param steps: optimizer steps.
+    :param lr: learning rate of Adam.
+    :param plugin_files: Python files that define further methods.
+    """
 
     method: str
     problem: Toy
@@ -32,13 +39,14 @@ class Job:
 
 @dataclass
 class Trajectory:
-    """The way of one point.
+    """The path of one point.
 
-    :param path: points on the way, the first and the last included.
-    :param losses: (2,) losses at the last one.
-    :param distance: from the last one to the Pareto set.
-    :param steps: how many were completed.
-    :param error: what the method raised in the step after those.
+    :param start: first point, (x₁, x₂).
+    :param path: points of shape (2,), including the first and the last.
+    :param losses: losses at the last point, shape (2,).
+    :param distance: from the last point to the Pareto set.
+    :param steps: number of completed steps.
+    :param error: what the method raised in the step after those, or ``None``.
     """
 
     start: tuple[float, float]
@@ -55,7 +63,7 @@ class Trajectory:
 
 
 def refusal(method: Method) -> str | None:
-    """Return why a method cannot run on two losses of one point, or ``None`` if it can."""
+    """Return why a method cannot run on two losses of one point; ``None`` if it can."""
     if not method.joint:
         return "it trains one model per task, and here is one point"
     if method.min_tasks > 2:
@@ -64,36 +72,44 @@ def refusal(method: Method) -> str | None:
 
 
 def reads_losses(method: Method) -> bool:
-    """Whether a method is told losses: those above :attr:`Toy.bounds`, which are positive and have the same gradients.
+    """Return whether a method reads losses, and so receives those above :attr:`Toy.bounds`.
 
-    FAMO's authors do so. The losses here fall below 0, where logarithms and ratios of losses mean nothing.
+    These are positive and have the same gradients. The problem's own losses fall below 0, where logarithms and ratios
+    of losses have no meaning. FAMO's authors do the same.
     """
     return method.reads_losses != "no" or method.reads_after
 
 
-def run_job(job: Job) -> list[Trajectory]:
-    """Run Adam on a method's updates from every start; a start has a method object, and random numbers, of its own.
+def run_job(job: ToyJob) -> list[Trajectory]:
+    """Run Adam on a method's updates from every start.
 
-    A method that raises stops its own trajectory only. The result depends on nothing but the job.
+    Each start has its own method object and random numbers. A method that raises stops its own trajectory only. The
+    result depends only on the job.
+
+    :returns: one trajectory per start.
     """
     walks = [_Walk(job, number) for number in range(len(job.problem.constants.starts))]
     points, optimizer = np.array(job.problem.constants.starts), Adam()
-    kept = set(np.linspace(0, job.steps, min(KEPT, job.steps + 1)).astype(int).tolist())
+    stored = set(np.linspace(0, job.steps, min(MOST_POINTS, job.steps + 1)).astype(int).tolist())
     losses, gradients = job.problem.evaluate(points)
     for step in range(job.steps):
-        updates = np.stack([walk.update(*seen) for walk, *seen in zip(walks, losses, gradients, strict=True)])
-        going = np.array([walk.trajectory.error is None for walk in walks])
-        if not going.any():
+        updates = np.stack([walk.update(*values) for walk, *values in zip(walks, losses, gradients, strict=True)])
+        running = np.array([walk.trajectory.error is None for walk in walks])
+        if not running.any():
             break
-        points = np.where(going[:, None], optimizer.step(points, updates, job.lr), points)
+        points = np.where(running[:, None], optimizer.step(points, updates, job.lr), points)
         losses, gradients = job.problem.evaluate(points)
-        for walk, point, after in zip(walks, points, losses, strict=True):
-            walk.arrive(point, after, keep=step + 1 in kept)
+        for walk, point, losses_after in zip(walks, points, losses, strict=True):
+            walk.arrive(point, losses_after, store=step + 1 in stored)
     return [ended(walk.trajectory, job.problem, point) for walk, point in zip(walks, points, strict=True)]
 
 
 def ended(trajectory: Trajectory, problem: Toy, point: Vector) -> Trajectory:
-    """Return a trajectory, complete with its last point."""
+    """Complete a trajectory with its last point, the losses there, and the distance to the Pareto set.
+
+    :param point: the last point, shape (2,).
+    :returns: the same object.
+    """
     if not (trajectory.path and np.array_equal(trajectory.path[-1], point)):
         trajectory.path.append(point)
     trajectory.losses = problem.evaluate(point[None])[0][0]
@@ -103,13 +119,13 @@ def ended(trajectory: Trajectory, problem: Toy, point: Vector) -> Trajectory:
 
 
 class _Walk:
-    """A method with its state on one trajectory; it stands still once the method has raised."""
+    """A method and its state on one trajectory, which stops once the method has raised."""
 
-    def __init__(self, job: Job, number: int) -> None:
+    def __init__(self, job: ToyJob, number: int) -> None:
         start = job.problem.constants.starts[number]
         self.method = load_registry(job.plugin_files).method(job.method)
         self.method.reseed(number)
-        self.told_from = job.problem.bounds if reads_losses(self.method) else np.zeros(2)
+        self.loss_bounds = job.problem.bounds if reads_losses(self.method) else np.zeros(2)
         self.trajectory = Trajectory(start, path=[np.array(start)])
 
     def update(self, losses: Vector, gradients: Array) -> Vector:
@@ -117,22 +133,22 @@ class _Walk:
         if self.trajectory.error is not None:
             return np.zeros(2)
         try:
-            update = _ask(self.method, losses - self.told_from, gradients)
-        except Exception as error:  # a plugin may fail in any way at all; the other trajectories go on
+            update = _update(self.method, losses - self.loss_bounds, gradients)
+        except Exception as error:  # a plugin may raise anything; the other trajectories continue
             self._fail(error)
             return np.zeros(2)
-        norm, most = float(np.linalg.norm(update)), self.method.clip_norm
-        return update if most is None or norm <= most else update * (most / norm)
+        norm, limit = float(np.linalg.norm(update)), self.method.clip_norm
+        return update if limit is None or norm <= limit else update * (limit / norm)
 
-    def arrive(self, point: Vector, losses: Vector, *, keep: bool) -> None:
-        """Note the point, and tell the method of the losses after the step, if it reads them."""
+    def arrive(self, point: Vector, losses: Vector, *, store: bool) -> None:
+        """Finish a step: store the point, and pass the new losses to a method that reads them after the step."""
         if self.trajectory.error is not None:
             return
-        if keep:
+        if store:
             self.trajectory.path.append(point)
         try:
             if self.method.reads_after:
-                self.method.after_step(losses - self.told_from)
+                self.method.after_step(losses - self.loss_bounds)
             self.trajectory.steps += 1
         except Exception as error:
             self._fail(error)
@@ -141,28 +157,32 @@ class _Walk:
         self.trajectory.error = f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def _ask(method: Method, losses: Vector, gradients: Array) -> Vector:
-    """Ask a method for its update, as the engine does.
+def _update(method: Method, losses: Vector, gradients: Array) -> Vector:
+    """Return a method's update, computed as the engine does.
 
-    Both coordinates are shared parameters, the last shared layer and the representation all in one; and every batch
-    gives the same gradients, so independent batches have the inner products of one.
+    The two coordinates serve as shared parameters, as the last shared layer and as the representation. Every batch has
+    the same gradients, so inner products between independent batches are those of one batch.
+
+    :param losses: shape (2,).
+    :param gradients: shape (2 tasks, 2 coordinates).
+    :raises CellError: if the method returns no finite update.
     """
     gram = gradients @ gradients.T
     if method.reads == "gradients":
         import torch
 
-        seen = observe(method, losses=losses, gradients=torch.tensor(gradients))
+        observation = observe(method, losses=losses, gradients=torch.tensor(gradients))
     else:
-        seen = observe(
+        observation = observe(
             method,
             losses=losses,
             gram=gram if method.reads == "gram" else None,
             cross_gram=gram if method.reads == "cross_gram" else None,
         )
     if method.returns == "update":
-        update = np.asarray(method.update(seen), dtype=np.float64)
+        update = np.asarray(method.update(observation), dtype=np.float64)
     else:
-        weights = np.asarray(method.weights(seen), dtype=np.float64)
+        weights = np.asarray(method.weights(observation), dtype=np.float64)
         if weights.shape != (2,):
             raise CellError(f"method {method.name} returned weights of shape {weights.shape}, not 2 numbers")
         update = weights @ gradients

@@ -1,4 +1,4 @@
-"""The figure of a tuning: every trial's score by its learning rate."""
+"""The figure of ``mtlbench tune``: the score of each trial by its learning rate."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
+from mtlbench.grid.tuned_file import StudyEntry, TrialEntry, Tuned
 from mtlbench.report.figures import style
 from mtlbench.report.figures.figure import Figure
 from mtlbench.report.figures.save import save_figures
-from mtlbench.tune.tuned import StudyEntry, TrialEntry, Tuned
 
 HEIGHT = 2.6
+"""Height of the panel, in inches."""
 
 
 def draw(tuned: Tuned, folder: Path) -> Path:
-    """Write ``tuning.svg`` into a folder.
+    """Write ``tuning.svg`` to a folder and return its path.
 
-    :raises UsageError: when it cannot be written.
+    :raises UsageError: if it cannot be written.
     """
     best = ", ".join(f"{study.chosen.spec} {study.chosen.score:.3f}" for study in tuned.studies if study.chosen)
     figure = Figure(
@@ -28,12 +29,12 @@ def draw(tuned: Tuned, folder: Path) -> Path:
         f"Score by learning rate on {tuned.suite}",
         f"{tuned.selection}. Large: a method's best trial. Dotted: the recipe's learning rate. Crosses at the bottom: "
         f"failed. Lines join the trials of methods of which nothing else is tuned. Best: {best}.",
-        lambda: _drawn(tuned),
+        lambda: _draw(tuned),
     )
     return save_figures([figure], folder, ("svg",))[0]
 
 
-def _drawn(tuned: Tuned) -> matplotlib.figure.Figure:
+def _draw(tuned: Tuned) -> matplotlib.figure.Figure:
     names = [study.method for study in tuned.studies]
     looks = style.looks(names, None, ())
     figure, (panel,) = style.sheet(HEIGHT + style.legend_height(names))
@@ -68,11 +69,11 @@ def _draw_study(panel: Axes, study: StudyEntry, look: style.Look) -> None:
         markersize=4.0,
     )
     if done:
-        rate, score = max(done, key=lambda one: one[1])
+        rate, score = max(done, key=lambda point: point[1])
         panel.plot(rate, score, color=look.colour, marker=look.marker, markersize=8.5)
-    lost = [_rate(trial) for trial in study.failed]
-    bottom = [0.02] * len(lost)
-    panel.plot(lost, bottom, "x", color=look.colour, markersize=5.0, transform=panel.get_xaxis_transform())
+    failed = [_rate(trial) for trial in study.failed]
+    bottom = [0.02] * len(failed)
+    panel.plot(failed, bottom, "x", color=look.colour, markersize=5.0, transform=panel.get_xaxis_transform())
 
 
 def _rate(trial: TrialEntry) -> float:

@@ -1,4 +1,4 @@
-"""Where in a cube the next trial is made. Both samplers are replayed exactly: they hold no state of their own."""
+"""Samplers: choose the point of the next trial. They keep no state, so a search can be replayed exactly."""
 
 from __future__ import annotations
 
@@ -12,34 +12,36 @@ from mtlbench.tune.space import Point, Space
 Sampler = Literal["halton", "tpe"]
 
 WORST = -1.0
-"""What a failed trial is told to the sampler as: a correlation can be no lower."""
+"""Score that the sampler receives for a failed trial: the least that a correlation can be."""
 
 
 def halton(number: int, size: int, seed: int) -> Point:
     """Return a point of the Halton sequence with random digits (Owen, A Randomized Halton Algorithm in R, 2017).
 
-    It fills the cube more evenly than random points do: Bergstra and Bengio, Random Search for Hyper-Parameter
-    Optimization, JMLR 2012, section 4. Coordinates are scrambled one after another, so that one does not depend on how
-    many follow it, and all methods try the same learning rates. A Sobol sequence, which that paper takes, is worse for
-    few points of weights of which the ratios count: its coordinates begin alike, so that trials repeat ratios.
+    It fills the cube more evenly than random points: Bergstra and Bengio, Random Search for Hyper-Parameter
+    Optimization, JMLR 2012, section 4. Coordinates are scrambled one after another, so a coordinate does not depend on
+    how many follow it, and all methods try the same learning rates. A Sobol sequence, which that paper uses, is worse
+    for a few points of task weights, where only ratios matter: its coordinates begin alike, so trials repeat ratios.
 
-    :param number: of the point, from 0.
-    :param size: coordinates of the cube.
+    :param number: index of the point, from 0.
+    :param size: number of coordinates.
+    :param seed: of the random digits.
     """
     from scipy.stats import qmc
 
     sequence = qmc.Halton(size, scramble=True, rng=seeds.generator(seed, "tune", "halton"))
-    return tuple(float(one) for one in sequence.fast_forward(number).random(1)[0])
+    return tuple(float(place) for place in sequence.fast_forward(number).random(1)[0])
 
 
-def tpe(spaces: Sequence[Space], told: Sequence[tuple[Point, float]], seed: int) -> Point:
-    """Return where the tree-structured Parzen estimator looks next, each coordinate on its own.
+def tpe(spaces: Sequence[Space], scored: Sequence[tuple[Point, float]], seed: int) -> Point:
+    """Return the next point of the tree-structured Parzen estimator, with coordinates treated independently.
 
-    Bergstra et al., Algorithms for Hyper-Parameter Optimization, NeurIPS 2011, as Optuna has it.
+    Bergstra et al., Algorithms for Hyper-Parameter Optimization, NeurIPS 2011, as implemented by Optuna.
 
-    :param told: the points so far with their scores; higher is better.
-    :param seed: of this one point's draws.
-    :raises UsageError: when Optuna is not installed.
+    :param spaces: whose coordinates make up a point, in this order.
+    :param scored: the points so far with their scores; higher is better.
+    :param seed: of the draws for this point.
+    :raises UsageError: if Optuna is not installed.
     """
     optuna = load_optuna()
     cube: dict[str, Any] = {}
@@ -52,22 +54,23 @@ def tpe(spaces: Sequence[Space], told: Sequence[tuple[Point, float]], seed: int)
             )
     sampler = optuna.samplers.TPESampler(n_startup_trials=0, multivariate=False, seed=seed % 2**32)
     study = optuna.create_study(direction="maximize", sampler=sampler)
-    for point, score in told:
+    for point, score in scored:
         params = {
-            name: int(place * len(one.choices)) if hasattr(one, "choices") else place
-            for (name, one), place in zip(cube.items(), point, strict=True)
+            name: int(place * len(distribution.choices)) if hasattr(distribution, "choices") else place
+            for (name, distribution), place in zip(cube.items(), point, strict=True)
         }
         study.add_trial(optuna.trial.create_trial(params=params, distributions=cube, value=score))
-    found = study.ask(cube).params
+    params = study.ask(cube).params
     return tuple(
-        (found[name] + 0.5) / len(one.choices) if hasattr(one, "choices") else found[name] for name, one in cube.items()
+        (params[name] + 0.5) / len(distribution.choices) if hasattr(distribution, "choices") else params[name]
+        for name, distribution in cube.items()
     )
 
 
 def load_optuna() -> Any:
-    """Import Optuna.
+    """Import Optuna and return the module.
 
-    :raises UsageError: when it is not installed.
+    :raises UsageError: if it is not installed.
     """
     try:
         import optuna

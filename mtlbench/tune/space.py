@@ -1,8 +1,8 @@
-"""What may be tuned, and between which bounds: read from short texts, the same in a method's file and in an option.
+"""Search spaces of parameters, read from short texts, as in a method's file or in ``--space``.
 
-``0.1:0.9`` is a range, ``1e-3:0.1:log`` one on a logarithmic scale, ``none/l2`` a choice. ``0.1:10:log:tasks`` is one
-number of the range for each task, of which only the ratios count. Every space is a cube: coordinates from 0 to 1 stand
-for values, so that a sampler needs to know nothing else.
+``0.1:0.9`` is a range, ``1e-3:0.1:log`` a range on a logarithmic scale, ``none/l2`` a choice. ``0.1:10:log:tasks``
+stands for one number of the range per task, of which only the ratios matter. Every space is a cube: coordinates from 0
+to 1 stand for values, so that samplers need no other knowledge of it.
 """
 
 from __future__ import annotations
@@ -11,53 +11,60 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
+from mtlbench.contract.method import Method
+from mtlbench.contract.numerals import number
 from mtlbench.errors import UsageError
-from mtlbench.method import Method
-from mtlbench.numerals import number
+from mtlbench.grid.tuned_file import Side
 
 DIGITS = 3
-"""Significant digits of a value, so that a spec stays short."""
+"""Significant digits of a value; few, to keep specs short."""
 EDGE = 0.1
-"""Share of a range at each end that counts as its edge."""
+"""Fraction of a range at each end that counts as its edge."""
 
-Side = Literal["low", "high"]
 Point = tuple[float, ...]
 """Coordinates from 0 to 1."""
 
 
 class Space(Protocol):
-    """The values that one parameter may take."""
+    """The values that one parameter can take."""
 
     @property
     def text(self) -> str:
-        """As it is written."""
+        """The text that the space was read from."""
 
     @property
     def size(self) -> int:
-        """How many coordinates it has."""
+        """Number of coordinates."""
 
     @property
     def options(self) -> int | None:
-        """The number of choices, where there is no order between values."""
+        """Number of choices; ``None`` for spaces whose values have an order."""
 
     def at(self, point: Point) -> Any:
-        """Return the value at some coordinates."""
+        """Return the value at a point.
+
+        :param point: as many coordinates as the space has.
+        """
 
     def find(self, value: Any) -> Point:
-        """Return the coordinates of a value, which must be one of the space.
+        """Return the coordinates of a value.
 
-        :raises ValueError: when it is not.
+        :raises ValueError: if the space does not contain it.
         """
 
     def edge(self, value: Any) -> Side | None:
-        """Return on which edge of the space a value lies, if on one."""
+        """Return the edge of the space on which a value lies, or ``None``."""
 
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from ``low`` to ``high``."""
+    """Numbers from ``low`` to ``high``.
+
+    :param log: whether the scale is logarithmic.
+    :param whole: whether values are whole numbers.
+    """
 
     text: str
     low: float
@@ -90,7 +97,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of several values, without an order."""
+    """Several values without an order."""
 
     text: str
     values: tuple[Any, ...]
@@ -115,10 +122,12 @@ class Choice:
 
 @dataclass(frozen=True)
 class Weights:
-    """One number of a range for each task, joined by ``:`` and divided by their mean: they add up to K.
+    """One weight per task from a range, divided by the mean weight, so that the K weights add up to K.
 
-    Every task has a coordinate of its own, so that no task is special. The edge is that of the ratio between the
-    largest and the smallest weight, which is (high / low) at most.
+    A value is a text: the weights, joined by ``:``. Every task has a coordinate, so that none is special. A value lies
+    on the edge if the ratio of the largest to the smallest weight is close to its maximum, high / low.
+
+    :param size: number of tasks, K.
     """
 
     text: str
@@ -128,55 +137,58 @@ class Weights:
     options = None
 
     def at(self, point: Point) -> str:
-        drawn = [self.range.at((place,)) for place in point]
-        mean = sum(drawn) / len(drawn)
-        return ":".join(f"{_rounded(one / mean):g}" for one in drawn)
+        weights = [self.range.at((place,)) for place in point]
+        mean = sum(weights) / len(weights)
+        return ":".join(f"{_rounded(weight / mean):g}" for weight in weights)
 
     def find(self, value: Any) -> Point:
-        numbers = [float(piece) for piece in str(value).split(":")]
-        return tuple(place for one in (numbers * self.size)[: self.size] for place in self.range.find(one))
+        weights = [float(piece) for piece in str(value).split(":")]
+        return tuple(place for weight in (weights * self.size)[: self.size] for place in self.range.find(weight))
 
     def edge(self, value: Any) -> Side | None:
-        numbers = [float(piece) for piece in str(value).split(":")]
-        spread = math.log(max(numbers) / min(numbers))
+        weights = [float(piece) for piece in str(value).split(":")]
+        spread = math.log(max(weights) / min(weights))
         return "high" if spread > (1.0 - EDGE) * math.log(self.range.high / self.range.low) else None
 
 
 def read_space(text: str, method: Method, parameter: str, tasks: int) -> Space:
-    """Read the space of one parameter of a method.
+    """Read the search space of one parameter.
 
-    :param tasks: K.
-    :raises UsageError: for an unknown parameter, a text that is no space, or values that the parameter cannot have.
+    :param text: such as ``0.1:0.9``; see the module.
+    :param method: the method that has the parameter.
+    :param parameter: its name.
+    :param tasks: number of tasks, K.
+    :raises UsageError: for an unknown parameter, a text of another form, or values that the parameter cannot have.
     """
     where = f"method {method.name}: space {parameter}={text}"
     pieces = [piece.strip() for piece in re.split(r"[|/]", text)]
     if ":" not in text:
-        values = tuple(_made(method, parameter, piece) for piece in pieces)
+        values = tuple(_parameter_value(method, parameter, piece) for piece in pieces)
         if len(values) < 2 or len(set(values)) < len(values):
             raise UsageError(f"{where}: give at least two different choices such as a/b, or a range LOW:HIGH")
         return Choice(text, values)
     low, high, *marks = (piece.strip() for piece in text.split(":"))
     if marks not in ([], ["log"], ["tasks"], ["log", "tasks"]):
         raise UsageError(
-            f"{where}: write LOW:HIGH, then :log for a logarithmic scale, then :tasks for one number a task"
+            f"{where}: write LOW:HIGH, then :log for a logarithmic scale, then :tasks for one number per task"
         )
     for bound in (low, high):
-        _made(method, parameter, bound)
+        _parameter_value(method, parameter, bound)
     try:
-        found = Range(text, number(low), number(high), "log" in marks, _is_whole(getattr(method, parameter)))
+        values_range = Range(text, number(low), number(high), "log" in marks, _is_whole(getattr(method, parameter)))
     except ValueError:
         raise UsageError(f"{where}: the bounds of a range must be numbers") from None
-    if not found.low < found.high:
+    if not values_range.low < values_range.high:
         raise UsageError(f"{where}: the lower bound must be below the upper one")
-    if marks and found.low <= 0.0:
-        raise UsageError(f"{where}: a logarithmic scale, and weights of tasks, need a lower bound above 0")
-    return Weights(text, found, tasks) if "tasks" in marks else found
+    if marks and values_range.low <= 0.0:
+        raise UsageError(f"{where}: logarithmic scales and task weights need a lower bound above 0")
+    return Weights(text, values_range, tasks) if "tasks" in marks else values_range
 
 
-def _made(method: Method, parameter: str, text: str) -> Any:
+def _parameter_value(method: Method, parameter: str, text: str) -> Any:
     """Return a parameter's value from its text.
 
-    :raises UsageError: when the method has no such parameter, or it cannot have this value.
+    :raises UsageError: if the method has no such parameter, or the parameter cannot have this value.
     """
     return getattr(type(method).make({**method.parameters, parameter: text}), parameter)
 
@@ -190,9 +202,12 @@ def _rounded(value: float) -> float:
 
 
 def split(spaces: Sequence[Space], point: Point) -> list[Point]:
-    """Return each space's own coordinates of a point of all of them."""
-    found, start = [], 0
+    """Split a point of several spaces into one point for each space.
+
+    :param point: the coordinates of all spaces, in order.
+    """
+    points, start = [], 0
     for space in spaces:
-        found.append(point[start : start + space.size])
+        points.append(point[start : start + space.size])
         start += space.size
-    return found
+    return points

@@ -1,4 +1,4 @@
-"""Methods that are each broken in one way, for the certificate to find."""
+"""Methods with one defect each, which the certificate must find."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ COUNTER = itertools.count()
 
 @dataclass
 class Fine(Method):
-    """Nothing is wrong with this one: it counts steps, draws numbers, and declares what it does."""
+    """Has no defect: it counts steps, draws numbers, and declares both."""
 
     name = "fine"
     symmetry = "in distribution"
     properties = frozenset({"homogeneous"})
     steps: int = field(default=0, init=False)
 
-    def weights(self, seen: Observation) -> Any:
+    def weights(self, observation: Observation) -> Any:
         self.steps += 1
-        return (1.0 + self.generator.random(seen.tasks)) / self.steps
+        return (1.0 + self.generator.random(observation.tasks)) / self.steps
 
 
 @dataclass
@@ -33,8 +33,8 @@ class WrongSign(Method):
 
     name = "wrong-sign"
 
-    def weights(self, seen: Observation) -> Any:
-        return -np.ones(seen.tasks)
+    def weights(self, observation: Observation) -> Any:
+        return -np.ones(observation.tasks)
 
 
 @dataclass
@@ -44,23 +44,23 @@ class GlobalGenerator(Method):
     name = "global-generator"
     symmetry = "in distribution"
 
-    def weights(self, seen: Observation) -> Any:
-        return 1.0 + np.random.random(seen.tasks)
+    def weights(self, observation: Observation) -> Any:
+        return 1.0 + np.random.random(observation.tasks)
 
 
 @dataclass
 class Drifting(Method):
-    """Depends on something that no seed decides."""
+    """Depends on a counter that no seed resets."""
 
     name = "drifting"
 
-    def weights(self, seen: Observation) -> Any:
-        return np.full(seen.tasks, 1.0 + next(COUNTER) % 7)
+    def weights(self, observation: Observation) -> Any:
+        return np.full(observation.tasks, 1.0 + next(COUNTER) % 7)
 
 
 @dataclass
 class Forgetful(Method):
-    """Keeps its state where state_dict() does not look."""
+    """Keeps its state outside state_dict()."""
 
     name = "forgetful"
 
@@ -68,21 +68,21 @@ class Forgetful(Method):
         super().__post_init__()
         self.seen_before = 0
 
-    def weights(self, seen: Observation) -> Any:
+    def weights(self, observation: Observation) -> Any:
         self.seen_before += 1
-        return np.full(seen.tasks, 1.0 / self.seen_before)
+        return np.full(observation.tasks, 1.0 / self.seen_before)
 
 
 @dataclass
 class SharedState(Method):
-    """Returns its own state, so that whoever writes on the weights writes on the method."""
+    """Returns its own state, so that writing to the weights changes the method."""
 
     name = "shared-state"
-    kept: Any = field(default=None, init=False)
+    buffer: Any = field(default=None, init=False)
 
-    def weights(self, seen: Observation) -> Any:
-        self.kept = np.ones(seen.tasks) if self.kept is None else self.kept
-        return self.kept
+    def weights(self, observation: Observation) -> Any:
+        self.buffer = np.ones(observation.tasks) if self.buffer is None else self.buffer
+        return self.buffer
 
 
 @dataclass
@@ -93,14 +93,14 @@ class WritesOnGradients(Method):
     reads = "gradients"
     returns = "update"
 
-    def update(self, seen: Observation) -> Any:
-        seen.gradients[0] *= 0.5
-        return seen.gradients.sum(dim=0)
+    def update(self, observation: Observation) -> Any:
+        observation.gradients[0] *= 0.5
+        return observation.gradients.sum(dim=0)
 
 
 @dataclass
 class HeadLeakage(Method):
-    """Says that heads get their plain gradient, and has the engine weight them."""
+    """Declares plain heads, and has the engine weight them."""
 
     name = "head-leakage"
 
@@ -108,8 +108,8 @@ class HeadLeakage(Method):
         super().__post_init__()
         self.heads = "weighted"  # type: ignore[misc]
 
-    def weights(self, seen: Observation) -> Any:
-        return np.full(seen.tasks, 0.5)
+    def weights(self, observation: Observation) -> Any:
+        return np.full(observation.tasks, 0.5)
 
 
 @dataclass
@@ -118,20 +118,20 @@ class OrderDependent(Method):
 
     name = "order-dependent"
 
-    def weights(self, seen: Observation) -> Any:
-        return np.arange(seen.tasks, 0.0, -1.0)
+    def weights(self, observation: Observation) -> Any:
+        return np.arange(observation.tasks, 0.0, -1.0)
 
 
 @dataclass
 class OrderDependentInDistribution(Method):
-    """Favours the first task, in a random way."""
+    """Favours the first task by random weights."""
 
     name = "order-dependent-in-distribution"
     symmetry = "in distribution"
 
-    def weights(self, seen: Observation) -> Any:
-        drawn = self.generator.random(seen.tasks)
-        return 0.5 + drawn * (np.arange(seen.tasks) == 0)
+    def weights(self, observation: Observation) -> Any:
+        drawn = self.generator.random(observation.tasks)
+        return 0.5 + drawn * (np.arange(observation.tasks) == 0)
 
 
 @dataclass
@@ -140,9 +140,9 @@ class DividesByZero(Method):
 
     name = "divides-by-zero"
 
-    def weights(self, seen: Observation) -> Any:
+    def weights(self, observation: Observation) -> Any:
         with np.errstate(divide="ignore"):
-            return 1.0 / np.sqrt(np.diagonal(seen.gram))
+            return 1.0 / np.sqrt(np.diagonal(observation.gram))
 
 
 @dataclass
@@ -151,8 +151,8 @@ class Raises(Method):
 
     name = "raises"
 
-    def weights(self, seen: Observation) -> Any:
-        return np.abs(np.linalg.solve(seen.gram, np.ones(seen.tasks)))
+    def weights(self, observation: Observation) -> Any:
+        return np.abs(np.linalg.solve(observation.gram, np.ones(observation.tasks)))
 
 
 @dataclass
@@ -162,36 +162,36 @@ class NotScaleFree(Method):
     name = "not-scale-free"
     properties = frozenset({"homogeneous"})
 
-    def weights(self, seen: Observation) -> Any:
-        norms = np.sqrt(np.diagonal(seen.gram))
+    def weights(self, observation: Observation) -> Any:
+        norms = np.sqrt(np.diagonal(observation.gram))
         return norms.mean() / (norms + 1e-2)
 
 
 @dataclass
 class StoppedEarly(Method):
-    """Solves MGDA's problem with one step of Frank and Wolfe, and knows the conditions it does not meet."""
+    """Takes one Frank–Wolfe step on the problem of MGDA, and reports the violated conditions."""
 
     name = "stopped-early"
 
-    def weights(self, seen: Observation) -> Any:
-        weights = np.full(seen.tasks, 1.0 / seen.tasks)
-        return 0.7 * weights + 0.3 * (np.arange(seen.tasks) == np.argmin(seen.gram @ weights))
+    def weights(self, observation: Observation) -> Any:
+        weights = np.full(observation.tasks, 1.0 / observation.tasks)
+        return 0.7 * weights + 0.3 * (np.arange(observation.tasks) == np.argmin(observation.gram @ weights))
 
-    def residual(self, seen: Observation, weights: Any) -> float:
-        along = seen.gram @ weights
-        return float(max(0.0, weights @ along - along.min()) / (np.diagonal(seen.gram).max() or 1.0))
+    def residual(self, observation: Observation, weights: Any) -> float:
+        along = observation.gram @ weights
+        return float(max(0.0, weights @ along - along.min()) / (np.diagonal(observation.gram).max() or 1.0))
 
 
 @dataclass
 class FalseClaims(Method):
-    """The plain sum, claiming what it does not keep."""
+    """The plain sum with false claims."""
 
     name = "false-claims"
     scale = "mean"
     properties = frozenset({"non-conflicting", "stationary", "loss-scale invariant"})
 
-    def weights(self, seen: Observation) -> Any:
-        return np.ones(seen.tasks)
+    def weights(self, observation: Observation) -> Any:
+        return np.ones(observation.tasks)
 
 
 @dataclass
@@ -201,5 +201,5 @@ class Quadratic(Method):
     name = "quadratic"
     properties = frozenset({"linear under scaling"})
 
-    def weights(self, seen: Observation) -> Any:
-        return np.sqrt(np.diagonal(seen.gram))
+    def weights(self, observation: Observation) -> Any:
+        return np.sqrt(np.diagonal(observation.gram))

@@ -21,8 +21,8 @@ BROKEN = Path(__file__).with_name("broken.py")
 
 @pytest.fixture(scope="module")
 def certificates() -> dict[str, Certificate]:
-    found = check_methods([str(BROKEN)], every=False, plugin_files=(), matrices=5, jobs=1)
-    return {one.method: one for one in found}
+    results = check_methods([str(BROKEN)], every=False, plugin_files=(), matrices=5, jobs=1)
+    return {certificate.method: certificate for certificate in results}
 
 
 def failures(certificate: Certificate) -> set[str]:
@@ -91,8 +91,8 @@ def test_the_certificate_is_the_same_every_time() -> None:
 
 def test_two_jobs_find_what_one_finds() -> None:
     names = ["sum", "mgda"]
-    one, two = (check_methods(names, every=False, plugin_files=(), matrices=3, jobs=jobs) for jobs in (1, 2))
-    assert [each.results for each in one] == [each.results for each in two]
+    first, second = (check_methods(names, every=False, plugin_files=(), matrices=3, jobs=jobs) for jobs in (1, 2))
+    assert [one.results for one in first] == [two.results for two in second]
 
 
 # The command
@@ -110,16 +110,16 @@ def test_command_exits_with_1_on_a_failure(mtlbench: Callable[..., Any]) -> None
 
 
 def test_json_and_markdown(mtlbench: Callable[..., Any], tmp_path: Path) -> None:
-    found = json.loads(mtlbench("check", "mgda", "--matrices", "3", "--format", "json").stdout)
-    assert [one["method"] for one in found] == ["mgda"] and found[0]["passed"] is True
-    assert {check["check"] for check in found[0]["checks"]} >= {"finite", "optimality", *STATEMENTS}
+    certificates = json.loads(mtlbench("check", "mgda", "--matrices", "3", "--format", "json").stdout)
+    assert [certificate["method"] for certificate in certificates] == ["mgda"] and certificates[0]["passed"] is True
+    assert {check["check"] for check in certificates[0]["checks"]} >= {"finite", "optimality", *STATEMENTS}
     page = tmp_path / "pages" / "certificate.md"
     assert mtlbench("check", "mgda", "--matrices", "3", "--format", "markdown", "--output", str(page)).returncode == 0
     assert "| mgda | pass |" in page.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["nope"], "unknown method 'nope'"),
         (["missing.py"], "missing.py does not exist"),
@@ -128,9 +128,9 @@ def test_json_and_markdown(mtlbench: Callable[..., Any], tmp_path: Path) -> None
         (["sum", "--matrices", "0"], "matrices"),
     ],
 )
-def test_bad_input(mtlbench: Callable[..., Any], arguments: list[str], told: str) -> None:
+def test_bad_input(mtlbench: Callable[..., Any], arguments: list[str], message: str) -> None:
     result = mtlbench("check", *arguments)
-    assert result.returncode == 2 and told in result.stderr and result.stderr.count("\n") == 1
+    assert result.returncode == 2 and message in result.stderr and result.stderr.count("\n") == 1
 
 
 # Families are what their docstrings say

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mtlbench.execute.local import Local
-from mtlbench.plan import Workload
+from mtlbench.plan.cells import Workload
 
 sys.path.insert(0, str(Path(__file__).parent))
 

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from mtlbench.execute.executor import Event, Executor
-from mtlbench.execute.loop import Loop
-from mtlbench.plan import Workload, make_cells
-from mtlbench.record import describe_tasks, header
-from mtlbench.record_file import read_history
-from mtlbench.registry import load_registry
-from mtlbench.store import Store
+from mtlbench.execute.scheduler import Scheduler
+from mtlbench.plan.cells import Workload, make_cells
+from mtlbench.plugins.registry import load_registry
+from mtlbench.records.header import header
+from mtlbench.records.record_file import read_history
+from mtlbench.records.store import Store
+from mtlbench.text.description import describe_tasks
 
 
 class Grid:
@@ -26,15 +27,15 @@ class Grid:
         self._workload = Workload.load(
             "tiny", workload.recipe, self._registry, data_dir=workload.data_dir, plugin_files=files
         )
-        self._tasks = describe_tasks(self._workload)
+        self._tasks = describe_tasks(self._workload.tasks, self._workload.splits)
         self.cells = make_cells(self._workload, [self._registry.method(name) for name in methods], seeds)
 
-    def loop(self, folder: Path, executor: Executor, listener: Callable[[Event], None]) -> Loop:
+    def loop(self, folder: Path, executor: Executor, listener: Callable[[Event], None]) -> Scheduler:
         """Return a loop over an empty results folder."""
         store = Store(folder)
         store.prepare()
         where = {"versions": {}, "machine": {}}
-        return Loop(
+        return Scheduler(
             lambda cell: header(cell, self._workload, self._registry, self._tasks, where),
             store,
             executor,

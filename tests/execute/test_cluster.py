@@ -16,9 +16,9 @@ from grids import Grid, bits
 from slurm_cluster import NODES, Cluster, missing, running, wait_for
 
 from mtlbench.execute.executor import Event
-from mtlbench.leases import holders
-from mtlbench.plan import Workload
-from mtlbench.store import Store
+from mtlbench.plan.cells import Workload
+from mtlbench.records.leases import holders
+from mtlbench.records.store import Store
 
 pytest.importorskip("submitit", reason="needs the extra 'slurm'")
 pytestmark = [pytest.mark.cluster, pytest.mark.skipif(bool(missing()), reason=missing())]

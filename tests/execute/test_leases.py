@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from mtlbench.heartbeat import Heartbeat
-from mtlbench.leases import SIZE, FolderRemoved, Lease, LeaseLost, Leases, holders
+from mtlbench.execute.heartbeat import Heartbeat
+from mtlbench.records.leases import SIZE, FolderRemoved, Lease, LeaseLost, Leases, holders
 
 KEY = "a" * 64
 
@@ -103,7 +103,8 @@ def test_no_clock_but_the_watchers_own_is_read(tmp_path: Path, monkeypatch: pyte
 
 
 def test_the_lease_of_a_process_that_is_gone_is_taken_at_once(tmp_path: Path) -> None:
-    code = f"from mtlbench.leases import *; Leases(__import__('pathlib').Path({str(tmp_path)!r})).claim({KEY!r}, 'x')"
+    folder = f"__import__('pathlib').Path({str(tmp_path)!r})"
+    code = f"from mtlbench.records.leases import *; Leases({folder}).claim({KEY!r}, 'x')"
     subprocess.run([sys.executable, "-c", code], check=True)
     assert [holder.gone for holder in holders(tmp_path)] == [True]
     assert Leases(tmp_path).claim(KEY, "") is not None

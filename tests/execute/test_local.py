@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from mtlbench.leases import holders
-from mtlbench.store import Store
+from mtlbench.records.leases import holders
+from mtlbench.records.store import Store
 
 Start = Callable[..., "subprocess.Popen[str]"]
 

@@ -15,9 +15,9 @@ from grids import Grid
 from mtlbench.errors import UsageError
 from mtlbench.execute.local import Local, device_slots
 from mtlbench.execute.placement import Placement, torchrun_place
-from mtlbench.plan import Workload
-from mtlbench.provenance import usable_cores
-from mtlbench.store import Store
+from mtlbench.host.provenance import usable_cores
+from mtlbench.plan.cells import Workload
+from mtlbench.records.store import Store
 
 
 @pytest.fixture
@@ -98,7 +98,8 @@ def test_a_cells_process_sees_its_own_gpu(
     executor = Local(device_slots(["cuda:0", "cuda:1"], 1))
     assert not grid.loop(tmp_path / "results", executor, lambda event: None).run(grid.cells)
     messages = [record["error"]["message"] for record in Store(tmp_path / "results").scan().records]
-    assert {message.rpartition("RuntimeError: ")[2] for message in messages} == {"sees 5", "sees 6"}
+    raised = "step 1: method sees: weights() raised RuntimeError: sees"
+    assert set(messages) == {f"{raised} 5", f"{raised} 6"}
 
 
 @pytest.mark.parametrize("lacks", ["RANK", "WORLD_SIZE", "TORCHELASTIC_RUN_ID"])

@@ -13,9 +13,9 @@ from grids import Grid, bits
 
 from mtlbench.errors import UsageError
 from mtlbench.execute.executor import Event
-from mtlbench.leases import holders
-from mtlbench.plan import Workload
-from mtlbench.store import Store
+from mtlbench.plan.cells import Workload
+from mtlbench.records.leases import holders
+from mtlbench.records.store import Store
 
 ray = pytest.importorskip("ray", reason="needs the extra 'ray'")
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own, of files and threads that it leaves open

@@ -14,21 +14,24 @@ from typing import Any
 import pytest
 import torch
 
+from mtlbench.contract.method import Method
+from mtlbench.contract.observation import Observation, Vector
 from mtlbench.diagnose import diagnose
-from mtlbench.diagnose.render import to_blocks, to_json
+from mtlbench.diagnose.text import to_blocks, to_json
 from mtlbench.diagnose.unfinished import unfinished
 from mtlbench.errors import CellError
-from mtlbench.execute.executor import Event, Job
+from mtlbench.execute.executor import CellJob, Event
 from mtlbench.execute.remote import run_remote
 from mtlbench.execute.worker import run_cell
-from mtlbench.leases import Leases
-from mtlbench.method import Method, Observation, Vector
-from mtlbench.plan import Workload, make_cells
-from mtlbench.record import Record, describe_tasks, header
-from mtlbench.record_file import read_history
-from mtlbench.registry import load_registry
+from mtlbench.plan.cells import Workload, make_cells
+from mtlbench.plugins.registry import load_registry
+from mtlbench.records.header import header
+from mtlbench.records.leases import Leases
+from mtlbench.records.record import Record
+from mtlbench.records.record_file import read_history
+from mtlbench.records.store import CHECKPOINTS, Store
 from mtlbench.report.text import render
-from mtlbench.store import CHECKPOINTS, Store
+from mtlbench.text.description import describe_tasks
 
 Make = Callable[..., Workload]
 
@@ -62,7 +65,7 @@ class Cells:
         job.lease.release()
         return ended
 
-    def job(self) -> Job:
+    def job(self) -> CellJob:
         """Return the next try."""
         registry = load_registry(self.workload.plugin_files)
         (cell,) = make_cells(self.workload, [registry.method(self.method)], [0])
@@ -70,8 +73,8 @@ class Cells:
         store.prepare()
         lease = Leases(self.folder).claim(cell.key, cell.title)
         assert lease is not None
-        record = header(cell, self.workload, registry, describe_tasks(self.workload), {})
-        return Job(replace(cell, checkpoint_every=self.every), record, store, lease)
+        record = header(cell, self.workload, registry, describe_tasks(self.workload.tasks, self.workload.splits), {})
+        return CellJob(replace(cell, checkpoint_every=self.every), record, store, lease)
 
     @property
     def notes(self) -> list[str]:
@@ -230,7 +233,7 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_cell(
     def full(path: Path, *content: bytes | memoryview) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("mtlbench.checkpoint.write_whole", full)
+    monkeypatch.setattr("mtlbench.training.checkpoint.write_whole", full)
     cells = Cells(make_workload(), tmp_path / "full", every=1e-9)
     assert cells.run().kind == "done" and bits(cells.records[0]) == bits(undisturbed)
     assert cells.notes[0] == "no checkpoint after step 1: [Errno 28] No space left on device"
@@ -259,12 +262,12 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-import mtlbench.checkpoint
+import mtlbench.training.checkpoint
 from mtlbench import Method
 
 FOLDER = Path(os.environ["KILLED_ONCE"])
-mtlbench.checkpoint.SHARE = 1e9  # a checkpoint after every step
-write_whole, save = mtlbench.checkpoint.write_whole, mtlbench.checkpoint.Checkpoints.save
+mtlbench.training.checkpoint.SHARE = 1e9  # a checkpoint after every step
+write_whole, save = mtlbench.training.checkpoint.write_whole, mtlbench.training.checkpoint.Checkpoints.save
 
 def kill_once(moment, path):
     try:
@@ -281,7 +284,7 @@ def written(path, *content):
     if int(path.name[:9]) == 3:
         kill_once("after", path) if not int(path.parent.name, 16) % 2 else None
 
-mtlbench.checkpoint.write_whole = written
+mtlbench.training.checkpoint.write_whole = written
 
 @dataclass
 class Unused(Method):

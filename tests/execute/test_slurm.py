@@ -14,10 +14,10 @@ import pytest
 from grids import Grid, bits
 
 from mtlbench.errors import UsageError
-from mtlbench.execute.executor import Event, Job
-from mtlbench.leases import Lease, holders
-from mtlbench.plan import Workload
-from mtlbench.store import Store
+from mtlbench.execute.executor import CellJob, Event
+from mtlbench.plan.cells import Workload
+from mtlbench.records.leases import Lease, holders
+from mtlbench.records.store import Store
 
 pytest.importorskip("submitit", reason="needs the extra 'slurm'")
 
@@ -86,7 +86,7 @@ def test_a_job_that_slurm_queues_again_is_another_try(
     if restarts is not None:
         monkeypatch.setenv("SLURM_RESTART_COUNT", restarts)
     monkeypatch.setattr(slurm_job, "run_remote", lambda job: job.record["tries"])
-    job: Any = Job(None, {"tries": 1}, Store(tmp_path), Lease(tmp_path / "x", "y"))  # type: ignore[arg-type]
+    job: Any = CellJob(None, {"tries": 1}, Store(tmp_path), Lease(tmp_path / "x", "y"))  # type: ignore[arg-type]
     assert slurm_job.Work(job)() == tries
 
 
@@ -177,8 +177,8 @@ def test_slurm_says_what_became_of_a_job_without_an_end(
     monkeypatch.setattr(slurm_job, "LAG", 0.0)
     cell = Grid(make_workload(), ["sum"], [0]).cells[0]
     said = None if word is None else Event("lost", cell, message=word, retries=2)
-    job = Job(cell, {"tries": 1}, Store(tmp_path), Lease(tmp_path / "x", "y"))
-    end = slurm_job.Task(job, Handle(tmp_path, state, said, log), minutes=9).end()
+    job = CellJob(cell, {"tries": 1}, Store(tmp_path), Lease(tmp_path / "x", "y"))
+    end = slurm_job.SlurmTask(job, Handle(tmp_path, state, said, log), minutes=9).end()
     assert end is not None and end.kind == "lost" and end.retries == retries
     assert end.message.startswith(message)
 
@@ -187,13 +187,13 @@ def test_slurm_says_what_became_of_a_job_without_an_end(
 def test_a_job_that_may_come_back_has_not_ended(
     tmp_path: Path, make_workload: Callable[..., Workload], state: str
 ) -> None:
-    from mtlbench.execute.slurm_job import Task
+    from mtlbench.execute.slurm_job import SlurmTask
 
     cell = Grid(make_workload(), ["sum"], [0]).cells[0]
-    job = Job(cell, {"tries": 1}, Store(tmp_path), Lease(tmp_path / "x", "y"))
+    job = CellJob(cell, {"tries": 1}, Store(tmp_path), Lease(tmp_path / "x", "y"))
     said = Event("lost", cell, message=TOLD, retries=2)
-    assert Task(job, Handle(tmp_path, state, said), minutes=9).end() is None
-    assert Task(job, Handle(tmp_path, state, Event("done", cell)), minutes=9).end() == Event("done", cell)
+    assert SlurmTask(job, Handle(tmp_path, state, said), minutes=9).end() is None
+    assert SlurmTask(job, Handle(tmp_path, state, Event("done", cell)), minutes=9).end() == Event("done", cell)
 
 
 def test_a_job_that_could_not_begin_gives_the_last_line_of_its_trace(
@@ -201,15 +201,15 @@ def test_a_job_that_could_not_begin_gives_the_last_line_of_its_trace(
 ) -> None:
     import submitit
 
-    from mtlbench.execute.slurm_job import Task
+    from mtlbench.execute.slurm_job import SlurmTask
 
     cell = Grid(make_workload(), ["sum"], [0]).cells[0]
     trace = (
         "failed with trace:\n-----\nTraceback\n  File\nModuleNotFoundError: No module named 'x'\n\n-----\nYou can check"
     )
     error = submitit.core.utils.FailedJobError(f"{trace} full logs with 'job.stderr(0)'")
-    job = Job(cell, {"tries": 1}, Store(tmp_path), Lease(tmp_path / "x", "y"))
-    end = Task(job, Handle(tmp_path, "FAILED", error), minutes=9).end()
+    job = CellJob(cell, {"tries": 1}, Store(tmp_path), Lease(tmp_path / "x", "y"))
+    end = SlurmTask(job, Handle(tmp_path, "FAILED", error), minutes=9).end()
     assert end is not None and end.message == "SLURM job 7 ended as FAILED: ModuleNotFoundError: No module named 'x'"
 
 
@@ -222,10 +222,10 @@ def test_what_is_more_than_slurm_takes_is_queued_in_parts(
 
     workload = make_workload()
     cells = Grid(workload, ["sum"], range(5)).cells
-    jobs = [Job(cell, {"tries": 1}, Store(tmp_path), Lease(tmp_path / "x", "y")) for cell in cells]
+    jobs = [CellJob(cell, {"tries": 1}, Store(tmp_path), Lease(tmp_path / "x", "y")) for cell in cells]
     executor = slurm(workload)
 
-    def submitted(taken: list[Job]) -> list[Any]:
+    def submitted(taken: list[CellJob]) -> list[Any]:
         if len(executor._running) + len(taken) > limit:
             raise module.Refused("SLURM refuses a cell's job: too many")
         return [
@@ -233,7 +233,7 @@ def test_what_is_more_than_slurm_takes_is_queued_in_parts(
             for job in taken
         ]
 
-    monkeypatch.setattr(executor, "_submitted", submitted)
+    monkeypatch.setattr(executor, "_submit_array", submitted)
     executor.submit(jobs)
     assert [task.job for task in executor._running] == jobs[:limit]
     assert [event.message for event in executor.wait(0.0)] == [
@@ -253,12 +253,12 @@ def test_the_first_refusal_ends_the_run(
     workload = make_workload()
     executor = slurm(workload)
 
-    def refused(taken: list[Job]) -> list[Any]:
+    def refused(taken: list[CellJob]) -> list[Any]:
         raise module.Refused("SLURM refuses a cell's job: Invalid account")
 
-    monkeypatch.setattr(executor, "_submitted", refused)
+    monkeypatch.setattr(executor, "_submit_array", refused)
     with pytest.raises(UsageError, match="Invalid account"):
-        executor.submit([Job(cell, {}, Store(tmp_path), None) for cell in Grid(workload, ["sum"], [0, 1]).cells])  # type: ignore[arg-type]
+        executor.submit([CellJob(cell, {}, Store(tmp_path), None) for cell in Grid(workload, ["sum"], [0, 1]).cells])  # type: ignore[arg-type]
     executor.stop(0.0)
     assert not list((home / ".mtlbench" / "slurm").iterdir())
 
@@ -275,7 +275,7 @@ def test_the_queue_tells_states_and_keeps_them_while_slurm_is_silent(monkeypatch
             raise answer
         return str(answer)
 
-    monkeypatch.setattr(squeue, "_told", told)
+    monkeypatch.setattr(squeue, "_output", told)
     queue = squeue.Squeue("mtlbench-x")
     queue.register_job("7_1")
     waits = ("PENDING", "Nodes|x, y")
@@ -290,7 +290,7 @@ def test_what_runs_on_a_machine_without_the_results_folder_says_so(
     from mtlbench.execute.remote import run_remote
 
     cell = Grid(make_workload(), ["sum"], [0]).cells[0]
-    end = run_remote(Job(cell, {"tries": 1}, Store(tmp_path / "away"), Lease(tmp_path / "x", "y")))
+    end = run_remote(CellJob(cell, {"tries": 1}, Store(tmp_path / "away"), Lease(tmp_path / "x", "y")))
     assert end.kind == "lost" and end.retries == 0 and "give --results a shared one" in end.message
 
 
@@ -300,5 +300,5 @@ def test_a_job_queued_again_after_its_cell_has_ended_leaves_its_record(
     from mtlbench.execute.remote import run_remote
 
     cell = Grid(make_workload(), ["sum"], [0]).cells[0]
-    end = run_remote(Job(cell, {"tries": 1}, Store(tmp_path), Lease(tmp_path / "gone", "y")))
+    end = run_remote(CellJob(cell, {"tries": 1}, Store(tmp_path), Lease(tmp_path / "gone", "y")))
     assert end.kind == "taken" and not list(tmp_path.rglob("*.json"))

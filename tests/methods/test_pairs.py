@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mtlbench.check.subject import Instance, step
-from mtlbench.observation import Vector
-from mtlbench.registry import load_registry
+from mtlbench.contract.observation import Vector
+from mtlbench.plugins.registry import load_registry
 
 REGISTRY = load_registry()
 STEPS = 60

@@ -1,4 +1,4 @@
-"""Records as a training run writes them, made up from a few numbers."""
+"""Synthetic records in the form that a training run writes."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ FLOORS = {"sst5": ("accuracy", "majority class", 0.253), "qqp": ("accuracy", "ma
 METRICS = {"sst5": ["accuracy", "macro_f1"], "qqp": ["accuracy", "macro_f1"], "stsb": ["pearson", "spearman"]}
 BASE = {"sst5": 0.40, "qqp": 0.75, "stsb": 0.60}
 NASTY = "<script>alert(1)</script>"
-"""A name that a user may give."""
+"""A hostile method name."""
 STARTED = "2026-01-01T00:{minute:02d}:00Z"
 
 
 def record(
     method: str = "sum", seed: int = 0, *, gain: float = 0.0, scores: Any = None, **changes: Any
 ) -> dict[str, Any]:
-    """Return a finished cell.
+    """Return the record of a finished cell.
 
-    :param gain: added to every task's score, which otherwise depends on the seed alone, up to a little noise.
-    :param scores: overrides the scores.
+    :param gain: added to every task's score, which otherwise depends only on the seed, apart from a little noise.
+    :param scores: scores to use instead.
     :param changes: top-level fields to replace.
     """
-    made = {
+    base = {
         "schema": 1,
         "key": f"{method}-{seed}",
         "group": "a" * 64,
@@ -52,11 +52,11 @@ def record(
         "error": None,
         "files": {},
     }
-    return copy.deepcopy({**made, **changes})
+    return copy.deepcopy({**base, **changes})
 
 
 def failed(method: str, seed: int, message: str = "step 3: loss of task sst5 is nan") -> dict[str, Any]:
-    """Return a cell that could not go on."""
+    """Return the record of a failed cell."""
     error = {"type": "CellError", "message": message, "step": 3, "task": "sst5"}
     return record(method, seed, scores={"none": {}}, status="failed", error=error) | {"scores": {}}
 
@@ -67,7 +67,7 @@ def grid(gains: dict[str, float], seeds: int) -> list[dict[str, Any]]:
 
 
 def _scores(method: str, seed: int, gain: float) -> dict[str, dict[str, float]]:
-    """Return scores that share most of their spread between the methods of one seed, as paired runs do."""
+    """Return scores whose variation is mostly shared by the methods of one seed, as in paired runs."""
     shared = np.random.default_rng(seed).normal(0, 0.02, 3)
     own = np.random.default_rng([seed, *method.encode()]).normal(0, 0.004, 3)
     values = np.array(list(BASE.values())) + shared + own + gain

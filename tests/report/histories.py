@@ -1,4 +1,4 @@
-"""Histories as a training run writes them, made up, beside records of the factory."""
+"""Synthetic histories beside the factory's records, in the form that a training run writes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ STEPS, EVERY = 12, 3
 
 
 def with_histories(records: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
-    """Write a history for each record and return the records, which then know where they lie."""
-    found = []
+    """Write a history for each record and return the records with their paths."""
+    placed = []
     for number, record in enumerate(records):
         name = f"{number}.history.jsonl"
         text = "\n".join(json.dumps(row) for row in rows(record))
         (folder / name).write_text(text, encoding="utf-8")
         files = {"history": {"name": name, "bytes": len(text), "sha256": hashlib.sha256(text.encode()).hexdigest()}}
-        found.append({**record, "path": str(folder / f"{number}.json"), "files": files})
-    return found
+        placed.append({**record, "path": str(folder / f"{number}.json"), "files": files})
+    return placed
 
 
 def rows(record: dict[str, Any]) -> list[dict[str, Any]]:

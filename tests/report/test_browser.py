@@ -1,4 +1,4 @@
-"""The page in a real browser: nothing is complained of, tables sort by keyboard, a phone shows it without scrolling."""
+"""The page in a real browser: no errors, tables sort by keyboard, and a phone needs no sideways scrolling."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ PHONE = {"width": 390, "height": 844}
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
+    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if executable is None:
         pytest.skip(f"no browser on the PATH: none of {', '.join(BROWSERS)}")
     with sync_api.sync_playwright() as playwright:
         # a container has no user namespaces for the sandbox; the only page ever opened is our own
-        running = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        running = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
         yield running
         running.close()
 
@@ -36,20 +36,20 @@ def page_file(tmp_path_factory: pytest.TempPathFactory, page_text: str) -> Path:
 
 @pytest.fixture(params=["light", "dark"])
 def page(request: pytest.FixtureRequest, browser: Any, page_file: Path) -> Iterator[Any]:
-    """The page on a phone, in a colour scheme. Whatever the console, or a failed request, says is an error."""
+    """The page on a phone in a colour scheme. Console messages and requests are errors."""
     context = browser.new_context(viewport=PHONE, color_scheme=request.param)
-    opened, said = context.new_page(), []
-    opened.on("console", lambda message: said.append(message.text))
-    opened.on("pageerror", lambda error: said.append(str(error)))
-    opened.on("request", lambda asked: said.append(asked.url) if not asked.url.startswith("file:") else None)
-    opened.goto(page_file.as_uri())
-    opened.scheme = request.param
-    yield opened
+    tab, complaints = context.new_page(), []
+    tab.on("console", lambda message: complaints.append(message.text))
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.on("request", lambda asked: complaints.append(asked.url) if not asked.url.startswith("file:") else None)
+    tab.goto(page_file.as_uri())
+    tab.scheme = request.param
+    yield tab
     context.close()
-    assert said == []
+    assert complaints == []
 
 
-def test_the_colour_scheme_is_the_reader_s(page: Any) -> None:
+def test_the_page_follows_the_colour_scheme_of_the_reader(page: Any) -> None:
     paper, ink = (
         sum(map(int, re.findall(r"\d+", page.evaluate(f"getComputedStyle(document.body).{name}"))[:3]))
         for name in ("backgroundColor", "color")

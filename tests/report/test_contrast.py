@@ -1,4 +1,4 @@
-"""Text and graphics stand out from their paper as WCAG 2.2 asks (1.4.3, 1.4.11), on a light page and on a dark one."""
+"""Contrast of text and graphics meets WCAG 2.2 (1.4.3, 1.4.11) on light and dark pages."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from mtlbench.report.figures import style, svg
 PAGE = files("mtlbench.report").joinpath("report.html.j2").read_text(encoding="utf-8")
 TEXT = [("ink", "paper"), ("quiet", "paper"), ("accent", "paper"), ("ink", "band")]
 GRAPHICS = ["ink", "quiet", "accent", "blue", "sky"]
-"""``line`` is left out: grids and rules between rows are no information."""
+"""Without ``line``: grids and rules between rows carry no information."""
 
 
 def themes() -> dict[str, dict[str, str]]:
-    """Return the page's colours by theme; a theme that sets only some takes the others from the light one."""
+    """Return the page's colours by theme; colours that a theme does not set are those of the light theme."""
     light, *others = [
         {
             name: f"#{value[0] * 2}{value[1] * 2}{value[2] * 2}" if len(value) == 3 else f"#{value}"
-            for name, value in one
+            for name, value in variables
         }
-        for one in (re.findall(r"--(\w+): #(\w+)", block) for block in re.findall(r":root \{([^}]+)\}", PAGE))
+        for variables in (re.findall(r"--(\w+): #(\w+)", block) for block in re.findall(r":root \{([^}]+)\}", PAGE))
     ]
-    return {name: light | found for name, found in zip(("light", "dark", "print"), [{}, *others], strict=True)}
+    return {name: light | colours for name, colours in zip(("light", "dark", "print"), [{}, *others], strict=True)}
 
 
 def luminance(colour: str) -> float:
@@ -33,18 +33,18 @@ def luminance(colour: str) -> float:
     return sum(share * channel for share, channel in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
-def contrast(one: str, other: str) -> float:
-    darker, lighter = sorted((luminance(one), luminance(other)))
+def contrast(first: str, other: str) -> float:
+    darker, lighter = sorted((luminance(first), luminance(other)))
     return (lighter + 0.05) / (darker + 0.05)
 
 
-def test_contrast_is_wcag_s() -> None:
+def test_contrast_follows_wcag() -> None:
     assert contrast("#000000", "#ffffff") == pytest.approx(21)
     assert contrast("#777777", "#ffffff") == pytest.approx(4.478, abs=1e-3)  # as contrast checkers print it
 
 
 @pytest.mark.parametrize("theme", ["light", "dark", "print"])
-def test_the_page_s_colours_stand_out(theme: str) -> None:
+def test_colours_of_the_page_have_enough_contrast(theme: str) -> None:
     colours = themes()[theme]
     assert {"ink", "paper", "quiet", "band", *GRAPHICS} <= colours.keys()
     assert {
@@ -58,12 +58,12 @@ def test_the_page_s_colours_stand_out(theme: str) -> None:
     assert [colour for colour in fixed if contrast(colour, colours["paper"]) < 3] == []
 
 
-def test_the_colours_of_figure_files_stand_out() -> None:
+def test_colours_of_figure_files_have_enough_contrast() -> None:
     assert min(contrast(colour, style.PAPER) for colour in (style.INK, style.QUIET)) >= 4.5  # names, numbers
     assert min(contrast(colour, style.PAPER) for colour in style.PALETTE) >= 3
 
 
-def test_the_page_s_variables_are_the_palette_s_on_paper() -> None:
+def test_variables_of_the_light_page_match_the_palette() -> None:
     light = themes()["light"]
     named = {colour: value[6:-1] for colour, value in svg.VARIABLES.items() if value in ("var(--blue)", "var(--sky)")}
     assert {colour: light[name] for colour, name in named.items()} == {colour: colour for colour in named}

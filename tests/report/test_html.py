@@ -1,4 +1,4 @@
-"""The page stands alone, escapes what users wrote, and says the same with and without figures."""
+"""The page is self-contained, escapes user input, and has the same text with and without figures."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from typing import Any
 
 from factory import NASTY, grid, record
 
+from mtlbench.diagnose.text import by_group
 from mtlbench.report import render
+from mtlbench.report.blocks import Bullets, Heading, Paragraph, Row, Section, Table
 from mtlbench.report.build import build
 from mtlbench.report.figures import Gallery, style
 from mtlbench.report.html import render as render_page
-from mtlbench.report.layout import Bullets, Heading, Paragraph, Row, Section, Table
 
 VOID = ("meta", "img", "br")
 
 
 class Page(html.parser.HTMLParser):
-    """Reads a page: its tags, identifiers and texts. Checks that each tag closes the last one opened."""
+    """Parser of a page that collects tags, identifiers and text, and checks that tags are nested correctly."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -48,7 +49,7 @@ class Page(html.parser.HTMLParser):
             if name in ("href", "xlink:href", "src"):
                 self.references.append(value or "")
             if name in ("aria-labelledby", "aria-describedby"):
-                self.references += [f"#{one}" for one in (value or "").split()]
+                self.references += [f"#{identifier}" for identifier in (value or "").split()]
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
@@ -59,7 +60,7 @@ class Page(html.parser.HTMLParser):
 
 
 def check(text: str) -> Page:
-    """Check what holds for every page, and return it as read."""
+    """Check properties common to all pages, and return the parsed page."""
     page = Page(text)
     assert text.count("<script") == page.tags["script"] == 1  # the page's own
     assert "<img" not in text
@@ -89,7 +90,7 @@ def test_the_page_has_figures_with_words_for_those_who_cannot_see_them(page_text
     assert "var(--line)" in text and "currentColor" in text and style.INK not in text
 
 
-def test_everything_user_made_is_escaped(page_text: str) -> None:
+def test_user_input_is_escaped(page_text: str) -> None:
     assert NASTY not in page_text
     assert "&lt;img src=x" in page_text
 
@@ -110,14 +111,14 @@ def test_the_page_has_configuration_software_and_every_cell(page_text: str) -> N
 
 
 def test_the_page_is_the_same_twice(page_records: list[dict[str, Any]], page_drawn: Gallery, page_text: str) -> None:
-    """Of the drawings, test_figures.py shows it."""
+    """test_figures.py checks the same for drawings."""
     again = list(reversed(page_records))
-    assert render(build(again), "html", records=again, drawn=page_drawn) == page_text
+    assert render(build(again), "html", records=again, drawn=page_drawn, findings=by_group(again)) == page_text
 
 
-def test_figures_stand_under_their_group_s_heading() -> None:
+def test_figures_are_under_the_heading_of_their_group() -> None:
     records = grid({"sum": 0.0, "mgda": 0.01}, 2)
-    other = [{**one, "group": "b" * 64, "recipe": {**one["recipe"], "lr": 1e-3}} for one in records]
+    other = [{**cell, "group": "b" * 64, "recipe": {**cell["recipe"], "lr": 1e-3}} for cell in records]
     text = render(build([*records, *other]), "html", records=[*records, *other])
     page = check(text)
     assert page.tags["nav"] == 1
@@ -135,9 +136,9 @@ def test_settings_that_differ_between_cells_are_all_listed() -> None:
 
 def test_old_records_without_environment_or_encoder_make_a_page() -> None:
     records = grid({"sum": 0.0, "mgda": 0.01}, 2)
-    for one in records:
+    for cell in records:
         for name in ("environment", "encoder", "pairing", "conflict"):
-            one[name] = None
+            cell[name] = None
     check(render(build(records), "html", records=records))
 
 

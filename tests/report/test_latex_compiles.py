@@ -1,4 +1,4 @@
-"""The report as LaTeX goes through LaTeX, in a document that loads what its first line asks for and nothing else."""
+"""The LaTeX report compiles in a document that loads only the packages named in its first line."""
 
 from __future__ import annotations
 

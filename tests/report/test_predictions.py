@@ -1,4 +1,4 @@
-"""Scores by development row, read back from what a cell left beside its record."""
+"""Scores by development row, read from the predictions beside a record."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ import pytest
 from factory import grid
 
 from mtlbench.execute.worker import _parquet
-from mtlbench.metrics import METRICS, answers
 from mtlbench.report.build import build
 from mtlbench.report.predictions import right_answers
-from mtlbench.train import Outcome
+from mtlbench.text.metrics import METRICS, answers
+from mtlbench.training.result import CellResult
 
 
 def beside(folder: Path, content: bytes) -> dict[str, Any]:
-    """Return a record's part with these predictions, whatever they are."""
+    """Return the part of a record that refers to a predictions file with this content."""
     (folder / "made.parquet").write_bytes(content)
     entry = {"name": "made.parquet", "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     return {"path": str(folder / "record.json"), "files": {"predictions": entry}}
 
 
-def record_with(folder: Path, outcome: Outcome, metrics: dict[str, str]) -> dict[str, Any]:
+def record_with(folder: Path, outcome: CellResult, metrics: dict[str, str]) -> dict[str, Any]:
     return {
         **beside(folder, _parquet(outcome.outputs["dev"], outcome.labels["dev"])),
         "tasks": {task: {"metrics": [metric]} for task, metric in metrics.items()},
@@ -35,19 +35,18 @@ def record_with(folder: Path, outcome: Outcome, metrics: dict[str, str]) -> dict
 
 def test_right_answers_average_to_the_accuracy(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
-    outcome = Outcome()
     outputs = {"mood": random.normal(size=(40, 3)).astype(np.float32), "like": np.ones((9, 1), np.float32)}
     labels = {"mood": random.integers(0, 3, 40), "like": np.linspace(0, 1, 9)}
-    outcome.outputs, outcome.labels = {"dev": outputs}, {"dev": labels}
-    found = right_answers(record_with(tmp_path, outcome, {"mood": "accuracy", "like": "pearson"}))
-    assert set(found) == {"mood"}
+    outcome = CellResult(outputs={"dev": outputs}, labels={"dev": labels})
+    result = right_answers(record_with(tmp_path, outcome, {"mood": "accuracy", "like": "pearson"}))
+    assert set(result) == {"mood"}
     accuracy = METRICS["classification"]["accuracy"](answers("classification", outputs["mood"]), labels["mood"], 3)
-    assert found["mood"].mean() == pytest.approx(accuracy)
+    assert result["mood"].mean() == pytest.approx(accuracy)
     expected = outputs["mood"].argmax(axis=1) == labels["mood"]
-    assert found["mood"].tolist() == expected.astype(float).tolist()
+    assert result["mood"].tolist() == expected.astype(float).tolist()
 
 
-def test_what_cannot_be_read_gives_nothing(tmp_path: Path) -> None:
+def test_unreadable_predictions_give_no_answers(tmp_path: Path) -> None:
     assert right_answers({"files": {}}) == {}
     assert right_answers(beside(tmp_path, b"no parquet")) == {}
     buffer = io.BytesIO()
@@ -59,7 +58,7 @@ def test_what_cannot_be_read_gives_nothing(tmp_path: Path) -> None:
 
 
 def test_predictions_that_changed_are_not_used(tmp_path: Path) -> None:
-    outcome = Outcome(outputs={"dev": {"mood": np.eye(3, dtype=np.float32)}}, labels={"dev": {"mood": np.arange(3)}})
+    outcome = CellResult(outputs={"dev": {"mood": np.eye(3, dtype=np.float32)}}, labels={"dev": {"mood": np.arange(3)}})
     record = record_with(tmp_path, outcome, {"mood": "accuracy"})
     assert right_answers(record)["mood"].tolist() == [1.0, 1.0, 1.0]
     outcome.labels["dev"]["mood"] = np.zeros(3)

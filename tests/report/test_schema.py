@@ -1,7 +1,7 @@
-"""``docs/report.schema.json`` describes the JSON report: all of it, and as it is.
+"""``docs/report.schema.json`` describes the JSON report completely and exactly.
 
-It is made from the classes of ``mtlbench.report.model``, whose docstrings become its descriptions. After a change of
-them: ``python tests/report/test_schema.py`` writes it anew.
+It is generated from the classes of ``mtlbench.report.result``, whose docstrings become its descriptions. After changing
+them, regenerate it with ``python tests/report/test_schema.py``.
 """
 
 from __future__ import annotations
@@ -18,47 +18,51 @@ import pytest
 from factory import failed, grid, record
 from pydantic import TypeAdapter
 
-from mtlbench.report import model, render
+from mtlbench.report import render
+from mtlbench.report import result as model
 from mtlbench.report.build import build
-from mtlbench.report.data import SCHEMA
+from mtlbench.report.json_csv import SCHEMA
 
 FILE = Path(__file__).parents[2] / "docs" / "report.schema.json"
 
 LISTS = {
     "summary": (model.Score, "Every method on every metric, over its finished seeds."),
-    "cost": (model.Cost, "What every method costs."),
+    "cost": (model.Cost, "Cost of every method."),
     "delta_m": (model.DeltaM, "Δm of every joint method."),
     "mean_rank": (model.MeanRank, "Ranks among the joint methods."),
     "comparisons": (model.Difference, "Every other method against the baseline, on every metric."),
     "delta_m_comparisons": (model.Difference, "Every joint method's Δm against the baseline's."),
     "rankings": (model.Ranking, "Friedman's test of the joint methods' ranks."),
-    "pairs": (model.Difference, "Every two joint methods against each other, on what the ranking ranks."),
-    "example_intervals": (model.ExampleInterval, "Intervals over seeds and development rows at once, where asked for."),
+    "pairs": (model.Difference, "Every two joint methods against each other, on the numbers of the ranking."),
+    "example_intervals": (model.ExampleInterval, "Intervals over seeds and development rows at once, if requested."),
     "missing": (model.Missing, "Cells without a record."),
-    "failed": (model.Failed, "Cells that could not go on."),
+    "failed": (model.Failed, "Cells that stopped with an error."),
 }
 PLACE = {
     "suite": {"type": "string", "description": "The suite of the group."},
-    "group": {"type": "string", "description": "Only cells of one group are compared; see docs/records.md."},
+    "group": {
+        "type": "string",
+        "description": "Group id; only cells of one group are compared: see docs/records.md.",
+    },
 }
 CLAIMS = {
     "verdict": {
         "enum": ["higher", "lower", "not separable", "too few seeds"],
-        "description": "What may be claimed of the difference.",
+        "description": "The claim that the difference supports.",
     },
     "within_margin": {
         "type": "boolean",
-        "description": "Whether a declared margin is shown to hold the difference.",
+        "description": "Whether the difference is shown to lie within the declared margin.",
     },
 }
-"""What a comparison tells beside its fields."""
+"""Properties of a comparison that are not fields of its class."""
 
 
 def described(cls: type) -> dict[str, Any]:
-    """Return a class's fields as properties, each with the string that stands under it."""
-    told: dict[str, str] = {}
-    for one in reversed(cls.__mro__[:-1]):  # what is inherited is told where it is declared
-        body = ast.parse(inspect.getsource(one)).body[0]
+    """Return a class's fields as properties, each with the docstring below it."""
+    docstrings: dict[str, str] = {}
+    for base in reversed(cls.__mro__[:-1]):  # the docstring of an inherited field is in the base class
+        body = ast.parse(inspect.getsource(base)).body[0]
         assert isinstance(body, ast.ClassDef)
         for statement, following in zip(body.body, body.body[1:], strict=False):
             if (
@@ -67,15 +71,16 @@ def described(cls: type) -> dict[str, Any]:
                 and isinstance(following, ast.Expr)
                 and isinstance(following.value, ast.Constant)
             ):
-                told[statement.target.id] = " ".join(str(following.value.value).replace("``", "").split())
+                docstrings[statement.target.id] = " ".join(str(following.value.value).replace("``", "").split())
     schema = TypeAdapter(cls).json_schema(mode="serialization")
     definitions = schema.get("$defs", {})
     properties = {}
     for field in dataclasses.fields(cls):
-        found = dict(_inlined(schema["properties"][field.name], definitions))
+        field_schema = dict(_inlined(schema["properties"][field.name], definitions))
         for noise in ("title", "default"):
-            found.pop(noise, None)
-        properties[field.name] = found | ({"description": told[field.name]} if field.name in told else {})
+            field_schema.pop(noise, None)
+        description = {"description": docstrings[field.name]} if field.name in docstrings else {}
+        properties[field.name] = field_schema | description
     return properties
 
 
@@ -86,15 +91,15 @@ def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:
     if not isinstance(schema, dict):
         return schema
     if "$ref" in schema:
-        found = _inlined(definitions[schema["$ref"].rpartition("/")[2]], definitions)
-        return {name: value for name, value in found.items() if name not in ("title", "description")}
+        target = _inlined(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+        return {name: value for name, value in target.items() if name not in ("title", "description")}
     return {name: _inlined(value, definitions) for name, value in schema.items() if name != "title"}
 
 
 def object_of(properties: dict[str, Any], description: str = "") -> dict[str, Any]:
-    """Return an object that has these properties and no other."""
-    told = {"description": description} if description else {}
-    return {**told, "type": "object", "properties": properties, "required": list(properties)} | {
+    """Return the schema of an object with exactly these properties."""
+    head = {"description": description} if description else {}
+    return {**head, "type": "object", "properties": properties, "required": list(properties)} | {
         "additionalProperties": False
     }
 
@@ -110,26 +115,29 @@ def schema() -> dict[str, Any]:
     for name, (cls, description) in LISTS.items():
         properties = PLACE | described(cls) | (CLAIMS if cls is model.Difference else {})
         lists[name] = list_of(object_of(properties), description)
-    groups = described(model.Group)
+    groups = described(model.GroupReport)
     names = ["group", "suite", "heading", "encoder", "recipe", "split", "methods", "seeds", "baseline", "tasks"]
-    task = object_of(described(model.Task))
+    task = object_of(described(model.ScoredTask))
     group = {name: groups[name] for name in [*names, "headline", "cautions", "notes"]} | {
         "tasks": list_of(task, "The tasks.")
     }
     properties = {
         "schema": {"const": SCHEMA, "description": "Version of this form."},
-        "baseline": {"type": "string", "description": "The method that the others are compared with, as asked for."},
-        "confidence": {"type": "number", "description": "Of every interval; 1 - it is the level of every test."},
+        "baseline": {"type": "string", "description": "The method that the others are compared with, as requested."},
+        "confidence": {
+            "type": "number",
+            "description": "Confidence of every interval; every test has the level 1 - confidence.",
+        },
         "headline": list_of(text, "The result in words."),
         "groups": list_of(object_of(group), "Every group of cells, without its results."),
         **lists,
         "damaged": list_of(object_of({"path": text, "reason": text}), "Records that could not be read."),
-        "notes": list_of(text, "What else is to be known, in words."),
+        "notes": list_of(text, "Further remarks, in words."),
     }
     head = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "mtlbench report --format json",
-        "description": "A report: flat lists of objects, each naming its suite and group. null: the data cannot say.",
+        "description": "A report: flat lists of objects, each with its suite and group. null: the data give no value.",
     }
     return head | object_of(properties)
 
@@ -155,8 +163,8 @@ def test_the_file_is_the_schema() -> None:
     ids=["full", "few seeds", "two groups", "failed", "old records"],
 )
 def test_every_report_has_the_form(records: list[dict[str, Any]]) -> None:
-    made = json.loads(render(build(records, [("a.json", "not JSON")]), "json"))
-    jsonschema.validate(made, json.loads(FILE.read_text(encoding="utf-8")), jsonschema.Draft202012Validator)
+    cells = json.loads(render(build(records, [("a.json", "not JSON")]), "json"))
+    jsonschema.validate(cells, json.loads(FILE.read_text(encoding="utf-8")), jsonschema.Draft202012Validator)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A report on the test split: its scores, floors and predictions, and nothing of the development rows'."""
+"""A report on the test split has its scores, floors and predictions, and none of the development rows'."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ TEST = {"rows": 50, "floors": {"accuracy": [{"name": "majority class", "value": 
 
 
 def with_test(**changes: object) -> dict[str, object]:
-    made = record(**changes)
-    made["test_scores"] = {task: dict.fromkeys(scores, 0.5) for task, scores in made["scores"].items()}
-    made["tasks"] = {name: {**task, "test": TEST} for name, task in made["tasks"].items()}
-    made["files"] = {"predictions": {"name": "dev"}, "test_predictions": {"name": "test"}}
-    return made
+    records = record(**changes)
+    records["test_scores"] = {task: dict.fromkeys(scores, 0.5) for task, scores in records["scores"].items()}
+    records["tasks"] = {name: {**task, "test": TEST} for name, task in records["tasks"].items()}
+    records["files"] = {"predictions": {"name": "dev"}, "test_predictions": {"name": "test"}}
+    return records
 
 
 def test_scores_and_floors_are_the_test_splits() -> None:
@@ -25,18 +25,18 @@ def test_scores_and_floors_are_the_test_splits() -> None:
     (group,) = report.groups
     assert group.split == "test" and {score.mean for score in group.scores} == {0.5}
     assert {score.floor for score in group.scores if score.metric == "accuracy"} == {0.9}
-    (made,) = on_test([with_test()])
-    assert made["files"] == {"predictions": {"name": "test"}} and made["tasks"]["sst5"]["dev"] == 50
+    (records,) = on_test([with_test()])
+    assert records["files"] == {"predictions": {"name": "test"}} and records["tasks"]["sst5"]["dev"] == 50
 
 
-def test_records_without_one_are_left_out_and_none_at_all_is_an_error() -> None:
+def test_records_without_a_test_split_are_left_out_and_none_at_all_is_an_error() -> None:
     assert len(on_test([with_test(), record(seed=1)])) == 1
     with pytest.raises(UsageError, match="no record has a test split"):
         build([record()], split="test")
     assert build([record()]).groups[0].split == "dev"
 
 
-def test_a_failed_cell_is_still_told() -> None:
+def test_a_failed_cell_is_still_reported() -> None:
     lost = failed("sum", 1)
     lost["tasks"] = {name: {**task, "test": TEST} for name, task in record()["tasks"].items()}
     assert len(build([with_test(), lost], split="test").groups[0].failed) == 1

@@ -26,13 +26,13 @@ def test_mean_ranks_of_demsar() -> None:
 
 
 def test_friedman_of_demsar() -> None:
-    found = stats.friedman(DEMSAR.T)
-    assert found is not None
-    assert found.mean_ranks == pytest.approx([3.1429, 2.0000, 2.8929, 1.9643], abs=5e-5)
-    assert found.chi_squared == pytest.approx(9.2786, abs=5e-5)
-    assert found.f == pytest.approx(3.6863, abs=5e-5)
+    result = stats.friedman(DEMSAR.T)
+    assert result is not None
+    assert result.mean_ranks == pytest.approx([3.1429, 2.0000, 2.8929, 1.9643], abs=5e-5)
+    assert result.chi_squared == pytest.approx(9.2786, abs=5e-5)
+    assert result.f == pytest.approx(3.6863, abs=5e-5)
     oracle = scipy_stats.friedmanchisquare(*DEMSAR.T)  # asymptotic
-    assert found.p == pytest.approx(oracle.pvalue, abs=0.006)
+    assert result.p == pytest.approx(oracle.pvalue, abs=0.006)
 
 
 def test_critical_difference_of_demsar() -> None:
@@ -54,16 +54,16 @@ def test_wilcoxon_of_demsar_is_the_sign_flip_of_signed_ranks() -> None:
 def test_exact_p_agrees_with_listing_every_ranking(methods: int, blocks: int, ties: bool) -> None:
     scores = np.random.default_rng(blocks).normal(size=(methods, blocks))
     scores = np.round(scores) if ties else scores
-    found = stats.friedman(scores)
-    assert found is not None and found.exact
+    result = stats.friedman(scores)
+    assert result is not None and result.exact
     ranked = ranks.ranks(scores).T
     shuffles = [list(itertools.permutations(block)) for block in ranked[1:]]
     observed = (ranked.sum(0) ** 2).sum()
     counted = [
         ((ranked[0] + np.sum(rest, axis=0)) ** 2).sum() >= observed - 1e-9 for rest in itertools.product(*shuffles)
     ]
-    assert found.p == pytest.approx(np.mean(counted))
-    assert found.p >= found.resolution
+    assert result.p == pytest.approx(np.mean(counted))
+    assert result.p >= result.resolution
 
 
 def test_drawn_p_agrees_with_the_exact_one_and_names_its_resolution(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,9 +79,9 @@ def test_drawn_p_agrees_with_the_exact_one_and_names_its_resolution(monkeypatch:
 
 
 def test_friedman_of_many_methods_alike_and_of_too_few() -> None:
-    found = stats.friedman(np.ones((10, 5)))
-    assert found is not None
-    assert (found.p, found.chi_squared, set(found.mean_ranks)) == (1.0, 0.0, {5.5})
+    result = stats.friedman(np.ones((10, 5)))
+    assert result is not None
+    assert (result.p, result.chi_squared, set(result.mean_ranks)) == (1.0, 0.0, {5.5})
     same_order = stats.friedman(np.arange(3.0)[:, None] * np.ones(4))
     assert same_order is not None and same_order.f is None
     assert same_order.p == pytest.approx(6 / 6**4) == same_order.resolution

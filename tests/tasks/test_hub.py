@@ -1,8 +1,7 @@
-"""Data sets that ``datasets`` loads: from small local folders, and GLUE with a stand-in for the hub."""
+"""Data sets that ``datasets`` loads: from small local folders, and from a replacement of the hub."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,9 @@ import pytest
 
 datasets = pytest.importorskip("datasets")
 
+from mtlbench.contract.task import Splits, Task  # noqa: E402
 from mtlbench.errors import UsageError  # noqa: E402
-from mtlbench.floors import floors  # noqa: E402
-from mtlbench.registry import load_registry  # noqa: E402
-from mtlbench.task import Splits, Task  # noqa: E402
+from mtlbench.plugins.registry import load_registry  # noqa: E402
 
 EMOTIONS = ["joy", "anger", "fear"]
 
@@ -119,7 +117,7 @@ class TestFolder:
             ("label=first,classes=2", "column 'first' has 3 classes, not 2: joy/anger/fear"),
             (
                 "label=labels,labels=joy/anger/feer",
-                "train, row 3: label 'fear' is none of the declared ones; did you",
+                "train, row 3: label 'fear' is not one of the declared names; did you",
             ),
             ("label=first,classes=3", "1 of 4 rows lack a text or the label, more than 5% (missing=skip"),
             ("label=labels,labels=3,config=raw", "BuilderConfig 'raw' not found. Available: ['default']"),
@@ -132,26 +130,6 @@ class TestFolder:
         (tmp_path / "mood").mkdir()
         message = fault(tmp_path, "path=mood,label=label,classes=2")
         assert message.startswith(f"cannot load {tmp_path / 'mood'}: ") and "data files" in message
-
-
-Asked = list[tuple[str, str | None, str | None]]
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, dict[str, list[Any]]]], Asked]:
-    """Put splits, by name, in place of every data set; returns the list of what is asked for."""
-
-    def put(splits: dict[str, dict[str, list[Any]]]) -> Asked:
-        asked: Asked = []
-
-        def load_dataset(path: str, config: str | None, revision: str | None) -> Any:
-            asked.append((path, config, revision))
-            return datasets.DatasetDict({name: datasets.Dataset.from_dict(rows) for name, rows in splits.items()})
-
-        monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-        return asked
-
-    return put
 
 
 ROWS = {"text": ["a", "b"], "label": [1, 0]}
@@ -177,50 +155,3 @@ def test_no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_an_empty_split(hub: Any, tmp_path: Path) -> None:
     hub({"train": ROWS, "validation": {"text": [], "label": []}})
     assert fault(tmp_path, "path=owner/name,label=label,classes=2").endswith("validation is empty: it has no rows")
-
-
-class TestGlue:
-    @pytest.mark.parametrize(
-        ("name", "columns", "outputs", "metrics"),
-        [
-            ("cola", "sentence", 2, ("matthews",)),
-            ("sst2", "sentence", 2, ("accuracy",)),
-            ("mrpc", "sentence1 sentence2", 2, ("accuracy", "f1")),
-            ("stsb", "sentence1 sentence2", 1, ("pearson", "spearman")),
-            ("qqp", "question1 question2", 2, ("accuracy", "f1")),
-            ("mnli", "premise hypothesis", 3, ("accuracy",)),
-            ("qnli", "question sentence", 2, ("accuracy",)),
-            ("rte", "sentence1 sentence2", 2, ("accuracy",)),
-            ("wnli", "sentence1 sentence2", 2, ("accuracy",)),
-        ],
-    )
-    def test_every_task(self, hub: Any, name: str, columns: str, outputs: int, metrics: tuple[str, ...]) -> None:
-        rows: dict[str, list[Any]] = {column: [f"{column} 1", f"{column} 2"] for column in columns.split()}
-        rows |= {"label": [1, 0], "idx": [0, 1]}
-        hidden = {**rows, "label": [-1, -1]}
-        dev = ["validation_matched", "validation_mismatched"] if name == "mnli" else ["validation"]
-        asked = hub({"train": rows, "test": hidden, **dict.fromkeys(dev, rows)})
-        task = make(f"glue[task={name}]")
-        splits = task.load(None)
-        assert asked == [("nyu-mll/glue", name, None)]
-        assert (task.key, task.outputs, task.metrics) == (name, outputs, metrics)
-        for found in (splits.train, splits.dev):
-            assert list(found.texts) == [tuple(f"{column} {n}" for column in columns.split()) for n in (1, 2)]
-            assert found.labels.tolist() == [1, 0]
-        assert set(floors(task, splits)) == set(metrics)
-
-    def test_mnli_mismatched(self, hub: Any) -> None:
-        rows = {"premise": ["a"], "hypothesis": ["b"], "label": [2]}
-        other = {"premise": ["other"], "hypothesis": ["b"], "label": [0]}
-        hub({"train": rows, "validation_matched": rows, "validation_mismatched": other})
-        task = make("glue[task=mnli,mismatched=true]")
-        assert task.key == "mnli-mm" and task.load(None).dev.texts[0] == ("other", "b")
-        with pytest.raises(UsageError, match="mismatched=true is for task=mnli, not rte"):
-            make("glue[task=rte,mismatched=true]")
-
-    def test_a_task_that_is_none(self) -> None:
-        with pytest.raises(UsageError, match="parameter task=ax should be 'cola', 'sst2', 'mrpc'"):
-            make("glue[task=ax]")
-
-    def test_what_an_encoder_may_have_been_tuned_on(self) -> None:
-        assert [make(f"glue[task={name}]").corpus for name in ("qqp", "rte")] == ["quora", ""]

@@ -1,4 +1,4 @@
-"""Several tasks on one file of which every row is labelled for some only, one of them multi-label: trained for real."""
+"""Training of several tasks on one file whose rows are labelled for some of the tasks only; one task is multi-label."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ import pandas as pd
 import pytest
 import torch
 
+from mtlbench.contract.task import Rows, Splits
 from mtlbench.diagnose.evidence import Run
 from mtlbench.execute.worker import _parquet
-from mtlbench.floors import floors
-from mtlbench.metrics import answers
-from mtlbench.plan import Workload
-from mtlbench.record_file import read_side_file
-from mtlbench.registry import load_registry
-from mtlbench.store import Store
-from mtlbench.task import Rows, Splits
-from mtlbench.train import Outcome, train
+from mtlbench.plan.cells import Workload
+from mtlbench.plugins.registry import load_registry
+from mtlbench.records.record_file import read_side_file
+from mtlbench.records.store import Store
+from mtlbench.text.floors import floors
+from mtlbench.text.metrics import answers
+from mtlbench.training.result import CellResult
+from mtlbench.training.train import train
 
 Make = Callable[..., Workload]
 WORDS = ["the", "film", "dog", "cat", "good", "bad", "runs", "sleeps", "slowly", "red", "blue", "house"]
@@ -62,10 +63,8 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     )
 
 
-def run(workload: Workload, method: str) -> Outcome:
-    outcome = Outcome()
-    train(workload, load_registry().method(method), 0, outcome, lambda done, total: None)
-    return outcome
+def run(workload: Workload, method: str) -> CellResult:
+    return train(workload, load_registry().method(method), 0)
 
 
 @pytest.mark.parametrize("method", load_registry().catalogue())

@@ -1,4 +1,4 @@
-"""What docs/tasks.md shows is run as it stands there, on small files with the columns of the data sets it names."""
+"""The examples in docs/tasks.md, run unchanged on small files with the columns of the data sets that they name."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mtlbench.metrics import METRICS
-from mtlbench.plan import Workload
-from mtlbench.plugin import split_specs
-from mtlbench.registry import load_registry
-from mtlbench.suite import Suite, load_suite
-from mtlbench.train import Outcome, train
+from mtlbench.contract.spec import split_specs
+from mtlbench.plan.cells import Workload
+from mtlbench.plan.suite import Suite, load_suite
+from mtlbench.plugins.registry import load_registry
+from mtlbench.text.metrics import METRICS
+from mtlbench.training.result import CellResult
+from mtlbench.training.train import train
 
 datasets = pytest.importorskip("datasets")
 
@@ -75,10 +76,8 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
 
 
-def trained(workload: Workload) -> Outcome:
-    outcome = Outcome()
-    train(workload, load_registry().method("pcgrad"), 0, outcome, lambda done, total: None)
-    return outcome
+def trained(workload: Workload) -> CellResult:
+    return train(workload, load_registry().method("pcgrad"), 0)
 
 
 @pytest.mark.parametrize("text", SUITES, ids=lambda text: tomllib.loads(text)["description"])

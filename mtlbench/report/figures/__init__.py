@@ -1,4 +1,4 @@
-"""Figures from records and their histories. What the data cannot give is left out, and the reason is told."""
+"""Figures from records and their histories; figures without sufficient data are omitted with a reason."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from mtlbench.report.figures import cosines, curves, forest, ranks, scatter
+from mtlbench.records.groups import Cells
+from mtlbench.report.figures import cosines, curves, forest, rank_diagram, scatter
 from mtlbench.report.figures.context import Context
 from mtlbench.report.figures.figure import Figure, Omission, Unavailable
 from mtlbench.report.figures.save import save_figures
 from mtlbench.report.figures.traces import read
-from mtlbench.report.model import Group
-from mtlbench.report.records import Cells
+from mtlbench.report.result import GroupReport
 
 __all__ = ["Figure", "Gallery", "Omission", "figures_of", "save_figures"]
 
@@ -20,7 +20,7 @@ KINDS: Final[tuple[Callable[[Context], Figure], ...]] = (
     forest.forest,
     scatter.pareto,
     scatter.cost,
-    ranks.ranking,
+    rank_diagram.ranking,
     curves.scores_by_step,
     curves.scores_by_time,
     curves.losses,
@@ -28,22 +28,22 @@ KINDS: Final[tuple[Callable[[Context], Figure], ...]] = (
     curves.norm_ratios,
     curves.weights,
 )
-"""In the order of the page; the first is the one to look at first."""
+"""Kinds of figures in the order of the page, the most important first."""
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """The figures that could be drawn, and why others were not."""
+    """The figures that could be drawn, and the reasons why others were omitted."""
 
     figures: tuple[Figure, ...]
     omitted: tuple[Omission, ...]
 
 
-def figures_of(group: Group, cells: Cells) -> Gallery:
+def figures_of(group: GroupReport, cells: Cells) -> Gallery:
     """Return the figures of one group.
 
-    :param group: as the report has it.
-    :param cells: the records it was made from, with their ``path``, beside which the histories lie.
+    :param group: the report of the group.
+    :param cells: its cells; each record has a ``path``, and its history lies beside it.
     """
     traces = read(cells)
     context = Context(group, cells, traces)

@@ -1,4 +1,4 @@
-"""The cosines between task gradients over training: a heat map per method, a row per pair of tasks."""
+"""Cosines between task gradients over training: a heat map per method, with a row per pair of tasks."""
 
 from __future__ import annotations
 
@@ -16,13 +16,19 @@ from mtlbench.report.figures.figure import Figure, Unavailable
 from mtlbench.report.numbers import number, signed
 
 BINS = 40
+"""Most columns of a heat map: steps are averaged within bins."""
 ROW, PANEL = 0.19, 0.34
+"""Height of a row, and of a panel without its rows, in inches."""
 MOST_PAIRS = 15
-"""With more pairs than that, the most conflicting ones are shown."""
+"""Most pairs of tasks to show: the most conflicting ones."""
 
 
 def cosines(context: Context) -> Figure:
-    """Draw the cosines of every joint method, averaged over seeds within bins of steps."""
+    """Draw the cosines of every joint method, averaged over seeds within bins of steps.
+
+    :param context: the group's data.
+    :raises Unavailable: when no joint method's history has cosines.
+    """
     frame = context.traces.cosines
     frame = frame[frame["method"].isin(context.joint)]
     if frame.empty:
@@ -38,29 +44,32 @@ def cosines(context: Context) -> Figure:
 
 
 def conflict_shares(frame: pd.DataFrame) -> dict[str, float]:
-    """Return every method's share of cosines below zero, over steps, pairs and seeds."""
+    """Return the share of cosines below zero by method, over steps, pairs and seeds.
+
+    :param frame: cosines with their ``method``, as in :attr:`Traces.cosines`.
+    """
     return {str(method): float((values < 0).mean()) for method, values in frame.groupby("method")["cosine"]}
 
 
 def _pairs(context: Context, frame: pd.DataFrame) -> list[str]:
-    """Return the pairs to show, in the order of the tasks."""
+    """Return the pairs of tasks to show, in the order of the tasks."""
     order = [task.name for task in context.group.tasks]
-    wanted = [f"{a}|{b}" for i, a in enumerate(order) for b in order[i + 1 :]]
+    ordered = [f"{a}|{b}" for i, a in enumerate(order) for b in order[i + 1 :]]
     conflict = {str(pair): float(share) for pair, share in (frame["cosine"] < 0).groupby(frame["pair"]).mean().items()}
-    known = sorted((pair for pair in wanted if pair in conflict), key=lambda pair: -conflict[pair])[:MOST_PAIRS]
-    return [pair for pair in wanted if pair in known] or sorted(conflict)[:MOST_PAIRS]
+    shown = sorted((pair for pair in ordered if pair in conflict), key=lambda pair: -conflict[pair])[:MOST_PAIRS]
+    return [pair for pair in ordered if pair in shown] or sorted(conflict)[:MOST_PAIRS]
 
 
 def _described(frame: pd.DataFrame, methods: list[str], pairs: list[str]) -> str:
-    """Say how much conflict each method met, and which pair had most of it."""
+    """Return the description: each method's share of conflict, and the most conflicting pair."""
     shares = conflict_shares(frame)
     share = (frame["cosine"] < 0).groupby(frame["pair"]).mean()
     mean = frame["cosine"].mean()
-    said = listed([f"{method} {number(shares[method], 2)}" for method in methods])
+    by_method = listed([f"{method} {number(shares[method], 2)}" for method in methods])
     worst = str(share.idxmax())
     words = [
         f"Red: gradients point apart; blue: together; mean over seeds, colours fixed to [-1, 1]. "
-        f"Conflict (share below zero): {said}. Mean cosine {signed(float(mean), 2)}; most conflict: "
+        f"Conflict (share below zero): {by_method}. Mean cosine {signed(float(mean), 2)}; most conflict: "
         f"{worst.replace('|', ' and ')}, {number(float(share.max()), 2)}."
     ]
     if frame["pair"].nunique() > len(pairs):
@@ -69,6 +78,7 @@ def _described(frame: pd.DataFrame, methods: list[str], pairs: list[str]) -> str
 
 
 def _draw(frame: pd.DataFrame, methods: list[str], pairs: list[str]) -> matplotlib.figure.Figure:
+    """Draw one heat map per method and a common colour bar."""
     shares = conflict_shares(frame)
     last = int(frame["step"].max())
     edges = np.unique(np.linspace(0, last, min(BINS, frame["step"].nunique()) + 1))
@@ -98,11 +108,12 @@ def _draw(frame: pd.DataFrame, methods: list[str], pairs: list[str]) -> matplotl
 
 
 def _table(frame: pd.DataFrame, pairs: list[str], edges: np.ndarray[Any, Any]) -> Any:
-    """Return pairs × bins of mean cosines, masked where there is none."""
-    places = np.clip(np.searchsorted(edges, frame["step"], side="left") - 1, 0, len(edges) - 2)
-    table = frame["cosine"].groupby([frame["pair"], pd.Series(places, index=frame.index)]).mean().unstack()
+    """Return mean cosines as a (pairs, bins) array, masked where there are none."""
+    bins = np.clip(np.searchsorted(edges, frame["step"], side="left") - 1, 0, len(edges) - 2)
+    table = frame["cosine"].groupby([frame["pair"], pd.Series(bins, index=frame.index)]).mean().unstack()
     return np.ma.masked_invalid(table.reindex(index=pairs, columns=range(len(edges) - 1)).to_numpy(dtype=float))
 
 
 def _halves(pair: str) -> list[str]:
+    """Return the shortened names of a pair's tasks."""
     return [style.short(task, 12) for task in pair.split("|")]

@@ -1,4 +1,4 @@
-"""Lines over training, a panel per task: scores, losses, the sizes of gradients, weights."""
+"""Curves over training, one panel per task: scores, losses, gradient norms and weights."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from scipy import stats
 from mtlbench.report.figures import style
 from mtlbench.report.figures.context import Context
 from mtlbench.report.figures.figure import Figure, Unavailable
-from mtlbench.report.model import CONFIDENCE
 from mtlbench.report.numbers import number
+from mtlbench.report.result import CONFIDENCE
 
 BINS = 40
-"""At most so many points a line: steps are averaged within bins."""
+"""Most points on a line: steps are averaged within bins."""
 PANEL = 1.55
 """Height of a panel, in inches."""
 BAND = f"Lines: means over seeds; bands: {CONFIDENCE:.0%} intervals (Student's t)."
 
 
 @dataclass(frozen=True)
-class Panel:
-    """One task's panel."""
+class CurvePanel:
+    """The panel of one task."""
 
     task: str
     label: str
@@ -36,13 +36,21 @@ class Panel:
 
 
 def scores_by_step(context: Context) -> Figure:
-    """Draw the primary metrics on steps."""
+    """Draw the primary metrics over steps.
+
+    :param context: the group's data.
+    :raises Unavailable: when there are fewer than two evaluations.
+    """
     frame = _scores(context, "Scores over steps").assign(x=lambda f: f["step"])
     return _figure(context, "scores-by-step", "Scores over steps", "step", frame, _metrics(context), _last)
 
 
 def scores_by_time(context: Context) -> Figure:
-    """Draw the primary metrics on seconds: each evaluation at its mean time over the seeds."""
+    """Draw the primary metrics over seconds, each evaluation at its mean time over the seeds.
+
+    :param context: the group's data.
+    :raises Unavailable: when there are fewer than two evaluations, or no history has their times.
+    """
     frame = _scores(context, "Scores over time").dropna(subset=["seconds"])
     if frame.empty:
         raise Unavailable("Scores over time: no history has the time of its evaluations")
@@ -53,7 +61,11 @@ def scores_by_time(context: Context) -> Figure:
 
 
 def losses(context: Context) -> Figure:
-    """Draw the training losses."""
+    """Draw the training losses over steps.
+
+    :param context: the group's data.
+    :raises Unavailable: when no history has losses.
+    """
     frame = context.traces.steps.dropna(subset=["loss"]).rename(columns={"loss": "value"})
     if frame.empty:
         raise Unavailable("Training losses: no history has any")
@@ -63,7 +75,11 @@ def losses(context: Context) -> Figure:
 
 
 def norm_ratios(context: Context) -> Figure:
-    """Draw each task's gradient norm over the mean of all tasks' at that step."""
+    """Draw each task's gradient norm, divided by the mean norm of all tasks at the same step.
+
+    :param context: the group's data.
+    :raises Unavailable: when no joint method's history has gradient norms of two tasks.
+    """
     frame = context.traces.steps.dropna(subset=["norm"])
     frame = frame[frame["method"].isin(context.joint)]
     total = frame.groupby(["method", "seed", "step"])["norm"].transform("mean")
@@ -77,7 +93,11 @@ def norm_ratios(context: Context) -> Figure:
 
 
 def weights(context: Context) -> Figure:
-    """Draw each task's share of the sum of absolute weights."""
+    """Draw each task's weight as a share of the sum of absolute weights.
+
+    :param context: the group's data.
+    :raises Unavailable: when no joint method's history has weights of two tasks.
+    """
     frame = context.traces.steps.dropna(subset=["weight"])
     frame = frame[frame["method"].isin(context.joint)]
     total = frame["weight"].abs().groupby([frame[name] for name in ("method", "seed", "step")]).transform("sum")
@@ -92,7 +112,11 @@ def weights(context: Context) -> Figure:
 
 
 def band(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return x, mean, low and high of a method's values over seeds; low and high are NaN for a single seed."""
+    """Return mean and t interval of a method's values over seeds.
+
+    :param frame: ``x`` and ``value``, one row per seed and x.
+    :returns: a row per x with ``mean``, ``low``, ``high`` and ``n``; the interval is NaN for a single seed.
+    """
     grouped = frame.groupby("x")["value"]
     n, mean, sd = grouped.count(), grouped.mean(), grouped.std()
     quantile = stats.t.ppf((1 + CONFIDENCE) / 2, np.maximum(n - 1, 1))
@@ -101,7 +125,7 @@ def band(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _scores(context: Context, title: str) -> pd.DataFrame:
-    """Return the evaluations of primary metrics."""
+    """Return the evaluations of the primary metrics."""
     primary = {task.name: task.primary for task in context.group.tasks}
     frame = context.traces.evaluations
     frame = frame[frame["metric"] == frame["task"].map(primary)].rename(columns={"score": "value"})
@@ -113,30 +137,32 @@ def _scores(context: Context, title: str) -> pd.DataFrame:
 
 
 def _binned(frame: pd.DataFrame) -> pd.DataFrame:
-    """Average within bins of steps, seed by seed; x is the last step of the bin."""
+    """Average values within bins of steps, separately by seed; x is the last step of a bin."""
     width = -(-int(frame["step"].max()) // BINS)
     x = -(-frame["step"].astype(int) // width) * width
     keys = [frame["method"], frame["seed"], frame["task"], x.clip(upper=int(frame["step"].max())).rename("x")]
     return frame["value"].groupby(keys).mean().reset_index()
 
 
-def _metrics(context: Context) -> list[Panel]:
-    """Return a panel for every task's primary metric, with its floor."""
+def _metrics(context: Context) -> list[CurvePanel]:
+    """Return a panel with the floor for every task's primary metric."""
     floors = [(task, task.floor(task.primary)) for task in context.group.tasks]
-    return [Panel(t.name, f"{style.short(t.name)} {t.primary} ↑", f.value if f else None) for t, f in floors]
+    return [CurvePanel(t.name, f"{style.short(t.name)} {t.primary} ↑", f.value if f else None) for t, f in floors]
 
 
-def _tasks(context: Context, frame: pd.DataFrame, label: str) -> list[Panel]:
+def _tasks(context: Context, frame: pd.DataFrame, label: str) -> list[CurvePanel]:
     """Return a panel for every task that has values."""
-    known = set(frame["task"])
-    return [Panel(t.name, f"{style.short(t.name)} {label}") for t in context.group.tasks if t.name in known]
+    present = set(frame["task"])
+    return [CurvePanel(t.name, f"{style.short(t.name)} {label}") for t in context.group.tasks if t.name in present]
 
 
 def _last(values: pd.DataFrame) -> tuple[str, float]:
+    """Return the mean over seeds at the last x, with its words."""
     return "at the end", float(values.loc[values["x"] == values["x"].max(), "value"].mean())
 
 
 def _mean(values: pd.DataFrame) -> tuple[str, float]:
+    """Return the mean over seeds and x, with its words."""
     return "on average", float(values["value"].mean())
 
 
@@ -146,15 +172,16 @@ def _figure(
     title: str,
     axis: str,
     frame: pd.DataFrame,
-    panels: list[Panel],
+    panels: list[CurvePanel],
     summary: Callable[[pd.DataFrame], tuple[str, float]],
     even: float | None = None,
 ) -> Figure:
-    """Describe and draw one of the figures above.
+    """Return one of the figures above, with its description.
 
-    :param frame: with ``method``, ``seed``, ``task``, ``x`` and ``value``.
-    :param summary: one number of a method's values, for the description.
-    :param even: where all tasks would be alike; a line is drawn there.
+    :param axis: label of the horizontal axis.
+    :param frame: ``method``, ``seed``, ``task``, ``x`` and ``value``.
+    :param summary: returns words and one number for a method's values, for the description.
+    :param even: value at which all tasks are equal, drawn as a line.
     """
     panels = [panel for panel in panels if (frame["task"] == panel.task).any()]
     methods = [method for method in context.ranking if (frame["method"] == method).any()]
@@ -171,28 +198,29 @@ def _figure(
     )
 
 
-def _described(frame: pd.DataFrame, panel: Panel, methods: list[str], summary: Any) -> str:
-    """Name the methods with the least and the greatest value on one task."""
+def _described(frame: pd.DataFrame, panel: CurvePanel, methods: list[str], summary: Any) -> str:
+    """Return the sentence on the methods with the lowest and the highest value on one task."""
     here = frame[frame["task"] == panel.task]
-    when, found = "", {}
+    when, numbers = "", {}
     for method in methods:
         values = here[here["method"] == method]
         if not values.empty:
-            when, found[method] = summary(values)
-    least, most = min(found, key=lambda m: found[m]), max(found, key=lambda m: found[m])
-    if least == most:
-        return f"{panel.label}, {when}: {least} {number(found[least])}."
-    return f"{panel.label}, {when}: from {least} {number(found[least])} to {most} {number(found[most])}."
+            when, numbers[method] = summary(values)
+    lowest, highest = min(numbers, key=lambda m: numbers[m]), max(numbers, key=lambda m: numbers[m])
+    if lowest == highest:
+        return f"{panel.label}, {when}: {lowest} {number(numbers[lowest])}."
+    return f"{panel.label}, {when}: from {lowest} {number(numbers[lowest])} to {highest} {number(numbers[highest])}."
 
 
 def _draw(
     context: Context,
     axis: str,
     frame: pd.DataFrame,
-    panels: list[Panel],
+    panels: list[CurvePanel],
     methods: list[str],
     even: float | None,
 ) -> matplotlib.figure.Figure:
+    """Draw a panel per task and the legend."""
     looks = context.looks()
     named = [method for method in methods if looks[method].named]
     height = len(panels) * PANEL + 0.25 + style.legend_height([style.short(method) for method in named])
@@ -206,14 +234,14 @@ def _draw(
                 _line(axes_of, band(here), looks[method])
         _level(axes_of, panel, even)
         if frame["value"].min() >= 0 > axes_of.get_ylim()[0]:
-            axes_of.set_ylim(bottom=0)  # a t interval knows no bounds: a share, a norm, a loss below zero cannot be
+            axes_of.set_ylim(bottom=0)  # a t interval may go below zero; shares, norms and losses do not
     axes[-1].set_xlabel(axis)
     style.legend(figure, [_entry(method, looks[method]) for method in named])
     return figure
 
 
-def _level(axes: Axes, panel: Panel, even: float | None) -> None:
-    """Draw the floor, or where tasks are alike. A floor far below would flatten the lines: its number is enough."""
+def _level(axes: Axes, panel: CurvePanel, even: float | None) -> None:
+    """Draw the floor, or the value at which tasks are equal; a level far below would flatten the lines: print it."""
     level = panel.floor if panel.floor is not None else even
     if level is None:
         return
@@ -225,7 +253,7 @@ def _level(axes: Axes, panel: Panel, even: float | None) -> None:
 
 
 def _line(panel: Axes, values: pd.DataFrame, look: style.Look) -> None:
-    """Draw one method's mean and band."""
+    """Draw the mean and band of one method."""
     order = 2 if look.named else 1
     panel.plot(
         values["x"], values["mean"], color=look.colour, linestyle=look.style, linewidth=1.4, zorder=order + 1,
@@ -236,6 +264,7 @@ def _line(panel: Axes, values: pd.DataFrame, look: style.Look) -> None:
 
 
 def _entry(method: str, look: style.Look) -> Line2D:
+    """Return the legend entry of one method."""
     return Line2D(
         [], [], color=look.colour, linestyle=look.style, marker=look.marker, markersize=4.5, linewidth=1.4,
         label=style.short(method),

@@ -1,4 +1,4 @@
-"""What a figure is: a name, words for those who cannot see it, and a way to draw it."""
+"""A figure: its name, its description for screen readers, and the function that draws it."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ METADATA: Final[dict[str, dict[str, Any]]] = {
     "png": {"Software": None},
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
 }
-"""By format: without what changes from day to day, or from version to version."""
+"""Metadata by format, without dates and versions, which would change the bytes of the file."""
 DPI = 200
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure. It is drawn when it is first asked for, and once: a page and files show the same drawing."""
+    """One figure, drawn once on first use, so that pages and files show the same drawing."""
 
     name: str
-    """Short, for file names: letters, digits and hyphens."""
+    """Short name for files: letters, digits and hyphens."""
     title: str
     description: str
-    """What is shown, with numbers, in a sentence or two: the text for those who cannot see the figure."""
+    """Content of the figure with its numbers, in a few sentences, for readers who cannot see it."""
     draw: Callable[[], matplotlib.figure.Figure]
-    """To be called under :func:`mtlbench.report.figures.style.applied`, as ``canvas`` does."""
+    """Draws the figure; call it within :func:`mtlbench.report.figures.style.applied`, as ``canvas`` does."""
     group: str = ""
-    """The heading of the group of cells that it shows."""
+    """Heading of the group of cells that the figure shows."""
 
     @cached_property
     def canvas(self) -> matplotlib.figure.Figure:
@@ -43,17 +43,21 @@ class Figure:
 
     @cached_property
     def svg(self) -> str:
-        """The drawing as SVG. Laying it out takes most of the time; the other formats keep this layout."""
-        made = self._saved("svg").decode()
+        """The drawing as SVG. Layout takes most of the time, so the other formats reuse this one."""
+        text = self._saved("svg").decode()
         self.canvas.set_layout_engine("none")
-        return made
+        return text
 
     def file(self, format: str) -> bytes:
-        """Return the drawing in one of the formats of :data:`METADATA`: the same bytes for the same data."""
+        """Return the drawing as a file; the same data give the same bytes.
+
+        :param format: one of the formats of :data:`METADATA`.
+        """
         svg = self.svg
         return svg.encode() if format == "svg" else self._saved(format)
 
     def _saved(self, format: str) -> bytes:
+        """Return the drawing as saved by matplotlib."""
         file = io.BytesIO()
         with style.applied():
             self.canvas.savefig(file, format=format, dpi=DPI, facecolor=style.PAPER, metadata=METADATA[format])
@@ -62,11 +66,11 @@ class Figure:
 
 @dataclass(frozen=True)
 class Omission:
-    """A figure that could not be drawn, or a cell that is in none, with the reason."""
+    """The reason why a figure could not be drawn, or why a cell is missing from figures."""
 
     reason: str
     group: str = ""
 
 
 class Unavailable(Exception):
-    """Raised by a kind of figure when the data cannot give it; the message is the reason."""
+    """Raised when the data do not suffice for a figure; the message is the reason."""

@@ -1,4 +1,4 @@
-"""The forest plot: every method's differences from the baseline, seed by seed. The figure to look at first."""
+"""Forest plot: every method's differences from the baseline by seed. It is the most important figure."""
 
 from __future__ import annotations
 
@@ -11,38 +11,42 @@ from matplotlib.lines import Line2D
 from mtlbench.report.figures import style
 from mtlbench.report.figures.context import Context
 from mtlbench.report.figures.figure import Figure, Unavailable
-from mtlbench.report.model import CONFIDENCE, Difference
 from mtlbench.report.numbers import interval, signed
+from mtlbench.report.result import CONFIDENCE, Difference
 
 ROW, PANEL = 0.25, 0.42
-"""Height of a method, and of what surrounds a panel, in inches."""
+"""Height of a method's row, and of a panel without its rows, in inches."""
 TITLE_WIDTH = 40
 JITTER = 0.26
-"""Vertical room of a method's seeds, as a share of its row, so that equal ones do not hide each other."""
+"""Vertical spread of a method's seeds, as a share of its row, so that equal values do not hide each other."""
 
 
 @dataclass(frozen=True)
-class Panel:
+class ForestPanel:
     """The differences on one endpoint."""
 
     label: str
     digits: int
-    found: tuple[Difference, ...]
+    differences: tuple[Difference, ...]
 
 
 def forest(context: Context) -> Figure:
-    """Draw one panel for Δm, where it is known, and one per task: the primary metric's differences."""
+    """Draw the differences in Δm, where it is defined, and in the primary metric of every task.
+
+    :param context: the group's data.
+    :raises Unavailable: when no method could be compared.
+    """
     primary = [d for d in context.group.comparisons if d.family == "primary"]
     if not primary:
         raise Unavailable("Differences from the baseline: no method could be compared")
     panels = [
-        Panel("Δm %", 2, context.group.delta_m_comparisons),
+        ForestPanel("Δm %", 2, context.group.delta_m_comparisons),
         *(
-            Panel(f"{task.name} {task.primary}", 3, tuple(d for d in primary if d.task == task.name))
+            ForestPanel(f"{task.name} {task.primary}", 3, tuple(d for d in primary if d.task == task.name))
             for task in context.group.tasks
         ),
     ]
-    shown = [panel for panel in panels if panel.found]
+    shown = [panel for panel in panels if panel.differences]
     return Figure(
         name="differences",
         title=f"Differences from {primary[0].baseline}, seed by seed",
@@ -52,41 +56,48 @@ def forest(context: Context) -> Figure:
 
 
 def seed_differences(context: Context, d: Difference) -> dict[int, float]:
-    """Return the difference of every seed; of runs that are not paired there is none."""
+    """Return the difference by seed; empty for unpaired runs.
+
+    :param context: the group's data.
+    :param d: the comparison.
+    """
     if not d.paired:
         return {}
-    ours, theirs = (
+    method_scores, baseline_scores = (
         context.deltas[method] if d.family == "delta_m" else context.cells.series(method, d.task, d.metric)
         for method in (d.method, d.baseline)
     )
-    return {seed: ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())}
+    seeds = sorted(method_scores.keys() & baseline_scores.keys())
+    return {seed: method_scores[seed] - baseline_scores[seed] for seed in seeds}
 
 
-def _described(baseline: str, panels: list[Panel]) -> str:
-    """Say what is shown, and each panel's extremes."""
+def _described(baseline: str, panels: list[ForestPanel]) -> str:
+    """Return the description: how to read the plot, and each panel's extremes."""
     words = [
         f"Method - {baseline}; right of the line is better. Dot: one seed. Diamond and bar: mean and "
         f"{CONFIDENCE:.0%} interval (Student's t)."
     ]
-    if panels[0].found[0].family == "delta_m":
+    if panels[0].differences[0].family == "delta_m":
         words.append("Δm: mean relative improvement over single-task training, which itself has none.")
     for panel in panels:
-        here = sorted(panel.found, key=lambda d: d.mean_difference)
-        ends = [here[0], here[-1]] if len(here) > 1 else here
-        said = [f"{d.method} {signed(d.mean_difference, panel.digits)}{_bounds(d, panel)}, n = {d.n}" for d in ends]
-        words.append(f"{panel.label}: {'from ' if len(said) > 1 else ''}{' to '.join(said)}.")
-    unpaired = sorted({d.method for panel in panels for d in panel.found if not d.paired})
+        ordered = sorted(panel.differences, key=lambda d: d.mean_difference)
+        ends = [ordered[0], ordered[-1]] if len(ordered) > 1 else ordered
+        extremes = [f"{d.method} {signed(d.mean_difference, panel.digits)}{_bounds(d, panel)}, n = {d.n}" for d in ends]
+        words.append(f"{panel.label}: {'from ' if len(extremes) > 1 else ''}{' to '.join(extremes)}.")
+    unpaired = sorted({d.method for panel in panels for d in panel.differences if not d.paired})
     if unpaired:
         words.append(f"Not paired, so without seeds' dots: {', '.join(unpaired)}.")
     return " ".join(words)
 
 
-def _bounds(d: Difference, panel: Panel) -> str:
+def _bounds(d: Difference, panel: ForestPanel) -> str:
+    """Return the interval of a difference with a leading space, or nothing."""
     return f" {interval(d.ci_low, d.ci_high, panel.digits)}" if d.ci_low is not None else ""
 
 
-def _draw(context: Context, panels: list[Panel]) -> matplotlib.figure.Figure:
-    compared = {d.method for panel in panels for d in panel.found}
+def _draw(context: Context, panels: list[ForestPanel]) -> matplotlib.figure.Figure:
+    """Draw all panels and the legend."""
+    compared = {d.method for panel in panels for d in panel.differences}
     methods = [method for method in context.ranking if method in compared]
     height = len(panels) * (PANEL + ROW * len(methods)) + 0.45
     figure, axes = style.sheet(height, len(panels), sharey=True)
@@ -102,11 +113,12 @@ def _draw(context: Context, panels: list[Panel]) -> matplotlib.figure.Figure:
     return figure
 
 
-def _draw_panel(ax: Axes, context: Context, methods: list[str], panel: Panel) -> None:
+def _draw_panel(ax: Axes, context: Context, methods: list[str], panel: ForestPanel) -> None:
+    """Draw one panel, with a row per method."""
     style.grid(ax, "x")
     ax.axvline(0.0, color=style.INK, linewidth=0.9, zorder=1)
     rows = {method: number for number, method in enumerate(methods)}
-    for d in panel.found:
+    for d in panel.differences:
         row = rows[d.method]
         dots = list(seed_differences(context, d).values())
         places = [row + JITTER * (2 * i / (len(dots) - 1) - 1) if len(dots) > 1 else row for i in range(len(dots))]

@@ -1,4 +1,4 @@
-"""Points in the plane: one task's score against another's, and score against cost."""
+"""Scatter plots: one task's score against another's, and score against cost."""
 
 from __future__ import annotations
 
@@ -14,17 +14,23 @@ from mtlbench.report.figures import style
 from mtlbench.report.figures.context import Context, listed
 from mtlbench.report.figures.figure import Figure, Unavailable
 from mtlbench.report.figures.sweeps import Sweep, sweeps
-from mtlbench.report.model import Task
 from mtlbench.report.numbers import number, signed
+from mtlbench.report.result import ScoredTask
 
 PANEL = 2.35
+"""Height of a panel, in inches."""
 MOST_PAIRS = 10
+"""Most pairs of tasks to show."""
 DELTA_M = "Δm %"
 Point = tuple[float, float]
 
 
 def pareto(context: Context) -> Figure:
-    """Draw the primary metrics of every pair of tasks against each other."""
+    """Draw the primary metrics of every pair of tasks against each other.
+
+    :param context: the group's data.
+    :raises Unavailable: with fewer than two tasks, or fewer than two methods with finished cells.
+    """
     tasks = context.group.tasks
     if len(tasks) < 2:
         raise Unavailable("Trade-offs between tasks: there is one task only")
@@ -37,8 +43,8 @@ def pareto(context: Context) -> Figure:
     words = ["Each method's mean (large) and seeds (small); up and right is better. On the line: no mean beats both."]
     for a, b in shown:
         best = front({method: (mean[a], mean[b]) for method, mean in means.items()})
-        said = ", ".join(f"{method} ({number(means[method][a])}, {number(means[method][b])})" for method in best)
-        words.append(f"{tasks[a].name} and {tasks[b].name}: {said}.")
+        best_points = ", ".join(f"{method} ({number(means[method][a])}, {number(means[method][b])})" for method in best)
+        words.append(f"{tasks[a].name} and {tasks[b].name}: {best_points}.")
     if len(pairs) > len(shown):
         words.append(f"The first {len(shown)} of {len(pairs)} pairs of tasks are shown.")
     swept = sweeps(context.cells, seeds)
@@ -55,24 +61,31 @@ def pareto(context: Context) -> Figure:
 
 
 def front(points: Mapping[str, Point]) -> list[str]:
-    """Return the points that no other one dominates, from the left to the right. Higher is better on both axes."""
-    kept = [
+    """Return the names of the points not dominated by another, from left to right; higher is better on both axes.
+
+    :param points: coordinates by name.
+    """
+    names = [
         name
         for name, (x, y) in points.items()
         if not any(a >= x and b >= y and (a > x or b > y) for a, b in points.values())
     ]
-    return sorted(kept, key=lambda name: (points[name][0], -points[name][1], name))
+    return sorted(names, key=lambda name: (points[name][0], -points[name][1], name))
 
 
 def cost(context: Context) -> Figure:
-    """Draw Δm, or the mean of the tasks' primary metrics, against seconds per step."""
+    """Draw Δm, or the mean of the tasks' primary metrics, against seconds per step.
+
+    :param context: the group's data.
+    :raises Unavailable: when fewer than two methods have both.
+    """
     quality, label = _quality(context)
     seconds = {cost.method: cost.seconds_per_step for cost in context.group.costs if cost.seconds_per_step is not None}
     methods = [method for method in context.ranking if method in quality and method in seconds]
     if len(methods) < 2:
         raise Unavailable("Cost and score: fewer than two methods have both")
     points = {method: (seconds[method], statistics.fmean(quality[method])) for method in methods}
-    points_said = listed(
+    points_listed = listed(
         [f"{m} {number(x)} s, {signed(y, 2) if label == DELTA_M else number(y)}" for m, (x, y) in points.items()]
     )
     spread = {m: statistics.stdev(quality[m]) if len(quality[m]) > 1 else 0.0 for m in methods}
@@ -81,21 +94,21 @@ def cost(context: Context) -> Figure:
         title="Cost and score",
         description=(
             f"{label} (mean over seeds, bars: standard deviation) against median seconds of a step; up and left is "
-            f"better. {points_said}.{context.unnamed(methods)}"
+            f"better. {points_listed}.{context.unnamed(methods)}"
         ),
         draw=lambda: _draw_cost(context, points, spread, label),
     )
 
 
 def _seeds(context: Context, method: str) -> list[tuple[float, ...]]:
-    """Return the primary metrics of every seed that has them all."""
+    """Return the primary metrics of every seed that has all of them."""
     series = [context.cells.series(method, task.name, task.primary) for task in context.group.tasks]
-    common = sorted(set.intersection(*(set(one) for one in series)))
-    return [tuple(one[seed] for one in series) for seed in common]
+    common = sorted(set.intersection(*(set(scores) for scores in series)))
+    return [tuple(scores[seed] for scores in series) for seed in common]
 
 
 def _quality(context: Context) -> tuple[dict[str, list[float]], str]:
-    """Return one number per method and seed, and its name."""
+    """Return one number per method and seed, and the label of this number."""
     if context.deltas:
         return {method: list(series.values()) for method, series in context.deltas.items()}, DELTA_M
     means = {m: [statistics.fmean(scores) for scores in _seeds(context, m)] for m in context.ranking}
@@ -108,6 +121,7 @@ def _draw_pareto(
     seeds: Mapping[str, Sequence[Sequence[float]]],
     swept: Sequence[Sweep],
 ) -> matplotlib.figure.Figure:
+    """Draw a panel per pair of tasks and the legend."""
     looks = context.looks()
     named = [method for method in seeds if looks[method].named]
     columns = 1 if len(pairs) == 1 else 2
@@ -139,6 +153,7 @@ def _draw_pareto(
 def _draw_cost(
     context: Context, points: Mapping[str, Point], spread: Mapping[str, float], label: str
 ) -> matplotlib.figure.Figure:
+    """Draw the panel of cost and score and the legend."""
     looks = context.looks()
     named = [method for method in points if looks[method].named]
     figure, (panel,) = style.sheet(2.7 + style.legend_height([style.short(method) for method in named]))
@@ -154,17 +169,20 @@ def _draw_cost(
 
 
 def _mean(panel: Axes, place: Point, look: style.Look) -> None:
+    """Draw a method's mean."""
     panel.plot(
         *place, look.marker, color=look.colour, markersize=8.5 if look.named else 5, zorder=4 if look.named else 3,
         markeredgecolor=style.PAPER, markeredgewidth=0.7,
     )  # fmt: skip
 
 
-def _label(task: Task) -> str:
+def _label(task: ScoredTask) -> str:
+    """Return the axis label of a task's primary metric."""
     return f"{style.short(task.name, 18)} {task.primary}"
 
 
 def _entry(method: str, look: style.Look) -> Line2D:
+    """Return the legend entry of one method."""
     return Line2D(
         [], [], color=look.colour, marker=look.marker, markersize=6.5, linestyle="none", label=style.short(method)
     )

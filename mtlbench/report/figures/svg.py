@@ -1,4 +1,4 @@
-"""A figure as SVG to stand in a page: the page's colours, identifiers of its own, words for screen readers."""
+"""Figures as inline SVG for a page: colours of the page, unique identifiers, and text for screen readers."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ VARIABLES = {
     "#0072b2": "var(--blue)",
     "#3a93d0": "var(--sky)",
 }
-"""Of a file's colours, the page's. The two blues are lighter on a dark page, where the darker one is hardly seen."""
+"""CSS colour of the page by colour in the file. Both blues are lighter on a dark page, for contrast."""
 
 
 def inline(figure: Figure, prefix: str) -> str:
-    """Return the figure as one ``<svg>`` element whose identifiers all begin with the prefix.
+    """Return the figure as one ``<svg>`` element for light and dark pages.
 
-    The file's drawing serves light and dark pages: ink becomes ``currentColor``, the rest the page's CSS variables.
+    Ink becomes ``currentColor``, and the other colours of :data:`VARIABLES` become CSS variables of the page.
+
+    :param figure: the figure.
+    :param prefix: prefix of every identifier, unique within the page.
     """
     root = ElementTree.fromstring(figure.svg)
     _strip(root)
@@ -38,7 +41,7 @@ def inline(figure: Figure, prefix: str) -> str:
 
 
 def _strip(root: ElementTree.Element) -> None:
-    """Remove metadata, and the style sheet, which would hold for the whole page (report.html.j2 has its rules)."""
+    """Remove metadata, and the style sheet, which would apply to the whole page (report.html.j2 has its rules)."""
     for parent in list(root.iter()):
         for child in list(parent):
             if child.tag in (f"{{{SVG}}}metadata", f"{{{SVG}}}style"):
@@ -46,7 +49,7 @@ def _strip(root: ElementTree.Element) -> None:
 
 
 def _rewrite(element: ElementTree.Element, prefix: str, used: set[str]) -> None:
-    """Rename identifiers, drop those that nothing refers to, and replace the colours of paper."""
+    """Prefix identifiers, drop those without references, and replace the file's colours."""
     for name, value in list(element.attrib.items()):
         if name == "id":
             if value in used:
@@ -57,11 +60,11 @@ def _rewrite(element: ElementTree.Element, prefix: str, used: set[str]) -> None:
             element.set(name, f"#{prefix}-{value.removeprefix('#')}")
         else:
             value = re.sub(r"url\(#", f"url(#{prefix}-", value)
-            element.set(name, re.sub(r"#[0-9a-f]{6}", lambda found: VARIABLES.get(found[0], found[0]), value))
+            element.set(name, re.sub(r"#[0-9a-f]{6}", lambda match: VARIABLES.get(match[0], match[0]), value))
 
 
 def _name(root: ElementTree.Element, figure: Figure, prefix: str) -> None:
-    """Give the drawing its title and description, and let the page decide its size."""
+    """Add title and description, and leave the size to the page."""
     for name in ("width", "height", "version"):
         root.attrib.pop(name, None)
     root.set("role", "img")

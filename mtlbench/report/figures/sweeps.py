@@ -1,4 +1,4 @@
-"""Which methods are one method under several values of one parameter, and the order of these values."""
+"""Sweeps: the same method under several values of one parameter, in the order of the values."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from mtlbench.records.groups import Cells, spec
 from mtlbench.report.figures.context import listed
-from mtlbench.report.records import Cells, spec
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """Methods that differ in one parameter."""
+    """Methods that differ in one parameter only."""
 
     name: str
     parameter: str
     methods: tuple[str, ...]
-    """In the order of the parameter's values."""
+    """Specs in the order of the parameter's values."""
     values: tuple[str, ...]
 
     def __str__(self) -> str:
@@ -27,34 +27,38 @@ class Sweep:
 
 
 def sweeps(cells: Cells, methods: Iterable[str]) -> list[Sweep]:
-    """Return the sweeps among some methods. Where two parameters vary, or one that has no order, there is none."""
-    described = {spec(record): record["method"] for record in cells.records}
+    """Return the sweeps among methods; variants that differ in two parameters, or in one without order, are none.
+
+    :param cells: the cells of one group.
+    :param methods: specs of the methods to consider.
+    """
+    entries = {spec(record): record["method"] for record in cells.records}
     families: dict[str, list[str]] = {}
     for method in methods:
-        families.setdefault(described[method]["name"], []).append(method)
-    found = []
+        families.setdefault(entries[method]["name"], []).append(method)
+    swept = []
     for name, family in families.items():
-        parameters = [described[method].get("parameters") or {} for method in family]
-        names = list(dict.fromkeys(one for given in parameters for one in given))
-        varied = [one for one in names if len({str(given.get(one)) for given in parameters}) > 1]
+        variants = [entries[method].get("parameters") or {} for method in family]
+        parameters = list(dict.fromkeys(parameter for variant in variants for parameter in variant))
+        varied = [name for name in parameters if len({str(variant.get(name)) for variant in variants}) > 1]
         if len(varied) != 1:
             continue
-        values = [given.get(varied[0]) for given in parameters]
+        values = [variant.get(varied[0]) for variant in variants]
         places = _places(values)
         if places is not None and len(set(places)) == len(family):
             order = np.argsort(places)
-            found.append(Sweep(name, varied[0], tuple(family[i] for i in order), tuple(str(values[i]) for i in order)))
-    return found
+            swept.append(Sweep(name, varied[0], tuple(family[i] for i in order), tuple(str(values[i]) for i in order)))
+    return swept
 
 
 def _places(values: Sequence[Any]) -> list[float] | None:
-    """Return where every value lies along the sweep; ``None`` if they have no order.
+    """Return the position of every value along the sweep; ``None`` if the values have no order.
 
-    Numbers lie in their order. Lists of numbers such as ``1:2:1`` are weights, of which their shares count: these have
-    an order if they lie on one line, as those of two tasks always do.
+    Single numbers are ordered by size. Lists of numbers such as ``1:2:1`` are weights, compared by their shares: these
+    have an order if they lie on one line, as those of two tasks always do.
     """
     numbers = [_numbers(value) for value in values]
-    if any(one is None or len(one) != len(numbers[0] or ()) for one in numbers):
+    if any(weights is None or len(weights) != len(numbers[0] or ()) for weights in numbers):
         return None
     table = np.array(numbers, dtype=np.float64)
     if table.shape[1] > 1:
@@ -69,11 +73,11 @@ def _places(values: Sequence[Any]) -> list[float] | None:
 
 
 def _numbers(value: Any) -> list[float] | None:
-    """Return the numbers that a value is made of, one or several; ``None`` if it is something else."""
+    """Return the numbers that a value consists of; ``None`` if it is not made of numbers."""
     if isinstance(value, bool) or value is None:
         return None
     try:
-        found = [float(piece) for piece in str(value).split(":")]
+        numbers = [float(piece) for piece in str(value).split(":")]
     except ValueError:
         return None
-    return found if np.isfinite(found).all() else None
+    return numbers if np.isfinite(numbers).all() else None

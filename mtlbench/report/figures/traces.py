@@ -1,4 +1,4 @@
-"""The histories of a group's finished cells, as tidy tables."""
+"""Histories of a group's finished cells as tidy tables."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from mtlbench.record_file import read_history
-from mtlbench.report.records import Cells, Record
+from mtlbench.records.groups import Cells, Record
+from mtlbench.records.record_file import read_history
 
 STEPS = ("method", "seed", "step", "task", "loss", "weight", "norm")
 COSINES = ("method", "seed", "step", "pair", "cosine")
@@ -19,30 +19,33 @@ EVALUATIONS = ("method", "seed", "step", "seconds", "task", "metric", "score")
 
 @dataclass(frozen=True)
 class Traces:
-    """What was written while the cells trained. A number that was not measured, or is not finite, is NaN."""
+    """Measurements made while the cells trained. Values that are missing or not finite are NaN."""
 
     steps: pd.DataFrame
     """A row per step and task: :data:`STEPS`."""
     cosines: pd.DataFrame
-    """A row per measured step and pair of tasks, without those that have no cosine: :data:`COSINES`."""
+    """A row per measured step and pair of tasks that has a cosine: :data:`COSINES`."""
     evaluations: pd.DataFrame
-    """A row per evaluation, task and metric, without scores that are not finite: :data:`EVALUATIONS`."""
+    """A row per evaluation, task and metric with a finite score: :data:`EVALUATIONS`."""
     unread: tuple[str, ...] = ()
-    """The cells whose history is absent or unreadable, with the reason."""
+    """Cells whose history is missing or unreadable, with the reason."""
 
 
 def read(cells: Cells) -> Traces:
-    """Read the history of every finished cell."""
+    """Read the history of every finished cell; unreadable histories are listed in :attr:`Traces.unread`.
+
+    :param cells: the cells of one group.
+    """
     rows: dict[str, list[tuple[Any, ...]]] = {"steps": [], "cosines": [], "evaluations": []}
     unread = []
     for (method, seed), record in sorted(cells.done.items()):
         try:
-            found = _rows(method, seed, record)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # cut off, or not of this form
+            new_rows = _rows(method, seed, record)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # truncated, or of another form
             unread.append(f"{method}, seed {seed}: {_reason(record, error)}")
             continue
-        for kind, more in found.items():
-            rows[kind] += more
+        for kind, kind_rows in new_rows.items():
+            rows[kind] += kind_rows
     return Traces(
         steps=pd.DataFrame(rows["steps"], columns=list(STEPS)),
         cosines=pd.DataFrame(rows["cosines"], columns=list(COSINES)),
@@ -52,21 +55,21 @@ def read(cells: Cells) -> Traces:
 
 
 def _rows(method: str, seed: int, record: Record) -> dict[str, list[tuple[Any, ...]]]:
-    """Read one history whole, so that half of a damaged one is not taken for a run."""
+    """Return the rows of one complete history; a damaged one raises an error and contributes none."""
     steps: list[tuple[Any, ...]] = []
     cosines: list[tuple[Any, ...]] = []
     evaluations: list[tuple[Any, ...]] = []
     for row in read_history(dict(record)):
         step = int(row["step"])
         if not (row["scores"] if "scores" in row else row["losses"]).keys() <= record["tasks"].keys():
-            raise ValueError("it is of other tasks")
+            raise ValueError("the history is of other tasks")
         if "scores" in row:
             seconds = _finite(row.get("elapsed"))
             for task, scores in row["scores"].items():
-                found = {metric: _finite(value) for metric, value in scores.items()}
+                finite = {metric: _finite(value) for metric, value in scores.items()}
                 evaluations += [
                     (method, seed, step, seconds, task, metric, value)
-                    for metric, value in found.items()
+                    for metric, value in finite.items()
                     if not math.isnan(value)
                 ]
             continue
@@ -75,20 +78,20 @@ def _rows(method: str, seed: int, record: Record) -> dict[str, list[tuple[Any, .
             steps.append(
                 (method, seed, step, task, _finite(loss), _finite(weights.get(task)), _finite(norms.get(task)))
             )
-        between: Mapping[str, Any] = row.get("cosines") or {}
-        for pair, cosine in between.items():
+        row_cosines: Mapping[str, Any] = row.get("cosines") or {}
+        for pair, cosine in row_cosines.items():
             if not math.isnan(value := _finite(cosine)):
                 cosines.append((method, seed, step, pair, value))
     return {"steps": steps, "cosines": cosines, "evaluations": evaluations}
 
 
 def _finite(value: Any) -> float:
-    """Return a number; NaN for one that is absent or not finite."""
+    """Return a number, or NaN if it is missing or not finite."""
     return float(value) if value is not None and math.isfinite(value) else math.nan
 
 
 def _reason(record: Record, error: Exception) -> str:
-    """Say why a history could not be read."""
+    """Return the reason why a history could not be read."""
     if "history" not in (record.get("files") or {}):
         return "its record names no history"
     if isinstance(error, OSError):

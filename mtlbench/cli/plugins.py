@@ -1,0 +1,109 @@
+"""``list``, ``info``, ``check``, ``toy`` and ``new-method``: browse, verify and create methods."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mtlbench.cli.app import Json, Plugins, app, complete_methods, deliver
+from mtlbench.errors import UsageError
+from mtlbench.host.streams import print_data, takes_escapes
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(help="methods, tasks or suites.")],
+    json: Json = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print docs/methods.md, the page of all methods.")
+    ] = False,
+    plugin: Plugins = [],
+) -> None:
+    """List methods, tasks or suites."""
+    if markdown:
+        from mtlbench.plugins.describe import methods_page
+        from mtlbench.plugins.registry import load_registry
+
+        if what != "methods":
+            raise UsageError("--markdown prints the methods page: mtlbench list methods --markdown")
+        print_data(methods_page(load_registry(tuple(str(file) for file in plugin))), "markdown")
+        return
+    from mtlbench.cli.catalogue import print_list
+
+    print_list(what, tuple(str(file) for file in plugin), as_json=json)
+
+
+@app.command()
+def info(
+    name: Annotated[str, typer.Argument(help="Name of a method, task or suite.")],
+    json: Json = False,
+    plugin: Plugins = [],
+) -> None:
+    """Explain a method, task or suite: what it does, its parameters, its source."""
+    from mtlbench.cli.catalogue import print_info
+
+    print_info(name, tuple(str(file) for file in plugin), as_json=json)
+
+
+@app.command("new-method")
+def new_method(
+    name: Annotated[str, typer.Argument(help="Name of the method on the command line: lower case, words joined by -.")],
+    folder: Annotated[Path, typer.Option(help="A checkout of this project, or any other folder.")] = Path(),
+) -> None:
+    """Write a working method and its test as a starting point."""
+    from mtlbench.plugins.scaffold import write_method
+
+    method, test = write_method(name, folder)
+    typer.echo(f"wrote {method} and {test}; next: mtlbench check {method}, pytest {test}")
+
+
+@app.command()
+def check(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Methods (cagrad, 'cagrad[c=0.2]') or Python files.", autocompletion=complete_methods),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Check every method.")] = False,
+    format: Annotated[str, typer.Option(help="text, markdown or json.")] = "text",
+    output: Annotated[Path | None, typer.Option(help="File to write instead of printing.")] = None,
+    matrices: Annotated[int, typer.Option(min=1, help="Matrices per family in each check.")] = 20,
+    jobs: Annotated[int, typer.Option(min=1, help="Methods to check at a time; keep 1 for reliable timings.")] = 1,
+    plugin: Plugins = [],
+) -> None:
+    """Verify methods: finite, independent of task order, resumable, true to their claims. Exits with 1 on a failure."""
+    from mtlbench.check import check_methods
+    from mtlbench.check.text import as_json, as_markdown, print_certificate
+    from mtlbench.errors import unknown
+
+    if format not in ("text", "markdown", "json"):
+        raise unknown("format", format, ("text", "markdown", "json"))
+    files = tuple(str(file) for file in plugin)
+    certificates = check_methods(names or [], every=every, plugin_files=files, matrices=matrices, jobs=jobs)
+    if format == "text" and output is None:
+        for certificate in certificates:
+            print_certificate(certificate)
+    else:
+        deliver(as_json(certificates) if format == "json" else as_markdown(certificates, matrices), output, format)
+    raise typer.Exit(0 if all(certificate.passed for certificate in certificates) else 1)
+
+
+@app.command()
+def toy(
+    methods: Annotated[
+        str | None,
+        typer.Option(autocompletion=complete_methods, help="Comma-separated methods. Default: all that can run."),
+    ] = None,
+    setting: Annotated[str, typer.Option(help="Starts, scale and steps of which paper: cagrad or nash.")] = "cagrad",
+    steps: Annotated[int | None, typer.Option(help="Optimizer steps. Default: the setting's.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate. Default: the setting's.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Methods to run at a time. Default: cores.")] = None,
+    output: Annotated[Path, typer.Option(help="Folder for toy.json, toy.svg and toy.png.")] = Path("toy"),
+    plugin: Plugins = [],
+) -> None:
+    """Run methods on the two-dimensional toy problem: print their end points, draw their trajectories."""
+    from mtlbench.toy.command import ToyRequest, run_toy
+
+    request = ToyRequest(setting, methods, steps, lr, jobs, tuple(str(file) for file in plugin), output)
+    raise typer.Exit(run_toy(request, color=takes_escapes()))

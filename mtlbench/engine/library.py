@@ -1,0 +1,141 @@
+"""Methods applied to a Gram matrix or a Jacobian. For your own training loop, see :mod:`mtlbench.engine.autograd`."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mtlbench.contract.method import Method, without_trainer
+from mtlbench.contract.method_input import observe
+from mtlbench.contract.method_output import ask_update, ask_weights
+from mtlbench.contract.observation import Matrix, Vector
+from mtlbench.errors import UsageError
+from mtlbench.plugins.registry import Registry, load_registry
+
+
+@cache
+def _registry() -> Registry:
+    return load_registry()
+
+
+def get_method(name: str, *, seed: int = 0, **parameters: Any) -> Method:
+    """Create a method by name. Some methods have state: keep one object for all steps of a run.
+
+    >>> import mtlbench
+    >>> method = mtlbench.get_method("cagrad", c=0.2)
+    >>> method.name, method.parameters["c"]
+    ('cagrad', 0.2)
+
+    :param name: a name, or a spec such as ``"cagrad[c=0.2]"``.
+    :param seed: seed of the method's private random generator.
+    :param parameters: hyperparameters by name; they override those of the spec.
+    :returns: a new method, ready for :func:`backward`, :func:`weights` and :func:`aggregate`.
+    :raises UsageError: for an unknown name or parameter, or a value out of range.
+    """
+    method = _registry().method(name)
+    if parameters:
+        method = type(method).make({**method.parameters, **parameters})
+    method.reseed(seed)
+    return without_trainer(method)
+
+
+def weights(
+    name: str | Method,
+    gram: ArrayLike | None = None,
+    *,
+    losses: ArrayLike | None = None,
+    cross_gram: ArrayLike | None = None,
+    seed: int = 0,
+    **parameters: Any,
+) -> Vector:
+    """Return the K weights that a method gives to K task gradients.
+
+    >>> import mtlbench
+    >>> mtlbench.weights("pcgrad", [[1.0, -1.0], [-1.0, 2.0]]).tolist()
+    [2.0, 1.5]
+
+    :param name: a method's name or spec, or a method from :func:`get_method`, which keeps its state between calls.
+    :param gram: (K, K) inner products of the task gradients; optional where the losses suffice.
+    :param losses: (K,) losses, for methods that read them. Where a method takes logarithms or ratios of losses, a loss
+        of exactly 0 counts as 10⁻⁸ (:data:`mtlbench.contract.observation.FLOOR`); positive losses are not changed.
+    :param cross_gram: (K, K) inner products between the task gradients of two independent batches, for SDMGrad and
+        MoDo.
+    :param seed: seed of the private random generator of a method given by name.
+    :param parameters: hyperparameters of a method given by name.
+    :returns: (K,) weights in float64.
+    :raises UsageError: for an unknown name or parameter, for input that
+        :func:`mtlbench.contract.method_input.observe` rejects, or for a method that reads whole gradients: pass those
+        to :func:`aggregate`.
+    :raises SolverError: when a solution fails the method's own optimality conditions.
+    :raises CellError: when the method does not return K finite numbers.
+    """
+    method = _method(name, seed, parameters)
+    if method.reads == "gradients":
+        raise UsageError(f"method {method.name} reads whole gradients, not inner products: use aggregate")
+    if gram is None and losses is None and cross_gram is None:
+        raise UsageError(f"method {method.name}: give gram or losses, so that there are K tasks")
+    return ask_weights(method, observe(method, losses=losses, gram=gram, cross_gram=cross_gram))
+
+
+def aggregate(
+    name: str | Method,
+    jacobian: ArrayLike,
+    *,
+    losses: ArrayLike | None = None,
+    further: tuple[ArrayLike, ArrayLike] | None = None,
+    seed: int = 0,
+    **parameters: Any,
+) -> Vector:
+    """Return a method's update of the shared parameters, before any clipping, for given task gradients.
+
+    >>> import mtlbench
+    >>> mtlbench.aggregate("pcgrad", [[1.0, 0.0], [-1.0, 1.0]]).tolist()
+    [0.5, 1.5]
+
+    :param name: a method's name or spec, or a method from :func:`get_method`, which keeps its state between calls.
+    :param jacobian: (K, P) task gradients, one row per task.
+    :param losses: (K,) losses, for methods that read them; see :func:`weights`.
+    :param further: two more (K, P) matrices, from independent batches, for SDMGrad and MoDo.
+    :param seed: seed of the private random generator of a method given by name.
+    :param parameters: hyperparameters of a method given by name.
+    :returns: (P,) update in float64.
+    :raises UsageError: for an unknown name or parameter, or for input that
+        :func:`mtlbench.contract.method_input.observe` rejects.
+    :raises SolverError: when a solution fails the method's own optimality conditions.
+    :raises CellError: when the method does not return K finite weights, or P finite numbers as its update.
+    """
+    rows = _jacobian("jacobian", jacobian)
+    method = _method(name, seed, parameters)
+    if method.reads == "gradients":
+        import torch
+
+        observation = observe(method, losses=losses, gradients=torch.tensor(rows))
+        if method.returns == "update":
+            return ask_update(method, observation).numpy()
+        return ask_weights(method, observation) @ rows
+    cross_gram = None
+    if further is not None:
+        first, second = (_jacobian("further", matrix, rows.shape) for matrix in further)
+        cross_gram = first @ second.T
+    return ask_weights(method, observe(method, losses=losses, gram=rows @ rows.T, cross_gram=cross_gram)) @ rows
+
+
+def _jacobian(argument: str, matrix: ArrayLike, shape: tuple[int, ...] | None = None) -> Matrix:
+    rows = np.array(matrix, dtype=np.float64)
+    if rows.ndim != 2 or rows.shape != (shape or rows.shape):
+        expected = "a K × P matrix" if shape is None else f"two matrices of the jacobian's shape {shape}"
+        raise UsageError(f"{argument} must be {expected}, not of shape {rows.shape}")
+    if not np.isfinite(rows).all():
+        raise UsageError(f"{argument} must be finite, got {rows.tolist()}")
+    return rows
+
+
+def _method(name: str | Method, seed: int, parameters: dict[str, Any]) -> Method:
+    if isinstance(name, str):
+        return get_method(name, seed=seed, **parameters)
+    if parameters:
+        raise UsageError(f"{name.name} is already a method: pass its parameters to get_method instead")
+    return without_trainer(name)

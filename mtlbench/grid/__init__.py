@@ -1,0 +1,1 @@
+"""``mtlbench run``: train a grid of methods × seeds, cell by cell."""

@@ -1,0 +1,33 @@
+"""Atomic file writes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+TEMPORARY = ".writing-"
+"""Prefix of the names of incomplete files."""
+
+
+def write_whole(path: Path, *content: bytes | memoryview) -> None:
+    """Write a file atomically: it appears complete or not at all, even after a power cut.
+
+    :param path: the file; an existing one is replaced.
+    :param content: the pieces of the content, in order, so that a large file need not be in memory as one.
+    :raises OSError: if the file cannot be written, as on a full disk; no incomplete file is left behind.
+    """
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
+    try:
+        with temporary.open("wb") as handle:
+            handle.writelines(content)
+            handle.flush()
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,71 @@
+"""Checks before the first cell starts: do methods suit the tasks, and does the recipe suit the model?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from mtlbench.contract.method import Method
+from mtlbench.contract.method_input import observe
+from mtlbench.contract.spec import parse_spec
+from mtlbench.errors import UsageError
+from mtlbench.plan.suite import Recipe
+from mtlbench.text.model_trial import Traits
+
+LOSS = 1000.0
+"""Loss of every task in the trial step of a method: above any bound that a method may have."""
+
+
+def check_methods(methods: Sequence[Method], tasks: int) -> None:
+    """Try every method on one step, which shows whether parameters that count or number tasks fit.
+
+    Of a user's method only :attr:`mtlbench.contract.method.Method.min_tasks` is checked: its code might end or block
+    this process, so it runs only in cells.
+
+    :param methods: the methods of a grid.
+    :param tasks: number of tasks.
+    :raises UsageError: the method's own, when it is not defined for so many tasks.
+    """
+    for method in methods:
+        _try(type(method), method.spec, tasks if method.joint else 1)  # type: ignore[arg-type]  # a class can be hashed
+
+
+@cache  # tuning plans the same cells many times
+def _try(cls: Any, spec: str, tasks: int) -> None:
+    method: Method = cls.make(parse_spec(spec)[1])  # a new object: its state is discarded
+    observation = observe(method, **_step(method, tasks))
+    if not all(part.__module__.startswith("mtlbench.") for part in getattr(cls, "parts", ()) or (cls,)):
+        return
+    try:
+        method.update(observation) if method.returns == "update" else method.weights(observation)
+    except UsageError:
+        raise
+    except Exception:  # the gradients here are artificial: faults on real ones show in cells
+        return
+
+
+def _step(method: Method, tasks: int) -> dict[str, Any]:
+    """Return the input of a method for a step in which all gradients are orthogonal."""
+    step: dict[str, Any] = {"losses": np.full(tasks, LOSS)}
+    if method.reads == "gradients":
+        import torch
+
+        return {**step, "gradients": torch.eye(tasks)}
+    return step if method.reads == "losses" else {**step, method.reads: np.eye(tasks)}
+
+
+def check_recipe(recipe: Recipe, traits: Traits) -> None:
+    """Check that the model supports the recipe's way of computing.
+
+    :param traits: what a trial showed of the model.
+    :raises UsageError: when every cell would fail.
+    """
+    if recipe.engine in ("packed", "lean") and traits.unpacked is not None:
+        raise UsageError(f"engine={recipe.engine} is not possible: {traits.unpacked}; use engine=auto or loop")
+    if recipe.accumulate > 1 and (recipe.engine == "loop" or traits.unpacked is not None):
+        raise UsageError(f"accumulate needs the packed engine, not the loop ({traits.unpacked or 'asked for'})")
+    if recipe.checkpointing and not traits.recomputes:
+        raise UsageError("checkpointing is not possible: transformers knows no layers of this encoder to recompute")

@@ -1,0 +1,1 @@
+"""Find, describe and scaffold methods and tasks."""

@@ -1,0 +1,1 @@
+"""From one cell to its result: training loop, checkpoints, history, pairing."""

@@ -1,0 +1,35 @@
+"""The optimizer of a model, and the schedule of its learning rate."""
+
+from __future__ import annotations
+
+import torch
+
+from mtlbench.plan.cells import Workload
+from mtlbench.text.model import MultiTaskModel
+
+WARM_UP = 0.1
+"""Share of the steps over which a linear schedule rises."""
+
+
+def make_optimizer(
+    model: MultiTaskModel, workload: Workload, lr: float
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
+    """Return AdamW over the trained parameters, and the recipe's schedule.
+
+    :param lr: the highest learning rate.
+    """
+    recipe, steps = workload.recipe, workload.steps
+    trained = [*model.shared, *model.heads.parameters()]
+    groups = [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=lr, fused=True)
+    rise = max(1.0, WARM_UP * steps)
+
+    def factor(step: int) -> float:
+        if recipe.lr_schedule == "constant":
+            return 1.0
+        return min((step + 1) / rise, (steps - step) / max(1.0, steps - rise))
+
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)

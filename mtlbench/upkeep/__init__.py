@@ -1,0 +1,1 @@
+"""Maintenance of results folders: status, merge, clean, export, and the comparison of two folders."""

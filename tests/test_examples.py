@@ -1,0 +1,35 @@
+"""Every public name has a docstring with an example, and the examples run."""
+
+from __future__ import annotations
+
+import copy
+import doctest
+import sys
+
+import pytest
+
+import mtlbench
+from mtlbench.text import metrics
+
+EXEMPT = {
+    "Vector": "a type alias, which has no docstring of its own",
+    "Matrix": "a type alias, which has no docstring of its own",
+}
+
+
+@pytest.mark.parametrize("name", [name for name in mtlbench.__all__ if name not in EXEMPT])
+def test_public_name_has_an_example_that_runs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "METRICS", copy.deepcopy(metrics.METRICS))
+    value = getattr(mtlbench, name)
+    assert value.__doc__, f"mtlbench.{name} has no docstring"
+    tests = doctest.DocTestFinder(recurse=False).find(value, name, module=sys.modules[value.__module__], globs={})
+    examples = [example for test in tests for example in test.examples]
+    assert examples, f"mtlbench.{name} has no example"
+    report: list[str] = []
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    failed = sum(runner.run(test, out=report.append).failed for test in tests)
+    assert failed == 0, "".join(report)
+
+
+def test_exemptions_are_public_names() -> None:
+    assert EXEMPT.keys() <= set(mtlbench.__all__)

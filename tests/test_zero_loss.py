@@ -25,7 +25,7 @@ from mtlbench.records.history_form import check_row
 from mtlbench.records.record_file import read_history, read_record
 from mtlbench.records.store import Store
 from mtlbench.text.description import describe_tasks
-from mtlbench.training.result import CellResult, Progress
+from mtlbench.training.result import CellProgress, CellResult
 from mtlbench.training.train import train
 from mtlbench.upkeep.export import values
 
@@ -132,7 +132,7 @@ def test_record_history_export_and_doctor_say_so(make_workload: Make, tmp_path: 
     workload = solved(make_workload(), ["same"], step=3)
     (cell,) = make_cells(workload, [REGISTRY.method("si")], [0])
     record = header(cell, workload, REGISTRY, describe_tasks(workload.tasks, workload.splits), {})
-    save(record, trained(workload, "si"), Store(tmp_path), Progress(1.0), None)
+    save(record, trained(workload, "si"), Store(tmp_path), CellProgress(1.0), None)
     (path,) = (path for path in tmp_path.rglob("seed-0-*.json"))
     read = read_record(path)
     assert read["floored"] == {"same": 2}
@@ -149,9 +149,9 @@ def test_a_record_without_zeros_has_none(make_workload: Make, tmp_path: Path) ->
     workload = make_workload(steps=1, evaluations=1)
     (cell,) = make_cells(workload, [REGISTRY.method("si")], [0])
     record = header(cell, workload, REGISTRY, describe_tasks(workload.tasks, workload.splits), {})
-    assert save(record, trained(workload, "si"), Store(tmp_path), Progress(1.0), None)["floored"] == {}
+    assert save(record, trained(workload, "si"), Store(tmp_path), CellProgress(1.0), None)["floored"] == {}
     assert (
-        save(record, CellResult(), Store(tmp_path), Progress(1.0), ValueError("before the first step"))["floored"]
+        save(record, CellResult(), Store(tmp_path), CellProgress(1.0), ValueError("before the first step"))["floored"]
         is None
     )
 

@@ -33,7 +33,7 @@ from mtlbench.records.record import Record
 from mtlbench.records.store import CHECKPOINTS, NotRecorded, Store
 from mtlbench.training.checkpoint import Checkpoints
 from mtlbench.training.history_rows import count_floored
-from mtlbench.training.result import CellResult, Progress
+from mtlbench.training.result import CellProgress, CellResult
 from mtlbench.training.state_codec import NotStorable
 from mtlbench.training.train import Training
 
@@ -61,7 +61,7 @@ def run_cell(job: CellJob, tell: Tell, signals: Sequence[int] = (signal.SIGTERM,
     :param signals: signals that ask this process to end: it finishes its step and writes a checkpoint, but no record.
     :param meet: starts or joins the cell's processes.
     """
-    begun, training, before = time.perf_counter(), None, Progress()
+    begun, training, before = time.perf_counter(), None, CellProgress()
     error: Exception | None = None
     recipe = job.cell.recipe
 
@@ -123,7 +123,7 @@ def _checkpoints(cell: Cell, store: Store, tell: Callable[[str], None]) -> Check
 
 
 def _keep(
-    checkpoints: Checkpoints, training: Training, progress: Progress, header: Record, note: Callable[[str], None]
+    checkpoints: Checkpoints, training: Training, progress: CellProgress, header: Record, note: Callable[[str], None]
 ) -> None:
     """Write a checkpoint. If that fails, as on a full disk, training continues: the result does not depend on it.
 
@@ -159,7 +159,7 @@ def _held(lease: Lease) -> Iterator[Callable[[], None]]:
         yield check
 
 
-def _training(cell: Cell, processes: Processes, checkpoints: Checkpoints) -> tuple[Training, Progress]:
+def _training(cell: Cell, processes: Processes, checkpoints: Checkpoints) -> tuple[Training, CellProgress]:
     """Prepare a cell for training, from its newest checkpoint if it has one; all its processes use the same one."""
     prepare_process(cell.recipe.threads)
     registry = load_registry(cell.plugin_files)
@@ -167,11 +167,11 @@ def _training(cell: Cell, processes: Processes, checkpoints: Checkpoints) -> tup
     method = registry.method(cell.method)
     if make_cells(workload, [method], [cell.seed])[0].key != cell.key:
         raise CellError("the data, the model or the method's file changed since the grid was planned: run again")
-    training, progress = Training(workload, method, cell.seed, processes), Progress()
+    training, progress = Training(workload, method, cell.seed, processes), CellProgress()
     state = checkpoints.newest()
     if state is not None:
         training.load_state_dict(state)
-        progress = Progress(**state["progress"])
+        progress = CellProgress(**state["progress"])
         progress = replace(progress, resumed=(*progress.resumed, training.done))
     processes.agree([torch.tensor([training.done], dtype=torch.int32)], "the step to go on from")
     return training, progress
@@ -189,7 +189,7 @@ def prepare_process(threads: int) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # all memory is written before it is read
 
 
-def save(record: Record, result: CellResult, store: Store, progress: Progress, error: Exception | None) -> Record:
+def save(record: Record, result: CellResult, store: Store, progress: CellProgress, error: Exception | None) -> Record:
     """Complete a record with the result of its cell, write it, and return it."""
     files = {"history": ("jsonl", "".join(json.dumps(row) + "\n" for row in result.history).encode())}
     record = {**_filled(record, result, progress), "seconds": round(progress.seconds, 3)}
@@ -218,7 +218,7 @@ def save(record: Record, result: CellResult, store: Store, progress: Progress, e
     return record
 
 
-def _filled(record: Record, result: CellResult, progress: Progress) -> Record:
+def _filled(record: Record, result: CellResult, progress: CellProgress) -> Record:
     """Return a record with the fields that are known once training has begun."""
     record = {**record, "resumed": list(progress.resumed)}
     if result.size:

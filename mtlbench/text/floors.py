@@ -16,14 +16,14 @@ from mtlbench.text.metrics import metrics_of, value_of
 Values = NDArray[Any]
 
 
-class FloorEntry(TypedDict):
+class TrivialScore(TypedDict):
     """One trivial predictor and its score on the development rows."""
 
     name: str
     value: float
 
 
-def floors(task: Task, splits: Splits) -> dict[str, list[FloorEntry]]:
+def floors(task: Task, splits: Splits) -> dict[str, list[TrivialScore]]:
     """Return metric → floors, fitted on the training rows and measured on the development rows.
 
     - ``majority class``: always the most frequent class.
@@ -45,7 +45,7 @@ def floors(task: Task, splits: Splits) -> dict[str, list[FloorEntry]]:
     predictions = predict(task, splits)
     return {
         name: [
-            FloorEntry(
+            TrivialScore(
                 name=floor,
                 value=value_of(task, name, function, answers[name], splits.dev.labels, task.outputs, UsageError),
             )

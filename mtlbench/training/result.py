@@ -144,7 +144,7 @@ def _conflict(history: Sequence[HistoryRow]) -> ConflictEntry | None:
 
 
 @dataclass(frozen=True)
-class Progress:
+class CellProgress:
     """The processes that trained a cell so far, as checkpoints have it.
 
     :param seconds: their duration, without what was trained after a checkpoint and lost.

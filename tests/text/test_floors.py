@@ -8,7 +8,7 @@ from real_data import REAL, needs_files
 
 from mtlbench.contract.task import Rows, Splits, Task
 from mtlbench.plugins.registry import load_registry
-from mtlbench.text.floors import FloorEntry, best_thresholds, floors, token_overlap
+from mtlbench.text.floors import TrivialScore, best_thresholds, floors, token_overlap
 from mtlbench.text.metrics import METRICS
 
 
@@ -17,7 +17,7 @@ def task(label: str, pairs: bool) -> Task:
     return load_registry().task(f"table[called=t,train=x.csv,dev=y.csv,text=a{second},label=l,{label}]")
 
 
-def values(found: dict[str, list[FloorEntry]], metric: str) -> dict[str, float]:
+def values(found: dict[str, list[TrivialScore]], metric: str) -> dict[str, float]:
     return {floor["name"]: floor["value"] for floor in found[metric]}
 
 
@@ -93,7 +93,7 @@ def test_thresholds_of_a_single_class(label: int) -> None:
 
 @needs_files
 class TestRealFiles:
-    def of(self, name: str) -> dict[str, list[FloorEntry]]:
+    def of(self, name: str) -> dict[str, list[TrivialScore]]:
         task = load_registry().task(name)
         return floors(task, task.load(REAL))
 

@@ -24,7 +24,7 @@ from mtlbench.records.store import Store
 from mtlbench.text.batches import TaskData, batch_schedule
 from mtlbench.text.description import describe_tasks
 from mtlbench.training.engines import Inputs
-from mtlbench.training.result import CellResult, Progress
+from mtlbench.training.result import CellProgress, CellResult
 from mtlbench.training.step_effect import Probe
 from mtlbench.training.train import Training, train
 
@@ -118,7 +118,7 @@ def test_the_record_names_the_engine_and_what_was_cut(make_workload: Make, tmp_p
         workload, registry = make_workload(engine=engine, steps=1, evaluations=1, max_length=8), load_registry()
         cell = make_cells(workload, [registry.method("sum")], [0])[0]
         described = header(cell, workload, registry, describe_tasks(workload.tasks, workload.splits), {})
-        record = save(described, run(workload, "sum"), Store(tmp_path), Progress(1.0), None)
+        record = save(described, run(workload, "sum"), Store(tmp_path), CellProgress(1.0), None)
         assert record["engine"] == expected
         assert record["cut"]["mood"]["tokens"] == 8
         words = [len(texts[0].split()) for texts in workload.splits[0].dev.texts]

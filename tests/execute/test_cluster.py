@@ -145,7 +145,7 @@ def test_what_befalls_a_job_befalls_its_cell_alone(
         (["--slurm-partition", "nowhere"], "SLURM refuses a cell's job: invalid partition specified: nowhere"),
         (["--slurm-time", "500"], "SLURM never starts these jobs (PartitionTimeLimit)"),
         (["--threads", "64"], "a cell takes 64 cores (threads × processes), and SLURM's largest node here has 1"),
-        (["--home"], "SLURM's jobs need a folder that cannot be made"),
+        (["--home"], "cannot create the folder for SLURM's jobs"),
     ],
 )
 def test_what_slurm_does_not_run_is_said_before_the_first_cell(

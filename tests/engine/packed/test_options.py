@@ -313,9 +313,7 @@ def test_a_lack_of_memory_says_what_helps(make_workload: Make, ask: Callable[[],
 
 
 def test_a_lack_of_memory_in_evaluation_says_where(make_workload: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "mtlbench.training.model_training.ModelTraining._scored", lambda *_: _raise(MemoryError("full"))
-    )
+    monkeypatch.setattr("mtlbench.training.model_training.evaluate", lambda *_: _raise(MemoryError("full")))
     with pytest.raises(CellError, match=r"^evaluation after step 2: out of memory \(full\)"):
         run(make_workload(), "sum")
 

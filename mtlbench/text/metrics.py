@@ -47,7 +47,7 @@ def metric(kind: Kind, name: str) -> Callable[[Metric], Metric]:
 def metrics_of(task: Task) -> dict[str, Metric]:
     """Return the metrics that a task names, the primary one first.
 
-    :raises UsageError: for a name that is no metric of the task's kind.
+    :raises UsageError: for a name that is not a metric of the task's kind.
     """
     known = METRICS[task.prediction]
     for name in task.metrics:

@@ -120,7 +120,7 @@ def _attend(
 
 
 class _Spread(torch.autograd.Function):
-    """Map rows to places. The gradient at padding is 0, so the backward is no sum: it reads one place per row."""
+    """Map rows to places. The gradient at padding is 0, so the backward needs no sum: it reads one place per row."""
 
     @staticmethod
     def forward(ctx: Any, rows: Any, row_of_place: Any, place_of_row: Any) -> Any:

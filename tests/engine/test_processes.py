@@ -304,7 +304,8 @@ def test_torchrun_trains_every_cell_in_all_its_processes(suite_file: Path, data_
         "sum": "done",
     }, done.stderr
     assert records["pcgrad"]["recipe"]["processes"] == 2
-    assert records["dies"]["error"]["message"] == "RuntimeError: not here (process 1 of 2)"
+    raised = "step 1: method dies: weights() raised RuntimeError: not here (process 1 of 2)"
+    assert records["dies"]["error"]["message"] == raised
     assert done.stderr.count("2 done, 1 failed") == 1
     again = torchrun(2, *arguments, "--methods", "pcgrad,sum")
     assert again.returncode == 0, again.stderr

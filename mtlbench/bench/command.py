@@ -19,6 +19,7 @@ from mtlbench.contract.method import Method, without_trainer
 from mtlbench.contract.spec import split_specs
 from mtlbench.errors import UsageError
 from mtlbench.execute.placement import check_device
+from mtlbench.host.disk import make_output_folder
 from mtlbench.host.streams import print_data
 from mtlbench.host.terminal import console
 from mtlbench.plan.cells import Workload
@@ -73,7 +74,7 @@ def run_bench(request: BenchRequest, *, width: int = 80, color: bool = False) ->
     workload = Workload.load(suite.name, recipe, registry, data_dir=data_dir, plugin_files=plugin_files)
     check_methods(methods, len(workload.tasks))
     traits = workload.try_model()
-    _make_folder(request.output)
+    make_output_folder(request.output)
     contenders: list[tuple[str | None, str | None]] = [(None, None)]
     contenders += [(method.spec, engine) for method in methods for engine in engines_of(method, traits)]
     jobs = [
@@ -144,14 +145,6 @@ def _measure(contenders: Sequence[tuple[str | None, str | None]], jobs: Sequence
                 message = result.error or f"{1e3 * (result.median or 0.0):.1f} ms a step"
                 console.print(escape(f"{result.title}: {message}"))
     return results
-
-
-def _make_folder(folder: Path) -> None:
-    """Create the output folder before the work starts, so that a bad path costs no time."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot write {folder}: {error.strerror}") from None
 
 
 def _write(result: BenchResult, data: str, folder: Path) -> None:

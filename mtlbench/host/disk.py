@@ -1,9 +1,11 @@
-"""Atomic file writes."""
+"""Atomic file writes, and the output folders of commands."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+from mtlbench.errors import UsageError
 
 TEMPORARY = ".writing-"
 """Prefix of the names of incomplete files."""
@@ -31,3 +33,15 @@ def write_whole(path: Path, *content: bytes | memoryview) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def make_output_folder(folder: Path) -> None:
+    """Create the output folder of a command before its work starts, so that a bad path costs no time.
+
+    :param folder: the folder; its parents are created too.
+    :raises UsageError: if it cannot be created.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot write {folder}: {error.strerror}") from None

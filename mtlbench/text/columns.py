@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from mtlbench.errors import UsageError, one_line
+from mtlbench.errors import UsageError, closest, one_line
 
 Record = tuple[int, tuple[Any, ...]]
 """Number of a line or row, counted from 1, and its cells: one or two texts, then one or more cells of the label."""
@@ -31,7 +30,7 @@ def _find(origin: str, name: str, columns: Sequence[str], hint: str) -> int:
         if name in names:
             return names.index(name)
     columns = [column for column in columns if column]  # CS224N files have an index column with an empty name
-    close = difflib.get_close_matches(name, columns, n=1, cutoff=0.55)
+    close = closest(name, columns, count=1)
     hint = hint or (f"did you mean {close[0]}? " if close else "")
     known = one_line(", ".join(columns), 300) or "none"
     raise UsageError(f"{origin} has no column '{name}'; {hint}it has: {known}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtlbench.contract.task import Kind
-from mtlbench.errors import one_line, shown
+from mtlbench.errors import closest, one_line, shown
 from mtlbench.text.cell_values import as_flag, as_list, as_number, find_name, is_marker, is_missing
 
 
@@ -145,7 +144,7 @@ def _class_number(cell: Any, count: int, names: tuple[str, ...]) -> int:
     if names:
         index = find_name(cell, names)
         if index is None:
-            close = difflib.get_close_matches(str(cell).strip(), names, n=1, cutoff=0.55)
+            close = closest(str(cell).strip(), names, count=1)
             hint = f"did you mean {close[0]}? " if close else ""
             known = one_line(", ".join(names), 200)
             raise ValueError(f"label {shown(cell)} is not one of the declared names; {hint}they are: {known}")

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from mtlbench.contract.method import Method, without_trainer
 from mtlbench.contract.spec import split_specs
 from mtlbench.errors import UsageError, unknown
+from mtlbench.host.disk import make_output_folder
 from mtlbench.host.provenance import usable_cores
 from mtlbench.host.terminal import console
 from mtlbench.plugins.registry import Registry, load_registry
@@ -61,7 +62,7 @@ def run_toy(request: ToyRequest, *, width: int = 80, color: bool = False) -> int
         raise UsageError(f"lr must be a positive number, not {request.lr}")
     problem = Toy(request.setting)  # type: ignore[arg-type]  # checked above, for a better message
     methods, skipped = _choose_methods(load_registry(request.plugin_files), request.methods)
-    _make_folder(request.output)
+    make_output_folder(request.output)
     result = _run(request, problem, methods, skipped)
     print(as_text(result, width=width, color=color))
     _write(result, request.output)
@@ -124,14 +125,6 @@ def _run(request: ToyRequest, problem: Toy, methods: dict[str, Method], skipped:
 
         trajectories = run_jobs(jobs, workers, on_done)
     return ToyResult(problem, steps, lr, methods, skipped, dict(zip(methods, trajectories, strict=True)))
-
-
-def _make_folder(folder: Path) -> None:
-    """Create the output folder before the work starts, so that a bad path costs no time."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot write {folder}: {error.strerror}") from None
 
 
 def _write(result: ToyResult, folder: Path) -> None:

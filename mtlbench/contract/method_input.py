@@ -114,4 +114,8 @@ def _checked_gram(method: Method, values: ArrayLike) -> Matrix:
         if (violation > SLACK * bound).any():
             hint = "; compute the products in float32 or float64" if (violation <= HALF * bound).all() else ""
             raise UsageError(f"method {method.name}: {fault}{hint}: {written(matrix)}")
-    return (matrix + matrix.T) / 2.0
+    with np.errstate(over="ignore"):
+        mean: Matrix = (matrix + matrix.T) / 2.0
+    if not np.isfinite(mean).all():
+        raise UsageError(f"method {method.name}: gram is close to the largest number; scale the gradients")
+    return mean

@@ -153,7 +153,8 @@ def aggregate(
             f"method {method.name} reads {DESCRIPTIONS['cross_gram']}: give further, two more matrices; or call "
             "weights, and give cross_gram"
         )
-    return ask_weights(method, observe(method, losses=losses, gram=rows @ rows.T, cross_gram=cross_gram)) @ rows
+    gram = _products("jacobian", rows, rows)
+    return ask_weights(method, observe(method, losses=losses, gram=gram, cross_gram=cross_gram)) @ rows
 
 
 def _cross_gram(further: tuple[ArrayLike, ArrayLike], shape: tuple[int, ...]) -> Matrix:
@@ -161,7 +162,15 @@ def _cross_gram(further: tuple[ArrayLike, ArrayLike], shape: tuple[int, ...]) ->
         first, second = further
     except (TypeError, ValueError):
         raise UsageError(f"further must be two matrices of the jacobian's shape {shape}") from None
-    return _jacobian("further", first, shape) @ _jacobian("further", second, shape).T
+    return _products("further", _jacobian("further", first, shape), _jacobian("further", second, shape))
+
+
+def _products(argument: str, first: Matrix, second: Matrix) -> Matrix:
+    with np.errstate(over="ignore", invalid="ignore"):
+        products: Matrix = first @ second.T
+    if not np.isfinite(products).all():
+        raise UsageError(f"{argument}: the inner products of its rows overflow double precision; scale the gradients")
+    return products
 
 
 def _jacobian(argument: str, matrix: ArrayLike, shape: tuple[int, ...] | None = None) -> Matrix:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -83,9 +84,21 @@ def _step(method: Method, function: Callable[[Observation], Any], observation: O
             f"method {method.name} keeps state for {difference[0]} and was given {difference[1]}: use one method "
             "object for one set of tasks"
         )
+    if sizes.numbers is not None:
+        _move_state(method, observation.gradients)
     answer = _call(method, function, observation)
     method.state_sizes = sizes
     return answer
+
+
+def _move_state(method: Method, gradients: torch.Tensor) -> None:
+    """Move a state's tensors to the gradients' device: a state may be loaded on another one."""
+    import torch
+
+    for field in dataclasses.fields(method):
+        value = getattr(method, field.name)
+        if not field.init and isinstance(value, torch.Tensor) and value.device != gradients.device:
+            setattr(method, field.name, value.to(gradients.device))
 
 
 def _call(method: Method, function: Callable[[Any], Any], argument: Any) -> Any:

@@ -16,6 +16,9 @@ from mtlbench.contract.observation import Matrix, Vector
 from mtlbench.errors import UsageError, shown
 from mtlbench.plugins.registry import Registry, load_registry
 
+VANISHING = float(np.finfo(np.float64).tiny)
+"""Squared norms below this have lost digits, or are 0."""
+
 
 @cache
 def _registry() -> Registry:
@@ -84,6 +87,8 @@ def weights(
 ) -> Vector:
     """Return the K weights that a method gives to K task gradients.
 
+    Numbers may come as arrays, lists or torch tensors: of any real type, on any device, with or without a graph.
+
     >>> import mtlbench
     >>> mtlbench.weights("pcgrad", [[1.0, -1.0], [-1.0, 2.0]]).tolist()
     [2.0, 1.5]
@@ -122,6 +127,8 @@ def aggregate(
 ) -> Vector:
     """Return a method's update of the shared parameters, before any clipping, for given task gradients.
 
+    Numbers may come in the same forms as for :func:`weights`; ``[gradient_of_a, gradient_of_b]`` is a jacobian, too.
+
     >>> import mtlbench
     >>> mtlbench.aggregate("pcgrad", [[1.0, 0.0], [-1.0, 1.0]]).tolist()
     [0.5, 1.5]
@@ -133,8 +140,9 @@ def aggregate(
     :param seed: seed of the private random generator of a method given by name.
     :param parameters: hyperparameters of a method given by name.
     :returns: (P,) update in float64.
-    :raises UsageError: for an unknown name or parameter, or for input that
-        :func:`mtlbench.contract.method_input.observe` rejects.
+    :raises UsageError: for an unknown name or parameter, for input that
+        :func:`mtlbench.contract.method_input.observe` rejects, or for gradients so short or long that their squares are
+        beyond double precision.
     :raises SolverError: when a solution fails the method's own optimality conditions.
     :raises CellError: when the method does not return K finite weights, or P finite numbers as its update.
     """
@@ -154,6 +162,10 @@ def aggregate(
             "weights, and give cross_gram"
         )
     gram = _products("jacobian", rows, rows)
+    vanished = (np.diagonal(gram) < VANISHING) & rows.any(axis=1)
+    if method.reads == "gram" and vanished.any():
+        row = int(np.argmax(vanished))
+        raise UsageError(f"jacobian: row {row} is so short that its square vanishes in double precision; scale it up")
     return ask_weights(method, observe(method, losses=losses, gram=gram, cross_gram=cross_gram)) @ rows
 
 

@@ -168,6 +168,27 @@ def test_gradients_of_another_size_are_one_line(spec: str) -> None:
     )
 
 
+def test_a_state_follows_the_gradients_to_their_device() -> None:
+    method = get_method("moco")
+    step(method, 0)
+    observation = Observation(gradients=torch.empty(TASKS, SIZE, device="meta"))
+    with pytest.raises(CellError):  # a device without numbers: the update cannot be computed
+        ask_update(method, observation)
+    assert method.tracked.device.type == "meta"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_every_method_that_keeps_state_declares_it(spec: str) -> None:
+    method = get_method(spec)
+    kept = {one.name for one in fields(method) if not one.init} - {"generator"}
+    assert (method.state == "none") == (not kept)
+    step(method, 0)
+    keeps_gradients = any(isinstance(getattr(method, name), torch.Tensor) for name in kept)
+    assert (method.state == "K × P") == keeps_gradients
+    expected = (TASKS if kept else None, SIZE if keeps_gradients else None)
+    assert (method.state_sizes.tasks, method.state_sizes.numbers) == expected
+
+
 def test_methods_without_state_take_any_number_of_tasks() -> None:
     method = get_method("pcgrad", seed=1)
     for tasks in (3, 1, 4):

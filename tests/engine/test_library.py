@@ -255,6 +255,7 @@ def test_a_list_of_losses_with_a_graph_keeps_it() -> None:
             "jacobian is ragged: its items have the shapes (2,) and (1,)",
         ),
         (lambda: aggregate("pcgrad", None), "jacobian is None, not a number"),
+        (lambda: aggregate("pcgrad", [[0.0], [1e-170], [1.0]]), "jacobian: row 1 is so short that its square vanishes"),
         (lambda: aggregate("pcgrad", np.eye(2) * 1e200), "jacobian: the inner products of its rows overflow double"),
         (
             lambda: aggregate("pcgrad", np.full((2, 10_000), np.nan)),

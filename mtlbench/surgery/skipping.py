@@ -59,22 +59,26 @@ class RowSkipping:
         """The pass that is running, if any."""
         self.tables: set[int] = set()
         """Ids of the weights of replaced ``Embedding`` layers."""
-        self._layers: list[nn.Module] = []
+        self._forwards: dict[nn.Module, _LinearForward | _EmbeddingForward] = {}
         for layer in {id(layer): layer for module in modules for layer in module.modules()}.values():
-            if type(layer) is nn.Linear and id(layer.weight) in shared and "forward" not in vars(layer):
-                layer.forward = _LinearForward(layer, self)  # type: ignore[method-assign]
-            elif type(layer) is nn.Embedding and id(layer.weight) in shared and _plain(layer):
-                layer.forward = _EmbeddingForward(layer, self)  # type: ignore[method-assign]
-                self.tables.add(id(layer.weight))
-            else:
+            if "forward" in vars(layer):  # replaced by somebody else
                 continue
-            self._layers.append(layer)
+            if type(layer) is nn.Linear and id(layer.weight) in shared:
+                self._forwards[layer] = _LinearForward(layer, self)
+            elif type(layer) is nn.Embedding and id(layer.weight) in shared and _plain(layer):
+                self._forwards[layer] = _EmbeddingForward(layer, self)
+                self.tables.add(id(layer.weight))
+        self.open()
+
+    def open(self) -> None:
+        """Replace the layers' forward."""
+        for layer, forward in self._forwards.items():
+            layer.forward = forward  # type: ignore[method-assign]
 
     def close(self) -> None:
         """Give the layers back their own forward."""
-        for layer in self._layers:
-            del layer.forward
-        self._layers = []
+        for layer in self._forwards:
+            vars(layer).pop("forward", None)
 
     @contextmanager
     def into(self, rows: Rows, task: int, shared: Sequence[torch.Tensor]) -> Iterator[None]:
@@ -216,8 +220,7 @@ def _applies(input: torch.Tensor) -> bool:
 
 
 def _plain(layer: nn.Embedding) -> bool:
-    own = "forward" in vars(layer)
-    return not (own or layer.sparse or layer.scale_grad_by_freq or layer.max_norm is not None)
+    return not (layer.sparse or layer.scale_grad_by_freq or layer.max_norm is not None)
 
 
 def _items(source: Any) -> Iterator[Any]:

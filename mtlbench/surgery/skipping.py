@@ -146,17 +146,13 @@ class _Linear(torch.autograd.Function):
         dw = db = None
         if ctx.needs_input_grad[1]:
             inputs = inputs if live is None else inputs[live]
-            row = _row(current, layer.weight)
-            if row is None:
+            position = _position(current, layer.weight)
+            if position is None:
                 dw = dy.T @ inputs
             else:
-                row.addmm_(dy.T, inputs)
+                current.rows.receive_product(current.task, position, dy.T, inputs)
         if ctx.needs_input_grad[2]:
-            row = _row(current, layer.bias)
-            if row is None:
-                db = dy.sum(0)
-            else:
-                row.add_(dy.sum(0))
+            db = dy.sum(0)
         return dx, dw, db, None
 
 
@@ -178,9 +174,9 @@ class _Embedding(torch.autograd.Function):
         if layer.padding_idx is not None:
             real = numbers != layer.padding_idx
             dy, numbers = dy[real], numbers[real]
-        row = _row(current, layer.weight, numbers)
-        if row is not None:
-            row.index_add_(0, numbers, dy)
+        position = _position(current, layer.weight)
+        if position is not None:
+            current.rows.receive_rows(current.task, position, numbers, dy)
             return None, None, None
         return None, torch.zeros_like(layer.weight).index_add_(0, numbers, dy), None
 
@@ -202,16 +198,12 @@ def live_rows(gradient: torch.Tensor) -> torch.Tensor | None:
     return live.nonzero().squeeze(1)
 
 
-def _row(current: Pass | None, parameter: torch.Tensor, touched: torch.Tensor | None = None) -> torch.Tensor | None:
-    """Return the view of the running pass's row that belongs to a parameter, and note that its gradient reaches it.
+def _position(current: Pass | None, parameter: torch.Tensor) -> int | None:
+    """Return the position of a parameter in the running pass's row.
 
     The parameter is the layer's own: a checkpoint's saved tensors are other objects.
     """
-    position = None if current is None else current.positions.get(id(parameter))
-    if current is None or position is None:
-        return None
-    current.rows.touch(current.task, position, touched)
-    return current.rows.views[current.task][position]
+    return None if current is None else current.positions.get(id(parameter))
 
 
 def _applies(input: torch.Tensor) -> bool:

@@ -14,7 +14,7 @@ from mtlbench.contract.observation import Matrix, Vector
 from mtlbench.solvers.inner_products import gram, gram_of_pieces
 from mtlbench.surgery.delivery import Parcel, clip
 from mtlbench.surgery.heads import HeadGradients
-from mtlbench.surgery.passes import gradients_of
+from mtlbench.surgery.passes import gradients_of, into_row
 from mtlbench.surgery.rows import Rows, layout_of
 from mtlbench.surgery.step_input import StepInput, StepOutput, head_factors
 
@@ -99,9 +99,11 @@ class WeightedStep:
         inputs = self._domain(step)
         if self.gram_of == "last_shared_layer":
             rows = Rows(layout_of(inputs), len(pieces))
-            rows.start(len(pieces))
             for task, gradients in enumerate(pieces):
-                rows.add(task, gradients, over=True)
+                for position, gradient in enumerate(gradients):
+                    if gradient is not None:
+                        rows.receive(task, position, gradient)
+                rows.finish(task)
             rows.average(step.ranks, len(pieces))
             return rows.gram(len(pieces))
         pairs = [[(z, g) for z, g in zip(inputs, row, strict=True) if g is not None] for row in pieces]
@@ -116,10 +118,10 @@ class WeightedStep:
         if not self._further or self._further[0].layout != layout or self._further[0].tasks < tasks:
             self._further = [Rows(layout, tasks), Rows(layout, tasks)]
         for rows, batch in zip(self._further, step.further, strict=True):
-            rows.start(tasks)
             for task, loss in enumerate(batch.tensors):
                 factor = None if step.scale is None else step.scale.to(loss.device, loss.dtype)
-                rows.add(task, gradients_of([loss], shared, [factor], retain_graph=True), over=True)
+                rows.begin(task)
+                into_row(rows, task, loss, factor, shared, retain_graph=True)
             rows.average(step.ranks, tasks)
         return self._further[0].gram_with(self._further[1], tasks)
 

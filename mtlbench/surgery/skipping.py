@@ -24,6 +24,8 @@ FEWEST = 32
 """Rows from which a search for dead ones pays."""
 WORTHWHILE = 0.9
 """Share of live rows above which copying them costs more than multiplying the dead ones."""
+INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""Integers of a number's size in bytes."""
 
 
 @dataclass(frozen=True)
@@ -184,18 +186,15 @@ class _Embedding(torch.autograd.Function):
 def live_rows(gradient: torch.Tensor) -> torch.Tensor | None:
     """Return the numbers of the rows that hold a number other than zero (NaN is one), or ``None`` for all of them.
 
-    :param gradient: (rows, columns) numbers on the CPU.
+    :param gradient: (rows, columns) real numbers on the CPU.
     """
-    if len(gradient) < FEWEST:
+    if len(gradient) < FEWEST or not gradient.shape[1]:
         return None
-    norms = torch.linalg.vector_norm(gradient, dim=1)  # fast, but a square may vanish: those rows are looked at again
-    doubtful = (norms == 0.0).nonzero().squeeze(1)
-    if len(doubtful) <= (1.0 - WORTHWHILE) * len(gradient):
+    bits = gradient.contiguous().view(INTEGERS[gradient.element_size()])  # exact, and faster than any test of floats
+    doubtful = bits.amax(1) == 0
+    if int(doubtful.sum()) <= (1.0 - WORTHWHILE) * len(gradient):
         return None
-    dead = doubtful[gradient[doubtful].abs().amax(1) == 0.0]
-    live = torch.ones(len(gradient), dtype=torch.bool)
-    live[dead] = False
-    return live.nonzero().squeeze(1)
+    return (~(doubtful & (bits.amin(1) == 0))).nonzero().squeeze(1)
 
 
 def _position(current: Pass | None, parameter: torch.Tensor) -> int | None:

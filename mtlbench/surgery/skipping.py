@@ -43,7 +43,7 @@ class Pass:
 
 
 class RowSkipping:
-    """Replaces the forward of ``Linear`` and ``Embedding`` layers that hold shared parameters, until :meth:`close`.
+    """Replaces the forward of a module's ``Linear`` and ``Embedding`` layers, until :meth:`close`.
 
     Subclasses, sparse tables, and tables with ``max_norm`` or ``scale_grad_by_freq`` keep their own forward.
 
@@ -65,7 +65,7 @@ class RowSkipping:
         for layer in {id(layer): layer for module in modules for layer in module.modules()}.values():
             if "forward" in vars(layer):  # replaced by somebody else
                 continue
-            if type(layer) is nn.Linear and id(layer.weight) in shared:
+            if type(layer) is nn.Linear:  # a frozen one too: its input has a gradient
                 self._forwards[layer] = _LinearForward(layer, self)
             elif type(layer) is nn.Embedding and id(layer.weight) in shared and _plain(layer):
                 self._forwards[layer] = _EmbeddingForward(layer, self)

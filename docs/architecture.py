@@ -30,6 +30,7 @@ ORDER = (
     ("plan",),
     ("tasks",),
     ("text",),
+    ("surgery",),
     ("engine",),
     ("plugins",),
     ("methods",),

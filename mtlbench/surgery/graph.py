@@ -25,7 +25,6 @@ class Graph:
     :param reentrant: whether a reentrant checkpoint hides leaves and refuses ``torch.autograd.grad``.
     :param compiled: whether a compiled module is among the nodes.
     :param half: whether float16 is among the types of the gradients on the way.
-    :param sparse: ids of the leaves that get sparse gradients.
     """
 
     heads: list[list[torch.Tensor]]
@@ -34,7 +33,6 @@ class Graph:
     reentrant: bool = False
     compiled: bool = False
     half: bool = False
-    sparse: set[int] = field(default_factory=set)
 
     @classmethod
     def of(
@@ -79,7 +77,9 @@ class Graph:
             what, fix = "a parameter", "add it to shared"
         else:
             what, fix = "a tensor", "add it to shared, or detach it if it is an input"
-        return f"losses {first} and {second} both reach {what} of shape {tuple(leaf.shape)} that is not in shared: {fix}"
+        return (
+            f"losses {first} and {second} both reach {what} of shape {tuple(leaf.shape)} that is not in shared: {fix}"
+        )
 
     @staticmethod
     def nodes(loss: torch.Tensor) -> set[Any]:
@@ -115,7 +115,8 @@ class Graph:
             visited.add(node)
             own.add(node)
             if hasattr(node, "variable"):
-                leaves.append(node.variable)
+                if node.variable.requires_grad:  # or it was frozen after the forward
+                    leaves.append(node.variable)
             else:
                 self._note(node)
             stack.extend(parent for parent, _ in node.next_functions)
@@ -126,10 +127,6 @@ class Graph:
         self.reentrant |= name == REENTRANT
         self.compiled |= name == COMPILED
         self.half |= any(entry.dtype == torch.float16 for entry in node._input_metadata)
-        if getattr(node, "_saved_sparse", False):  # the table is the first input of an embedding
-            table = node.next_functions[0][0]
-            if table is not None and hasattr(table, "variable"):
-                self.sparse.add(id(table.variable))
 
 
 def _reached(loss: torch.Tensor) -> set[int]:

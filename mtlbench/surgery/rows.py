@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from mtlbench.contract.observation import Matrix, Vector
-from mtlbench.solvers.inner_products import gram, gram_between
+from mtlbench.solvers.inner_products import BLOCK, gram, gram_between
 from mtlbench.surgery.ranks import Ranks
 
 Layout = tuple[tuple[torch.Size, torch.dtype, torch.device, bool], ...]
@@ -24,11 +24,13 @@ class Block:
     :param positions: positions of the parameters among all shared ones, in the buffer's order.
     :param buffer: (K, P) numbers.
     :param dense: the number of columns before the first table.
+    :param tables: (K, columns) views of the buffer, by the table's position.
     """
 
     positions: Sequence[int]
     buffer: torch.Tensor
     dense: int
+    tables: Mapping[int, torch.Tensor]
 
 
 class Rows:
@@ -52,13 +54,19 @@ class Rows:
             )
             sizes = [layout[position][0].numel() for position in positions]
             buffer = torch.zeros(tasks, sum(sizes), dtype=kind[0], device=kind[1])
-            dense = sum(size for position, size in zip(positions, sizes, strict=True) if not layout[position][3])
-            self.blocks.append(Block(positions, buffer, dense))
+            parts = dict(zip(positions, buffer.split(sizes, dim=1), strict=True))
+            tables = {position: part for position, part in parts.items() if layout[position][3]}
+            dense = sum(sizes) - sum(part.shape[1] for part in tables.values())
+            self.blocks.append(Block(positions, buffer, dense, tables))
             for task, row in enumerate(buffer):
                 for position, view in zip(positions, self._split(row, positions), strict=True):
                     self.views[task][position] = view
         self._written: list[set[int]] = [set() for _ in range(tasks)]
         """Positions of the parameters that a task's gradient reached since :meth:`begin`."""
+        self._sparse: list[dict[int, list[torch.Tensor]]] = [{} for _ in range(tasks)]
+        """Numbers of the rows in sparse gradients, by the parameter's position."""
+        self._dense: list[set[int]] = [set() for _ in range(tasks)]
+        """Positions of the parameters with a gradient that was not sparse."""
         self._touched: list[dict[int, list[torch.Tensor]]] = [{} for _ in range(tasks)]
         self._whole: list[set[int]] = [set() for _ in range(tasks)]
         """Tables of which every row may be nonzero, by task."""
@@ -81,7 +89,8 @@ class Rows:
 
         :param task: the row's number.
         """
-        self._written[task].clear()
+        for state in (self._written, self._sparse, self._dense):
+            state[task].clear()  # type: ignore[attr-defined]
         for position, rows in self._touched[task].items():
             if position not in self._whole[task]:
                 self.views[task][position][torch.cat(rows)] = 0.0
@@ -102,7 +111,10 @@ class Rows:
             if position not in self._written[task]:
                 view.zero_()
             view.add_(gradient)
-        elif position in self._written[task]:
+            self._written[task].add(position)
+            self._sparse[task].setdefault(position, []).append(gradient._indices()[0])
+            return view
+        if position in self._written[task]:
             view.add_(gradient)
         else:
             view.copy_(gradient)
@@ -134,6 +146,7 @@ class Rows:
         """
         self.views[task][position].index_add_(0, numbers, gradient)
         self._written[task].add(position)
+        self._dense[task].add(position)
         self._touched[task].setdefault(position, []).append(numbers)
 
     def finish(self, task: int) -> None:
@@ -147,6 +160,7 @@ class Rows:
 
     def _write(self, task: int, position: int) -> None:
         self._written[task].add(position)
+        self._dense[task].add(position)
         if self.layout[position][3]:
             self._whole[task].add(position)
 
@@ -162,6 +176,7 @@ class Rows:
         tables = {position for position, entry in enumerate(self.layout) if entry[3]}
         for task in range(tasks):  # other processes touched other rows
             self._whole[task].update(tables)
+            self._sparse[task].clear()
 
     def gram(self, tasks: int) -> Matrix:
         """Return the (K, K) inner products of the rows in use, in float64.
@@ -171,9 +186,11 @@ class Rows:
         total = np.zeros((tasks, tasks))
         for block in self.blocks:
             total = total + gram(block.buffer[:tasks], [(0, block.dense)])
-            for position in block.positions:
-                if self.layout[position][3]:
-                    total = total + gram(self._table(position, tasks))
+            for position, table in block.tables.items():
+                if self._is_whole(position, tasks):
+                    total = total + gram(table[:tasks])
+                else:
+                    total = sum((gram(part) for _, part in self._parts(position, tasks)), total)
         return total
 
     def gram_with(self, other: Rows, tasks: int) -> Matrix:
@@ -196,9 +213,27 @@ class Rows:
             _weighted(block.buffer[: len(weights), : block.dense], weights, total[: block.dense])
             for position, view in zip(block.positions, self._split(total, block.positions), strict=True):
                 result[position] = view
-                if self.layout[position][3]:
-                    self._combine_table(view, position, weights)
+                if position in block.tables:
+                    self._combine_table(block.tables[position], view, position, weights)
         return result
+
+    def in_layout(self, position: int, gradient: torch.Tensor, tasks: int) -> torch.Tensor:
+        """Return a parameter's gradient as a sparse tensor where torch's own would be one.
+
+        It has every row that a sparse gradient had, zero or not: an optimizer may move those. Processes read different
+        rows, so there the nonzero ones of their mean count.
+
+        :param position: the parameter's position.
+        :param gradient: a dense gradient.
+        :param tasks: the number of rows in use.
+        """
+        if any(position in dense for dense in self._dense[:tasks]):
+            return gradient
+        numbers = [rows for sparse in self._sparse[:tasks] for rows in sparse.get(position, [])]
+        if not numbers:
+            return gradient.to_sparse(1)
+        rows = torch.cat(numbers).unique()
+        return torch.sparse_coo_tensor(rows[None], gradient[rows], gradient.shape, is_coalesced=True)
 
     def matrix(self, tasks: int) -> torch.Tensor:
         """Return the rows in use as one (K, P) matrix, of float32 at least; no copy where there is one block of it.
@@ -246,26 +281,25 @@ class Rows:
             self._updates[number] = update, _users(update)
         return update
 
-    def _combine_table(self, out: torch.Tensor, position: int, weights: Vector) -> None:
+    def _combine_table(self, table: torch.Tensor, out: torch.Tensor, position: int, weights: Vector) -> None:
         tasks = len(weights)
-        if any(position in self._whole[task] for task in range(tasks)):
-            flat = torch.stack([self.views[task][position].flatten() for task in range(tasks)])
-            _weighted(flat, weights, out.flatten())
+        if self._is_whole(position, tasks):
+            _weighted(table[:tasks], weights, out.flatten())
             return
         out.zero_()
-        rows = self._rows_of(position, tasks)
-        if len(rows):
-            chosen = torch.stack([self.views[task][position][rows].flatten() for task in range(tasks)])
-            total = chosen.new_empty(chosen.shape[1])
-            _weighted(chosen, weights, total)
+        for rows, part in self._parts(position, tasks):
+            total = part.new_empty(part.shape[1])
+            _weighted(part, weights, total)
             out[rows] = total.view(len(rows), *out.shape[1:])
 
-    def _table(self, position: int, tasks: int) -> torch.Tensor:
-        """Return a table's gradients as (K, columns), without rows that no task touched."""
-        if any(position in self._whole[task] for task in range(tasks)):
-            return torch.stack([self.views[task][position].flatten() for task in range(tasks)])
-        rows = self._rows_of(position, tasks)
-        return torch.stack([self.views[task][position][rows].flatten() for task in range(tasks)])
+    def _is_whole(self, position: int, tasks: int) -> bool:
+        return any(position in self._whole[task] for task in range(tasks))
+
+    def _parts(self, position: int, tasks: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield numbers of rows that some task touched in a table, and their gradients as (K, columns)."""
+        width = max(1, self.layout[position][0][1:].numel())
+        for rows in self._rows_of(position, tasks).split(max(1, BLOCK // width)):
+            yield rows, torch.stack([self.views[task][position][rows].flatten() for task in range(tasks)])
 
     def _rows_of(self, position: int, tasks: int) -> torch.Tensor:
         numbers = [rows for task in range(tasks) for rows in self._touched[task].get(position, [])]

@@ -135,8 +135,8 @@ class _Linear(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, output: torch.Tensor) -> Any:
         x, weight = ctx.saved_tensors
-        dy, inputs = output.reshape(-1, output.shape[-1]), x.reshape(-1, x.shape[-1])
-        live = live_rows(dy)
+        dy, inputs = output.flatten(0, -2), x.flatten(0, -2)
+        live = live_rows(dy, inputs)
         dy = dy if live is None else dy[live]
         dx = None
         if ctx.needs_input_grad[0]:
@@ -169,7 +169,8 @@ class _Embedding(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, output: torch.Tensor) -> Any:
         layer, current = ctx.own.layer, ctx.own.skipping.current
-        dy, numbers = output.reshape(-1, output.shape[-1]), ctx.saved_tensors[0].reshape(-1)
+        numbers = ctx.saved_tensors[0].flatten()
+        dy = output.reshape(len(numbers), output.shape[-1])
         live = live_rows(dy)
         if live is not None:
             dy, numbers = dy[live], numbers[live]
@@ -183,10 +184,11 @@ class _Embedding(torch.autograd.Function):
         return None, torch.zeros_like(layer.weight).index_add_(0, numbers, dy), None
 
 
-def live_rows(gradient: torch.Tensor) -> torch.Tensor | None:
+def live_rows(gradient: torch.Tensor, inputs: torch.Tensor | None = None) -> torch.Tensor | None:
     """Return the numbers of the rows that hold a number other than zero (NaN is one), or ``None`` for all of them.
 
     :param gradient: (rows, columns) real numbers on the CPU.
+    :param inputs: as many rows that these are multiplied with: 0 · ∞ is NaN, so one that is not finite is alive.
     """
     if len(gradient) < FEWEST or not gradient.shape[1]:
         return None
@@ -194,7 +196,10 @@ def live_rows(gradient: torch.Tensor) -> torch.Tensor | None:
     doubtful = bits.amax(1) == 0
     if int(doubtful.sum()) <= (1.0 - WORTHWHILE) * len(gradient):
         return None
-    return (~(doubtful & (bits.amin(1) == 0))).nonzero().squeeze(1)
+    dead = doubtful & (bits.amin(1) == 0)
+    if inputs is not None and not torch.isfinite(inputs.sum()):
+        dead &= torch.isfinite(inputs).all(1)
+    return (~dead).nonzero().squeeze(1)
 
 
 def _position(current: Pass | None, parameter: torch.Tensor) -> int | None:

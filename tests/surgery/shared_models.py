@@ -103,7 +103,14 @@ def gpt2() -> tuple[nn.Module, list[torch.Tensor]]:
     from transformers import GPT2Config, GPT2Model
 
     config = GPT2Config(
-        vocab_size=WORDS, n_embd=WIDTH, n_layer=2, n_head=2, n_positions=LENGTH, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0
+        vocab_size=WORDS,
+        n_embd=WIDTH,
+        n_layer=2,
+        n_head=2,
+        n_positions=LENGTH,
+        resid_pdrop=0,
+        embd_pdrop=0,
+        attn_pdrop=0,
     )
 
     def last(module: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -245,7 +252,9 @@ def rms_norm() -> tuple[nn.Module, list[torch.Tensor]]:
 
 def vector_inputs() -> tuple[nn.Module, list[torch.Tensor]]:
     """A linear layer that gets one row at a time."""
-    return Apply(lambda m, x: torch.stack([m.net(row).tanh() for row in x]), net=nn.Linear(WIDTH, WIDTH)), _vectors(WIDTH)
+    return Apply(lambda m, x: torch.stack([m.net(row).tanh() for row in x]), net=nn.Linear(WIDTH, WIDTH)), _vectors(
+        WIDTH
+    )
 
 
 def zero_rows() -> tuple[nn.Module, list[torch.Tensor]]:

@@ -32,7 +32,9 @@ def oracle(model: Model, mode: str) -> tuple[Gradients, Gradients]:
 def jacobian(rows: Gradients, like: list[torch.Tensor]) -> Matrix:
     return np.stack(
         [
-            torch.cat([(torch.zeros_like(p) if g is None else g).detach().double().flatten() for g, p in zip(row, like)])
+            torch.cat(
+                [(torch.zeros_like(p) if g is None else g).detach().double().flatten() for g, p in zip(row, like)]
+            )
             for row in rows
         ]
     )

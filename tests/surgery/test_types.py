@@ -56,7 +56,7 @@ def test_inner_products_of_half_types_are_single_precision(dtype: torch.dtype, s
     surgery.loss(losses).backward()
     square = float(torch.tensor(size, dtype=dtype)) ** 2 * count
     assert surgery.gram is not None
-    assert surgery.gram == pytest.approx(square * np.array([[1.0, -1.0], [-1.0, 1.0]]), rel=1e-5)
+    assert surgery.gram == pytest.approx(square * np.array([[1.0, -1.0], [-1.0, 1.0]]), rel=1e-4)
 
 
 @pytest.mark.parametrize("dtype", HALF)
@@ -230,7 +230,7 @@ def test_parameters_that_some_tasks_reach(skip: bool) -> None:
             assert actual == pytest.approx(mtlbench.aggregate("pcgrad", jacobian), rel=1e-11, abs=1e-13)
 
 
-@pytest.mark.parametrize("method", ["pcgrad", "fixed[w=1:2:1]"])
+@pytest.mark.parametrize("method", ["mgda", "fixed[w=1:2:1]"])
 @pytest.mark.parametrize("skip", [False, True], ids=["", "skipping"])
 def test_frozen_and_unfrozen_between_steps(method: str, skip: bool) -> None:
     model = Parts()
@@ -244,8 +244,8 @@ def test_frozen_and_unfrozen_between_steps(method: str, skip: bool) -> None:
             trained = [p for p in parameters if p.requires_grad]
             assert all((p.grad is None) != p.requires_grad for p in parameters)
             actual = torch.cat([p.grad.flatten() for p in trained if p.grad is not None]).numpy()
-            method_name = method if method == "pcgrad" else mtlbench.get_method(method)
-            expected = mtlbench.aggregate(method_name, model.jacobian(trained), losses=[float(x) for x in model.losses()])
+            losses = [float(loss.detach()) for loss in model.losses()]
+            expected = mtlbench.aggregate(method, model.jacobian(trained), losses=losses)
             assert actual == pytest.approx(expected, rel=1e-10, abs=1e-12)
 
 
@@ -277,7 +277,7 @@ def test_a_parameter_listed_twice_counts_once() -> None:
 # What is in .grad before
 
 
-@pytest.mark.parametrize("method", ["pcgrad", "fixed[w=1:2:1]", "gradnorm"])
+@pytest.mark.parametrize("method", ["mgda", "fixed[w=1:2:1]", "gradnorm"])
 def test_gradients_set_to_zero_and_accumulated(method: str) -> None:
     toy = Toy()
     surgery = mtlbench.Surgery(toy.trunk, method, last_shared_layer=toy.trunk[2])

@@ -96,14 +96,10 @@ class Surgery:
         self.scaler = scaler
         """The loop's gradient scaler."""
         self._names = None if tasks is None or isinstance(tasks, int) else _distinct(tasks)
-        self._tasks = (
-            len(self._names) if self._names is not None else tasks if tasks is None else _count("tasks", tasks)
-        )
+        self._tasks = len(self._names) if self._names is not None else tasks if tasks is None else _count("tasks", tasks)
         self._heads = None if heads is None else [list(named_parameters("heads", group).values()) for group in heads]
         self.renew_every, self.accumulate = _count("renew_every", renew_every), _count("accumulate", accumulate)
-        last = (
-            [] if last_shared_layer is None else list(named_parameters("last_shared_layer", last_shared_layer).values())
-        )
+        last = [] if last_shared_layer is None else list(named_parameters("last_shared_layer", last_shared_layer).values())
         self.gram_of: Domain = self.method.gram_of if gram_of is None else gram_of
         """The parameters whose gradients' inner products the method reads."""
         self._check(gram_of, last)
@@ -305,9 +301,7 @@ class Surgery:
         if self.renew_every > 1 and method.returns == "update":
             raise UsageError(f"method {method.name} returns an update, not weights: it cannot be used with renew_every")
         if self.accumulate > 1 and (self.gram_of != "shared" or method.batches > 1 or self.renew_every > 1):
-            raise UsageError(
-                "accumulate averages whole task gradients: use it without gram_of, renew_every and further="
-            )
+            raise UsageError("accumulate averages whole task gradients: use it without gram_of, renew_every and further=")
 
 
 def _checked_method(method: Any) -> Method:

@@ -142,15 +142,15 @@ class WeightedStep:
         """Return the gradients of the shared parameters, from those of the representation onwards."""
         outputs, starts = [], []
         for number, tensor in enumerate(step.representation):
-            parts = [
-                (w, row[number]) for w, row in zip(weights.tolist(), pieces, strict=True) if row[number] is not None
-            ]
+            parts = [(w, row[number]) for w, row in zip(weights.tolist(), pieces, strict=True) if row[number] is not None]
             total = torch.zeros_like(tensor)
             for weight, part in parts:
                 total.add_(part, alpha=weight)  # type: ignore[arg-type]
             outputs.append(tensor)
             starts.append(total)
-        return gradients_of(outputs, step.parameters, starts, retain_graph=False, reentrant=step.graph.reentrant)
+        return gradients_of(
+            outputs, step.parameters, starts, retain_graph=False, reentrant=step.graph.reentrant
+        )
 
     def _output(
         self,

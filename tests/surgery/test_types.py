@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from typing import Any
 
 import numpy as np
@@ -329,7 +330,7 @@ def build_steps(name: str, method: str, change: Any = None) -> list[list[torch.T
         for old, copy_ in zip(kept, copies, strict=True):
             assert all(a.equal(b) for a, b in zip(old, copy_, strict=True))
             spans = sorted((g.data_ptr(), g.data_ptr() + g.numel() * g.element_size()) for g in old)
-            assert all(end <= start for (_, end), (start, _) in zip(spans, spans[1:], strict=False))
+            assert all(end <= start for (_, end), (start, _) in itertools.pairwise(spans))
     return copies
 
 

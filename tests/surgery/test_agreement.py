@@ -33,7 +33,10 @@ def jacobian(rows: Gradients, like: list[torch.Tensor]) -> Matrix:
     return np.stack(
         [
             torch.cat(
-                [(torch.zeros_like(p) if g is None else g).detach().double().flatten() for g, p in zip(row, like)]
+                [
+                    (torch.zeros_like(p) if g is None else g).detach().double().flatten()
+                    for g, p in zip(row, like, strict=True)
+                ]
             )
             for row in rows
         ]

@@ -17,7 +17,7 @@ import mtlbench
 
 
 def random_states() -> tuple[Any, ...]:
-    return torch.get_rng_state().tolist(), str(np.random.get_state()), random.getstate()  # noqa: NPY002
+    return torch.get_rng_state().tolist(), str(np.random.get_state()), random.getstate()
 
 
 @pytest.mark.parametrize("skip", [False, True], ids=["", "skipping"])
@@ -101,7 +101,7 @@ def table_and_layers() -> tuple[nn.Module, torch.Tensor]:
 @pytest.mark.parametrize("skip", [False, True], ids=["", "skipping"])
 @pytest.mark.parametrize("tasks", [2, 5])
 def test_peak_memory_is_k_rows_above_a_plain_step(make: Any, skip: bool, tasks: int) -> None:
-    """K rows of P numbers are kept, and at any time at most P more: a pass's gradients, then the update in ``.grad``."""
+    """K rows of P numbers are kept, and at any time P more: gradients of one pass, or the update in ``.grad``."""
     trunk, inputs = make()
     size = 4 * sum(parameter.numel() for parameter in trunk.parameters())
     plain = peak(lambda: torch.stack(losses_of(trunk, inputs, tasks)).sum().backward())

@@ -83,9 +83,7 @@ class GradientStep:
         heads.settle()
         return heads
 
-    def _combine(
-        self, step: StepInput, rows: Rows, heads: HeadGradients, losses: Vector, scale: float
-    ) -> StepOutput:
+    def _combine(self, step: StepInput, rows: Rows, heads: HeadGradients, losses: Vector, scale: float) -> StepOutput:
         """Ask the method, and combine the rows: they hold ``scale · accumulate`` times the task gradients' means."""
         method, tasks, unit = self.method, len(losses), scale * self.accumulate
         reached = rows.reached(tasks)
@@ -146,4 +144,3 @@ class GradientStep:
     def _matrix(rows: Rows, tasks: int, unit: float) -> torch.Tensor:
         matrix = rows.matrix(tasks)
         return matrix if unit == 1.0 else matrix / unit
-

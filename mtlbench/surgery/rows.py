@@ -233,7 +233,8 @@ class Rows:
         if not numbers:
             return gradient.to_sparse(1)
         rows = torch.cat(numbers).unique()
-        return torch.sparse_coo_tensor(rows[None], gradient[rows], gradient.shape, is_coalesced=True)
+        values = gradient[rows]
+        return torch.sparse_coo_tensor(rows[None], values, gradient.shape, is_coalesced=True, check_invariants=False)
 
     def matrix(self, tasks: int) -> torch.Tensor:
         """Return the rows in use as one (K, P) matrix, of float32 at least; no copy where there is one block of it.

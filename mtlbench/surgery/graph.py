@@ -40,12 +40,15 @@ class Graph:
         losses: Sequence[torch.Tensor],
         shared: Collection[int],
         heads: Sequence[Sequence[torch.Tensor]] | None = None,
+        *,
+        refuse: bool = True,
     ) -> Graph:
         """Walk the graphs.
 
         :param losses: K losses.
         :param shared: ids of the shared parameters.
         :param heads: for each loss, the parameters that belong to it alone, where the user names them.
+        :param refuse: whether to refuse disputed leaves.
         :raises UsageError: when two losses reach a parameter that is not shared.
         """
         graph = cls([[] for _ in losses])
@@ -61,7 +64,7 @@ class Graph:
         graph.heads = [[leaf for leaf in own if id(leaf) not in contested] for own in graph.heads]
         if heads is not None:
             graph._assign(heads)
-        if graph.disputed and not graph.compiled:
+        if graph.disputed and refuse and not graph.compiled:
             raise UsageError(graph.dispute(losses, graph.disputed[0]))
         return graph
 

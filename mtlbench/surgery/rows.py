@@ -90,7 +90,7 @@ class Rows:
         :param task: the row's number.
         """
         for state in (self._written, self._sparse, self._dense):
-            state[task].clear()  # type: ignore[attr-defined]
+            state[task].clear()
         for position, rows in self._touched[task].items():
             if position not in self._whole[task]:
                 self.views[task][position][torch.cat(rows)] = 0.0

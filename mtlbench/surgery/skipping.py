@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from torch import nn
 from torch.nn import functional
 
 from mtlbench.errors import UsageError
+from mtlbench.surgery.native import Tally, gradients_by_torch
 from mtlbench.surgery.rows import Rows
 
 FEWEST = 32
@@ -59,6 +61,8 @@ class RowSkipping:
             raise UsageError("skip_zero_rows replaces layers: pass shared as a module, or a list of modules")
         self.current: Pass | None = None
         """The pass that is running, if any."""
+        self.tally: Tally | None = None
+        """Where rows are counted while torch's own backward runs in the layers."""
         self.tables: set[int] = set()
         """Ids of the weights of replaced ``Embedding`` layers."""
         self._forwards: dict[nn.Module, _LinearForward | _EmbeddingForward] = {}
@@ -95,6 +99,15 @@ class RowSkipping:
             yield
         finally:
             self.current = None
+
+    @contextmanager
+    def natively(self) -> Iterator[Tally]:
+        """Have the layers run torch's own backward, also of forwards that were before this, and count their rows."""
+        self.tally = Tally()
+        try:
+            yield self.tally
+        finally:
+            self.tally = None
 
 
 class _LinearForward:
@@ -135,6 +148,9 @@ class _Linear(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, output: torch.Tensor) -> Any:
         x, weight = ctx.saved_tensors
+        tally = ctx.own.skipping.tally
+        if tally is not None:
+            return *gradients_by_torch(functional.linear, (x, weight, ctx.own.layer.bias), ctx, output, tally), None
         dy, inputs = output.flatten(0, -2), x.flatten(0, -2)
         live = live_rows(dy, inputs)
         dy = dy if live is None else dy[live]
@@ -169,6 +185,10 @@ class _Embedding(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, output: torch.Tensor) -> Any:
         layer, current = ctx.own.layer, ctx.own.skipping.current
+        tally = ctx.own.skipping.tally
+        if tally is not None:
+            function = partial(functional.embedding, padding_idx=layer.padding_idx)
+            return *gradients_by_torch(function, (ctx.saved_tensors[0], layer.weight), ctx, output, tally), None
         numbers = ctx.saved_tensors[0].flatten()
         dy = output.reshape(len(numbers), output.shape[-1])
         live = live_rows(dy)

@@ -14,6 +14,8 @@ from mtlbench.contract.observation import Matrix, Vector
 from mtlbench.engine.library import get_method
 from mtlbench.errors import UsageError, shown
 from mtlbench.surgery.delivery import deliver
+from mtlbench.surgery.examination import examine
+from mtlbench.surgery.finding import Examination
 from mtlbench.surgery.gradient_step import GradientStep
 from mtlbench.surgery.graph import Graph, past
 from mtlbench.surgery.losses import TaskLosses, all_or_independent, task_losses
@@ -96,10 +98,14 @@ class Surgery:
         self.scaler = scaler
         """The loop's gradient scaler."""
         self._names = None if tasks is None or isinstance(tasks, int) else _distinct(tasks)
-        self._tasks = len(self._names) if self._names is not None else tasks if tasks is None else _count("tasks", tasks)
+        self._tasks = (
+            len(self._names) if self._names is not None else tasks if tasks is None else _count("tasks", tasks)
+        )
         self._heads = None if heads is None else [list(named_parameters("heads", group).values()) for group in heads]
         self.renew_every, self.accumulate = _count("renew_every", renew_every), _count("accumulate", accumulate)
-        last = [] if last_shared_layer is None else list(named_parameters("last_shared_layer", last_shared_layer).values())
+        last = (
+            [] if last_shared_layer is None else list(named_parameters("last_shared_layer", last_shared_layer).values())
+        )
         self.gram_of: Domain = self.method.gram_of if gram_of is None else gram_of
         """The parameters whose gradients' inner products the method reads."""
         self._check(gram_of, last)
@@ -163,6 +169,37 @@ class Surgery:
         self._steps += self._by_gradients.micro == 0
         return deliver(output.value, output.parcel)
 
+    def check(self, losses: Any, *, model: Any = None) -> Examination:
+        """Compare every task's gradients on your own batch with those of torch, and say what else there is to know.
+
+        It changes nothing: ``.grad``, random numbers and the method's state stay, and the losses can go to :meth:`loss`
+        afterwards. It takes three passes per loss and, for a moment, memory for K rows. With several processes, each
+        looks at its own part of the batch.
+
+        >>> import mtlbench, torch
+        >>> shared = torch.nn.Parameter(torch.zeros(2))
+        >>> surgery = mtlbench.Surgery(shared, "pcgrad", tasks=2)
+        >>> print(surgery.check([shared[0], shared[1] - shared[0]]))
+        Surgery is right on this batch.
+        Largest relative difference from torch.autograd.grad: none.
+        The backward pass is deterministic: two runs gave the same bits.
+        The losses have graphs of their own.
+        Head of task 0: no parameter of its own.
+        Head of task 1: no parameter of its own.
+        Shared numbers: 2 in float32; the rows take 1.6e-05 MB.
+        Norms of the task gradients: 1, 1.41.
+        Cosines between them: -0.71; 100% of the pairs conflict.
+
+        :param losses: K scalar losses as for :meth:`loss`.
+        :param model: the whole model, so that parameters outside ``shared`` have names.
+        :returns: the findings; ``.ok`` tells whether all is well, and ``str()`` says it in words.
+        :raises UsageError: when an argument does not fit.
+        """
+        batch = task_losses(losses, self._names, tasks=self._tasks)
+        scale = 1.0 if self.scaler is None or not self.scaler.is_enabled() else float(self.scaler.get_scale())
+        shared, heads = self._trainable(), self._heads_of(batch)
+        return examine(batch, shared, tasks=self._names, heads=heads, skipping=self.skipping, scale=scale, model=model)
+
     def after_step(self, losses: Any) -> None:
         """Pass the losses of the same batches after the optimizer's step, for methods that read them (FAMO).
 
@@ -220,13 +257,8 @@ class Surgery:
         batch = task_losses(losses, self._names, tasks=self._tasks)
         all_or_independent(self.method, batch)
         self._tasks = batch.tasks if self._tasks is None and self.method.state != "none" else self._tasks
-        shared = {name: parameter for name, parameter in self.parameters.items() if parameter.requires_grad}
-        if not shared:
-            raise UsageError("no shared parameter requires a gradient any more: unfreeze some")
+        shared, heads = self._trainable(), self._heads_of(batch)
         ids = {id(parameter) for parameter in shared.values()}
-        if self._heads is not None and len(self._heads) != batch.tasks:
-            raise UsageError(f"heads has {len(self._heads)} groups for {batch.tasks} tasks: give one for every task")
-        heads = None if self._heads is None else [self._heads[position] for position in batch.positions]
         if self._ranks is None:
             self._ranks = Ranks.of(shared.values(), self._data_parallel)
         present = [float(position in batch.positions) for position in range(batch.tasks)]
@@ -246,6 +278,20 @@ class Surgery:
             self._ranks,
             self._names,
         )
+
+    def _trainable(self) -> dict[str, torch.Tensor]:
+        shared = {name: parameter for name, parameter in self.parameters.items() if parameter.requires_grad}
+        if not shared:
+            raise UsageError("no shared parameter requires a gradient any more: unfreeze some")
+        return shared
+
+    def _heads_of(self, batch: TaskLosses) -> list[list[torch.Tensor]] | None:
+        """Return the parameters that the user named for each task that is present."""
+        if self._heads is None:
+            return None
+        if len(self._heads) != batch.tasks:
+            raise UsageError(f"heads has {len(self._heads)} groups for {batch.tasks} tasks: give one for every task")
+        return [self._heads[position] for position in batch.positions]
 
     def _representation(self, batch: TaskLosses, representation: Any, shared: set[int]) -> list[torch.Tensor]:
         if self.gram_of != "representation" or self.method.reads != "gram":
@@ -301,7 +347,9 @@ class Surgery:
         if self.renew_every > 1 and method.returns == "update":
             raise UsageError(f"method {method.name} returns an update, not weights: it cannot be used with renew_every")
         if self.accumulate > 1 and (self.gram_of != "shared" or method.batches > 1 or self.renew_every > 1):
-            raise UsageError("accumulate averages whole task gradients: use it without gram_of, renew_every and further=")
+            raise UsageError(
+                "accumulate averages whole task gradients: use it without gram_of, renew_every and further="
+            )
 
 
 def _checked_method(method: Any) -> Method:

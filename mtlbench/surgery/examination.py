@@ -76,11 +76,13 @@ def _findings(batch: _Batch, others: Mapping[str, torch.Tensor]) -> Examination:
     agreement, repetition, same_bits = Deviation(), Deviation(), True
     tally = Tally()
     bad: list[tuple[str, str]] = []
+    known = {id(leaf) for leaf in [*shared, *graph.disputed, *(leaf for own in graph.heads for leaf in own)]}
+    hidden = [p for p in others.values() if graph.reentrant and p.requires_grad and id(p) not in known]
     reached: list[set[int]] = []
     for task, (name, loss) in enumerate(zip(batch.tasks, batch.losses.tensors, strict=True)):
         if not bool(torch.isfinite(loss.detach())):
             bad.append((name, "the loss itself"))
-        leaves = [*graph.heads[task], *graph.disputed]
+        leaves = [*graph.heads[task], *graph.disputed, *hidden]
         labels = [_name(batch, leaf) for leaf in [*shared, *leaves]]
         first = [None if g is None else g.clone() for g in _as_in_a_step(batch, rows, task, leaves)]
         second = _as_in_a_step(batch, rows, task, leaves)

@@ -112,9 +112,7 @@ class Examination:
         elif not self.agreement.explained:
             found.append(f"a row differs from torch.autograd.grad by {self.agreement}, far more than rounding")
         if self.disputed:
-            found.append(
-                f"several losses reach {_some(self.disputed)}, outside shared: add to shared, or tell the owner by heads="
-            )
+            found.append(f"several losses reach {_some(self.disputed)}: add to shared, or tell the owner by heads=")
         found += [f"the loss of task {task} reaches no shared parameter" for task in self.blind]
         return found
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
 from mtlbench.contract.observation import Matrix, Vector
-from mtlbench.solvers.inner_products import BLOCK, gram, gram_between
+from mtlbench.solvers.inner_products import BLOCK, Part, gram_between, gram_of_parts
 from mtlbench.surgery.ranks import Ranks
 
 Layout = tuple[tuple[torch.Size, torch.dtype, torch.device, bool], ...]
@@ -183,15 +184,7 @@ class Rows:
 
         :param tasks: the number of rows in use.
         """
-        total = np.zeros((tasks, tasks))
-        for block in self.blocks:
-            total = total + gram(block.buffer[:tasks], [(0, block.dense)])
-            for position, table in block.tables.items():
-                if self._is_whole(position, tasks):
-                    total = total + gram(table[:tasks])
-                else:
-                    total = sum((gram(part) for _, part in self._parts(position, tasks)), total)
-        return total
+        return np.sum([gram_of_parts(partial(self._parts_of, block, tasks)) for block in self.blocks], axis=0)
 
     def gram_with(self, other: Rows, tasks: int) -> Matrix:
         """Return the (K, K) inner products of these rows with those of another batch.
@@ -295,6 +288,15 @@ class Rows:
 
     def _is_whole(self, position: int, tasks: int) -> bool:
         return any(position in self._whole[task] for task in range(tasks))
+
+    def _parts_of(self, block: Block, tasks: int) -> Iterator[Part]:
+        """Yield all of a block that may be nonzero, as matrices with one row per task."""
+        yield block.buffer[:tasks], [(0, block.dense)]
+        for position, table in block.tables.items():
+            if self._is_whole(position, tasks):
+                yield table[:tasks], [(0, table.shape[1])]
+            else:
+                yield from ((part, [(0, part.shape[1])]) for _, part in self._parts(position, tasks))
 
     def _parts(self, position: int, tasks: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Yield numbers of rows that some task touched in a table, and their gradients as (K, columns)."""

@@ -297,3 +297,22 @@ def test_bad_arguments_are_those_of_loss() -> None:
     losses = toy.losses()
     surgery.loss(losses).backward()
     assert "compute the losses anew" in fault(surgery.check, losses)
+
+
+def test_parameters_inside_a_reentrant_checkpoint() -> None:
+    """Torch hides them, and its pass fills every ``.grad``; what is there afterwards is what was before."""
+    toy, named = Toy(), Toy()
+    toy.inputs.requires_grad_()
+
+    def losses(toy: Toy) -> list[torch.Tensor]:
+        features = checkpoint(toy.trunk, toy.inputs, use_reentrant=True)
+        return [checkpoint(head, features, use_reentrant=True).square().mean() for head in toy.heads]
+
+    surgery = mtlbench.Surgery([toy.trunk, *toy.heads[1:]], "mgda", heads=[toy.heads[0], [], []])
+    examination = surgery.check(losses(toy), model=toy)
+    assert examination.heads["0"] == ["heads.0.weight", "heads.0.bias"] and not examination.unreached
+    assert all(parameter.grad is None for parameter in toy.parameters())
+    named.inputs.requires_grad_()
+    examination = mtlbench.Surgery(named.trunk, "mgda").check(losses(named), model=named)
+    assert all(parameter.grad is None for parameter in named.parameters())
+    assert not examination.unreached

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Sequence
 from contextlib import nullcontext
 
 import numpy as np
@@ -11,6 +13,7 @@ from mtlbench.contract.method import Method
 from mtlbench.contract.method_input import observe
 from mtlbench.contract.method_output import ask_update, ask_weights
 from mtlbench.contract.observation import Matrix, Vector
+from mtlbench.errors import UsageError
 from mtlbench.surgery.delivery import Parcel, clip
 from mtlbench.surgery.heads import HeadGradients
 from mtlbench.surgery.passes import into_row
@@ -31,47 +34,65 @@ class GradientStep:
         self.method, self.accumulate, self.skipping = method, accumulate, skipping
         self.micro = 0
         """The number of micro-batches collected so far."""
+        self._positions: Sequence[int] = ()
+        self._rows: weakref.ref[Rows] | None = None
         self._heads: HeadGradients | None = None
         self._losses: Vector = np.zeros(0)
 
     def run(self, step: StepInput, rows: Rows) -> StepOutput:
-        """Collect one micro-batch's gradients, and after the last one combine them.
+        """Collect one micro-batch's gradients, and after the last one combine them. An error begins the step anew.
 
         :param step: the micro-batch's losses and graphs.
         :param rows: the rows for them, at least K.
-        :raises UsageError: when two losses reach a parameter that is not shared, or processes differ in what they
-            reach.
+        :raises UsageError: when two losses reach a parameter that is not shared, micro-batches differ in their tasks or
+            parameters, or processes in what they reach.
         :raises NotFinite: when a loss or a gradient is not finite and there is no gradient scaler.
         :raises SolverError: see :meth:`Method.weights`.
         :raises CellError: when the method's return value is wrong.
         """
+        micro, self.micro = self.micro, 0
+        if micro and step.losses.positions != self._positions:
+            raise UsageError(
+                f"micro-batch {micro + 1} has losses of other tasks than the first one: give all {self.accumulate} "
+                "micro-batches of an optimizer step the same tasks"
+            )
+        if micro and (self._rows is None or self._rows() is not rows):
+            raise UsageError(
+                f"the shared parameters changed before micro-batch {micro + 1}: freeze and unfreeze between optimizer steps"
+            )
+        self._positions, self._rows = step.losses.positions, weakref.ref(rows)
+        output = self._run(step, rows, micro)
+        self.micro = (micro + 1) % self.accumulate
+        return output
+
+    def _run(self, step: StepInput, rows: Rows, micro: int) -> StepOutput:
         tasks = len(step.losses.tensors)
-        heads = self.collect(step, rows)
+        heads = self.collect(step, rows, begin=micro == 0)
         numbers = step.host(*heads.norms(), *([] if step.scale is None else [step.scale]))
         losses, norms = numbers[:tasks], numbers[tasks : tasks + len(heads.tasks)]
         step.check(losses, norms, heads.tasks)
         scale = 1.0 if step.scale is None else float(numbers[-1])
-        if self.micro:
+        if micro:
             losses = losses + self._losses
             if self._heads is not None:
                 heads.merge(self._heads)
-        self.micro = (self.micro + 1) % self.accumulate
-        if self.micro:
+        if micro + 1 < self.accumulate:
             self._heads, self._losses = heads, losses
             return StepOutput(step.value(np.ones(tasks), numbers[:tasks]), Parcel([], []), losses)
         self._heads = None
         return self._combine(step, rows, heads, losses / self.accumulate, scale)
 
-    def collect(self, step: StepInput, rows: Rows) -> HeadGradients:
+    def collect(self, step: StepInput, rows: Rows, *, begin: bool = True) -> HeadGradients:
         """Run one pass per loss, write the shared parameters' gradients to the rows, and return the others.
 
         :param step: the losses and their graphs.
         :param rows: the rows, at least K.
+        :param begin: begin the rows anew; or add to them.
         """
         shared, count = step.parameters, len(step.losses.tensors)
         heads = HeadGradients(step.graph, step.losses.tensors)
         for task, (loss, factor) in enumerate(zip(step.losses.tensors, step.loss_factors, strict=True)):
-            if self.micro == 0:
+            if begin:
                 rows.begin(task)
             retain = step.graph.overlap and task < count - 1
             with nullcontext() if self.skipping is None else self.skipping.into(rows, task, shared):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from library_cases import TASKS, Toy, flat
+from library_cases import TASKS, Toy, fault, flat
 from shared_models import build
 
 import mtlbench
@@ -15,7 +15,7 @@ from mtlbench.contract.method import Method
 from mtlbench.contract.method_output import tell_after
 from mtlbench.contract.observation import FLOOR, Matrix
 from mtlbench.engine.loop import LoopEngine, TaskLoss
-from mtlbench.engine.step import Forward
+from mtlbench.engine.step import Forward, NotFinite
 from mtlbench.plugins.registry import load_registry
 from mtlbench.solvers.inner_products import gram_of_pieces
 
@@ -224,3 +224,41 @@ def test_micro_batches_are_the_joined_batch(spec: str, skip: bool) -> None:
             for a, b in zip(whole.parameters(), parts.parameters(), strict=True):
                 assert a.grad is not None and b.grad is not None
                 torch.testing.assert_close(b.grad, a.grad, rtol=1e-9, atol=1e-12)
+
+
+def test_micro_batches_with_other_tasks_are_refused() -> None:
+    toy = Toy()
+    surgery = mtlbench.Surgery(toy.trunk, "mgda", accumulate=2)
+    for absent in ((2, 1), (2, None), (None, 0)):
+        for micro, task in enumerate(absent):
+            losses = [loss if number != task else None for number, loss in enumerate(toy.losses())]
+            if micro == 0:
+                surgery.loss(losses).backward()
+                continue
+            message = fault(surgery.loss, losses)
+            assert message.startswith("micro-batch 2 has losses of other tasks than the first one: give all 2")
+
+
+@pytest.mark.parametrize("skip", [False, True], ids=["", "skipping"])
+def test_an_error_begins_the_optimizer_step_anew(skip: bool) -> None:
+    toy, other = Toy(), Toy()
+    mtlbench.Surgery(other.trunk, "mgda").loss(other.losses()).backward()
+    with mtlbench.Surgery(toy.trunk, "mgda", accumulate=3, skip_zero_rows=skip) as surgery:
+        surgery.loss([loss * 7.0 for loss in toy.losses()])
+        with pytest.raises(NotFinite):
+            surgery.loss([*toy.losses()[:2], toy.losses()[2] * torch.nan])
+        for _ in range(3):
+            (surgery.loss(toy.losses()) / 3).backward()
+    assert toy.update() == pytest.approx(other.update(), rel=1e-10, abs=1e-13)
+
+
+def test_freezing_between_micro_batches_is_refused() -> None:
+    toy = Toy()
+    surgery = mtlbench.Surgery(toy.trunk, "mgda", accumulate=2)
+    surgery.loss(toy.losses()).backward()
+    toy.trunk[0].weight.requires_grad_(False)
+    message = fault(surgery.loss, toy.losses())
+    assert message.startswith("the shared parameters changed before micro-batch 2")
+    for _ in range(2):
+        surgery.loss(toy.losses()).backward()
+    assert toy.trunk[0].weight.grad is None and toy.trunk[0].bias.grad is not None

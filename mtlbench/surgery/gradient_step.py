@@ -58,7 +58,7 @@ class GradientStep:
             )
         if micro and (self._rows is None or self._rows() is not rows):
             raise UsageError(
-                f"the shared parameters changed before micro-batch {micro + 1}: freeze and unfreeze between optimizer steps"
+                f"the shared parameters changed before micro-batch {micro + 1}: freeze or unfreeze between steps"
             )
         self._positions, self._rows = step.losses.positions, weakref.ref(rows)
         output = self._run(step, rows, micro)

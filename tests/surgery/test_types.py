@@ -233,6 +233,60 @@ def test_parameters_that_some_tasks_reach(skip: bool) -> None:
 
 @pytest.mark.parametrize("method", ["mgda", "fixed[w=1:2:1]"])
 @pytest.mark.parametrize("skip", [False, True], ids=["", "skipping"])
+def test_tasks_that_reach_other_parameters_at_every_step(method: str, skip: bool) -> None:
+    """As with experts: what a task's row held for a parameter that it does not reach any more is gone."""
+    torch.manual_seed(0)
+    experts = nn.ModuleList(nn.Linear(3, 3).double() for _ in range(3))
+    x = torch.linspace(-1.0, 1.0, 12, dtype=torch.float64).view(4, 3)
+    parameters = list(experts.parameters())
+
+    def losses(step: int) -> list[torch.Tensor]:
+        routes = [(0, 1), (1, 2), (1, 1)] if step % 2 else [(2, 2), (0, 0), (0, 2)]
+        return [(experts[a](x).tanh() + experts[b](x)).square().sum() * (i + 1.0) for i, (a, b) in enumerate(routes)]
+
+    with mtlbench.Surgery(experts, method, skip_zero_rows=skip) as surgery:
+        for step in range(3):
+            experts.zero_grad()
+            surgery.loss(losses(step)).backward()
+            rows = [torch.autograd.grad(loss, parameters, allow_unused=True) for loss in losses(step)]
+            dense = [
+                [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, r, strict=True)] for r in rows
+            ]
+            jacobian = np.stack([torch.cat([g.flatten() for g in row]).numpy() for row in dense])
+            expected = mtlbench.aggregate(method, jacobian, losses=np.ones(3))
+            actual = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+            assert torch.cat([g.flatten() for g in actual]).numpy() == pytest.approx(expected, rel=1e-9, abs=1e-11)
+            reached = [any(row[number] is not None for row in rows) for number in range(len(parameters))]
+            assert [p.grad is not None for p in parameters] == reached
+
+
+@pytest.mark.parametrize("method", ["mgda", "graddrop", "fixed[w=1:2:1]", "gradnorm"])
+@pytest.mark.parametrize("skip", [False, True], ids=["", "skipping"])
+def test_hooks_of_parameters_run_once_on_the_update(method: str, skip: bool) -> None:
+    plain, hooked = Toy(), Toy()
+    seen: list[torch.Tensor] = []
+
+    def clamp(gradient: torch.Tensor) -> torch.Tensor:
+        seen.append(gradient.clone())
+        return gradient.clamp(-0.01, 0.01)
+
+    places: list[nn.Parameter] = []
+    for parameter in (hooked.trunk[0].weight, hooked.trunk[2].bias, hooked.heads[1].weight):
+        parameter.register_hook(clamp)
+        parameter.register_post_accumulate_grad_hook(places.append)
+    for toy in (plain, hooked):
+        with mtlbench.Surgery(toy.trunk, method, last_shared_layer=toy.trunk[2], skip_zero_rows=skip) as surgery:
+            surgery.loss(toy.losses()).backward()
+    assert len(seen) == len(places) == 3
+    for (name, one), other in zip(plain.named_parameters(), hooked.parameters(), strict=True):
+        assert one.grad is not None and other.grad is not None
+        clamped = name in {"trunk.0.weight", "trunk.2.bias", "heads.1.weight"}
+        expected = one.grad.clamp(-0.01, 0.01) if clamped else one.grad
+        torch.testing.assert_close(other.grad, expected, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("method", ["mgda", "fixed[w=1:2:1]"])
+@pytest.mark.parametrize("skip", [False, True], ids=["", "skipping"])
 def test_frozen_and_unfrozen_between_steps(method: str, skip: bool) -> None:
     model = Parts()
     parameters = [*model.all.parameters(), *model.some.parameters()]

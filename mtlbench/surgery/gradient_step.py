@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 
 import numpy as np
@@ -11,6 +12,7 @@ from mtlbench.contract.method import Method
 from mtlbench.contract.method_input import observe
 from mtlbench.contract.method_output import ask_update, ask_weights
 from mtlbench.contract.observation import Matrix, Vector
+from mtlbench.errors import UsageError
 from mtlbench.surgery.delivery import Parcel, clip
 from mtlbench.surgery.heads import HeadGradients
 from mtlbench.surgery.passes import gradients_of
@@ -33,6 +35,13 @@ class GradientStep:
         """The number of micro-batches collected so far."""
         self._heads: HeadGradients | None = None
         self._losses: Vector = np.zeros(0)
+        self._first: tuple[Sequence[int], Rows] | None = None
+        """The tasks and the rows of the first micro-batch."""
+
+    def restart(self) -> bool:
+        """Drop the micro-batches collected so far, and return whether there can be any."""
+        self.micro, self._heads = 0, None
+        return self.accumulate > 1
 
     def run(self, step: StepInput, rows: Rows) -> StepOutput:
         """Collect one micro-batch's gradients, and after the last one combine them.
@@ -46,6 +55,7 @@ class GradientStep:
         :raises CellError: when the method's return value is wrong.
         """
         tasks = len(step.losses.tensors)
+        self._same_step(step, rows)
         heads = self.collect(step, rows)
         numbers = step.host(*heads.norms(), *([] if step.scale is None else [step.scale]))
         losses, norms = numbers[:tasks], numbers[tasks : tasks + len(heads.tasks)]
@@ -61,6 +71,14 @@ class GradientStep:
             return StepOutput(step.value(np.ones(tasks), numbers[:tasks]), Parcel([], []), losses)
         self._heads = None
         return self._combine(step, rows, heads, losses / self.accumulate, scale)
+
+    def _same_step(self, step: StepInput, rows: Rows) -> None:
+        """Refuse a micro-batch that cannot be averaged with the first one."""
+        if self.micro == 0 or self._first is None:
+            self._first = step.losses.positions, rows
+        elif self._first != (step.losses.positions, rows):
+            what = "shared parameters" if self._first[1] is not rows else "losses that are not None"
+            raise UsageError(f"micro-batch {self.micro + 1} of {self.accumulate} has other {what} than the first one")
 
     def collect(self, step: StepInput, rows: Rows) -> HeadGradients:
         """Run one pass per loss, write the shared parameters' gradients to the rows, and return the others.
@@ -87,9 +105,7 @@ class GradientStep:
         heads.settle()
         return heads
 
-    def _combine(
-        self, step: StepInput, rows: Rows, heads: HeadGradients, losses: Vector, scale: float
-    ) -> StepOutput:
+    def _combine(self, step: StepInput, rows: Rows, heads: HeadGradients, losses: Vector, scale: float) -> StepOutput:
         """Ask the method, and combine the rows: they hold ``scale · accumulate`` times the task gradients' means."""
         method, tasks, unit = self.method, len(losses), scale * self.accumulate
         step.ranks.same("shared parameters", [float(i in rows.reached) for i in range(len(step.shared))], rows.device)
@@ -144,4 +160,3 @@ class GradientStep:
     def _matrix(rows: Rows, tasks: int, unit: float) -> torch.Tensor:
         matrix = rows.matrix(tasks)
         return matrix if unit == 1.0 else matrix / unit
-

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch.autograd.graph import get_gradient_edge
 
 from mtlbench.errors import UsageError
 
@@ -14,6 +15,8 @@ REENTRANT = "CheckpointFunctionBackward"
 COMPILED = "CompiledFunctionBackward"
 SINK = "_DDPSinkBackward"
 """The node through which ``DistributedDataParallel`` leads all outputs of a forward, each on its own."""
+JOINING = {COMPILED, "StackBackward0", "CatBackward0"}
+"""Nodes that join tensors of several tasks: a loss that reaches one seems to reach all that is behind it."""
 
 
 @dataclass
@@ -21,22 +24,22 @@ class Graph:
     """What the graphs of K losses have in common, and what each has alone.
 
     :param heads: for each loss, the leaves outside the shared parameters that it alone reaches.
-    :param disputed: leaves outside the shared parameters that several losses reach. A compiled module is a single node,
-        so every loss on its outputs seems to reach all of its parameters; the gradients tell which does.
+    :param disputed: leaves outside the shared parameters that several losses seem to reach, because they are behind a
+        compiled module, which is a single node, or behind stacked outputs or losses. The gradients tell which does.
     :param overlap: whether the graphs have nodes in common, so that a pass must not free them.
     :param reentrant: whether a reentrant checkpoint hides leaves and refuses ``torch.autograd.grad``.
-    :param compiled: whether a compiled module is among the nodes.
     :param half: whether float16 is among the types of the gradients on the way.
     :param sparse: ids of the leaves that get sparse gradients.
+    :param labels: the losses' names or numbers, for messages.
     """
 
     heads: list[list[torch.Tensor]]
     disputed: list[torch.Tensor] = field(default_factory=list)
     overlap: bool = False
     reentrant: bool = False
-    compiled: bool = False
     half: bool = False
     sparse: set[int] = field(default_factory=set)
+    labels: Sequence[str] = ()
 
     @classmethod
     def of(
@@ -44,15 +47,18 @@ class Graph:
         losses: Sequence[torch.Tensor],
         shared: Collection[int],
         heads: Sequence[Sequence[torch.Tensor]] | None = None,
+        labels: Sequence[str] | None = None,
     ) -> Graph:
         """Walk the graphs.
 
         :param losses: K losses.
         :param shared: ids of the shared parameters.
         :param heads: for each loss, the parameters that belong to it alone, where the user names them.
-        :raises UsageError: when two losses reach a parameter that is not shared.
+        :param labels: the losses' names or numbers, for messages.
+        :raises UsageError: when two losses reach a parameter that is not shared, a loss reaches no shared one, or one
+            that the user named as another's.
         """
-        graph = cls([[] for _ in losses])
+        graph = cls([[] for _ in losses], labels=labels or [str(number) for number in range(len(losses))])
         visited: set[Any] = set()
         common: set[Any] = set()
         for own, loss in zip(graph.heads, losses, strict=True):
@@ -65,8 +71,15 @@ class Graph:
         graph.heads = [[leaf for leaf in own if id(leaf) not in contested] for own in graph.heads]
         if heads is not None:
             graph._assign(heads)
-        if graph.disputed and not graph.compiled:
+        if graph.disputed and not any(node.name() in JOINING for node in again):
             raise UsageError(graph.dispute(losses, graph.disputed[0]))
+        for label, loss in zip(graph.labels, losses, strict=True):
+            if not graph.reentrant and not reaches(loss, shared):  # a reentrant checkpoint hides them from the walk
+                raise UsageError(
+                    f"loss {label} reaches no shared parameter that requires a gradient (is something on the way "
+                    "detached, or was a parameter replaced?): if this is meant, leave it out, and add it to the loss "
+                    "that Surgery.loss() returns"
+                )
         return graph
 
     def dispute(self, losses: Sequence[torch.Tensor], leaf: torch.Tensor) -> str:
@@ -75,13 +88,15 @@ class Graph:
         :param losses: the K losses.
         :param leaf: the leaf.
         """
-        reached = [number for number, loss in enumerate(losses) if id(leaf) in _reached(loss)]
+        reached = [label for label, loss in zip(self.labels, losses, strict=True) if reaches(loss, {id(leaf)})]
         first, second = (reached + reached)[:2]
         if isinstance(leaf, torch.nn.Parameter):
-            what, fix = "a parameter", "add it to shared"
+            what, fix = "a parameter", "add it to shared (or make a new Surgery, if it replaced a shared one)"
         else:
             what, fix = "a tensor", "add it to shared, or detach it if it is an input"
-        return f"losses {first} and {second} both reach {what} of shape {tuple(leaf.shape)} that is not in shared: {fix}"
+        return (
+            f"losses {first} and {second} both reach {what} of shape {tuple(leaf.shape)} that is not in shared: {fix}"
+        )
 
     @staticmethod
     def nodes(loss: torch.Tensor) -> set[Any]:
@@ -96,6 +111,13 @@ class Graph:
     def _assign(self, heads: Sequence[Sequence[torch.Tensor]]) -> None:
         """Settle the disputes by what the user named."""
         owner = {id(leaf): number for number, group in enumerate(heads) for leaf in group}
+        for number, own in enumerate(self.heads):
+            for leaf in own:
+                if owner.get(id(leaf), number) != number:
+                    raise UsageError(
+                        f"heads gives task {self.labels[owner[id(leaf)]]} a parameter of shape {tuple(leaf.shape)}, but "
+                        f"loss {self.labels[number]} reaches it: list the heads in the tasks' order"
+                    )
         for leaf in self.disputed:
             if id(leaf) in owner:
                 self.heads[owner[id(leaf)]].append(leaf)
@@ -126,7 +148,6 @@ class Graph:
     def _note(self, node: Any) -> None:
         name = node.name()
         self.reentrant |= name == REENTRANT
-        self.compiled |= name == COMPILED
         self.half |= any(entry.dtype == torch.float16 for entry in node._input_metadata)
         if getattr(node, "_saved_sparse", False):  # the table is the first input of an embedding
             table = node.next_functions[0][0]
@@ -134,8 +155,22 @@ class Graph:
                 self.sparse.add(id(table.variable))
 
 
-def _reached(loss: torch.Tensor) -> set[int]:
-    return {id(leaf) for leaf in Graph([[]])._leaves(origin(loss), set(), set())}
+def reaches(loss: torch.Tensor, leaves: Collection[int]) -> bool:
+    """Return whether a loss reaches one of some leaves; the walk ends at the first.
+
+    :param loss: the loss.
+    :param leaves: their ids.
+    """
+    visited, stack = set(), [origin(loss)]
+    while stack:
+        node = stack.pop()
+        if node is None or node in visited:
+            continue
+        visited.add(node)
+        if id(getattr(node, "variable", None)) in leaves:
+            return True
+        stack.extend(_behind(*edge) for edge in node.next_functions)
+    return False
 
 
 def origin(tensor: torch.Tensor) -> Any:
@@ -143,13 +178,26 @@ def origin(tensor: torch.Tensor) -> Any:
 
     :param tensor: a tensor with a graph.
     """
-    return _behind(tensor.grad_fn, tensor.output_nr)
+    return _behind(*get_gradient_edge(tensor)[:2])  # a leaf has a node too
 
 
 def _behind(node: Any, output: int) -> Any:
     while node is not None and node.name() == SINK:
         node, output = node.next_functions[output]
     return node
+
+
+def nested(tensors: Sequence[torch.Tensor]) -> bool:
+    """Return whether one of some tensors is computed from another.
+
+    :param tensors: tensors with graphs.
+    """
+    origins = {origin(tensor) for tensor in tensors}
+    below = {_behind(*edge) for node in origins for edge in node.next_functions}
+    visited: set[Any] = set()
+    for node in below - {None}:
+        Graph([[]])._leaves(node, visited, set())
+    return bool(origins & visited)
 
 
 def past(losses: Sequence[torch.Tensor], representation: Sequence[torch.Tensor], shared: Collection[int]) -> bool:

@@ -31,7 +31,7 @@ def gradients_of(
     :param retain_graph: whether another pass through the same graph follows.
     :param reentrant: whether the graph holds a reentrant checkpoint, through which ``torch.autograd.grad`` cannot go:
         then the pass fills ``.grad``, which is put back afterwards.
-    :raises UsageError: when torch freed buffers of a compiled graph that another pass needs.
+    :raises UsageError: when the graph was freed or changed since the forward.
     """
     with _without_hooks(inputs):
         try:
@@ -49,6 +49,11 @@ def gradients_of(
             if "second time" in str(error):
                 raise UsageError(
                     "the losses' graph was freed by an earlier backward pass: compute the losses anew at every step"
+                ) from error
+            if "modified by an inplace operation" in str(error):
+                raise UsageError(
+                    "something in the losses' graph was changed in place after the forward, as by an optimizer's step: "
+                    "compute the losses after it"
                 ) from error
             raise
 

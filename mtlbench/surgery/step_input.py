@@ -26,20 +26,20 @@ class StepInput:
     :param graph: what their graphs have in common.
     :param shared: the shared parameters that require a gradient, by name.
     :param representation: tensors that all losses are computed from; empty where none were given.
+    :param last: parameters of the last shared layer; empty where it was not given.
     :param further: the losses of further independent batches.
     :param scale: the gradient scaler's factor, as a scalar tensor; ``None`` without a scaler.
     :param ranks: the processes that the batch is spread over.
-    :param task_names: all tasks' names, where they have any.
     """
 
     losses: TaskLosses
     graph: Graph
     shared: dict[str, torch.Tensor]
     representation: Sequence[torch.Tensor]
+    last: Sequence[torch.Tensor]
     further: Sequence[TaskLosses]
     scale: torch.Tensor | None
     ranks: Ranks
-    task_names: Sequence[str] | None = None
 
     @property
     def parameters(self) -> list[torch.Tensor]:
@@ -108,7 +108,7 @@ class StepInput:
         :param parameter: the first parameter concerned, if known.
         """
         position = self.losses.positions[task]
-        name = None if self.task_names is None else self.task_names[position]
+        name = None if self.losses.names is None else self.losses.names[position]
         return NotFinite(position, what, value, parameter, name)
 
     def value(self, weights: Vector, losses: Vector) -> torch.Tensor:

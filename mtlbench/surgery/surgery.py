@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self, get_args
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self
 
-import numpy as np
 import torch
 
-from mtlbench.contract.method import Method, without_trainer
+from mtlbench.contract.method import Method
 from mtlbench.contract.method_output import tell_after
 from mtlbench.contract.observation import Matrix, Vector
-from mtlbench.engine.library import get_method
-from mtlbench.errors import UsageError, shown
+from mtlbench.errors import UsageError
+from mtlbench.surgery.arguments import (
+    Domain,
+    checked_domain,
+    checked_method,
+    checked_processes,
+    checked_scaler,
+    count,
+    flag,
+    head_groups,
+    progress,
+    task_names,
+)
 from mtlbench.surgery.delivery import deliver
 from mtlbench.surgery.gradient_step import GradientStep
-from mtlbench.surgery.graph import Graph, origin, past
-from mtlbench.surgery.losses import TaskLosses, all_or_independent, task_losses
-from mtlbench.surgery.parameters import named_parameters, shared_parameters
+from mtlbench.surgery.graph import Graph, nested, origin, past
+from mtlbench.surgery.losses import TaskLosses, all_or_independent, further_losses, task_losses
+from mtlbench.surgery.parameters import described, lasting, named_parameters, shared_parameters
 from mtlbench.surgery.ranks import Ranks
 from mtlbench.surgery.rows import Rows, layout_of
 from mtlbench.surgery.skipping import RowSkipping
 from mtlbench.surgery.step_input import StepInput
+from mtlbench.surgery.undo import undone_on_error
 from mtlbench.surgery.weighted_step import WeightedStep
-
-Domain = Literal["shared", "last_shared_layer", "representation"]
 
 
 class Surgery:
@@ -89,26 +98,31 @@ class Surgery:
         data_parallel: Any = "auto",
         scaler: Any = None,
     ) -> None:
-        self.parameters = shared_parameters(shared)
-        """The shared parameters by name, frozen ones included."""
-        self.method = get_method(method) if isinstance(method, str) else without_trainer(_checked_method(method))
+        self._source = lasting("shared", shared)
+        self.parameters = shared_parameters(self._source)
+        """The shared parameters by name, frozen ones included. Those of modules are read anew at every step."""
+        self.task_names: Sequence[str] | None
+        self._tasks, self.task_names = task_names(tasks)
+        """The tasks' names, if they have any; those of the first mapping, where positions matter to the method."""
+        self.method = checked_method(method, self._tasks)
         """The method, with its state."""
-        self.scaler = scaler
+        self.scaler = checked_scaler(scaler)
         """The loop's gradient scaler."""
-        self._names = None if tasks is None or isinstance(tasks, int) else _distinct(tasks)
-        self._tasks = len(self._names) if self._names is not None else tasks if tasks is None else _count("tasks", tasks)
-        self._heads = None if heads is None else [list(named_parameters("heads", group).values()) for group in heads]
-        self.renew_every, self.accumulate = _count("renew_every", renew_every), _count("accumulate", accumulate)
-        last = [] if last_shared_layer is None else list(named_parameters("last_shared_layer", last_shared_layer).values())
-        self.gram_of: Domain = self.method.gram_of if gram_of is None else gram_of
+        self._heads = head_groups(heads, self._tasks, self.task_names, self.parameters.values())
+        self.renew_every, self.accumulate = count("renew_every", renew_every), count("accumulate", accumulate)
+        self._last = None if last_shared_layer is None else lasting("last_shared_layer", last_shared_layer)
+        self.gram_of: Domain = checked_domain(self.method, gram_of, self._last)
         """The parameters whose gradients' inner products the method reads."""
-        self._check(gram_of, last)
-        self.skipping = RowSkipping(self.parameters.values(), shared) if skip_zero_rows else None
+        self._check()
+        self._last_layer()
+        skips = flag("skip_zero_rows", skip_zero_rows)
+        self._data_parallel = checked_processes(data_parallel)
+        self._ranks: Ranks | None = None
+        self.skipping = RowSkipping(self.parameters.values(), shared) if skips else None
         """The layers that skip rows of zeros, if asked for."""
-        self._data_parallel, self._ranks = data_parallel, None
         self.rows: Rows | None = None
         self._by_gradients = GradientStep(self.method, self.accumulate, self.skipping)
-        self._by_weights = WeightedStep(self.method, self.gram_of, last)
+        self._by_weights = WeightedStep(self.method, self.gram_of)
         self._steps = 0
         self._renewed: tuple[Sequence[int], Vector] | None = None
         self.losses: Vector | None = None
@@ -148,14 +162,17 @@ class Surgery:
         :raises SolverError: when a solution fails the method's own optimality conditions.
         :raises CellError: when the method does not return K finite weights, or P finite numbers as its update.
         """
-        step = self._input(losses, representation, further)
-        present = step.losses.positions
-        again = self._renewed if self._steps % self.renew_every else None
-        weights = None if again is None or again[0] != present else again[1]
-        if weights is None and self._needs_rows:
-            output = self._by_gradients.run(step, self._fitting_rows(step))
-        else:
-            output = self._by_weights.run(step, weights)
+        with undone_on_error(self.method, self._by_gradients):
+            step = self._input(losses, representation, further)
+            present = step.losses.positions
+            again = self._renewed if self._steps % self.renew_every else None
+            weights = None if again is None or again[0] != present else again[1]
+            if weights is None and self._needs_rows:
+                output = self._by_gradients.run(step, self._fitting_rows(step))
+            else:
+                output = self._by_weights.run(step, weights)
+        if self.method.state != "none" or self.renew_every > 1:  # positions of tasks matter from now on
+            self._tasks, self.task_names = step.losses.tasks, step.losses.names or self.task_names
         self.losses, self.gram = output.losses, output.gram
         if output.weights is not None:
             self.weights = output.weights
@@ -169,9 +186,9 @@ class Surgery:
         :param losses: K losses as for :meth:`loss`, with or without graphs.
         :raises UsageError: when their number or one of them is wrong.
         """
-        values = task_losses(losses, self._names, tasks=self._tasks, graphs=False)
+        values = task_losses(losses, self.task_names, tasks=self._tasks, graphs=False)
         like = values.tensors[0]
-        numbers = torch.stack([loss.detach().double() for loss in values.tensors]).cpu().numpy()
+        numbers = torch.stack([loss.detach().to(like.device, torch.float64) for loss in values.tensors]).cpu().numpy()
         ranks = self._ranks or Ranks()
         tell_after(self.method, ranks.total(numbers, like) / ranks.count)
 
@@ -184,14 +201,19 @@ class Surgery:
         """Restore a state, so that the next steps are those that would have followed.
 
         :param state: a return value of :meth:`state_dict`.
+        :raises UsageError: when it is something else; then nothing is restored.
         """
+        if not isinstance(state, Mapping) or not {"method", "steps", "renewed"} <= set(state):
+            raise UsageError("the state is not one that Surgery.state_dict() returned")
+        steps, renewed = progress(state["steps"], state["renewed"])
         self.method.load_state_dict(state["method"])
-        self._steps, renewed = state["steps"], state["renewed"]
-        self._renewed = None if renewed is None else (renewed[0], np.array(renewed[1]))
+        self._steps, self._renewed = steps, renewed
+        self._by_gradients.restart()
 
     def close(self) -> None:
-        """Free the rows, and give replaced layers back their own forward."""
+        """Free the rows, drop micro-batches of an unfinished step, and give replaced layers back their own forward."""
         self.rows = None
+        self._by_gradients.restart()
         if self.skipping is not None:
             self.skipping.close()
 
@@ -215,18 +237,19 @@ class Surgery:
             self.rows = Rows(layout, tasks)
         return self.rows
 
-    def _input(self, losses: Any, representation: Any, further: Sequence[Any]) -> StepInput:
+    def _input(self, losses: Any, representation: Any, further: Any) -> StepInput:
         """Validate the arguments of :meth:`loss`."""
-        batch = task_losses(losses, self._names, tasks=self._tasks)
+        if torch.is_inference_mode_enabled():
+            raise UsageError("Surgery.loss() runs backward passes: call it outside torch.inference_mode()")
+        batch = task_losses(losses, self.task_names, tasks=self._tasks)
         all_or_independent(self.method, batch)
-        self._tasks = batch.tasks if self._tasks is None and self.method.state != "none" else self._tasks
+        self.parameters = shared_parameters(self._source)
         shared = {name: parameter for name, parameter in self.parameters.items() if parameter.requires_grad}
-        if not shared:
-            raise UsageError("no shared parameter requires a gradient any more: unfreeze some")
         ids = {id(parameter) for parameter in shared.values()}
         if self._heads is not None and len(self._heads) != batch.tasks:
             raise UsageError(f"heads has {len(self._heads)} groups for {batch.tasks} tasks: give one for every task")
-        heads = None if self._heads is None else [self._heads[position] for position in batch.positions]
+        groups = [] if self._heads is None else [self._heads[position] for position in batch.positions]
+        heads = [list(named_parameters("heads", group).values()) for group in groups]
         if self._ranks is None:
             self._ranks = Ranks.of(shared.values(), self._data_parallel)
         present = [float(position in batch.positions) for position in range(batch.tasks)]
@@ -238,45 +261,47 @@ class Surgery:
             )
         return StepInput(
             batch,
-            Graph.of(batch.tensors, ids, heads),
+            Graph.of(batch.tensors, ids, heads or None, batch.labels),
             shared,
             self._representation(batch, representation, ids),
-            self._further(further, batch.tasks),
+            self._last_layer(),
+            further_losses(further, batch, self.method),
             self._scale(batch.tensors[0]),
             self._ranks,
-            self._names,
         )
 
     def _representation(self, batch: TaskLosses, representation: Any, shared: set[int]) -> list[torch.Tensor]:
+        tensors = [representation] if isinstance(representation, torch.Tensor) else representation
+        if tensors is None:
+            tensors = []
+        if not isinstance(tensors, Iterable) or isinstance(tensors, str | bytes | Mapping | type):
+            raise UsageError(f"representation must be a tensor or a list of tensors, not {described(tensors)}")
+        tensors = list({id(tensor): tensor for tensor in tensors}.values())
         if self.gram_of != "representation" or self.method.reads != "gram":
             return []
-        tensors = [representation] if isinstance(representation, torch.Tensor) else list(representation or ())
         if not tensors:
             raise UsageError(
                 f"method {self.method.name} reads the gradients of the representation: give representation"
             )
         if any(not isinstance(tensor, torch.Tensor) or tensor.grad_fn is None for tensor in tensors):
             raise UsageError("representation must be tensors computed by the shared module, with their graph")
+        if nested(tensors):
+            raise UsageError(
+                "one tensor of the representation is computed from another: give only those that the losses are "
+                "computed from"
+            )
         if past(batch.tensors, tensors, shared):
             raise UsageError(
                 "a loss reaches a shared parameter on a way around the representation: give all tensors between the "
                 "shared parameters and the heads"
             )
-        nodes = [{node for node in reached} for reached in (Graph.nodes(loss) for loss in batch.tensors)]
+        nodes = [Graph.nodes(loss) for loss in batch.tensors]
         if len(nodes) > 1 and not any(sum(origin(t) in group for group in nodes) > 1 for t in tensors):
             raise UsageError(
                 "every loss has a representation of its own, so their gradients are orthogonal and no method can see a "
                 "conflict: use gram_of='shared' or 'last_shared_layer' for batches of their own"
             )
         return tensors
-
-    def _further(self, further: Sequence[Any], tasks: int) -> list[TaskLosses]:
-        expected = self.method.batches - 1
-        if len(further) != expected or any(len(list(batch)) != tasks for batch in further):
-            advice = f"further= {expected} lists of {tasks} losses" if expected else "no further="
-            plural = "es" if expected else ""
-            raise UsageError(f"method {self.method.name} takes {expected + 1} batch{plural} a step: give {advice}")
-        return [task_losses(batch, self._names, tasks=tasks) for batch in further]
 
     def _scale(self, loss: torch.Tensor) -> torch.Tensor | None:
         """Return the gradient scaler's factor without waiting for the device."""
@@ -285,39 +310,24 @@ class Surgery:
         scale: torch.Tensor = self.scaler.scale(torch.ones((), device=loss.device))
         return scale
 
-    def _check(self, gram_of: Any, last: list[torch.Tensor]) -> None:
-        """Refuse choices that do not fit the method."""
-        method = self.method
-        if gram_of is not None and gram_of not in get_args(Domain):
-            raise UsageError(f"gram_of must be {', '.join(get_args(Domain))}, not {shown(gram_of)}")
-        if gram_of not in (None, method.gram_of) and method.reads != "gram":
-            raise UsageError(f"method {method.name} reads no Gram matrix, so gram_of does not apply: leave it out")
-        if self.gram_of == "last_shared_layer" and method.reads == "gram" and not last:
-            raise UsageError(
-                f"{method.name} reads the last shared layer: pass last_shared_layer= or parameters_of=shared"
-            )
+    def _last_layer(self) -> list[torch.Tensor]:
+        """Return the last shared layer's parameters that require a gradient."""
+        if self._last is None:
+            return []
+        last = named_parameters("last_shared_layer", self._last).values()
         if {id(parameter) for parameter in last} - {id(parameter) for parameter in self.parameters.values()}:
             raise UsageError("last_shared_layer has parameters that are not among the shared ones")
-        if self.renew_every > 1 and method.returns == "update":
-            raise UsageError(f"method {method.name} returns an update, not weights: it cannot be used with renew_every")
-        if self.accumulate > 1 and (self.gram_of != "shared" or method.batches > 1 or self.renew_every > 1):
-            raise UsageError("accumulate averages whole task gradients: use it without gram_of, renew_every and further=")
+        if not any(parameter.requires_grad for parameter in last):
+            raise UsageError("last_shared_layer has no parameter that requires a gradient: give the layer itself")
+        return [parameter for parameter in last if parameter.requires_grad]
 
-
-def _checked_method(method: Any) -> Method:
-    if isinstance(method, Method):
-        return method
-    raise UsageError(f"method must be a name, a spec or a Method, not {shown(method)}")
-
-
-def _count(argument: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise UsageError(f"{argument} must be a whole number of at least 1, not {shown(value)}")
-    return value
-
-
-def _distinct(names: Sequence[str]) -> list[str]:
-    result = [str(name) for name in names]
-    if not result or len(set(result)) != len(result):
-        raise UsageError(f"tasks must be K, or K different names, not {shown(names)}")
-    return result
+    def _check(self) -> None:
+        """Refuse choices that do not fit each other."""
+        if self.renew_every > 1 and self.method.returns == "update":
+            raise UsageError(
+                f"method {self.method.name} returns an update, not weights: it cannot be used with renew_every"
+            )
+        if self.accumulate > 1 and (self.gram_of != "shared" or self.method.batches > 1 or self.renew_every > 1):
+            raise UsageError(
+                "accumulate averages whole task gradients: use it without gram_of, renew_every and further="
+            )

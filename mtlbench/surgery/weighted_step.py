@@ -11,7 +11,8 @@ from mtlbench.contract.method import Method, Parameters
 from mtlbench.contract.method_input import observe
 from mtlbench.contract.method_output import ask_weights
 from mtlbench.contract.observation import Matrix, Vector
-from mtlbench.solvers.inner_products import gram, gram_of_pieces
+from mtlbench.errors import UsageError
+from mtlbench.solvers.inner_products import gram_of_pieces
 from mtlbench.surgery.delivery import Parcel, clip
 from mtlbench.surgery.heads import HeadGradients
 from mtlbench.surgery.passes import gradients_of
@@ -26,11 +27,10 @@ class WeightedStep:
 
     :param method: returns weights.
     :param gram_of: the parameters whose inner products it reads, if it reads any.
-    :param last: the last shared layer's parameters.
     """
 
-    def __init__(self, method: Method, gram_of: Parameters, last: Sequence[torch.Tensor]) -> None:
-        self.method, self.gram_of, self.last = method, gram_of, list(last)
+    def __init__(self, method: Method, gram_of: Parameters) -> None:
+        self.method, self.gram_of = method, gram_of
         self._further: list[Rows] = []
 
     def run(self, step: StepInput, weights: Vector | None = None) -> StepOutput:
@@ -81,7 +81,7 @@ class WeightedStep:
         return step.ranks.agreed(ask_weights(self.method, observation), step.losses.tensors[0])
 
     def _domain(self, step: StepInput) -> Sequence[torch.Tensor]:
-        return self.last if self.gram_of == "last_shared_layer" else step.representation
+        return step.last if self.gram_of == "last_shared_layer" else step.representation
 
     def _partial(self, step: StepInput, heads: HeadGradients, inputs: Sequence[torch.Tensor]) -> list[Gradients]:
         """Run K passes that end at the given tensors and at the heads, whose gradients go to ``heads``."""
@@ -101,6 +101,8 @@ class WeightedStep:
             rows = Rows(layout_of(inputs), len(pieces))
             rows.start(len(pieces))
             for task, gradients in enumerate(pieces):
+                if all(gradient is None for gradient in gradients):
+                    raise UsageError(f"loss {step.losses.labels[task]} does not reach last_shared_layer")
                 rows.add(task, gradients, over=True)
             rows.average(step.ranks, len(pieces))
             return rows.gram(len(pieces))
@@ -137,15 +139,15 @@ class WeightedStep:
         """Return the gradients of the shared parameters, from those of the representation onwards."""
         outputs, starts = [], []
         for number, tensor in enumerate(step.representation):
-            parts = [(w, row[number]) for w, row in zip(weights.tolist(), pieces, strict=True) if row[number] is not None]
+            parts = [
+                (w, row[number]) for w, row in zip(weights.tolist(), pieces, strict=True) if row[number] is not None
+            ]
             total = torch.zeros_like(tensor)
             for weight, part in parts:
                 total.add_(part, alpha=weight)  # type: ignore[arg-type]
             outputs.append(tensor)
             starts.append(total)
-        return gradients_of(
-            outputs, step.parameters, starts, retain_graph=False, reentrant=step.graph.reentrant
-        )
+        return gradients_of(outputs, step.parameters, starts, retain_graph=False, reentrant=step.graph.reentrant)
 
     def _output(
         self,

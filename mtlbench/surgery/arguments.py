@@ -15,7 +15,7 @@ from mtlbench.contract.observation import Vector
 from mtlbench.engine.library import get_method
 from mtlbench.errors import UsageError, shown
 from mtlbench.surgery.losses import task_name
-from mtlbench.surgery.parameters import described, lasting, named_parameters
+from mtlbench.surgery.parameters import Source, described
 
 Domain = Literal["shared", "last_shared_layer", "representation"]
 
@@ -86,8 +86,10 @@ def checked_method(method: Any, tasks: int | None) -> Method:
     return result
 
 
-def head_groups(heads: Any, tasks: int | None, names: Sequence[str] | None, shared: Iterable[torch.Tensor]) -> Any:
-    """Return, for each task, what :func:`named_parameters` reads its head's parameters from; ``None`` for ``None``.
+def head_groups(
+    heads: Any, tasks: int | None, names: Sequence[str] | None, shared: Iterable[torch.Tensor]
+) -> list[Source] | None:
+    """Return each task's own parameters.
 
     :param heads: a group for each task, as a list or a mapping by the tasks' names.
     :param tasks: K, if known.
@@ -103,16 +105,15 @@ def head_groups(heads: Any, tasks: int | None, names: Sequence[str] | None, shar
         heads = [heads[name] for name in names]
     if not isinstance(heads, Iterable) or isinstance(heads, str | bytes | torch.Tensor | set | frozenset | type):
         raise UsageError(f"heads must be a list with the modules or parameters of each task, not {described(heads)}")
-    groups = [lasting("heads", group) for group in heads]
+    groups = [Source("heads", group) for group in heads]
     if len(groups) != (len(groups) if tasks is None else tasks):
         raise UsageError(f"heads has {len(groups)} groups for {tasks} tasks: give one for every task")
     known = {id(parameter) for parameter in shared}
     for number, group in enumerate(groups):
-        parameters = named_parameters("heads", group)
-        for name, parameter in parameters.items():
+        for name, parameter in group.parameters.items():
             if id(parameter) in known:
                 raise UsageError(f"heads: {name} of group {number} is shared, or in another group: list it once")
-        known |= {id(parameter) for parameter in parameters.values()}
+        known |= {id(parameter) for parameter in group.parameters.values()}
     return groups
 
 

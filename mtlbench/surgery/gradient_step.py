@@ -39,9 +39,9 @@ class GradientStep:
         """The tasks and the rows of the first micro-batch."""
 
     def restart(self) -> bool:
-        """Drop the micro-batches collected so far, and return whether there can be any."""
-        self.micro, self._heads = 0, None
-        return self.accumulate > 1
+        """Drop the micro-batches collected so far, and return whether there were any."""
+        dropped, self.micro, self._heads = self.micro, 0, None
+        return dropped > 0
 
     def run(self, step: StepInput, rows: Rows) -> StepOutput:
         """Collect one micro-batch's gradients, and after the last one combine them.
@@ -65,20 +65,20 @@ class GradientStep:
             losses = losses + self._losses
             if self._heads is not None:
                 heads.merge(self._heads)
-        self.micro = (self.micro + 1) % self.accumulate
-        if self.micro:
-            self._heads, self._losses = heads, losses
+        if self.micro + 1 < self.accumulate:
+            self._heads, self._losses, self.micro = heads, losses, self.micro + 1
             return StepOutput(step.value(np.ones(tasks), numbers[:tasks]), Parcel([], []), losses)
-        self._heads = None
-        return self._combine(step, rows, heads, losses / self.accumulate, scale)
+        output = self._combine(step, rows, heads, losses / self.accumulate, scale)
+        self.restart()
+        return output
 
     def _same_step(self, step: StepInput, rows: Rows) -> None:
         """Refuse a micro-batch that cannot be averaged with the first one."""
         if self.micro == 0 or self._first is None:
             self._first = step.losses.positions, rows
         elif self._first != (step.losses.positions, rows):
-            what = "shared parameters" if self._first[1] is not rows else "losses that are not None"
-            raise UsageError(f"micro-batch {self.micro + 1} of {self.accumulate} has other {what} than the first one")
+            what = "the losses of other tasks" if self._first[1] is rows else "other shared parameters or types"
+            raise UsageError(f"micro-batch {self.micro + 1} of {self.accumulate} has {what} than the first one")
 
     def collect(self, step: StepInput, rows: Rows) -> HeadGradients:
         """Run one pass per loss, write the shared parameters' gradients to the rows, and return the others.

@@ -69,10 +69,6 @@ class Graph:
         graph.disputed = [leaf for key, leaf in inside.items() if key not in shared]
         contested = {id(leaf) for leaf in graph.disputed}
         graph.heads = [[leaf for leaf in own if id(leaf) not in contested] for own in graph.heads]
-        if heads is not None:
-            graph._assign(heads)
-        if graph.disputed and not any(node.name() in JOINING for node in again):
-            raise UsageError(graph.dispute(losses, graph.disputed[0]))
         for label, loss in zip(graph.labels, losses, strict=True):
             if not graph.reentrant and not reaches(loss, shared):  # a reentrant checkpoint hides them from the walk
                 raise UsageError(
@@ -80,6 +76,10 @@ class Graph:
                     "detached, or was a parameter replaced?): if this is meant, leave it out, and add it to the loss "
                     "that Surgery.loss() returns"
                 )
+        if heads is not None:
+            graph._assign(heads)
+        if graph.disputed and not any(node.name() in JOINING for node in again):
+            raise UsageError(graph.dispute(losses, graph.disputed[0]))
         return graph
 
     def dispute(self, losses: Sequence[torch.Tensor], leaf: torch.Tensor) -> str:
@@ -114,9 +114,10 @@ class Graph:
         for number, own in enumerate(self.heads):
             for leaf in own:
                 if owner.get(id(leaf), number) != number:
+                    named = self.labels[owner[id(leaf)]]
                     raise UsageError(
-                        f"heads gives task {self.labels[owner[id(leaf)]]} a parameter of shape {tuple(leaf.shape)}, but "
-                        f"loss {self.labels[number]} reaches it: list the heads in the tasks' order"
+                        f"heads gives task {named} a parameter of shape {tuple(leaf.shape)}, but loss "
+                        f"{self.labels[number]} reaches it: list the heads in the tasks' order"
                     )
         for leaf in self.disputed:
             if id(leaf) in owner:

@@ -41,10 +41,10 @@ def named_parameters(argument: str, source: Any) -> dict[str, torch.Tensor]:
 def shared_parameters(source: Any) -> dict[str, torch.Tensor]:
     """Return the shared parameters by name, of which at least one requires a gradient.
 
-    :param source: as for :func:`named_parameters`.
+    :param source: as for :func:`named_parameters`, or a :class:`Source`.
     :raises UsageError: as :func:`named_parameters`, and when no parameter requires a gradient.
     """
-    result = named_parameters("shared", source)
+    result = source.read() if isinstance(source, Source) else named_parameters("shared", source)
     if not result:
         raise UsageError(
             "shared has no parameters: pass the module that all tasks share, or its parameters (a generator of them "
@@ -60,18 +60,34 @@ def shared_parameters(source: Any) -> dict[str, torch.Tensor]:
     return result
 
 
-def lasting(argument: str, source: Any) -> Any:
-    """Return what :func:`named_parameters` can read again at every step.
-
-    Modules are read again, because a parameter of theirs may be replaced (by ``load_state_dict(assign=True)``, say).
+class Source:
+    """Parameters by name, to read at every step: a module's may be replaced, as by ``load_state_dict(assign=True)``.
 
     :param argument: name of the argument, for messages.
     :param source: as for :func:`named_parameters`.
     :raises UsageError: as :func:`named_parameters`.
     """
-    parameters = named_parameters(argument, source)
-    items = source.values() if isinstance(source, Mapping) else source if isinstance(source, list | tuple) else [source]
-    return source if all(isinstance(item, nn.Module) for item in items) else parameters
+
+    def __init__(self, argument: str, source: Any) -> None:
+        self.argument, self.parameters = argument, named_parameters(argument, source)
+        items = list(source.values()) if isinstance(source, Mapping) else source
+        self._roots: list[Any] = list(items) if isinstance(items, list | tuple) else [items]
+        if not all(isinstance(item, nn.Module) for item in self._roots):
+            self._roots = []
+        self._modules = [module for root in self._roots for module in root.modules()]
+        self._ids = self._present()
+
+    def read(self) -> dict[str, torch.Tensor]:
+        """Return the parameters by name.
+
+        :raises UsageError: when one was replaced by a tensor that no optimizer could train here.
+        """
+        if self._present() != self._ids:
+            self.parameters, self._ids = named_parameters(self.argument, self._roots), self._present()
+        return self.parameters
+
+    def _present(self) -> list[int]:
+        return [id(parameter) for module in self._modules for parameter in module._parameters.values()]
 
 
 def described(value: Any) -> str:

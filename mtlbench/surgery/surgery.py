@@ -27,7 +27,7 @@ from mtlbench.surgery.delivery import deliver
 from mtlbench.surgery.gradient_step import GradientStep
 from mtlbench.surgery.graph import Graph, nested, origin, past
 from mtlbench.surgery.losses import TaskLosses, all_or_independent, further_losses, task_losses
-from mtlbench.surgery.parameters import described, lasting, named_parameters, shared_parameters
+from mtlbench.surgery.parameters import Source, described, shared_parameters
 from mtlbench.surgery.ranks import Ranks
 from mtlbench.surgery.rows import Rows, layout_of
 from mtlbench.surgery.skipping import RowSkipping
@@ -58,11 +58,13 @@ class Surgery:
     losses alone cost one joint backward pass, as the plain sum does, and no rows.
 
     :param shared: the module that all tasks share, or its parameters (with names or without, in lists or alone). A
-        parameter that is listed twice counts once; frozen ones are left out as long as they are frozen.
+        parameter that is listed twice counts once; frozen ones are left out as long as they are frozen. A module's
+        parameters may be replaced later, as by ``load_state_dict(assign=True)``.
     :param method: a name or spec such as ``"cagrad[c=0.2]"``, or a :class:`mtlbench.Method`.
     :param tasks: K, or the tasks' names; with names, the losses may come as a mapping.
-    :param heads: for each task, the parameters (or modules) that belong to it alone. Needed where the graph does not
-        tell: in a model compiled as a whole, or inside reentrant checkpoints.
+    :param heads: for each task, the parameters (or modules) that belong to it alone, as a list or a mapping by the
+        tasks' names. Needed where the graph does not tell: in a model compiled as a whole, or inside reentrant
+        checkpoints.
     :param gram_of: the parameters whose gradients' inner products the method reads, in place of the method's own
         choice: ``"shared"``, ``"last_shared_layer"``, or the ``"representation"`` that all losses are computed from
         (as in MGDA-UB). The last two need one backward pass through the shared module in place of K, and are another,
@@ -98,7 +100,7 @@ class Surgery:
         data_parallel: Any = "auto",
         scaler: Any = None,
     ) -> None:
-        self._source = lasting("shared", shared)
+        self._source = Source("shared", shared)
         self.parameters = shared_parameters(self._source)
         """The shared parameters by name, frozen ones included. Those of modules are read anew at every step."""
         self.task_names: Sequence[str] | None
@@ -110,7 +112,7 @@ class Surgery:
         """The loop's gradient scaler."""
         self._heads = head_groups(heads, self._tasks, self.task_names, self.parameters.values())
         self.renew_every, self.accumulate = count("renew_every", renew_every), count("accumulate", accumulate)
-        self._last = None if last_shared_layer is None else lasting("last_shared_layer", last_shared_layer)
+        self._last = None if last_shared_layer is None else Source("last_shared_layer", last_shared_layer)
         self.gram_of: Domain = checked_domain(self.method, gram_of, self._last)
         """The parameters whose gradients' inner products the method reads."""
         self._check()
@@ -149,12 +151,14 @@ class Surgery:
         """Return a loss whose ``backward()`` delivers the method's update. Call this once per (micro-)batch.
 
         The task gradients are computed here; the losses' graphs are free afterwards. Nothing is written before
-        ``backward()``, so an error leaves every ``.grad`` as it was.
+        ``backward()``, and an error leaves every ``.grad`` and the method as they were (but for a method that keeps
+        K × P numbers, whose message says so).
 
-        :param losses: K scalar losses with their graphs: a list, a mapping by the tasks' names, or a (K,) tensor.
-            ``None`` stands for a task without labels in this batch; it is left out of this step.
+        :param losses: K scalar losses with their graphs, each of which reaches a shared parameter: a list, a mapping by
+            the tasks' names, or a (K,) tensor. ``None`` stands for a task without labels in this batch; it is left out
+            of this step.
         :param representation: the tensor, or tensors, that all losses are computed from, for
-            ``gram_of="representation"``.
+            ``gram_of="representation"``; else it is not used.
         :param further: for SDMGrad and MoDo: K losses on each of two more, independent batches.
         :returns: a scalar tensor: Σ wᵢ Lᵢ, or Σ Lᵢ for a method that returns an update.
         :raises UsageError: when an argument does not fit, or two losses reach a parameter that is not shared.
@@ -190,7 +194,8 @@ class Surgery:
         like = values.tensors[0]
         numbers = torch.stack([loss.detach().to(like.device, torch.float64) for loss in values.tensors]).cpu().numpy()
         ranks = self._ranks or Ranks()
-        tell_after(self.method, ranks.total(numbers, like) / ranks.count)
+        with undone_on_error(self.method, self._by_gradients):
+            tell_after(self.method, ranks.total(numbers, like) / ranks.count)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the next step depends on, for ``torch.save``: the method's state, and the weights in use."""
@@ -249,7 +254,7 @@ class Surgery:
         if self._heads is not None and len(self._heads) != batch.tasks:
             raise UsageError(f"heads has {len(self._heads)} groups for {batch.tasks} tasks: give one for every task")
         groups = [] if self._heads is None else [self._heads[position] for position in batch.positions]
-        heads = [list(named_parameters("heads", group).values()) for group in groups]
+        heads = [list(group.read().values()) for group in groups]
         if self._ranks is None:
             self._ranks = Ranks.of(shared.values(), self._data_parallel)
         present = [float(position in batch.positions) for position in range(batch.tasks)]
@@ -314,7 +319,7 @@ class Surgery:
         """Return the last shared layer's parameters that require a gradient."""
         if self._last is None:
             return []
-        last = named_parameters("last_shared_layer", self._last).values()
+        last = self._last.read().values()
         if {id(parameter) for parameter in last} - {id(parameter) for parameter in self.parameters.values()}:
             raise UsageError("last_shared_layer has parameters that are not among the shared ones")
         if not any(parameter.requires_grad for parameter in last):

@@ -208,7 +208,8 @@ class Surgery:
         :param state: a return value of :meth:`state_dict`.
         :raises UsageError: when it is something else; then nothing is restored.
         """
-        if not isinstance(state, Mapping) or not {"method", "steps", "renewed"} <= set(state):
+        keys = {"method", "steps", "renewed"}
+        if not isinstance(state, Mapping) or not keys <= set(state) or not isinstance(state["method"], Mapping):
             raise UsageError("the state is not one that Surgery.state_dict() returned")
         steps, renewed = progress(state["steps"], state["renewed"])
         self.method.load_state_dict(state["method"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,10 @@ SINK = "_DDPSinkBackward"
 """The node through which ``DistributedDataParallel`` leads all outputs of a forward, each on its own."""
 JOINING = {COMPILED, "StackBackward0", "CatBackward0"}
 """Nodes that join tensors of several tasks: a loss that reaches one seems to reach all that is behind it."""
+IGNORED = (
+    "an input that requires a gradient, and that several losses reach, gets none from surgery (it may be the output of "
+    "frozen layers): add it to shared if it is trained, or detach it"
+)
 
 
 @dataclass
@@ -68,6 +73,9 @@ class Graph:
         inside = {id(leaf): leaf for node in common for leaf in graph._leaves(node, again, set())}
         graph.disputed = [leaf for key, leaf in inside.items() if key not in shared]
         contested = {id(leaf) for leaf in graph.disputed}
+        if not all(isinstance(leaf, torch.nn.Parameter) for leaf in graph.disputed):
+            warnings.warn(IGNORED, stacklevel=4)  # the line that calls Surgery.loss
+            graph.disputed = [leaf for leaf in graph.disputed if isinstance(leaf, torch.nn.Parameter)]
         graph.heads = [[leaf for leaf in own if id(leaf) not in contested] for own in graph.heads]
         for label, loss in zip(graph.labels, losses, strict=True):
             if not graph.reentrant and not reaches(loss, shared):  # a reentrant checkpoint hides them from the walk
@@ -90,12 +98,9 @@ class Graph:
         """
         reached = [label for label, loss in zip(self.labels, losses, strict=True) if reaches(loss, {id(leaf)})]
         first, second = (reached + reached)[:2]
-        if isinstance(leaf, torch.nn.Parameter):
-            what, fix = "a parameter", "add it to shared (or make a new Surgery, if it replaced a shared one)"
-        else:
-            what, fix = "a tensor", "add it to shared, or detach it if it is an input"
         return (
-            f"losses {first} and {second} both reach {what} of shape {tuple(leaf.shape)} that is not in shared: {fix}"
+            f"losses {first} and {second} both reach a parameter of shape {tuple(leaf.shape)} that is not in shared: "
+            "add it to shared (or make a new Surgery, if it replaced a shared one)"
         )
 
     @staticmethod

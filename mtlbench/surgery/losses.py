@@ -116,12 +116,13 @@ def all_or_independent(method: Method, losses: TaskLosses) -> None:
     """
     if losses.complete:
         return
-    absent = sorted(set(range(losses.tasks)) - set(losses.positions))
+    absent = min(set(range(losses.tasks)) - set(losses.positions))
     per_task = any(":tasks" in space for space in method.search.values())
     if method.state != "none" or method.symmetry in {"main task", "in turns"} or per_task:
+        name = absent if losses.names is None else losses.names[absent]
         raise UsageError(
             f"method {method.name} keeps numbers for each task, so it needs every loss at every step; "
-            f"task {absent[0]} has None: use a method without state, or batches with labels for all tasks"
+            f"task {name} has None: use a method without state, or batches with labels for all tasks"
         )
 
 

@@ -161,7 +161,8 @@ class Surgery:
             ``gram_of="representation"``; else it is not used.
         :param further: for SDMGrad and MoDo: K losses on each of two more, independent batches.
         :returns: a scalar tensor: Σ wᵢ Lᵢ, or Σ Lᵢ for a method that returns an update.
-        :raises UsageError: when an argument does not fit, or two losses reach a parameter that is not shared.
+        :raises UsageError: when an argument does not fit, or two losses reach a parameter that is not shared. An input
+            that requires a gradient and that several losses reach is a warning: it gets no gradient.
         :raises NotFinite: when a loss or a gradient is not finite and there is no ``scaler``.
         :raises SolverError: when a solution fails the method's own optimality conditions.
         :raises CellError: when the method does not return K finite weights, or P finite numbers as its update.
@@ -212,7 +213,7 @@ class Surgery:
         if not isinstance(state, Mapping) or not keys <= set(state) or not isinstance(state["method"], Mapping):
             raise UsageError("the state is not one that Surgery.state_dict() returned")
         steps, renewed = progress(state["steps"], state["renewed"])
-        self.method.load_state_dict(state["method"])
+        self.method.load_state_dict(dict(state["method"]))
         self._steps, self._renewed = steps, renewed
         self._by_gradients.restart()
 

@@ -33,11 +33,6 @@ def of_inputs(toy: Toy) -> torch.Tensor:
     return toy.inputs.clone().requires_grad_().sum()
 
 
-def all_reach_an_input(toy: Toy) -> list[torch.Tensor]:
-    extra = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    return [loss + extra for loss in toy.losses()]
-
-
 STEPS: list[tuple[str, Call, str]] = [
     ("None", lambda t: None, "not None"),
     ("text", lambda t: "abc", "not a str"),
@@ -70,7 +65,6 @@ STEPS: list[tuple[str, Call, str]] = [
     ("leaf", lambda t: but(t, lambda loss: nn.Parameter(torch.ones(()))), "loss b reaches no shared parameter"),
     ("inputs alone", lambda t: but(t, lambda loss: of_inputs(t)), "loss b reaches no shared parameter"),
     ("other model", lambda t: Toy().losses(), "loss a reaches no shared parameter"),
-    ("common input", all_reach_an_input, "losses a and b both reach a tensor of shape () that is not in shared"),
     ("freed", freed, "freed by an earlier backward pass"),
     ("changed in place", changed_in_place, "changed in place after the forward"),
     ("NaN", lambda t: but(t, lambda loss: loss * torch.nan), "loss of task b is nan"),
@@ -155,6 +149,31 @@ def test_wrong_heads_are_told_by_the_graph() -> None:
     surgery = Surgery(toy.trunk, tasks=NAMES, heads=[toy.heads[1], toy.heads[0], toy.heads[2]])
     text = message(lambda: surgery.loss(toy.losses()))
     assert text.startswith("heads gives task b a parameter of shape") and "but loss a reaches it" in text
+
+
+@pytest.mark.parametrize("method", ["pcgrad", "sum"])
+def test_an_input_that_requires_a_gradient(method: str) -> None:
+    """PEFT makes the output of frozen layers such an input, for gradient checkpointing."""
+    toy, other = Toy(), Toy()
+    toy.inputs.requires_grad_()
+    with pytest.warns(UserWarning, match="add it to shared if it is trained, or detach it"):
+        Surgery(toy.trunk, method).loss(toy.losses()).backward()
+    Surgery(other.trunk, method).loss(other.losses()).backward()
+    same(gradients(toy), gradients(other))
+    assert toy.inputs.grad is None
+    Surgery([toy.trunk, toy.inputs], method).loss(toy.losses()).backward()
+    assert toy.inputs.grad is not None
+    own = torch.ones((), dtype=torch.float64, requires_grad=True)  # of one task alone: as a head
+    Surgery(other.trunk, method).loss(but(other, lambda loss: loss * own)).backward()
+    assert own.grad is not None
+
+
+def test_a_task_without_labels_is_named() -> None:
+    toy = Toy()
+    losses = dict(zip(NAMES, [*toy.losses()[:2], None], strict=True))
+    assert "task c has None" in message(lambda: Surgery(toy.trunk, "gradnorm[parameters_of=shared]").loss(losses))
+    Surgery(toy.trunk, "mgda").loss(losses).backward()
+    assert all(parameter.grad is None for parameter in toy.heads[2].parameters())
 
 
 # Representation and further batches

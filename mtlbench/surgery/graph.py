@@ -193,19 +193,6 @@ def _behind(node: Any, output: int) -> Any:
     return node
 
 
-def nested(tensors: Sequence[torch.Tensor]) -> bool:
-    """Return whether one of some tensors is computed from another.
-
-    :param tensors: tensors with graphs.
-    """
-    origins = {origin(tensor) for tensor in tensors}
-    below = {_behind(*edge) for node in origins for edge in node.next_functions}
-    visited: set[Any] = set()
-    for node in below - {None}:
-        Graph([[]])._leaves(node, visited, set())
-    return bool(origins & visited)
-
-
 def past(losses: Sequence[torch.Tensor], representation: Sequence[torch.Tensor], shared: Collection[int]) -> bool:
     """Return whether a loss reaches a shared parameter on a way around the representation.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import torch
@@ -25,10 +25,11 @@ from mtlbench.surgery.arguments import (
 )
 from mtlbench.surgery.delivery import deliver
 from mtlbench.surgery.gradient_step import GradientStep
-from mtlbench.surgery.graph import Graph, nested, origin, past
-from mtlbench.surgery.losses import TaskLosses, all_or_independent, further_losses, task_losses
-from mtlbench.surgery.parameters import Source, described, shared_parameters
+from mtlbench.surgery.graph import Graph
+from mtlbench.surgery.losses import all_or_independent, further_losses, task_losses
+from mtlbench.surgery.parameters import Source, shared_parameters
 from mtlbench.surgery.ranks import Ranks
+from mtlbench.surgery.representation import representation_of
 from mtlbench.surgery.rows import Rows, layout_of
 from mtlbench.surgery.skipping import RowSkipping
 from mtlbench.surgery.step_input import StepInput
@@ -116,7 +117,6 @@ class Surgery:
         self.gram_of: Domain = checked_domain(self.method, gram_of, self._last)
         """The parameters whose gradients' inner products the method reads."""
         self._check()
-        self._last_layer()
         skips = flag("skip_zero_rows", skip_zero_rows)
         self._data_parallel = checked_processes(data_parallel)
         self._ranks: Ranks | None = None
@@ -232,8 +232,7 @@ class Surgery:
 
     @property
     def _needs_rows(self) -> bool:
-        reads_rows = self.method.reads == "gradients" or (self.method.reads == "gram" and self.gram_of == "shared")
-        return reads_rows or self.accumulate > 1
+        return self.method.reads == "gradients" or self._reads("shared") or self.accumulate > 1
 
     def _fitting_rows(self, step: StepInput) -> Rows:
         """Return the rows of earlier steps, or new ones where those do not fit."""
@@ -270,45 +269,12 @@ class Surgery:
             batch,
             Graph.of(batch.tensors, ids, heads or None, batch.labels),
             shared,
-            self._representation(batch, representation, ids),
-            self._last_layer(),
+            representation_of(self.method, representation, batch.tensors, ids, used=self._reads("representation")),
+            self._last_layer() if self._reads("last_shared_layer") else [],
             further_losses(further, batch, self.method),
             self._scale(batch.tensors[0]),
             self._ranks,
         )
-
-    def _representation(self, batch: TaskLosses, representation: Any, shared: set[int]) -> list[torch.Tensor]:
-        tensors = [representation] if isinstance(representation, torch.Tensor) else representation
-        if tensors is None:
-            tensors = []
-        if not isinstance(tensors, Iterable) or isinstance(tensors, str | bytes | Mapping | type):
-            raise UsageError(f"representation must be a tensor or a list of tensors, not {described(tensors)}")
-        tensors = list({id(tensor): tensor for tensor in tensors}.values())
-        if self.gram_of != "representation" or self.method.reads != "gram":
-            return []
-        if not tensors:
-            raise UsageError(
-                f"method {self.method.name} reads the gradients of the representation: give representation"
-            )
-        if any(not isinstance(tensor, torch.Tensor) or tensor.grad_fn is None for tensor in tensors):
-            raise UsageError("representation must be tensors computed by the shared module, with their graph")
-        if nested(tensors):
-            raise UsageError(
-                "one tensor of the representation is computed from another: give only those that the losses are "
-                "computed from"
-            )
-        if past(batch.tensors, tensors, shared):
-            raise UsageError(
-                "a loss reaches a shared parameter on a way around the representation: give all tensors between the "
-                "shared parameters and the heads"
-            )
-        nodes = [Graph.nodes(loss) for loss in batch.tensors]
-        if len(nodes) > 1 and not any(sum(origin(t) in group for group in nodes) > 1 for t in tensors):
-            raise UsageError(
-                "every loss has a representation of its own, so their gradients are orthogonal and no method can see a "
-                "conflict: use gram_of='shared' or 'last_shared_layer' for batches of their own"
-            )
-        return tensors
 
     def _scale(self, loss: torch.Tensor) -> torch.Tensor | None:
         """Return the gradient scaler's factor without waiting for the device."""
@@ -317,19 +283,21 @@ class Surgery:
         scale: torch.Tensor = self.scaler.scale(torch.ones((), device=loss.device))
         return scale
 
+    def _reads(self, domain: Domain) -> bool:
+        return self.method.reads == "gram" and self.gram_of == domain
+
     def _last_layer(self) -> list[torch.Tensor]:
         """Return the last shared layer's parameters that require a gradient."""
-        if self._last is None:
-            return []
-        last = self._last.read().values()
+        last = [] if self._last is None else [p for p in self._last.read().values() if p.requires_grad]
         if {id(parameter) for parameter in last} - {id(parameter) for parameter in self.parameters.values()}:
             raise UsageError("last_shared_layer has parameters that are not among the shared ones")
-        if not any(parameter.requires_grad for parameter in last):
+        if not last and self._reads("last_shared_layer"):
             raise UsageError("last_shared_layer has no parameter that requires a gradient: give the layer itself")
-        return [parameter for parameter in last if parameter.requires_grad]
+        return last
 
     def _check(self) -> None:
         """Refuse choices that do not fit each other."""
+        self._last_layer()
         if self.renew_every > 1 and self.method.returns == "update":
             raise UsageError(
                 f"method {self.method.name} returns an update, not weights: it cannot be used with renew_every"

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from mtlbench.contract.method import Method, without_trainer
+from mtlbench.contract.numbers import as_numbers
 from mtlbench.contract.observation import Vector
 from mtlbench.engine.library import get_method
 from mtlbench.errors import UsageError, shown
@@ -174,11 +175,10 @@ def progress(steps: Any, renewed: Any) -> tuple[int, tuple[list[int], Vector] | 
         raise fault
     if renewed is None:
         return steps, None
-    try:
-        positions, weights = renewed
-        tasks, values = [int(position) for position in positions], np.array(weights, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
-        raise fault from None
-    if values.shape != (len(tasks),) or not np.isfinite(values).all():
+    if not isinstance(renewed, list | tuple) or len(renewed) != 2 or not isinstance(renewed[0], list):
         raise fault
-    return steps, (tasks, values)
+    positions, weights = renewed[0], as_numbers(renewed[1], "the state's weights")
+    valid = all(type(position) is int for position in positions) and weights.shape == (len(positions),)
+    if not valid or not np.isfinite(weights).all():
+        raise fault
+    return steps, (positions, weights)

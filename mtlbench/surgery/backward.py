@@ -12,9 +12,10 @@ from numpy.typing import ArrayLike
 from torch.utils.weak import WeakIdKeyDictionary
 
 from mtlbench.contract.method import Method
+from mtlbench.contract.numbers import as_numbers, written
 from mtlbench.contract.observation import Matrix, Vector
 from mtlbench.engine.library import get_method
-from mtlbench.errors import UsageError, shown
+from mtlbench.errors import UsageError
 from mtlbench.surgery.gradient_step import GradientStep
 from mtlbench.surgery.graph import Graph
 from mtlbench.surgery.losses import task_losses
@@ -165,10 +166,7 @@ class TaskGradients:
             parameter.grad = gradient.clone() if parameter.grad is None else parameter.grad + gradient
 
     def _factors(self, weights: ArrayLike) -> Vector:
-        try:
-            factors = torch.as_tensor(weights, dtype=torch.float64).detach().cpu().numpy()
-        except (TypeError, ValueError, RuntimeError, OverflowError):
-            factors = np.zeros(0)
+        factors = as_numbers(weights, "weights")
         if factors.shape != self.losses.shape or not np.isfinite(factors).all():
-            raise UsageError(f"weights must be {len(self.losses)} finite numbers, not {shown(weights)}")
+            raise UsageError(f"weights must be {len(self.losses)} finite numbers, not {written(factors)}")
         return factors

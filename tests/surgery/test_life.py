@@ -133,6 +133,7 @@ def test_two_surgeries_on_one_model() -> None:
         lambda state: None,
         lambda state: [],
         lambda state: {},
+        lambda state: {**state, "method": 3},
         lambda state: {**state, "steps": "x"},
         lambda state: {**state, "steps": -1},
         lambda state: {**state, "steps": True},
@@ -148,6 +149,16 @@ def test_a_wrong_state(change: Callable[[dict[str, Any]], Any]) -> None:
     surgery = Surgery(toy.trunk, "gradnorm[parameters_of=shared]", renew_every=2)
     surgery.loss(toy.losses()).backward()
     state = surgery.state_dict()
-    assert "Surgery.state_dict()" in message(lambda: surgery.load_state_dict(change(state)))
+    assert "the state" in message(lambda: surgery.load_state_dict(change(state)))
     assert repr(surgery.state_dict()) == repr(state)
     surgery.load_state_dict(state)
+
+
+def test_the_state_of_another_method() -> None:
+    toy = Toy()
+    other = Surgery(toy.trunk, "gradnorm[parameters_of=shared]")
+    other.loss(toy.losses()).backward()
+    surgery = Surgery(toy.trunk, "rlw")
+    state = repr(surgery.state_dict())
+    assert "gradnorm" in message(lambda: surgery.load_state_dict(other.state_dict()))
+    assert repr(surgery.state_dict()) == state

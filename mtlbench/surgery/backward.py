@@ -17,7 +17,7 @@ from mtlbench.contract.observation import Matrix, Vector
 from mtlbench.engine.library import get_method
 from mtlbench.errors import UsageError
 from mtlbench.surgery.gradient_step import GradientStep
-from mtlbench.surgery.graph import Graph
+from mtlbench.surgery.graph import Graph, refuse_unreached
 from mtlbench.surgery.losses import task_losses
 from mtlbench.surgery.parameters import shared_parameters
 from mtlbench.surgery.ranks import Ranks
@@ -121,7 +121,9 @@ class TaskGradients:
         if not batch.complete:
             raise UsageError("TaskGradients needs every loss: leave out those that are None")
         self.shared = list(named.values())
-        graph = Graph.of(batch.tensors, {id(parameter) for parameter in self.shared}, labels=batch.labels)
+        ids = {id(parameter) for parameter in self.shared}
+        refuse_unreached(batch.tensors, ids, batch.labels)
+        graph = Graph.of(batch.tensors, ids, labels=batch.labels)
         step = StepInput(batch, graph, named, [], [], [], None, Ranks())
         self._rows = Rows(layout_of(self.shared), batch.tasks)
         self._heads = GradientStep(get_method("sum")).collect(step, self._rows)

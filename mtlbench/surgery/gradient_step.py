@@ -40,7 +40,7 @@ class GradientStep:
 
     def restart(self) -> bool:
         """Drop the micro-batches collected so far, and return whether there were any."""
-        dropped, self.micro, self._heads = self.micro, 0, None
+        dropped, self.micro, self._heads, self._first = self.micro, 0, None, None
         return dropped > 0
 
     def run(self, step: StepInput, rows: Rows) -> StepOutput:

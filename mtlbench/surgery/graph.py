@@ -60,8 +60,8 @@ class Graph:
         :param shared: ids of the shared parameters.
         :param heads: for each loss, the parameters that belong to it alone, where the user names them.
         :param labels: the losses' names or numbers, for messages.
-        :raises UsageError: when two losses reach a parameter that is not shared, a loss reaches no shared one, or one
-            that the user named as another's.
+        :raises UsageError: when two losses reach a parameter that is not shared, or a loss reaches one that the user
+            named as another's.
         """
         graph = cls([[] for _ in losses], labels=labels or [str(number) for number in range(len(losses))])
         visited: set[Any] = set()
@@ -77,13 +77,6 @@ class Graph:
             warnings.warn(IGNORED, stacklevel=4)  # the line that calls Surgery.loss
             graph.disputed = [leaf for leaf in graph.disputed if isinstance(leaf, torch.nn.Parameter)]
         graph.heads = [[leaf for leaf in own if id(leaf) not in contested] for own in graph.heads]
-        for label, loss in zip(graph.labels, losses, strict=True):
-            if not graph.reentrant and not reaches(loss, shared):  # a reentrant checkpoint hides them from the walk
-                raise UsageError(
-                    f"loss {label} reaches no shared parameter that requires a gradient (is something on the way "
-                    "detached, or was a parameter replaced?): if this is meant, leave it out, and add it to the loss "
-                    "that Surgery.loss() returns"
-                )
         if heads is not None:
             graph._assign(heads)
         if graph.disputed and not any(node.name() in JOINING for node in again):
@@ -145,7 +138,8 @@ class Graph:
             visited.add(node)
             own.add(node)
             if hasattr(node, "variable"):
-                leaves.append(node.variable)
+                if node.variable.requires_grad:  # or it was frozen after the forward
+                    leaves.append(node.variable)
             else:
                 self._note(node)
             stack.extend(_behind(*edge) for edge in node.next_functions)
@@ -177,6 +171,23 @@ def reaches(loss: torch.Tensor, leaves: Collection[int]) -> bool:
             return True
         stack.extend(_behind(*edge) for edge in node.next_functions)
     return False
+
+
+def refuse_unreached(losses: Sequence[torch.Tensor], shared: Collection[int], labels: Sequence[str]) -> None:
+    """Refuse a loss without a gradient to combine.
+
+    :param losses: K losses.
+    :param shared: ids of the shared parameters.
+    :param labels: the losses' names or numbers.
+    :raises UsageError: when a loss reaches no shared parameter.
+    """
+    for label, loss in zip(labels, losses, strict=True):
+        if reaches(loss, shared) or any(node.name() == REENTRANT for node in Graph.nodes(loss)):  # which hides leaves
+            continue
+        raise UsageError(
+            f"loss {label} reaches no shared parameter that requires a gradient (is something on the way detached, or "
+            "was a parameter replaced?): if this is meant, leave it out, and add it to the loss that Surgery.loss() returns"
+        )
 
 
 def origin(tensor: torch.Tensor) -> Any:

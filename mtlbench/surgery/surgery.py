@@ -25,7 +25,7 @@ from mtlbench.surgery.arguments import (
 )
 from mtlbench.surgery.delivery import deliver
 from mtlbench.surgery.gradient_step import GradientStep
-from mtlbench.surgery.graph import Graph
+from mtlbench.surgery.graph import Graph, refuse_unreached
 from mtlbench.surgery.losses import all_or_independent, further_losses, task_losses
 from mtlbench.surgery.parameters import Source, shared_parameters
 from mtlbench.surgery.ranks import Ranks
@@ -249,11 +249,14 @@ class Surgery:
             raise UsageError("Surgery.loss() runs backward passes: call it outside torch.inference_mode()")
         batch = task_losses(losses, self.task_names, tasks=self._tasks)
         all_or_independent(self.method, batch)
-        self.parameters = shared_parameters(self._source)
+        self.parameters = self._source.read()
         shared = {name: parameter for name, parameter in self.parameters.items() if parameter.requires_grad}
+        if not shared:
+            raise UsageError("no shared parameter requires a gradient any more: unfreeze some")
         ids = {id(parameter) for parameter in shared.values()}
         if self._heads is not None and len(self._heads) != batch.tasks:
             raise UsageError(f"heads has {len(self._heads)} groups for {batch.tasks} tasks: give one for every task")
+        refuse_unreached(batch.tensors, ids, batch.labels)
         groups = [] if self._heads is None else [self._heads[position] for position in batch.positions]
         heads = [list(group.read().values()) for group in groups]
         if self._ranks is None:

@@ -63,6 +63,15 @@ def test_the_last_shared_layer_is_not_on_a_loss_s_way() -> None:
     assert "last_shared_layer has no parameter that requires a gradient" in message(lambda: surgery.loss(toy.losses()))
 
 
+@pytest.mark.parametrize("method", ["pcgrad", "sum"])
+def test_a_parameter_is_frozen_after_the_forward(method: str) -> None:
+    toy = Toy()
+    losses = toy.losses()
+    toy.trunk[2].weight.requires_grad_(False)
+    Surgery(toy.trunk, method).loss(losses).backward()
+    assert toy.trunk[2].weight.grad is None and toy.trunk[2].bias.grad is not None
+
+
 def test_everything_is_frozen_later() -> None:
     toy = Toy()
     surgery = Surgery(toy.trunk)

@@ -186,7 +186,8 @@ def refuse_unreached(losses: Sequence[torch.Tensor], shared: Collection[int], la
             continue
         raise UsageError(
             f"loss {label} reaches no shared parameter that requires a gradient (is something on the way detached, or "
-            "was a parameter replaced?): if this is meant, leave it out, and add it to the loss that Surgery.loss() returns"
+            "was a parameter replaced?): if this is meant, leave it out, and add it to the loss that Surgery.loss() "
+            "returns"
         )
 
 

@@ -12,6 +12,8 @@ from mtlbench.errors import UsageError
 
 REENTRANT = "CheckpointFunctionBackward"
 COMPILED = "CompiledFunctionBackward"
+SINK = "_DDPSinkBackward"
+"""The node through which ``DistributedDataParallel`` leads all outputs of a forward, each on its own."""
 
 
 @dataclass
@@ -54,7 +56,7 @@ class Graph:
         visited: set[Any] = set()
         common: set[Any] = set()
         for own, loss in zip(graph.heads, losses, strict=True):
-            own.extend(leaf for leaf in graph._leaves(loss.grad_fn, visited, common) if id(leaf) not in shared)
+            own.extend(leaf for leaf in graph._leaves(origin(loss), visited, common) if id(leaf) not in shared)
         graph.overlap = any(not hasattr(node, "variable") for node in common)
         again: set[Any] = set()
         inside = {id(leaf): leaf for node in common for leaf in graph._leaves(node, again, set())}
@@ -88,7 +90,7 @@ class Graph:
         :param loss: the loss.
         """
         visited: set[Any] = set()
-        Graph([[]])._leaves(loss.grad_fn, visited, set())
+        Graph([[]])._leaves(origin(loss), visited, set())
         return visited
 
     def _assign(self, heads: Sequence[Sequence[torch.Tensor]]) -> None:
@@ -118,7 +120,7 @@ class Graph:
                 leaves.append(node.variable)
             else:
                 self._note(node)
-            stack.extend(parent for parent, _ in node.next_functions)
+            stack.extend(_behind(*edge) for edge in node.next_functions)
         return leaves
 
     def _note(self, node: Any) -> None:
@@ -133,7 +135,21 @@ class Graph:
 
 
 def _reached(loss: torch.Tensor) -> set[int]:
-    return {id(leaf) for leaf in Graph([[]])._leaves(loss.grad_fn, set(), set())}
+    return {id(leaf) for leaf in Graph([[]])._leaves(origin(loss), set(), set())}
+
+
+def origin(tensor: torch.Tensor) -> Any:
+    """Return the node that computed a tensor, behind those that hand tensors on.
+
+    :param tensor: a tensor with a graph.
+    """
+    return _behind(tensor.grad_fn, tensor.output_nr)
+
+
+def _behind(node: Any, output: int) -> Any:
+    while node is not None and node.name() == SINK:
+        node, output = node.next_functions[output]
+    return node
 
 
 def past(losses: Sequence[torch.Tensor], representation: Sequence[torch.Tensor], shared: Collection[int]) -> bool:
@@ -143,6 +159,6 @@ def past(losses: Sequence[torch.Tensor], representation: Sequence[torch.Tensor],
     :param representation: tensors between the shared parameters and the heads.
     :param shared: ids of the shared parameters.
     """
-    visited = {tensor.grad_fn for tensor in representation}
+    visited = {origin(tensor) for tensor in representation}
     graph = Graph([[]])
-    return any(id(leaf) in shared for loss in losses for leaf in graph._leaves(loss.grad_fn, visited, set()))
+    return any(id(leaf) in shared for loss in losses for leaf in graph._leaves(origin(loss), visited, set()))

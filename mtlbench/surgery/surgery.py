@@ -15,7 +15,7 @@ from mtlbench.engine.library import get_method
 from mtlbench.errors import UsageError, shown
 from mtlbench.surgery.delivery import deliver
 from mtlbench.surgery.gradient_step import GradientStep
-from mtlbench.surgery.graph import Graph, past
+from mtlbench.surgery.graph import Graph, origin, past
 from mtlbench.surgery.losses import TaskLosses, all_or_independent, task_losses
 from mtlbench.surgery.parameters import named_parameters, shared_parameters
 from mtlbench.surgery.ranks import Ranks
@@ -263,7 +263,7 @@ class Surgery:
                 "shared parameters and the heads"
             )
         nodes = [{node for node in reached} for reached in (Graph.nodes(loss) for loss in batch.tensors)]
-        if len(nodes) > 1 and not any(sum(t.grad_fn in group for group in nodes) > 1 for t in tensors):
+        if len(nodes) > 1 and not any(sum(origin(t) in group for group in nodes) > 1 for t in tensors):
             raise UsageError(
                 "every loss has a representation of its own, so their gradients are orthogonal and no method can see a "
                 "conflict: use gram_of='shared' or 'last_shared_layer' for batches of their own"

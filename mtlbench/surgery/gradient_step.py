@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from mtlbench.contract.method import Method
 from mtlbench.contract.method_input import observe
 from mtlbench.contract.method_output import ask_update, ask_weights
 from mtlbench.contract.observation import Matrix, Vector
+from mtlbench.errors import UsageError
 from mtlbench.surgery.delivery import Parcel, clip
 from mtlbench.surgery.heads import HeadGradients
 from mtlbench.surgery.passes import gradients_of
@@ -33,6 +35,10 @@ class GradientStep:
         """The number of micro-batches collected so far."""
         self._heads: HeadGradients | None = None
         self._losses: Vector = np.zeros(0)
+        self._overflow = False
+        """Whether a head's gradient was not finite, and a gradient scaler will skip the step for it."""
+        self._version = 0
+        """The shared parameters' version at the first micro-batch: every change raises it."""
 
     def run(self, step: StepInput, rows: Rows) -> StepOutput:
         """Collect one micro-batch's gradients, and after the last one combine them.
@@ -46,11 +52,14 @@ class GradientStep:
         :raises CellError: when the method's return value is wrong.
         """
         tasks = len(step.losses.tensors)
+        self._same_step(step)
         heads = self.collect(step, rows)
         numbers = step.host(*heads.norms(), *([] if step.scale is None else [step.scale]))
         losses, norms = numbers[:tasks], numbers[tasks : tasks + len(heads.tasks)]
         step.check(losses, norms, heads.tasks)
         scale = 1.0 if step.scale is None else float(numbers[-1])
+        if step.scale is not None:
+            self._overflow = step.anywhere(not np.isfinite(norms).all()) or (self._overflow and self.micro > 0)
         if self.micro:
             losses = losses + self._losses
             if self._heads is not None:
@@ -61,6 +70,17 @@ class GradientStep:
             return StepOutput(step.value(np.ones(tasks), numbers[:tasks]), Parcel([], []), losses)
         self._heads = None
         return self._combine(step, rows, heads, losses / self.accumulate, scale)
+
+    def _same_step(self, step: StepInput) -> None:
+        """Refuse a micro-batch when the optimizer has stepped since the first one."""
+        version = sum(parameter._version for parameter in step.parameters)
+        if self.micro and version != self._version:
+            done, self.micro = self.micro, 0
+            raise UsageError(
+                f"the shared parameters changed after {done} of {self.accumulate} micro-batches: step the optimizer "
+                "after the last one, and set surgery.accumulate where a step has fewer (as an epoch's last may)"
+            )
+        self._version = version
 
     def collect(self, step: StepInput, rows: Rows) -> HeadGradients:
         """Run one pass per loss, write the shared parameters' gradients to the rows, and return the others.
@@ -87,21 +107,21 @@ class GradientStep:
         heads.settle()
         return heads
 
-    def _combine(
-        self, step: StepInput, rows: Rows, heads: HeadGradients, losses: Vector, scale: float
-    ) -> StepOutput:
+    def _combine(self, step: StepInput, rows: Rows, heads: HeadGradients, losses: Vector, scale: float) -> StepOutput:
         """Ask the method, and combine the rows: they hold ``scale · accumulate`` times the task gradients' means."""
         method, tasks, unit = self.method, len(losses), scale * self.accumulate
         step.ranks.same("shared parameters", [float(i in rows.reached) for i in range(len(step.shared))], rows.device)
         rows.average(step.ranks, tasks)
         gram = rows.gram(tasks) / unit**2
-        if not np.isfinite(gram).all() or not np.isfinite(losses).all():
+        overflow = step.scale is not None and self._overflow
+        if overflow or not np.isfinite(gram).all() or not np.isfinite(losses).all():
             self._refuse_unless_scaled(step, rows, gram)
-            ones = np.ones(tasks)  # not finite either, so the scaler skips this step
-            return self._output(step, rows, heads, rows.combine(ones), losses, None, None)
+            nothing = rows.combine(np.full(tasks, np.nan))  # so that the scaler skips this step for certain
+            return replace(self._output(step, rows, heads, nothing, losses, None, None), skipped=True)
         weights = None
         if method.returns == "update":
             update = ask_update(method, observe(method, losses=losses, gradients=self._matrix(rows, tasks, unit)))
+            update = step.ranks.agreed_update(update)
             gradients = rows.split(update * unit)
         else:
             reads = {"gradients": self._matrix(rows, tasks, unit)} if method.reads == "gradients" else {"gram": gram}
@@ -144,4 +164,3 @@ class GradientStep:
     def _matrix(rows: Rows, tasks: int, unit: float) -> torch.Tensor:
         matrix = rows.matrix(tasks)
         return matrix if unit == 1.0 else matrix / unit
-

@@ -81,7 +81,9 @@ class Graph:
             what, fix = "a parameter", "add it to shared"
         else:
             what, fix = "a tensor", "add it to shared, or detach it if it is an input"
-        return f"losses {first} and {second} both reach {what} of shape {tuple(leaf.shape)} that is not in shared: {fix}"
+        return (
+            f"losses {first} and {second} both reach {what} of shape {tuple(leaf.shape)} that is not in shared: {fix}"
+        )
 
     @staticmethod
     def nodes(loss: torch.Tensor) -> set[Any]:

@@ -11,6 +11,7 @@ import torch
 from mtlbench.contract.method import Method, without_trainer
 from mtlbench.contract.method_output import tell_after
 from mtlbench.contract.observation import Matrix, Vector
+from mtlbench.contract.state_codec import flatten, unflatten
 from mtlbench.engine.library import get_method
 from mtlbench.errors import UsageError, shown
 from mtlbench.surgery.delivery import deliver
@@ -96,20 +97,26 @@ class Surgery:
         self.scaler = scaler
         """The loop's gradient scaler."""
         self._names = None if tasks is None or isinstance(tasks, int) else _distinct(tasks)
-        self._tasks = len(self._names) if self._names is not None else tasks if tasks is None else _count("tasks", tasks)
+        self._tasks = (
+            len(self._names) if self._names is not None else tasks if tasks is None else _count("tasks", tasks)
+        )
         self._heads = None if heads is None else [list(named_parameters("heads", group).values()) for group in heads]
-        self.renew_every, self.accumulate = _count("renew_every", renew_every), _count("accumulate", accumulate)
-        last = [] if last_shared_layer is None else list(named_parameters("last_shared_layer", last_shared_layer).values())
+        self.renew_every = _count("renew_every", renew_every)
+        last = (
+            [] if last_shared_layer is None else list(named_parameters("last_shared_layer", last_shared_layer).values())
+        )
         self.gram_of: Domain = self.method.gram_of if gram_of is None else gram_of
         """The parameters whose gradients' inner products the method reads."""
         self._check(gram_of, last)
+        self._by_gradients = GradientStep(self.method)
+        self.accumulate = accumulate
         self.skipping = RowSkipping(self.parameters.values(), shared) if skip_zero_rows else None
         """The layers that skip rows of zeros, if asked for."""
         self._data_parallel, self._ranks = data_parallel, None
         self.rows: Rows | None = None
-        self._by_gradients = GradientStep(self.method, self.accumulate, self.skipping)
+        self._by_gradients.skipping = self.skipping
         self._by_weights = WeightedStep(self.method, self.gram_of, last)
-        self._steps = 0
+        self._steps, self._skipped = 0, False
         self._renewed: tuple[Sequence[int], Vector] | None = None
         self.losses: Vector | None = None
         """(K,) losses of the last step, of the tasks that were present, averaged over processes."""
@@ -117,6 +124,26 @@ class Surgery:
         """(K,) weights of the last step; ``None`` before the first, and for a method that returns an update."""
         self.gram: Matrix | None = None
         """(K, K) inner products that were computed last; ``None`` if none were."""
+
+    @property
+    def accumulate(self) -> int:
+        """The number of micro-batches of one optimizer step. Set it where a step has fewer, as an epoch's last may."""
+        return self._by_gradients.accumulate
+
+    @accumulate.setter
+    def accumulate(self, count: int) -> None:
+        if _count("accumulate", count) > 1 and (
+            self.gram_of != "shared" or self.method.batches > 1 or self.renew_every > 1
+        ):
+            raise UsageError(
+                "accumulate averages whole task gradients: use it without gram_of, renew_every and further="
+            )
+        if count != self.accumulate and self._by_gradients.micro:
+            raise UsageError(
+                f"accumulate is changed after {self._by_gradients.micro} of {self.accumulate} micro-batches: change it "
+                "before a step's first one"
+            )
+        self._by_gradients.accumulate = count
 
     @property
     def name(self) -> str:
@@ -156,15 +183,17 @@ class Surgery:
             output = self._by_gradients.run(step, self._fitting_rows(step))
         else:
             output = self._by_weights.run(step, weights)
-        self.losses, self.gram = output.losses, output.gram
+        self.losses, self.gram, self._skipped = output.losses, output.gram, output.skipped
         if output.weights is not None:
             self.weights = output.weights
             self._renewed = (present, output.weights)
-        self._steps += self._by_gradients.micro == 0
+        self._steps += self._by_gradients.micro == 0 and not output.skipped
         return deliver(output.value, output.parcel)
 
     def after_step(self, losses: Any) -> None:
         """Pass the losses of the same batches after the optimizer's step, for methods that read them (FAMO).
+
+        After a step that the gradient scaler skipped, this does nothing.
 
         :param losses: K losses as for :meth:`loss`, with or without graphs.
         :raises UsageError: when their number or one of them is wrong.
@@ -172,21 +201,36 @@ class Surgery:
         values = task_losses(losses, self._names, tasks=self._tasks, graphs=False)
         like = values.tensors[0]
         numbers = torch.stack([loss.detach().double() for loss in values.tensors]).cpu().numpy()
+        if self._skipped:
+            return
         ranks = self._ranks or Ranks()
         tell_after(self.method, ranks.total(numbers, like) / ranks.count)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what the next step depends on, for ``torch.save``: the method's state, and the weights in use."""
+        """Return what the next step depends on: the method's state, and the weights in use.
+
+        ``torch.save`` writes it, and ``torch.load`` reads it with its default ``weights_only=True``.
+        """
         renewed = None if self._renewed is None else [list(self._renewed[0]), self._renewed[1].tolist()]
-        return {"method": self.method.state_dict(), "steps": self._steps, "renewed": renewed}
+        own = {"name": self.method.name, "method": self.method.state_dict(), "steps": self._steps, "renewed": renewed}
+        data, tensors = flatten(own)
+        return {"data": data, "tensors": tensors}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a state, so that the next steps are those that would have followed.
 
         :param state: a return value of :meth:`state_dict`.
+        :raises UsageError: when it is none, or that of another method.
         """
-        self.method.load_state_dict(state["method"])
-        self._steps, renewed = state["steps"], state["renewed"]
+        try:
+            own = unflatten(state["data"], state["tensors"])
+            name = own["name"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError("the state is not one that Surgery.state_dict() returned") from error
+        if name != self.method.name:
+            raise UsageError(f"the state is that of method {name}, but this is {self.method.name}")
+        self.method.load_state_dict(own["method"])
+        self._steps, renewed = own["steps"], own["renewed"]
         self._renewed = None if renewed is None else (renewed[0], np.array(renewed[1]))
 
     def close(self) -> None:
@@ -217,6 +261,8 @@ class Surgery:
 
     def _input(self, losses: Any, representation: Any, further: Sequence[Any]) -> StepInput:
         """Validate the arguments of :meth:`loss`."""
+        if torch.is_inference_mode_enabled():
+            raise UsageError("Surgery.loss() runs backward passes: call it outside torch.inference_mode()")
         batch = task_losses(losses, self._names, tasks=self._tasks)
         all_or_independent(self.method, batch)
         self._tasks = batch.tasks if self._tasks is None and self.method.state != "none" else self._tasks
@@ -231,6 +277,12 @@ class Surgery:
             self._ranks = Ranks.of(shared.values(), self._data_parallel)
         present = [float(position in batch.positions) for position in range(batch.tasks)]
         self._ranks.same("losses", present, batch.tensors[0])
+        graph = Graph.of(batch.tensors, ids, heads)
+        if graph.reentrant and self._ranks.synchronizes:
+            raise UsageError(
+                "a reentrant checkpoint runs DistributedDataParallel's hooks in every backward pass: use "
+                "use_reentrant=False"
+            )
         if self.accumulate > 1 and self._ranks.synchronizes and self._by_gradients.micro < self.accumulate - 1:
             raise UsageError(
                 f"micro-batch {self._by_gradients.micro + 1} of {self.accumulate} would synchronize gradients: run all "
@@ -238,7 +290,7 @@ class Surgery:
             )
         return StepInput(
             batch,
-            Graph.of(batch.tensors, ids, heads),
+            graph,
             shared,
             self._representation(batch, representation, ids),
             self._further(further, batch.tasks),
@@ -300,8 +352,6 @@ class Surgery:
             raise UsageError("last_shared_layer has parameters that are not among the shared ones")
         if self.renew_every > 1 and method.returns == "update":
             raise UsageError(f"method {method.name} returns an update, not weights: it cannot be used with renew_every")
-        if self.accumulate > 1 and (self.gram_of != "shared" or method.batches > 1 or self.renew_every > 1):
-            raise UsageError("accumulate averages whole task gradients: use it without gram_of, renew_every and further=")
 
 
 def _checked_method(method: Any) -> Method:

@@ -14,7 +14,7 @@ from mtlbench.contract.method_output import ask_update, ask_weights
 from mtlbench.contract.observation import Matrix, Vector
 from mtlbench.errors import UsageError
 from mtlbench.surgery.delivery import Parcel, clip
-from mtlbench.surgery.heads import HeadGradients
+from mtlbench.surgery.heads import HeadGradients, norms_of
 from mtlbench.surgery.passes import gradients_of
 from mtlbench.surgery.rows import Rows
 from mtlbench.surgery.skipping import RowSkipping
@@ -37,8 +37,10 @@ class GradientStep:
         self._losses: Vector = np.zeros(0)
         self._overflow = False
         """Whether a head's gradient was not finite, and a gradient scaler will skip the step for it."""
-        self._version = 0
-        """The shared parameters' version at the first micro-batch: every change raises it."""
+        self._first: tuple[list[int], Rows] | None = None
+        """The first micro-batch's tasks, and its rows."""
+        self._norms: Vector = np.zeros(0)
+        """The shared parameters' norms at the first micro-batch."""
 
     def run(self, step: StepInput, rows: Rows) -> StepOutput:
         """Collect one micro-batch's gradients, and after the last one combine them.
@@ -52,12 +54,15 @@ class GradientStep:
         :raises CellError: when the method's return value is wrong.
         """
         tasks = len(step.losses.tensors)
-        self._same_step(step)
+        self._same_tasks(step, rows)
         heads = self.collect(step, rows)
-        numbers = step.host(*heads.norms(), *([] if step.scale is None else [step.scale]))
-        losses, norms = numbers[:tasks], numbers[tasks : tasks + len(heads.tasks)]
+        versions = norms_of(step.parameters) if self.accumulate > 1 else []
+        numbers = step.host(*([] if step.scale is None else [step.scale]), *heads.norms(), *versions)
+        losses, rest = numbers[:tasks], numbers[tasks if step.scale is None else tasks + 1 :]
+        norms, parameters = rest[: len(heads.tasks)], rest[len(heads.tasks) :]
+        self._same_parameters(parameters)
         step.check(losses, norms, heads.tasks)
-        scale = 1.0 if step.scale is None else float(numbers[-1])
+        scale = 1.0 if step.scale is None else float(numbers[tasks])
         if step.scale is not None:
             self._overflow = step.anywhere(not np.isfinite(norms).all()) or (self._overflow and self.micro > 0)
         if self.micro:
@@ -71,16 +76,29 @@ class GradientStep:
         self._heads = None
         return self._combine(step, rows, heads, losses / self.accumulate, scale)
 
-    def _same_step(self, step: StepInput) -> None:
-        """Refuse a micro-batch when the optimizer has stepped since the first one."""
-        version = sum(parameter._version for parameter in step.parameters)
-        if self.micro and version != self._version:
+    def _same_tasks(self, step: StepInput, rows: Rows) -> None:
+        """Refuse a micro-batch whose rows stand for something else than those of the first one."""
+        now = (list(step.losses.positions), rows)
+        if self.micro and self._first != now:
+            done, self.micro = self.micro, 0
+            raise UsageError(
+                f"micro-batch {done + 1} of {self.accumulate} has other tasks, or other shared parameters that require "
+                "a gradient, than the first: give all micro-batches of one step the same"
+            )
+        self._first = now
+
+    def _same_parameters(self, norms: Vector) -> None:
+        """Refuse a micro-batch when the optimizer has stepped since the first one.
+
+        :param norms: the shared parameters' norms; a fused optimizer leaves no other trace.
+        """
+        if self.micro and not np.array_equal(norms, self._norms):
             done, self.micro = self.micro, 0
             raise UsageError(
                 f"the shared parameters changed after {done} of {self.accumulate} micro-batches: step the optimizer "
                 "after the last one, and set surgery.accumulate where a step has fewer (as an epoch's last may)"
             )
-        self._version = version
+        self._norms = norms
 
     def collect(self, step: StepInput, rows: Rows) -> HeadGradients:
         """Run one pass per loss, write the shared parameters' gradients to the rows, and return the others.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -65,6 +65,19 @@ def _by_accumulation(
     finally:
         for tensor, gradient in zip(inputs, previous, strict=True):
             tensor.grad = gradient
+
+
+@contextmanager
+def without_autocast(tensors: Iterable[torch.Tensor]) -> Iterator[None]:
+    """Switch autocast off: a backward pass inside it would round what it rounds nowhere else.
+
+    :param tensors: tensors on the devices concerned.
+    """
+    with ExitStack() as stack:
+        for kind in {tensor.device.type for tensor in tensors}:
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from mtlbench.surgery.gradient_step import GradientStep
 from mtlbench.surgery.graph import Graph, origin, past
 from mtlbench.surgery.losses import TaskLosses, all_or_independent, task_losses
 from mtlbench.surgery.parameters import named_parameters, shared_parameters
+from mtlbench.surgery.passes import without_autocast
 from mtlbench.surgery.ranks import Ranks
 from mtlbench.surgery.rows import Rows, layout_of
 from mtlbench.surgery.skipping import RowSkipping
@@ -179,10 +180,11 @@ class Surgery:
         present = step.losses.positions
         again = self._renewed if self._steps % self.renew_every else None
         weights = None if again is None or again[0] != present else again[1]
-        if weights is None and self._needs_rows:
-            output = self._by_gradients.run(step, self._fitting_rows(step))
-        else:
-            output = self._by_weights.run(step, weights)
+        with without_autocast([*step.losses.tensors, *step.parameters]):
+            if weights is None and self._needs_rows:
+                output = self._by_gradients.run(step, self._fitting_rows(step))
+            else:
+                output = self._by_weights.run(step, weights)
         self.losses, self.gram, self._skipped = output.losses, output.gram, output.skipped
         if output.weights is not None:
             self.weights = output.weights

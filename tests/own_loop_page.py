@@ -76,14 +76,14 @@ def make_model(dtype: torch.dtype = torch.float32, namespace: dict[str, Any] | N
 
 
 def run_block(
-    section: str, number: int = 0, *, dtype: torch.dtype = torch.float32, change: Mapping[str, str] = {}, **names: Any
+    section: str, block: int = 0, *, dtype: torch.dtype = torch.float32, change: Mapping[str, str] = {}, **names: Any
 ) -> dict[str, Any]:
     """Run a section's block from a new model, and return its namespace.
 
     :param change: parts of the block, and what is put in their place.
     :param names: further names that the block reads.
     """
-    code = blocks()[section][number]
+    code = blocks()[section][block]
     for old, new in change.items():
         assert old in code
         code = code.replace(old, new)

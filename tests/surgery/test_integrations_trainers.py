@@ -52,7 +52,7 @@ def test_accelerate_in_float16() -> None:
     """The scaler that Accelerate has on a GPU, here on the CPU: it skips the first step, and trains on."""
     change = {
         "Accelerator(": "Accelerator(cpu=True, ",
-        '"no")  # or "bf16", "fp16"': '"fp16")\naccelerator.native_amp = True\naccelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)\n',
+        '"no")  # or "bf16", "fp16"': '"fp16")\n' + SCALER.format("accelerator", 2.0**40),
         "        optimizer.step()": "        before = scale_of(accelerator)\n"
         "        optimizer.step()\n"
         "        if accelerator.sync_gradients and number == 0:\n"

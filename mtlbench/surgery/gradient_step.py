@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from mtlbench.contract.method_output import ask_update, ask_weights
 from mtlbench.contract.observation import Matrix, Vector
 from mtlbench.errors import UsageError
 from mtlbench.surgery.delivery import Parcel, clip
-from mtlbench.surgery.heads import HeadGradients
+from mtlbench.surgery.heads import HeadGradients, norms_of
 from mtlbench.surgery.passes import into_row
 from mtlbench.surgery.rows import Rows
 from mtlbench.surgery.skipping import RowSkipping
@@ -35,8 +36,12 @@ class GradientStep:
         """The number of micro-batches collected so far."""
         self._heads: HeadGradients | None = None
         self._losses: Vector = np.zeros(0)
+        self._overflow = False
+        """Whether a head's gradient was not finite, and a gradient scaler will skip the step for it."""
         self._first: tuple[Sequence[int], Rows] | None = None
         """The tasks and the rows of the first micro-batch."""
+        self._norms: Vector = np.zeros(0)
+        """The shared parameters' norms at the first micro-batch."""
 
     def restart(self) -> bool:
         """Drop the micro-batches collected so far, and return whether there were any."""
@@ -57,10 +62,15 @@ class GradientStep:
         tasks = len(step.losses.tensors)
         self._same_step(step, rows)
         heads = self.collect(step, rows)
-        numbers = step.host(*heads.norms(), *([] if step.scale is None else [step.scale]))
-        losses, norms = numbers[:tasks], numbers[tasks : tasks + len(heads.tasks)]
+        versions = norms_of(step.parameters) if self.accumulate > 1 else []
+        numbers = step.host(*([] if step.scale is None else [step.scale]), *heads.norms(), *versions)
+        losses, rest = numbers[:tasks], numbers[tasks if step.scale is None else tasks + 1 :]
+        norms, parameters = rest[: len(heads.tasks)], rest[len(heads.tasks) :]
+        self._same_parameters(parameters)
         step.check(losses, norms, heads.tasks)
-        scale = 1.0 if step.scale is None else float(numbers[-1])
+        scale = 1.0 if step.scale is None else float(numbers[tasks])
+        if step.scale is not None:
+            self._overflow = step.anywhere(not np.isfinite(norms).all()) or (self._overflow and self.micro > 0)
         if self.micro:
             losses = losses + self._losses
             if self._heads is not None:
@@ -77,8 +87,23 @@ class GradientStep:
         if self.micro == 0 or self._first is None:
             self._first = step.losses.positions, rows
         elif self._first != (step.losses.positions, rows):
-            what = "the losses of other tasks" if self._first[1] is rows else "other shared parameters or types"
-            raise UsageError(f"micro-batch {self.micro + 1} of {self.accumulate} has {what} than the first one")
+            raise UsageError(
+                f"micro-batch {self.micro + 1} of {self.accumulate} has other tasks, or other shared parameters that "
+                "require a gradient, than the first: give all micro-batches of one step the same"
+            )
+
+    def _same_parameters(self, norms: Vector) -> None:
+        """Refuse a micro-batch when the optimizer has stepped since the first one.
+
+        :param norms: the shared parameters' norms; a fused optimizer leaves no other trace.
+        """
+        if self.micro and not np.array_equal(norms, self._norms):
+            raise UsageError(
+                f"the shared parameters changed after {self.micro} of {self.accumulate} micro-batches: step the "
+                "optimizer after the last one, and set surgery.accumulate where a step has fewer (as an epoch's last "
+                "may)"
+            )
+        self._norms = norms
 
     def collect(self, step: StepInput, rows: Rows) -> HeadGradients:
         """Run one pass per loss, write the shared parameters' gradients to the rows, and return the others.
@@ -108,13 +133,15 @@ class GradientStep:
         step.ranks.same("shared parameters", [float(i in reached) for i in range(len(step.shared))], rows.device)
         rows.average(step.ranks, tasks)
         gram = rows.gram(tasks) / unit**2
-        if not np.isfinite(gram).all() or not np.isfinite(losses).all():
+        overflow = step.scale is not None and self._overflow
+        if overflow or not np.isfinite(gram).all() or not np.isfinite(losses).all():
             self._refuse_unless_scaled(step, rows, gram)
-            ones = np.ones(tasks)  # not finite either, so the scaler skips this step
-            return self._output(step, rows, heads, rows.combine(ones), losses, None, None)
+            nothing = rows.combine(np.full(tasks, np.nan))  # so that the scaler skips this step for certain
+            return replace(self._output(step, rows, heads, nothing, losses, None, None), skipped=True)
         weights = None
         if method.returns == "update":
             update = ask_update(method, observe(method, losses=losses, gradients=self._matrix(rows, tasks, unit)))
+            update = step.ranks.agreed_update(update)
             gradients = rows.split(update * unit)
         else:
             reads = {"gradients": self._matrix(rows, tasks, unit)} if method.reads == "gradients" else {"gram": gram}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -78,6 +78,19 @@ def _by_accumulation(
 
 
 @contextmanager
+def without_autocast(tensors: Iterable[torch.Tensor]) -> Iterator[None]:
+    """Switch autocast off: a backward pass inside it would round what it rounds nowhere else.
+
+    :param tensors: tensors on the devices concerned.
+    """
+    with ExitStack() as stack:
+        for kind in {tensor.device.type for tensor in tensors}:
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
+
+
+@contextmanager
 def _without_hooks(tensors: Sequence[torch.Tensor]) -> Iterator[None]:
     """Silence the hooks of leaves: a hook that scales or clips ``.grad`` would act on every task's gradient as well."""
     hooks = [tensor._backward_hooks for tensor in tensors if tensor.is_leaf and tensor._backward_hooks]
@@ -143,9 +156,7 @@ def into_row(
         return rows.receive(task, position, gradient) if position < count else gradient
 
     inputs = [*shared, *others]
-    gradients = gradients_of(
-        [loss], inputs, [factor], retain_graph=retain_graph, reentrant=reentrant, receive=receive
-    )
+    gradients = gradients_of([loss], inputs, [factor], retain_graph=retain_graph, reentrant=reentrant, receive=receive)
     if reentrant:
         for position, gradient in enumerate(gradients[:count]):
             if gradient is not None:

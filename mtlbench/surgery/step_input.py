@@ -80,24 +80,32 @@ class StepInput:
             if not np.isfinite(norm):
                 raise self.not_finite(task, "gradient", float(norm), "its head")
 
-    def check_gradients(
+    def all_finite(
         self, leaves: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor], heads: HeadGradients
-    ) -> None:
-        """Refuse an update that is not finite, unless a gradient scaler will skip the step.
+    ) -> bool:
+        """Return whether an update is finite in all processes; if not, a gradient scaler will skip the step.
 
         :param leaves: shared parameters.
         :param gradients: a gradient for each.
         :param heads: the gradients of the others.
         :raises NotFinite: when one is not finite and there is no scaler.
         """
-        if self.scale is not None:
-            return
         norms = self.host(*norms_of(gradients), *heads.norms())[len(self.losses.tensors) :]
+        if self.scale is not None:
+            return not self.anywhere(not np.isfinite(norms).all())
         self.check(np.zeros(0), norms[len(gradients) :], heads.tasks)
         names = {id(leaf): name for name, leaf in self.shared.items()}
         for leaf, norm in zip(leaves, norms, strict=False):
             if not np.isfinite(norm):
                 raise NotFinite(None, "gradient", float(norm), names[id(leaf)])
+        return True
+
+    def anywhere(self, flag: bool) -> bool:
+        """Return whether a flag is set in some process.
+
+        :param flag: this process's.
+        """
+        return bool(self.ranks.total(np.array([float(flag)]), self.losses.tensors[0])[0] > 0.0)
 
     def not_finite(self, task: int, what: str, value: float, parameter: str | None = None) -> NotFinite:
         """Return the error about a number that is not finite.
@@ -132,6 +140,7 @@ class StepOutput:
     :param losses: (K,) losses.
     :param weights: (K,) weights; ``None`` for a method that returns an update, or where no method was asked.
     :param gram: (K, K) inner products that the method read, if any.
+    :param skipped: whether the gradient scaler will skip this step, because something is not finite.
     """
 
     value: torch.Tensor
@@ -139,6 +148,7 @@ class StepOutput:
     losses: Vector
     weights: Vector | None = None
     gram: Matrix | None = field(default=None)
+    skipped: bool = False
 
 
 def head_factors(method: Method, weights: Vector, losses: Vector) -> Vector:

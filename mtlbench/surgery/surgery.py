@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any, Self
 
 import torch
@@ -10,7 +11,8 @@ import torch
 from mtlbench.contract.method import Method
 from mtlbench.contract.method_output import tell_after
 from mtlbench.contract.observation import Matrix, Vector
-from mtlbench.errors import UsageError
+from mtlbench.contract.state_codec import flatten, unflatten
+from mtlbench.errors import UsageError, one_line
 from mtlbench.surgery.arguments import (
     Domain,
     checked_domain,
@@ -28,6 +30,7 @@ from mtlbench.surgery.gradient_step import GradientStep
 from mtlbench.surgery.graph import Graph, refuse_unreached
 from mtlbench.surgery.losses import all_or_independent, further_losses, task_losses
 from mtlbench.surgery.parameters import Source, shared_parameters
+from mtlbench.surgery.passes import without_autocast
 from mtlbench.surgery.ranks import Ranks
 from mtlbench.surgery.representation import representation_of
 from mtlbench.surgery.rows import Rows, layout_of
@@ -112,20 +115,22 @@ class Surgery:
         self.scaler = checked_scaler(scaler)
         """The loop's gradient scaler."""
         self._heads = head_groups(heads, self._tasks, self.task_names, self.parameters.values())
-        self.renew_every, self.accumulate = count("renew_every", renew_every), count("accumulate", accumulate)
+        self.renew_every = count("renew_every", renew_every)
         self._last = None if last_shared_layer is None else Source("last_shared_layer", last_shared_layer)
         self.gram_of: Domain = checked_domain(self.method, gram_of, self._last)
         """The parameters whose gradients' inner products the method reads."""
         self._check()
+        self._by_gradients = GradientStep(self.method)
+        self.accumulate = accumulate
         skips = flag("skip_zero_rows", skip_zero_rows)
         self._data_parallel = checked_processes(data_parallel)
         self._ranks: Ranks | None = None
         self.skipping = RowSkipping(self.parameters.values(), shared) if skips else None
         """The layers that skip rows of zeros, if asked for."""
         self.rows: Rows | None = None
-        self._by_gradients = GradientStep(self.method, self.accumulate, self.skipping)
+        self._by_gradients.skipping = self.skipping
         self._by_weights = WeightedStep(self.method, self.gram_of)
-        self._steps = 0
+        self._steps, self._skipped = 0, False
         self._renewed: tuple[Sequence[int], Vector] | None = None
         self.losses: Vector | None = None
         """(K,) losses of the last step, of the tasks that were present, averaged over processes."""
@@ -133,6 +138,25 @@ class Surgery:
         """(K,) weights of the last step; ``None`` before the first, and for a method that returns an update."""
         self.gram: Matrix | None = None
         """(K, K) inner products that were computed last; ``None`` if none were."""
+
+    @property
+    def accumulate(self) -> int:
+        """The number of micro-batches of one optimizer step. Set it where a step has fewer, as an epoch's last may."""
+        return self._by_gradients.accumulate
+
+    @accumulate.setter
+    def accumulate(self, number: int) -> None:
+        number = count("accumulate", number)
+        if number > 1 and (self.gram_of != "shared" or self.method.batches > 1 or self.renew_every > 1):
+            raise UsageError(
+                "accumulate averages whole task gradients: use it without gram_of, renew_every and further="
+            )
+        if number != self.accumulate and self._by_gradients.micro:
+            raise UsageError(
+                f"accumulate is changed after {self._by_gradients.micro} of {self.accumulate} micro-batches: change it "
+                "before a step's first one"
+            )
+        self._by_gradients.accumulate = number
 
     @property
     def name(self) -> str:
@@ -167,8 +191,9 @@ class Surgery:
         :raises SolverError: when a solution fails the method's own optimality conditions.
         :raises CellError: when the method does not return K finite weights, or P finite numbers as its update.
         """
-        with undone_on_error(self.method, self._by_gradients):
+        with undone_on_error(self.method, self._by_gradients), ExitStack() as stack:
             step = self._input(losses, representation, further)
+            stack.enter_context(without_autocast([*step.losses.tensors, *step.parameters]))
             present = step.losses.positions
             again = self._renewed if self._steps % self.renew_every else None
             weights = None if again is None or again[0] != present else again[1]
@@ -178,15 +203,17 @@ class Surgery:
                 output = self._by_weights.run(step, weights)
         if self.method.state != "none" or self.renew_every > 1:  # positions of tasks matter from now on
             self._tasks, self.task_names = step.losses.tasks, step.losses.names or self.task_names
-        self.losses, self.gram = output.losses, output.gram
+        self.losses, self.gram, self._skipped = output.losses, output.gram, output.skipped
         if output.weights is not None:
             self.weights = output.weights
             self._renewed = (present, output.weights)
-        self._steps += self._by_gradients.micro == 0
+        self._steps += self._by_gradients.micro == 0 and not output.skipped
         return deliver(output.value, output.parcel)
 
     def after_step(self, losses: Any) -> None:
         """Pass the losses of the same batches after the optimizer's step, for methods that read them (FAMO).
+
+        After a step that the gradient scaler skipped, this does nothing.
 
         :param losses: K losses as for :meth:`loss`, with or without graphs.
         :raises UsageError: when their number or one of them is wrong.
@@ -194,26 +221,38 @@ class Surgery:
         values = task_losses(losses, self.task_names, tasks=self._tasks, graphs=False)
         like = values.tensors[0]
         numbers = torch.stack([loss.detach().to(like.device, torch.float64) for loss in values.tensors]).cpu().numpy()
+        if self._skipped:
+            return
         ranks = self._ranks or Ranks()
         with undone_on_error(self.method, self._by_gradients):
             tell_after(self.method, ranks.total(numbers, like) / ranks.count)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what the next step depends on, for ``torch.save``: the method's state, and the weights in use."""
+        """Return what the next step depends on: the method's state, and the weights in use.
+
+        ``torch.save`` writes it, and ``torch.load`` reads it with its default ``weights_only=True``.
+        """
         renewed = None if self._renewed is None else [list(self._renewed[0]), self._renewed[1].tolist()]
-        return {"method": self.method.state_dict(), "steps": self._steps, "renewed": renewed}
+        own = {"name": self.method.name, "method": self.method.state_dict(), "steps": self._steps, "renewed": renewed}
+        data, tensors = flatten(own)
+        return {"data": data, "tensors": tensors}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a state, so that the next steps are those that would have followed.
 
         :param state: a return value of :meth:`state_dict`.
-        :raises UsageError: when it is something else; then nothing is restored.
+        :raises UsageError: when it is something else, or that of another method; then nothing is restored.
         """
-        keys = {"method", "steps", "renewed"}
-        if not isinstance(state, Mapping) or not keys <= set(state) or not isinstance(state["method"], Mapping):
-            raise UsageError("the state is not one that Surgery.state_dict() returned")
-        steps, renewed = progress(state["steps"], state["renewed"])
-        self.method.load_state_dict(dict(state["method"]))
+        fault = UsageError("the state is not one that Surgery.state_dict() returned")
+        try:
+            own = unflatten(state["data"], state["tensors"])
+            name, steps, renewed = own["name"], own["steps"], own["renewed"]
+        except Exception as error:  # a file may hold anything
+            raise fault from error
+        if name != self.method.name:
+            raise UsageError(f"the state is that of method {one_line(str(name), 60)}, but this is {self.method.name}")
+        steps, renewed = progress(steps, renewed)
+        self.method.load_state_dict(own.get("method"))
         self._steps, self._renewed = steps, renewed
         self._by_gradients.restart()
 
@@ -263,6 +302,12 @@ class Surgery:
             self._ranks = Ranks.of(shared.values(), self._data_parallel)
         present = [float(position in batch.positions) for position in range(batch.tasks)]
         self._ranks.same("losses", present, batch.tensors[0])
+        graph = Graph.of(batch.tensors, ids, heads or None, batch.labels)
+        if graph.reentrant and self._ranks.synchronizes:
+            raise UsageError(
+                "a reentrant checkpoint runs DistributedDataParallel's hooks in every backward pass: use "
+                "use_reentrant=False"
+            )
         if self.accumulate > 1 and self._ranks.synchronizes and self._by_gradients.micro < self.accumulate - 1:
             raise UsageError(
                 f"micro-batch {self._by_gradients.micro + 1} of {self.accumulate} would synchronize gradients: run all "
@@ -270,7 +315,7 @@ class Surgery:
             )
         return StepInput(
             batch,
-            Graph.of(batch.tensors, ids, heads or None, batch.labels),
+            graph,
             shared,
             representation_of(self.method, representation, batch.tensors, ids, used=self._reads("representation")),
             self._last_layer() if self._reads("last_shared_layer") else [],
@@ -304,8 +349,4 @@ class Surgery:
         if self.renew_every > 1 and self.method.returns == "update":
             raise UsageError(
                 f"method {self.method.name} returns an update, not weights: it cannot be used with renew_every"
-            )
-        if self.accumulate > 1 and (self.gram_of != "shared" or self.method.batches > 1 or self.renew_every > 1):
-            raise UsageError(
-                "accumulate averages whole task gradients: use it without gram_of, renew_every and further="
             )

@@ -42,6 +42,13 @@ class WeightedStep:
         :raises SolverError: see :meth:`Method.weights`.
         :raises CellError: when the method's return value is wrong.
         """
+        saved = None if step.scale is None else self.method.state_dict()
+        output = self._run(step, weights)
+        if saved is not None and output.skipped:  # the method was asked before the gradients were known
+            self.method.load_state_dict(saved)
+        return output
+
+    def _run(self, step: StepInput, weights: Vector | None) -> StepOutput:
         numbers = step.host(*([] if step.scale is None else [step.scale]))
         tasks, scale = len(step.losses.tensors), 1.0 if step.scale is None else float(numbers[-1])
         losses, products = numbers[:tasks], None
@@ -171,11 +178,14 @@ class WeightedStep:
             updates = [gradient.clone() for gradient in updates]  # torch may give two parameters one tensor
             step.ranks.mean_(updates)
             clip(updates, self.method.clip_norm, scale)
-        step.check_gradients([leaf for leaf, _ in reached], updates, heads)
+        finite = step.all_finite([leaf for leaf, _ in reached], updates, heads) and bool(np.isfinite(losses).all())
+        if not finite:  # so that the scaler skips this step for certain
+            updates = [torch.full_like(gradient, torch.nan) for gradient in updates]
         parcel = Parcel(
             [leaf for leaf, _ in reached] + heads.parameters,
             updates + heads.times(factors),
             scale=step.scale,
             unscaled=step.graph.half and step.scale is None,
         )
-        return StepOutput(step.value(weights, losses), parcel, losses, weights, products)
+        value = step.value(weights, losses)
+        return StepOutput(value, parcel, losses, weights if finite else None, products, skipped=not finite)

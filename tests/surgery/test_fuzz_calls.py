@@ -146,9 +146,8 @@ def use_surgery(draw: Draw, toy: Toy) -> None:
                 surgery.after_step(losses_of(draw, toy))
             elif act == "load":
                 state = surgery.state_dict()
-                spoilt = draw.choice([state, state["method"]])
                 if draw.random() < 0.5:
-                    spoilt[draw.choice(list(spoilt))] = draw.choice(JUNK)
+                    state[draw.choice(list(state))] = draw.choice(JUNK)
                 surgery.load_state_dict(one(draw, [state]))
             elif act == "close":
                 surgery.close()

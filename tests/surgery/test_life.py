@@ -15,6 +15,7 @@ from library_cases import Toy
 from torch import nn
 
 from mtlbench import Surgery
+from mtlbench.contract.state_codec import flatten, unflatten
 
 # The life of a model and of its surgery
 
@@ -136,21 +137,26 @@ def test_two_surgeries_on_one_model() -> None:
     assert all("forward" not in vars(module) for module in toy.modules())
 
 
+def spoilt(state: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
+    data, tensors = flatten({**unflatten(state["data"], state["tensors"]), name: value})
+    return {"data": data, "tensors": tensors}
+
+
 @pytest.mark.parametrize(
     "change",
     [
         lambda state: None,
         lambda state: [],
         lambda state: {},
-        lambda state: {**state, "method": 3},
-        lambda state: {**state, "steps": "x"},
-        lambda state: {**state, "steps": -1},
-        lambda state: {**state, "steps": True},
-        lambda state: {**state, "renewed": 3},
-        lambda state: {**state, "renewed": [[0, 1, 2], [1.0]]},
-        lambda state: {**state, "renewed": [[0], [float("nan")]]},
-        lambda state: {**state, "renewed": [["x"], [1.0]]},
-        lambda state: {**state, "renewed": [[10**30], ["x"]]},
+        lambda state: spoilt(state, "method", 3),
+        lambda state: spoilt(state, "steps", "x"),
+        lambda state: spoilt(state, "steps", -1),
+        lambda state: spoilt(state, "steps", True),
+        lambda state: spoilt(state, "renewed", 3),
+        lambda state: spoilt(state, "renewed", [[0, 1, 2], [1.0]]),
+        lambda state: spoilt(state, "renewed", [[0], [float("nan")]]),
+        lambda state: spoilt(state, "renewed", [["x"], [1.0]]),
+        lambda state: spoilt(state, "renewed", [[10**30], ["x"]]),
     ],
 )
 def test_a_wrong_state(change: Callable[[dict[str, Any]], Any]) -> None:
@@ -158,7 +164,7 @@ def test_a_wrong_state(change: Callable[[dict[str, Any]], Any]) -> None:
     surgery = Surgery(toy.trunk, "gradnorm[parameters_of=shared]", renew_every=2)
     surgery.loss(toy.losses()).backward()
     state = surgery.state_dict()
-    assert "the state" in message(lambda: surgery.load_state_dict(change(state)))
+    assert "state" in message(lambda: surgery.load_state_dict(change(state)))
     assert repr(surgery.state_dict()) == repr(state)
     surgery.load_state_dict(state)
 

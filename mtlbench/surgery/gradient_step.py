@@ -77,8 +77,10 @@ class GradientStep:
         if self.micro == 0 or self._first is None:
             self._first = step.losses.positions, rows
         elif self._first != (step.losses.positions, rows):
-            what = "the losses of other tasks" if self._first[1] is rows else "other shared parameters or types"
-            raise UsageError(f"micro-batch {self.micro + 1} of {self.accumulate} has {what} than the first one")
+            raise UsageError(
+                f"micro-batch {self.micro + 1} of {self.accumulate} has other tasks, or other shared parameters that "
+                "require a gradient, than the first: give all micro-batches of one step the same"
+            )
 
     def collect(self, step: StepInput, rows: Rows) -> HeadGradients:
         """Run one pass per loss, write the shared parameters' gradients to the rows, and return the others.

@@ -133,9 +133,9 @@ def deterministic(subject: Subject, count: int) -> Result:
             random.seed(global_seed)
             np.random.seed(global_seed)
             torch.manual_seed(global_seed)
-            before = _global_states()
+            before = global_states()
             runs.append(np.array(subject.updates(instances, seed=5)).tobytes())
-            if _global_states() != before:
+            if global_states() != before:
                 return Result(
                     "own generator", False, "a global generator (random, numpy or torch) was used", None, number
                 )
@@ -144,11 +144,16 @@ def deterministic(subject: Subject, count: int) -> Result:
     return Result("own generator", True, "same bits; global generators untouched", None, count)
 
 
-def _global_states() -> tuple[Any, ...]:
+def global_states() -> dict[str, Any]:
+    """Return the states of the global random generators, by the library that owns them."""
     import torch
 
     legacy: Any = np.random.get_state()
-    return random.getstate(), legacy[1].tobytes(), legacy[2:], torch.get_rng_state().numpy().tobytes()
+    return {
+        "random": random.getstate(),
+        "numpy": (legacy[1].tobytes(), legacy[2:]),
+        "torch": torch.get_rng_state().numpy().tobytes(),
+    }
 
 
 def replay(subject: Subject, count: int) -> Result:

@@ -61,10 +61,12 @@ class Subject:
 
     :param spec: its spec.
     :param make: returns a new object of the method for a seed.
+    :param most_tasks: the largest number of tasks that it is tried with.
     """
 
     spec: str
     make: Callable[[int], Method]
+    most_tasks: int = 8
 
     def method(self, seed: int = 0) -> Method:
         """Return a new object of the method."""
@@ -84,8 +86,9 @@ class Subject:
 
         :param family: the family of the task gradients.
         :param count: the number of instances.
-        :param most_tasks: the largest K; the smallest is the method's own minimum.
+        :param most_tasks: the largest K, if the subject's is not smaller; the smallest is the method's own minimum.
         """
+        most_tasks = min(most_tasks, self.most_tasks)
         draw = np.random.default_rng([len(family.__name__), *family.__name__.encode()])
         fewest_tasks = self.method().min_tasks
         for _ in range(count):

@@ -1,0 +1,154 @@
+"""Foreign code as one of our methods, so that the certificate's checks apply to it unchanged."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from mtlbench.check.foreign.load import load
+from mtlbench.check.foreign.shapes import Call, Shape, recognise, task_numbers
+from mtlbench.check.robust import global_states
+from mtlbench.check.subject import Subject
+from mtlbench.contract.method import Method, ReadsLosses
+from mtlbench.contract.observation import Observation
+
+
+UNSEEDED = "one that no seed reaches"
+"""Stands among the names of generators where equal seeds give different updates."""
+
+
+class Borrowed(Method):
+    """Foreign code behind the interface of a method.
+
+    Foreign code draws from the global generators. They are seeded from the method's own generator for each call and
+    restored afterwards, so that its draws can be repeated.
+
+    :param call: a new object of the foreign code.
+    :param examined: what is known of the code, for the declarations.
+    """
+
+    name = "foreign"
+    reads = "gradients"
+    returns = "update"
+
+    def __init__(self, call: Call, examined: Examined) -> None:
+        super().__init__()
+        self.call, self.examined, self.main = call, examined, 0
+        claimed = examined.claimed
+        self.symmetry = "in distribution" if examined.generators else "exact"  # type: ignore[misc]
+        if claimed is not None:
+            self.properties, self.scale = claimed.properties, claimed.scale  # type: ignore[misc]
+            if claimed.symmetry in ("main task", "in turns"):
+                self.symmetry = claimed.symmetry  # type: ignore[misc]
+
+    @property
+    def min_tasks(self) -> int:
+        return self.examined.fewest_tasks
+
+    @property
+    def reads_losses(self) -> ReadsLosses:
+        return "any" if self.examined.shape.takes == "losses" else "no"
+
+    def update(self, observation: Observation) -> torch.Tensor:
+        rows = observation.gradients
+        losses = observation.losses if self.reads_losses == "any" else np.ones(len(rows))
+        with seeded(int(self.generator.integers(2**31))):
+            return self.call(rows, torch.tensor(losses)).to(torch.float64)
+
+
+@dataclass(frozen=True)
+class Examined:
+    """Foreign code under examination.
+
+    :param spec: how the user named it.
+    :param shape: its shape.
+    :param make: creates a new object to call.
+    :param fewest_tasks: the smallest number of tasks that it accepts.
+    :param most_tasks: the largest number of tasks that it is tried with.
+    :param generators: the libraries whose global generators it draws from.
+    :param claimed: our method that it claims to be, if any.
+    """
+
+    spec: str
+    shape: Shape
+    make: Callable[[], Call]
+    fewest_tasks: int
+    most_tasks: int
+    generators: tuple[str, ...]
+    claimed: Method | None
+
+    @property
+    def subject(self) -> Subject:
+        """The code as the certificate's checks take it."""
+
+        def make(seed: int) -> Method:
+            method = Borrowed(self.make(), self)
+            method.reseed(seed)
+            return method
+
+        return Subject(self.spec, make, self.most_tasks)
+
+    def update(self, rows: Any, seed: int = 0, call: Call | None = None, losses: Any = None) -> Any:
+        """Return the (P,) update of one call as an array, with the global generators seeded.
+
+        :param rows: (K, P) task gradients.
+        :param seed: the seed.
+        :param call: the object to call; default: a new one.
+        :param losses: (K,) losses; default: ones.
+        """
+        values = torch.ones(len(rows), dtype=torch.float64) if losses is None else torch.tensor(losses)
+        with seeded(seed):
+            return (call or self.make())(torch.tensor(rows), values).numpy()
+
+
+def examine(spec: str, claimed: Method | None) -> Examined:
+    """Load foreign code and find out how to call it.
+
+    :param spec: how the user named it.
+    :param claimed: our method that it claims to be, if any.
+    :raises UsageError: as :func:`mtlbench.check.foreign.load.load` and
+        :func:`mtlbench.check.foreign.shapes.recognise`.
+    """
+    shape, make = recognise(load(spec))
+    return Examined(spec, shape, make, *task_numbers(make), _generators(make), claimed)
+
+
+def _generators(make: Callable[[], Call]) -> tuple[str, ...]:
+    """Return which global generators change in calls on normal gradients, and whether another one is drawn from."""
+    used, tasks = set(), task_numbers(make)[1]
+    for seed in range(5):
+        rows, updates = np.random.default_rng(seed).normal(size=(tasks, 7)), []
+        for _ in range(2):
+            call = make()
+            with seeded(seed):
+                before = global_states()
+                updates.append(call(torch.tensor(rows), torch.ones(tasks, dtype=torch.float64)).numpy().tobytes())
+                after = global_states()
+            used |= {name for name in before if before[name] != after[name]}
+        if updates[0] != updates[1]:
+            used.add(UNSEEDED)
+    return tuple(name for name in ("torch", "numpy", "random", UNSEEDED) if name in used)
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed the global generators for a block, and restore their states after it.
+
+    :param seed: the seed.
+    """
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])

@@ -1,0 +1,189 @@
+"""The shapes of foreign code, and one call for all of them: task gradients → update."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from mtlbench.check.foreign.load import Foreign
+from mtlbench.errors import UsageError, said
+
+Takes = Literal["losses", "list", "matrix", "gramian"]
+Gives = Literal["update", "weights"]
+BACKWARD = ("pc_backward", "backward")
+"""Names of the method of an optimizer wrapper that takes the list of losses, the clearest first."""
+SUPPORTED = (
+    "supported: a wrapper of a torch optimizer with zero_grad, step and pc_backward(losses) or backward(losses); a "
+    "function or callable of K gradients, as a list or a K x P tensor, that returns P numbers or K weights; "
+    "a TorchJD aggregator or weighting"
+)
+WORDS: dict[Takes, str] = {
+    "losses": "a list of K losses, through a wrapped torch.optim.SGD",
+    "list": "a list of K gradients",
+    "matrix": "a K × P tensor of gradients",
+    "gramian": "the K × K inner products of the gradients",
+}
+PROBE = (3, 7)
+"""K and P of the first call: different numbers, so that K weights and P numbers can be told apart."""
+MOST_TASKS = 8
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How foreign code is called.
+
+    :param takes: its input.
+    :param gives: its output, the update or weights of the gradients.
+    :param backward: for optimizer wrappers, the name of the method that takes the losses.
+    """
+
+    takes: Takes
+    gives: Gives
+    backward: str = ""
+
+    def __str__(self) -> str:
+        """The shape in words."""
+        result = "the gradients of the parameters" if self.takes == "losses" else {"update": "P numbers"}.get(self.gives)
+        name = f"{self.backward} takes " if self.backward else "takes "
+        return f"{name}{WORDS[self.takes]}, gives {result or 'K weights'}"
+
+
+class Call:
+    """One object of the foreign code, called with task gradients.
+
+    :param target: the object; for an optimizer wrapper, a function from a torch optimizer to the wrapper.
+    :param shape: its shape.
+    """
+
+    def __init__(self, target: Any, shape: Shape) -> None:
+        self.target, self.shape = target, shape
+        self.given: Any = None
+        """What the code was given in the last call: a list or a tensor."""
+        self._parameter: torch.nn.Parameter | None = None
+        self._wrapper: Any = None
+
+    def __call__(self, rows: torch.Tensor, losses: torch.Tensor) -> torch.Tensor:
+        """Return the (P,) update.
+
+        :param rows: (K, P) task gradients. The code sees this memory, not a copy.
+        :param losses: (K,) losses, seen by optimizer wrappers only.
+        :raises ValueError: when the output is not what the shape says.
+        """
+        if self.shape.takes == "losses":
+            return self._through_losses(rows, losses)
+        self.given = {"list": lambda: list(rows.unbind()), "matrix": lambda: rows, "gramian": lambda: rows @ rows.T}[
+            self.shape.takes
+        ]()
+        output = as_tensor(self.target(self.given))
+        expected = (len(rows),) if self.shape.gives == "weights" else (rows.shape[1],)
+        if tuple(output.shape) != expected:
+            raise ValueError(f"returned shape {tuple(output.shape)} for {len(rows)} gradients of {rows.shape[1]} numbers")
+        return output.to(rows.dtype) @ rows if self.shape.gives == "weights" else output
+
+    def _through_losses(self, rows: torch.Tensor, losses: torch.Tensor) -> torch.Tensor:
+        """Call an optimizer wrapper with linear losses ⟨gᵢ, p⟩ + lᵢ at p = 0, whose gradients are exactly the rows."""
+        if self._parameter is None or self._parameter.shape != rows.shape[1:] or self._parameter.dtype != rows.dtype:
+            self._parameter = torch.nn.Parameter(torch.zeros_like(rows[0]))
+            self._wrapper = self.target(torch.optim.SGD([self._parameter], lr=0.1))
+        self.given = [
+            (row * self._parameter).sum() + loss.to(rows.dtype) for row, loss in zip(rows, losses, strict=True)
+        ]
+        self._wrapper.zero_grad()
+        getattr(self._wrapper, self.shape.backward)(self.given)
+        if self._parameter.grad is None:
+            raise ValueError(f"{self.shape.backward} leaves the .grad of a parameter that every loss reaches at None")
+        return self._parameter.grad.detach().clone()
+
+
+def as_tensor(output: Any) -> torch.Tensor:
+    """Return what foreign code returned as a tensor without a graph.
+
+    :param output: a tensor, a numpy array or a list of numbers.
+    :raises ValueError: for anything else.
+    """
+    if isinstance(output, torch.Tensor):
+        return output.detach()
+    try:
+        return torch.as_tensor(np.asarray(output, dtype=np.float64) if isinstance(output, list | tuple) else output)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"returned {type(output).__name__}, which is no tensor") from None
+
+
+def recognise(foreign: Foreign) -> tuple[Shape, Callable[[], Call]]:
+    """Recognise the shape of foreign code.
+
+    :param foreign: the loaded code.
+    :returns: the shape, and a function that creates a new object to call.
+    :raises UsageError: when no shape fits, when the constructor raises, or when a first call raises.
+    """
+    for name in BACKWARD:
+        if inspect.isclass(foreign.target) and _is_wrapper(foreign.target, name):
+            shape = Shape("losses", "update", name)
+            error = _error_of(Call(foreign.create, shape))
+            if error is not None:
+                raise UsageError(f"{foreign.spec}: {name} raised {said(error)}")
+            return shape, _maker(foreign, shape)
+    return _callable(foreign, foreign.create())
+
+
+def _is_wrapper(cls: type, name: str) -> bool:
+    return all(callable(getattr(cls, method, None)) for method in (name, "step", "zero_grad"))
+
+
+def _callable(foreign: Foreign, target: Any) -> tuple[Shape, Callable[[], Call]]:
+    if not callable(target):
+        raise UsageError(f"{foreign.spec} ({type(target).__name__}) has no shape that can be checked; {SUPPORTED}")
+    errors: list[Exception] = []
+    for takes in _inputs(target):
+        gives: tuple[Gives, ...] = ("weights",) if takes == "gramian" else ("update", "weights")
+        for shape in (Shape(takes, one) for one in gives):
+            error = _error_of(Call(foreign.create(), shape))
+            if error is None:
+                return shape, _maker(foreign, shape)
+            errors.append(error)
+    # An error of the code itself says more than that the output has another shape.
+    error = next((one for one in errors if not str(one).startswith("returned")), errors[0])
+    raise UsageError(f"{foreign.spec}: called with {PROBE[0]} gradients: {said(error)}; {SUPPORTED}")
+
+
+def _maker(foreign: Foreign, shape: Shape) -> Callable[[], Call]:
+    """Return a function that creates a new object to call. A wrapper is created around the optimizer of its call."""
+    return lambda: Call(foreign.create if shape.takes == "losses" else foreign.create(), shape)
+
+
+def _inputs(target: Any) -> tuple[Takes, ...]:
+    """Return the inputs to try. A list comes first: code for lists may go wrong in silence on a tensor, as
+    ``random.shuffle`` does, but code for tensors fails on a list."""
+    names = {cls.__name__ for cls in type(target).__mro__ if cls.__module__.split(".")[0] == "torchjd"}
+    if "Weighting" in names and "_MatrixWeighting" not in names:
+        return ("gramian",)
+    return ("matrix",) if names & {"Aggregator", "_MatrixWeighting"} else ("list", "matrix")
+
+
+def _error_of(call: Call, tasks: int = PROBE[0]) -> Exception | None:
+    """Return the error of a call with normal gradients, or ``None``."""
+    rows = torch.tensor(np.random.default_rng(11).normal(size=(tasks, PROBE[1])))
+    try:
+        call(rows, torch.ones(tasks, dtype=torch.float64))
+    except Exception as error:  # foreign code may raise anything
+        return error
+    return None
+
+
+def task_numbers(make: Callable[[], Call]) -> tuple[int, int]:
+    """Return the smallest and the largest number of tasks that the code accepts, from 1 to 8, around three.
+
+    :param make: creates a new object to call.
+    """
+    fits = [tasks for tasks in range(1, MOST_TASKS + 1) if _error_of(make(), tasks) is None]
+    fewest = most = PROBE[0]
+    while fewest - 1 in fits:
+        fewest -= 1
+    while most + 1 in fits:
+        most += 1
+    return fewest, most

@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from mtlbench.check.foreign.load import load
+from mtlbench.check.foreign.load import Foreign, load
 from mtlbench.check.foreign.shapes import Call, Shape, recognise, task_numbers
 from mtlbench.check.robust import global_states
 from mtlbench.check.subject import Subject
 from mtlbench.contract.method import Method, ReadsLosses
 from mtlbench.contract.observation import Observation
-
 
 UNSEEDED = "one that no seed reaches"
 """Stands among the names of generators where equal seeds give different updates."""
@@ -66,7 +65,7 @@ class Borrowed(Method):
 class Examined:
     """Foreign code under examination.
 
-    :param spec: how the user named it.
+    :param foreign: the loaded code.
     :param shape: its shape.
     :param make: creates a new object to call.
     :param fewest_tasks: the smallest number of tasks that it accepts.
@@ -75,13 +74,18 @@ class Examined:
     :param claimed: our method that it claims to be, if any.
     """
 
-    spec: str
+    foreign: Foreign
     shape: Shape
     make: Callable[[], Call]
     fewest_tasks: int
     most_tasks: int
     generators: tuple[str, ...]
     claimed: Method | None
+
+    @property
+    def usual_tasks(self) -> int:
+        """The accepted number of tasks that is nearest to three."""
+        return min(max(3, self.fewest_tasks), self.most_tasks)
 
     @property
     def subject(self) -> Subject:
@@ -92,7 +96,21 @@ class Examined:
             method.reseed(seed)
             return method
 
-        return Subject(self.spec, make, self.most_tasks)
+        return Subject(self.foreign.spec, make, self.most_tasks)
+
+    @property
+    def ours(self) -> Subject | None:
+        """The claimed method as the certificate's checks take it, if there is one."""
+        claimed = self.claimed
+        if claimed is None:
+            return None
+
+        def make(seed: int) -> Method:
+            method = type(claimed).make(claimed.parameters)
+            method.reseed(seed)
+            return method
+
+        return Subject(claimed.spec, make, self.most_tasks)
 
     def update(self, rows: Any, seed: int = 0, call: Call | None = None, losses: Any = None) -> Any:
         """Return the (P,) update of one call as an array, with the global generators seeded.
@@ -115,13 +133,15 @@ def examine(spec: str, claimed: Method | None) -> Examined:
     :raises UsageError: as :func:`mtlbench.check.foreign.load.load` and
         :func:`mtlbench.check.foreign.shapes.recognise`.
     """
-    shape, make = recognise(load(spec))
-    return Examined(spec, shape, make, *task_numbers(make), _generators(make), claimed)
+    foreign = load(spec)
+    shape, make = recognise(foreign)
+    fewest, most = task_numbers(make)
+    return Examined(foreign, shape, make, fewest, most, _generators(make, most), claimed)
 
 
-def _generators(make: Callable[[], Call]) -> tuple[str, ...]:
+def _generators(make: Callable[[], Call], tasks: int) -> tuple[str, ...]:
     """Return which global generators change in calls on normal gradients, and whether another one is drawn from."""
-    used, tasks = set(), task_numbers(make)[1]
+    used = set()
     for seed in range(5):
         rows, updates = np.random.default_rng(seed).normal(size=(tasks, 7)), []
         for _ in range(2):

@@ -61,7 +61,9 @@ def certify_foreign(spec: str, claimed: str | None, registry: Registry, matrices
 def _comparable(method: Method) -> Method:
     without_trainer(method)
     if not method.joint or method.reads == "cross_gram" or method.gram_of != "shared":
-        raise UsageError(f"--as {method.spec}: it is no function of one batch's gradients, so there is nothing to compare")
+        raise UsageError(
+            f"--as {method.spec}: it is no function of one batch's gradients, so there is nothing to compare"
+        )
     return method
 
 

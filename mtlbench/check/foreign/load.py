@@ -44,9 +44,8 @@ class Foreign:
         try:
             return self.target(*positional, **copy.deepcopy(dict(self.arguments)))
         except Exception as error:  # foreign code may raise anything
-            raise UsageError(
-                f"{self.spec}: the constructor raised {said(error)}; give its arguments as Class[parameter=value,...]"
-            ) from error
+            hint = "; give its arguments as Class[parameter=value,...]" if isinstance(error, TypeError) else ""
+            raise UsageError(f"{self.spec}: the constructor raised {said(error)}{hint}") from error
 
 
 def load(spec: str) -> Foreign:
@@ -123,14 +122,14 @@ def _parameters(target: Callable[..., Any]) -> Mapping[str, inspect.Parameter] |
 
 
 def _value(text: str, annotation: str) -> Any:
-    """Read one value; a list of numbers, ``1/2/3`` or ``"[1, 2, 3]"``, is a tensor where the constructor asks for it."""
+    """Read one value; a list of numbers, ``1/2/3`` or ``"[1, 2, 3]"``, is a tensor if the annotation says so."""
     import torch
 
     if text in ("true", "false"):
         return text == "true"
     pieces = text.split("/")
     try:
-        value = [ast.literal_eval(piece.strip()) for piece in pieces] if len(pieces) > 1 else ast.literal_eval(text)
+        value: Any = [ast.literal_eval(piece.strip()) for piece in pieces] if pieces[1:] else ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return str(text)
     if isinstance(value, list | tuple) and "Tensor" in annotation:

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from mtlbench.check.foreign.borrowed import Examined
-from mtlbench.check.foreign.compare import conflicting, nearest
+from mtlbench.check.foreign.distribution import conflicting, nearest
 from mtlbench.check.result import Result
 from mtlbench.contract.observation import Matrix, Vector
 
@@ -42,7 +42,10 @@ class Variant:
 FAULTS: tuple[tuple[dict[str, object], str], ...] = (
     ({"when": "never"}, "no surgery: conflicts are not removed; the update is the plain sum of the gradients"),
     ({"divisor": "‖gⱼ‖"}, "wrong norm: it divides by ‖gⱼ‖ where the paper divides by ‖gⱼ‖²"),
-    ({"divisor": "‖gᵢ‖²"}, "wrong norm: it divides by ‖gᵢ‖² of the projected gradient itself, not by ‖gⱼ‖² of the other"),
+    (
+        {"divisor": "‖gᵢ‖²"},
+        "wrong norm: it divides by ‖gᵢ‖² of the projected gradient itself, not by ‖gⱼ‖² of the other",
+    ),
     ({"divisor": "‖gᵢ‖‖gⱼ‖"}, "wrong norm: it divides by ‖gᵢ‖‖gⱼ‖, which gives the cosine, not by ‖gⱼ‖²"),
     ({"divisor": "1"}, "wrong norm: it does not divide by ‖gⱼ‖²"),
     (
@@ -122,15 +125,9 @@ def _projected(gradient: Vector, others: list[Vector], variant: Variant) -> Vect
         inner = float((gradient if variant.inner == "original" else current) @ other)
         if variant.when == "never" or (inner >= 0.0 and variant.when != "always"):
             continue
-        lengths = {"‖gⱼ‖": np.linalg.norm(other), "‖gᵢ‖": np.linalg.norm(gradient)}
-        divisor = {
-            "‖gⱼ‖²": lengths["‖gⱼ‖"] ** 2,
-            "‖gⱼ‖": lengths["‖gⱼ‖"],
-            "‖gᵢ‖²": lengths["‖gᵢ‖"] ** 2,
-            "‖gᵢ‖‖gⱼ‖": lengths["‖gᵢ‖"] * lengths["‖gⱼ‖"],
-            "1": 1.0,
-        }[variant.divisor]
-        current = current + variant.sign * inner / divisor * other
+        mine, theirs = float(np.linalg.norm(gradient)), float(np.linalg.norm(other))
+        divisors = {"‖gⱼ‖²": theirs**2, "‖gⱼ‖": theirs, "‖gᵢ‖²": mine**2, "‖gᵢ‖‖gⱼ‖": mine * theirs, "1": 1.0}
+        current += variant.sign * inner / divisors[variant.divisor] * other
         if variant.when == "first conflict":
             break
     return current

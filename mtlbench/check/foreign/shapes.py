@@ -28,9 +28,10 @@ WORDS: dict[Takes, str] = {
     "matrix": "a K × P tensor of gradients",
     "gramian": "the K × K inner products of the gradients",
 }
-PROBE = (3, 7)
-"""K and P of the first call: different numbers, so that K weights and P numbers can be told apart."""
-MOST_TASKS = 8
+TASKS = (3, 4, 5, 6, 7, 8, 2, 1)
+"""Numbers of tasks with which the code is tried, the usual ones first."""
+SIZE = 11
+"""P of these calls: more than any K, so that K weights and P numbers can be told apart."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,9 @@ class Shape:
 
     def __str__(self) -> str:
         """The shape in words."""
-        result = "the gradients of the parameters" if self.takes == "losses" else {"update": "P numbers"}.get(self.gives)
+        result = (
+            "the gradients of the parameters" if self.takes == "losses" else {"update": "P numbers"}.get(self.gives)
+        )
         name = f"{self.backward} takes " if self.backward else "takes "
         return f"{name}{WORDS[self.takes]}, gives {result or 'K weights'}"
 
@@ -76,13 +79,16 @@ class Call:
         """
         if self.shape.takes == "losses":
             return self._through_losses(rows, losses)
-        self.given = {"list": lambda: list(rows.unbind()), "matrix": lambda: rows, "gramian": lambda: rows @ rows.T}[
-            self.shape.takes
-        ]()
+        if self.shape.takes == "list":
+            self.given = list(rows.unbind(0))
+        else:
+            self.given = rows if self.shape.takes == "matrix" else rows @ rows.T
         output = as_tensor(self.target(self.given))
         expected = (len(rows),) if self.shape.gives == "weights" else (rows.shape[1],)
         if tuple(output.shape) != expected:
-            raise ValueError(f"returned shape {tuple(output.shape)} for {len(rows)} gradients of {rows.shape[1]} numbers")
+            raise ValueError(
+                f"returned shape {tuple(output.shape)} for {len(rows)} gradients of {rows.shape[1]} numbers"
+            )
         return output.to(rows.dtype) @ rows if self.shape.gives == "weights" else output
 
     def _through_losses(self, rows: torch.Tensor, losses: torch.Tensor) -> torch.Tensor:
@@ -124,9 +130,9 @@ def recognise(foreign: Foreign) -> tuple[Shape, Callable[[], Call]]:
     for name in BACKWARD:
         if inspect.isclass(foreign.target) and _is_wrapper(foreign.target, name):
             shape = Shape("losses", "update", name)
-            error = _error_of(Call(foreign.create, shape))
-            if error is not None:
-                raise UsageError(f"{foreign.spec}: {name} raised {said(error)}")
+            errors = [_error_of(Call(foreign.create, shape), tasks) for tasks in TASKS]
+            if errors[0] is not None and all(errors):
+                raise UsageError(f"{foreign.spec}: {name} raised {said(errors[0])}")
             return shape, _maker(foreign, shape)
     return _callable(foreign, foreign.create())
 
@@ -139,16 +145,17 @@ def _callable(foreign: Foreign, target: Any) -> tuple[Shape, Callable[[], Call]]
     if not callable(target):
         raise UsageError(f"{foreign.spec} ({type(target).__name__}) has no shape that can be checked; {SUPPORTED}")
     errors: list[Exception] = []
-    for takes in _inputs(target):
-        gives: tuple[Gives, ...] = ("weights",) if takes == "gramian" else ("update", "weights")
-        for shape in (Shape(takes, one) for one in gives):
-            error = _error_of(Call(foreign.create(), shape))
-            if error is None:
-                return shape, _maker(foreign, shape)
-            errors.append(error)
+    for tasks in TASKS:
+        for takes in _inputs(target):
+            gives: tuple[Gives, ...] = ("weights",) if takes == "gramian" else ("update", "weights")
+            for shape in (Shape(takes, one) for one in gives):
+                error = _error_of(Call(foreign.create(), shape), tasks)
+                if error is None:
+                    return shape, _maker(foreign, shape)
+                errors.append(error)
     # An error of the code itself says more than that the output has another shape.
     error = next((one for one in errors if not str(one).startswith("returned")), errors[0])
-    raise UsageError(f"{foreign.spec}: called with {PROBE[0]} gradients: {said(error)}; {SUPPORTED}")
+    raise UsageError(f"{foreign.spec}: called with {TASKS[0]} gradients: {said(error)}; {SUPPORTED}")
 
 
 def _maker(foreign: Foreign, shape: Shape) -> Callable[[], Call]:
@@ -165,9 +172,9 @@ def _inputs(target: Any) -> tuple[Takes, ...]:
     return ("matrix",) if names & {"Aggregator", "_MatrixWeighting"} else ("list", "matrix")
 
 
-def _error_of(call: Call, tasks: int = PROBE[0]) -> Exception | None:
+def _error_of(call: Call, tasks: int) -> Exception | None:
     """Return the error of a call with normal gradients, or ``None``."""
-    rows = torch.tensor(np.random.default_rng(11).normal(size=(tasks, PROBE[1])))
+    rows = torch.tensor(np.random.default_rng(11).normal(size=(tasks, SIZE)))
     try:
         call(rows, torch.ones(tasks, dtype=torch.float64))
     except Exception as error:  # foreign code may raise anything
@@ -176,12 +183,12 @@ def _error_of(call: Call, tasks: int = PROBE[0]) -> Exception | None:
 
 
 def task_numbers(make: Callable[[], Call]) -> tuple[int, int]:
-    """Return the smallest and the largest number of tasks that the code accepts, from 1 to 8, around three.
+    """Return the smallest and the largest number of tasks that the code accepts, around the first one that it accepts.
 
     :param make: creates a new object to call.
     """
-    fits = [tasks for tasks in range(1, MOST_TASKS + 1) if _error_of(make(), tasks) is None]
-    fewest = most = PROBE[0]
+    fits = [tasks for tasks in TASKS if _error_of(make(), tasks) is None]
+    fewest = most = fits[0]
     while fewest - 1 in fits:
         fewest -= 1
     while most + 1 in fits:

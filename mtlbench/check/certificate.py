@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -20,6 +21,9 @@ COST_AT = (2, 8, 32, 64)
 """Numbers of tasks at which calls are timed."""
 CALLS = 15
 """Timed calls per number of tasks."""
+
+
+R = TypeVar("R", Result, list[Result], Result | list[Result])
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def certify(spec: str, registry: Registry, matrices: int) -> Certificate:
     return Certificate(spec, [*results, cost] if isinstance(cost, Result) else results, seconds)
 
 
-def attempt(name: str, check: Callable[[], Result | list[Result]]) -> Result | list[Result]:
+def attempt(name: str, check: Callable[[], R]) -> R | Result:
     """Run a check; an exception counts as its failure.
 
     :param name: the name of the check.

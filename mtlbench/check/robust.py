@@ -93,7 +93,7 @@ def order(subject: Subject, count: int) -> Result:
     draw, worst, tried = np.random.default_rng(2), 0.0, 0
     for family in GENERIC:
         for first in subject.instances(family, count):
-            instances = _steps(draw, first, 3)
+            instances = steps(draw, first, 3)
             permutation = draw.permutation(len(first.losses))
             if method.symmetry == "main task":
                 permutation = _fix(permutation, int(getattr(method, "main", 0)))
@@ -127,7 +127,7 @@ def deterministic(subject: Subject, count: int) -> Result:
     import torch
 
     for number, first in enumerate(subject.instances(normal, count)):
-        instances = _steps(np.random.default_rng(number), first, 3)
+        instances = steps(np.random.default_rng(number), first, 3)
         runs = []
         for global_seed in (1, 2):
             random.seed(global_seed)
@@ -163,7 +163,7 @@ def replay(subject: Subject, count: int) -> Result:
     :param count: the number of runs of eight steps.
     """
     for number, first in enumerate(subject.instances(normal, count)):
-        instances = _steps(np.random.default_rng(number), first, 8)
+        instances = steps(np.random.default_rng(number), first, 8)
         method = subject.method(3)
         for instance in instances[:4]:
             step(method, instance)
@@ -185,7 +185,7 @@ def untouched(subject: Subject, count: int) -> Result:
     """
     for number, first in enumerate(subject.instances(normal, count)):
         method, reference = subject.method(), subject.method()
-        for instance in _steps(np.random.default_rng(number), first, 3):
+        for instance in steps(np.random.default_rng(number), first, 3):
             observation, before = show(method, instance), show(method, instance)
             answer = _answer(method, observation)
             if not observation.equals(before):
@@ -209,8 +209,13 @@ def _bytes(values: Any) -> bytes:
     return bytes(np.asarray(values.numpy() if hasattr(values, "numpy") else values).tobytes())
 
 
-def _steps(draw: np.random.Generator, first: Instance, count: int) -> list[Instance]:
-    """Return the first steps of a run: an instance and then random ones of its shape."""
+def steps(draw: np.random.Generator, first: Instance, count: int) -> list[Instance]:
+    """Return the first steps of a run: an instance and then random ones of its shape.
+
+    :param draw: the generator.
+    :param first: the first step.
+    :param count: the number of steps.
+    """
     tasks, size = first.rows.shape
     return [first, *(Instance(normal(draw, tasks, size), draw.uniform(0.1, 3.0, (tasks,))) for _ in range(count - 1))]
 

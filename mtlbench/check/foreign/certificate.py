@@ -9,7 +9,7 @@ import torch
 
 from mtlbench.check import robust
 from mtlbench.check.certificate import Certificate, attempt
-from mtlbench.check.foreign import compare, conduct, optimizer
+from mtlbench.check.foreign import compare, conduct, optimizer, properties
 from mtlbench.check.foreign.borrowed import Examined, examine
 from mtlbench.check.foreign.pcgrad import diagnose
 from mtlbench.check.result import Result, observed
@@ -47,9 +47,9 @@ def certify_foreign(spec: str, claimed: str | None, registry: Registry, matrices
         ("device", lambda: conduct.device(examined, few, accelerator)),
         ("heads", lambda: optimizer.checks(examined)),
         ("single gradients", lambda: compare.summed(examined, few)),
-        ("scale", lambda: conduct.scale(examined, few)),
+        ("scale", lambda: properties.scale(examined, few)),
         ("update", lambda: _update(examined, matrices)),
-        ("properties", lambda: conduct.properties(examined, few)),
+        ("properties", lambda: properties.properties(examined, few)),
     ]
     results = [_shape(examined)]
     for name, check in checks:

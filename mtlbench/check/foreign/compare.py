@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from mtlbench.check.families import ALL, GENERIC, Family, normal
-from mtlbench.check.foreign.borrowed import Examined
+from mtlbench.check.foreign.borrowed import Examined, changed
 from mtlbench.check.foreign.conduct import CLOSE, matrices
-from mtlbench.check.foreign.distribution import ANOTHER, CONVENTIONS, Factor, in_distribution
+from mtlbench.check.foreign.distribution import ANOTHER, CONVENTIONS, Factor, in_distribution, own_deviations
 from mtlbench.check.result import Result, not_claimed, observed
-from mtlbench.check.robust import EQUAL, yardstick
+from mtlbench.check.robust import EQUAL, steps, yardstick
 from mtlbench.check.subject import Instance, Subject, step, weigh
+from mtlbench.contract.method import Method
 from mtlbench.contract.observation import Vector
 from mtlbench.errors import SolverError
 
@@ -59,11 +60,11 @@ def summed(examined: Examined, count: int) -> Result:
     depends = ours_depends = False
     for rows in matrices(examined, count):
         noise = draw.normal(size=rows.shape)
-        other, unit = rows + noise - noise.mean(axis=0), float(np.linalg.norm(rows, axis=1).sum())
-        depends |= _changes(examined.update(rows), examined.update(other), unit)
+        other = rows + noise - noise.mean(axis=0)
+        depends |= changed(examined.update(rows), examined.update(other), rows)
         if ours is not None:
             losses = np.ones(len(rows))
-            ours_depends |= _changes(ours.update(Instance(rows, losses)), ours.update(Instance(other, losses)), unit)
+            ours_depends |= changed(ours.update(Instance(rows, losses)), ours.update(Instance(other, losses)), rows)
     if depends:
         return Result(name, True, "the update depends on the single gradients, not on their sum alone", None, count)
     detail = "the update depends on the sum of the gradients alone, as if the code saw one gradient only"
@@ -71,10 +72,6 @@ def summed(examined: Examined, count: int) -> Result:
         return Result(name, False, f"surgery on summed gradients: {detail}; no conflict is left to see", None, count)
     same = "a plain sum or mean of the losses" if ours is None else f"so does that of {ours.spec} in a first step"
     return observed(name, f"{detail}: {same}", None, count)
-
-
-def _changes(first: Vector, second: Vector, unit: float) -> bool:
-    return not float(np.linalg.norm(first - second)) <= 1e-9 * unit
 
 
 def update(examined: Examined, count: int) -> list[Result]:
@@ -114,9 +111,10 @@ def _by_formula(examined: Examined, ours: Subject, count: int) -> Result:
     hardest = max(hard, key=lambda family: hard[family]) if hard else ""
     detail = f"the update of {ours.spec}{words}: largest relative difference {worst:.1e} on ordinary matrices"
     if hardest:
-        detail += f", {hard[hardest]:.1e} on degenerate ones ({hardest})"
+        hard_value = f"{hard[hardest]:.1e}" if np.isfinite(hard[hardest]) else "no finite update"
+        detail += f", {hard_value} on degenerate ones ({hardest})"
     if not worst <= CLOSE:
-        return Result("update", False, f"not {detail}", worst, len(pairs))
+        return Result("update", False, f"not {detail}{own_deviations(ours)}", worst, len(pairs))
     if worst > EQUAL or any(value > CLOSE for value in hard.values()):
         return observed("update", f"close to {detail}" if worst > EQUAL else detail, worst, len(pairs))
     return Result("update", True, detail, worst, len(pairs))
@@ -127,22 +125,29 @@ def _number(value: float) -> float:
 
 
 def _pairs(examined: Examined, ours: Subject, count: int) -> list[Pair]:
-    subject, fewest, pairs = examined.subject, ours.method().min_tasks, []
+    """Return pairs of first updates; for a method with state also those of the next two steps, on generic matrices."""
+    draw, pairs = np.random.default_rng(10), []
+    has_state = examined.claimed is not None and examined.claimed.state != "none"
     for family in ALL:
-        for instance in subject.instances(family, count):
-            if len(instance.losses) < fewest:
+        for first in examined.subject.instances(family, count):
+            if len(first.losses) < ours.method().min_tasks:
                 continue
-            try:
-                mine, weights = weigh(ours.method(0), instance)
-            except SolverError:
-                continue  # our method is not defined there
-            try:
-                theirs = step(subject.method(0), instance)
-            except Exception:  # foreign code may raise anything; the check of finiteness reports it
-                theirs = np.full(instance.rows.shape[1], np.nan)
-            unit = yardstick(instance, mine, weights)
-            pairs.append(Pair(_kind(family, instance), len(instance.losses), mine, theirs, unit))
+            mine, theirs = ours.method(0), examined.subject.method(0)
+            for instance in steps(draw, first, 3 if has_state and family in GENERIC else 1):
+                try:
+                    update, weights = weigh(mine, instance)
+                except SolverError:
+                    break  # our method is not defined there
+                unit = yardstick(instance, update, weights)
+                pairs.append(Pair(_kind(family, first), len(first.losses), update, _theirs(theirs, instance), unit))
     return pairs
+
+
+def _theirs(method: Method, instance: Instance) -> Vector:
+    try:
+        return step(method, instance)
+    except Exception:  # foreign code may raise anything; the check of finiteness reports it
+        return np.full(instance.rows.shape[1], np.nan)
 
 
 def _kind(family: Family, instance: Instance) -> str:

@@ -5,13 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from mtlbench.check import claims, robust
-from mtlbench.check.claims import STATEMENTS
+from mtlbench.check import robust
 from mtlbench.check.families import normal, zero_rows
-from mtlbench.check.foreign.borrowed import UNSEEDED, Examined, seeded
+from mtlbench.check.foreign.borrowed import UNSEEDED, Examined, changed, seeded
 from mtlbench.check.result import Result, not_claimed, observed
-from mtlbench.check.subject import Instance
-from mtlbench.contract.method import Property
 from mtlbench.contract.observation import Matrix
 
 CLOSE = 0.05
@@ -41,9 +38,7 @@ def zero_gradient(examined: Examined, count: int) -> Result:
         try:
             finite = bool(np.isfinite(examined.update(instance.rows)).all())
         except Exception as error:  # foreign code may raise anything
-            return Result(
-                "zero gradient", False, f"raises on a task with zero gradient: {type(error).__name__}: {error}"
-            )
+            return Result("zero gradient", False, f"raises where gradients are zero: {type(error).__name__}: {error}")
         if not finite:
             return Result("zero gradient", False, "gives NaN or infinity where the gradient of a task is zero")
     return Result("zero gradient", True, "finite where the gradient of a task is zero", None, count)
@@ -103,7 +98,7 @@ def state(examined: Examined, count: int) -> Result:
         call = examined.make()
         first = examined.update(rows, 1, call)
         examined.update(rows[::-1] * 2.0 + 1.0, 2, call)
-        if not np.array_equal(first, examined.update(rows, 1, call), equal_nan=True):
+        if changed(first, examined.update(rows, 1, call), rows):
             detail = "keeps state between calls: the same gradients and seed give another update later in a run"
             if examined.claimed is not None and examined.claimed.state == "none":
                 return Result("state", False, f"{detail}; {examined.claimed.name} keeps none")
@@ -178,88 +173,3 @@ def device(examined: Examined, count: int, name: str) -> Result:
         if update.device.type != name:
             return Result("device", False, f"wrong device: gradients on {name}, update on {update.device.type}")
     return Result("device", True, f"gradients on {name}, update on {name}", None, count)
-
-
-def scale(examined: Examined, count: int) -> Result:
-    """State the scale: the update for K equal gradients g is K g, g, or another multiple. A convention, never a fault.
-
-    :param examined: the foreign code.
-    :param count: the number of gradients.
-    """
-    draw, tasks, reference = np.random.default_rng(3), examined.usual_tasks, examined.ours
-    theirs: list[float] = []
-    ours: list[float] = []
-    for _ in range(count):
-        gradient = draw.normal(size=6)
-        gradient /= np.linalg.norm(gradient)
-        rows = np.tile(gradient, (tasks, 1))
-        update = examined.update(rows)
-        theirs.append(float(update @ gradient))
-        if not np.linalg.norm(update - theirs[-1] * gradient) <= CLOSE * max(1.0, abs(theirs[-1])):
-            return observed("scale", f"{tasks} equal gradients g do not give a multiple of g")
-        if reference is not None and tasks >= reference.method().min_tasks:
-            ours.append(float(reference.update(Instance(rows, np.ones(tasks))) @ gradient))
-    seen = f"{tasks} equal gradients g give {_multiple(theirs, tasks)}"
-    if reference is None or not ours:
-        return observed("scale", seen)
-    if np.allclose(theirs, ours, rtol=1e-3, atol=0.0):
-        return Result("scale", True, f"{seen}, as with {reference.spec}", None, count)
-    return observed(
-        "scale",
-        f"another convention, no fault: {seen}, and {_multiple(ours, tasks)} with {reference.spec}; another learning "
-        "rate for the shared parameters makes up for it",
-    )
-
-
-def _multiple(factors: list[float], tasks: int) -> str:
-    """Return a factor in words; a range where it varies."""
-    if not np.allclose(factors, factors[0], rtol=1e-3, atol=0.0):
-        return f"{min(factors):.3g} g to {max(factors):.3g} g"
-    names = {"their sum": float(tasks), "their mean": 1.0}
-    known = [word for word, value in names.items() if np.isclose(factors[0], value, rtol=1e-3)]
-    return known[0] if known else f"{factors[0]:.3g} g"
-
-
-def properties(examined: Examined, count: int) -> list[Result]:
-    """Check the properties that the claimed method has, and state whether the others were seen to hold.
-
-    :param examined: the foreign code.
-    :param count: the number of matrices per family and property.
-    """
-    if UNSEEDED in examined.generators:
-        return [not_claimed("properties", "cannot be told, as equal calls differ")]
-    declared = examined.claimed.properties if examined.claimed is not None else frozenset()
-    return [_property(examined, name, count, claimed=name in declared) for name in STATEMENTS]
-
-
-def _property(examined: Examined, name: Property, count: int, *, claimed: bool) -> Result:
-    result = claims.claim(examined.subject, name, count)
-    if claimed and result.passed:
-        return result
-    worst = float("inf") if result.worst is None else result.worst
-    violation = f"largest violation {worst:.1e}, on {result.detail.rpartition(' ')[2]}"
-    if result.passed:
-        return observed(name, "not claimed, but holds on every matrix tried", worst, result.tried)
-    if worst <= CLOSE:
-        return observed(name, f"holds approximately: {violation}", worst, result.tried)
-    if name == "homogeneous" and _in_ordinary_units(examined, count) <= CLOSE:
-        detail = (
-            "holds for gradients of ordinary lengths, but not of extreme ones, 10⁻¹⁰ to 10¹⁵: as with a constant that "
-            "is added to a norm, or an absolute tolerance"
-        )
-        return observed(name, detail, worst, result.tried)
-    if not claimed:
-        return observed(name, f"not claimed, and does not hold: {violation}", worst, result.tried)
-    assert examined.claimed is not None  # it is the one that claims
-    detail = f"{examined.claimed.name} has this property, this code does not: {violation}"
-    return Result(name, False, detail, worst, result.tried)
-
-
-def _in_ordinary_units(examined: Examined, count: int) -> float:
-    """Return the largest violation of homogeneity for factors between 1/30 and 30."""
-    draw, worst = np.random.default_rng(12), 0.0
-    for rows in matrices(examined, count):
-        factor = 30.0 ** float(draw.uniform(-1.0, 1.0))
-        difference = examined.update(factor * rows) / factor - examined.update(rows)
-        worst = max(worst, float(np.linalg.norm(difference)) / float(np.linalg.norm(rows, axis=1).sum()))
-    return worst

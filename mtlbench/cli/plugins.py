@@ -82,6 +82,8 @@ def check(
 ) -> None:
     """Verify methods: finite, independent of task order, resumable, true to their claims. Exits with 1 on a failure."""
     from mtlbench.check import check_methods
+    from mtlbench.check.foreign import check_foreign
+    from mtlbench.check.foreign.text import foreign_markdown
     from mtlbench.check.text import as_json, as_markdown, print_certificate
     from mtlbench.errors import unknown
 
@@ -93,8 +95,6 @@ def check(
             raise UsageError("--as says what --foreign code claims to be: give --foreign module:Class, too")
         certificates = check_methods(names or [], every=every, plugin_files=files, matrices=matrices, jobs=jobs)
     else:
-        from mtlbench.check.foreign import check_foreign
-
         if names or every or jobs != 1:
             raise UsageError("--foreign checks one implementation: leave out method names, --all and --jobs")
         certificates = [check_foreign(foreign, as_, files, matrices)]
@@ -102,7 +102,13 @@ def check(
         for certificate in certificates:
             print_certificate(certificate)
     else:
-        deliver(as_json(certificates) if format == "json" else as_markdown(certificates, matrices), output, format)
+        if format == "json":
+            page = as_json(certificates)
+        elif foreign is None:
+            page = as_markdown(certificates, matrices)
+        else:
+            page = foreign_markdown(certificates[0])
+        deliver(page, output, format)
     raise typer.Exit(0 if all(certificate.passed for certificate in certificates) else 1)
 
 

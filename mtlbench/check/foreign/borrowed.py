@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +10,7 @@ import numpy as np
 import torch
 
 from mtlbench.check.foreign.load import Foreign, load
+from mtlbench.check.foreign.seeding import seeded
 from mtlbench.check.foreign.shapes import SIZE, Call, Shape, recognise, task_numbers
 from mtlbench.check.robust import global_states
 from mtlbench.check.subject import Subject
@@ -166,21 +165,3 @@ def changed(first: Any, second: Any, rows: Any) -> bool:
     if np.array_equal(first, second, equal_nan=True):
         return False
     return not float(np.linalg.norm(first - second)) <= 1e-9 * float(np.linalg.norm(rows, axis=1).sum())
-
-
-@contextlib.contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed the global generators for a block, and restore their states after it.
-
-    :param seed: the seed.
-    """
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])

@@ -7,7 +7,8 @@ import torch
 
 from mtlbench.check import robust
 from mtlbench.check.families import normal, zero_rows
-from mtlbench.check.foreign.borrowed import UNSEEDED, Examined, changed, seeded
+from mtlbench.check.foreign.borrowed import UNSEEDED, Examined, changed
+from mtlbench.check.foreign.seeding import seeded
 from mtlbench.check.result import Result, not_claimed, observed
 from mtlbench.contract.observation import Matrix
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from mtlbench.check.families import normal
 from mtlbench.check.foreign.borrowed import Examined
-from mtlbench.check.foreign.conduct import CLOSE
 from mtlbench.check.result import Result, observed
 from mtlbench.check.robust import EQUAL, SIGMAS
 from mtlbench.check.subject import Instance, Subject
@@ -20,7 +19,8 @@ DRAWS = 200
 FEW = 24
 """A random method with at most as many different updates on a matrix chooses among orders; others draw real numbers."""
 NEAR = 1e-4
-"""Largest relative difference of updates that count as the same: code in single precision has some 10⁻⁶."""
+"""Largest relative difference of updates that count as the same: such methods have closed forms, and code in single
+precision has some 10⁻⁶."""
 STRAY = 0.05
 """Largest accepted share of updates that are none of ours: our draws may miss a rare one."""
 Factor = Callable[[int], float]
@@ -70,9 +70,8 @@ def in_distribution(examined: Examined, ours: Subject) -> list[Result]:
     :param examined: the foreign code.
     :param ours: the method that it claims to be.
     """
-    draw, tasks, samples = np.random.default_rng(8), max(examined.usual_tasks, ours.method().min_tasks), []
-    for _ in range(3):
-        rows = conflicting(draw, tasks)
+    tasks, samples = max(examined.usual_tasks, ours.method().min_tasks), []
+    for rows in conflicting(tasks):
         mine, theirs = _draws(ours, rows), _draws(examined.subject, rows)
         if not np.isfinite(theirs).all():
             return [Result("update", False, f"not finite on normal gradients, so no comparison with {ours.spec}")]
@@ -82,12 +81,12 @@ def in_distribution(examined: Examined, ours: Subject) -> list[Result]:
         worst, words, _ = _nearest_convention(samples, tasks, Draws.deviation, SIGMAS)
         detail = f"{ours.spec}{words} in distribution: {_means(worst)}"
         if worst <= SIGMAS:
-            return [Result("update", True, detail, worst, 6 * DRAWS)]
-        return [Result("update", False, f"not {detail}{own_deviations(ours)}", worst, 6 * DRAWS)]
-    worst, words, factor = _nearest_convention(samples, tasks, Draws.distance, CLOSE)
+            return [Result("update", True, detail, worst, 8 * DRAWS)]
+        return [Result("update", False, f"not {detail}{own_deviations(ours)}", worst, 8 * DRAWS)]
+    worst, words, factor = _nearest_convention(samples, tasks, Draws.distance, NEAR)
     measure = f"largest relative difference {worst:.1e} to the nearest of its updates over all orders of the tasks"
-    if not worst <= CLOSE:
-        return [Result("update", False, f"not {ours.spec}: {measure}{own_deviations(ours)}", worst, 6 * DRAWS)]
+    if not worst <= NEAR:
+        return [Result("update", False, f"not {ours.spec}: {measure}{own_deviations(ours)}", worst, 8 * DRAWS)]
     detail = f"always an update of {ours.spec}{words}: {measure}"
     first = Result("update", True, detail, worst) if worst <= EQUAL else observed("update", f"close to {detail}", worst)
     return [first, _orders(samples, factor, ours.spec)]
@@ -112,10 +111,10 @@ def _orders(samples: list[Draws], factor: float, name: str) -> Result:
     deviation = max(one.deviation(factor) for one in samples)
     detail = f"reaches {reached} of the {possible} updates that random orders give; {_means(deviation)}"
     if deviation <= SIGMAS and reached == possible:
-        return Result("random order", True, detail, deviation, 6 * DRAWS)
+        return Result("random order", True, detail, deviation, 8 * DRAWS)
     if all(len(unique(one.theirs, one.unit)) == 1 for one in samples):
         detail = f"always takes the same order, where {name} draws a new one in each call: {detail}"
-    return Result("random order", False, detail, deviation, 6 * DRAWS)
+    return Result("random order", False, detail, deviation, 8 * DRAWS)
 
 
 def own_deviations(ours: Subject) -> str:
@@ -128,16 +127,26 @@ def own_deviations(ours: Subject) -> str:
     return f"; our own {method.name} deviates from its paper, too: mtlbench info {method.name}" if deviates else ""
 
 
-def conflicting(draw: np.random.Generator, tasks: int) -> Matrix:
-    """Return normal gradients of which every one conflicts with two others (or with the other one).
+def conflicting(tasks: int) -> list[Matrix]:
+    """Return four matrices of normal gradients, always the same ones.
 
-    :param draw: the generator.
+    In two of them every task conflicts with two others. In the other two some pairs conflict and some do not; for two
+    tasks, the only pair does not.
+
     :param tasks: K.
     """
-    while True:
+    draw, fewest = np.random.default_rng(8), min(2, tasks - 1)
+    found: list[Matrix] = []
+    while len(found) < 4:
         rows = normal(draw, tasks, 7) * draw.uniform(0.5, 2.0, (tasks, 1))
-        if ((rows @ rows.T < 0.0).sum(axis=1) >= min(2, tasks - 1)).all():
-            return rows
+        conflicts = (rows @ rows.T < 0.0).sum(axis=1)
+        if len(found) < 2:
+            fits = conflicts.min() >= fewest
+        else:
+            fits = conflicts.sum() < tasks * (tasks - 1) and (tasks <= 2 or conflicts.max() >= fewest)
+        if fits or tasks == 1:
+            found.append(rows)
+    return found
 
 
 def _draws(subject: Subject, rows: Matrix) -> Matrix:

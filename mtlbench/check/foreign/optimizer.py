@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from mtlbench.check.foreign.borrowed import Examined, seeded
+from mtlbench.check.foreign.borrowed import Examined
 from mtlbench.check.foreign.conduct import CLOSE
+from mtlbench.check.foreign.seeding import seeded
 from mtlbench.check.result import Result, not_claimed, observed
 from mtlbench.check.robust import EQUAL
 
@@ -67,6 +68,11 @@ class Step:
     shared: Any
     heads: list[Any]
     moved: bool
+
+    @property
+    def actual(self) -> Any:
+        """The (P,) gradient that the wrapper left at the trunk."""
+        return _flat([parameter.grad for parameter in self.network.trunk.parameters()])
 
 
 def checks(examined: Examined) -> list[Result]:
@@ -134,28 +140,20 @@ def _heads(steps: list[Step]) -> Result:
 
 def _shared(examined: Examined, steps: list[Step]) -> Result:
     """Compare the shared gradient with what the same code gives for the shared gradients alone, as one vector."""
-    alone = whole = pieces = 0.0
-    for step in steps:
-        trunk = list(step.network.trunk.parameters())
-        if any(parameter.grad is None for parameter in trunk):
-            return Result("shared update", False, "some shared parameters get no gradient: they would not be trained")
-        actual, unit = _flat([parameter.grad for parameter in trunk]), float(np.linalg.norm(step.shared, axis=1).sum())
-        alone = max(alone, _distance(examined, step, step.shared, actual) / unit)
-        whole = max(whole, _distance(examined, step, _with_heads(step), actual) / unit)
-        cuts = np.cumsum([parameter.numel() for parameter in trunk])[:-1]
-        parts = zip(np.split(step.shared, cuts, axis=1), np.split(actual, cuts), strict=True)
-        pieces = max(pieces, max(_distance(examined, step, rows, part) for rows, part in parts) / unit)
+    if any(parameter.grad is None for step in steps for parameter in step.network.trunk.parameters()):
+        return Result("shared update", False, "some shared parameters get no gradient: they would not be trained")
+    alone = max(_distance(examined, step, step.shared, step.actual) for step in steps)
     if alone <= EQUAL:
         return Result(
             "shared update", True, "computed from the gradients of the shared parameters, as one vector", alone
         )
-    if whole <= EQUAL:
+    if max(_distance(examined, step, _with_heads(step), step.actual) for step in steps) <= EQUAL:
         detail = (
             "norms and inner products include the heads' gradients: the surgery was computed on shared and task "
             f"parameters together, which changes the shared update by {alone:.2f}, relatively"
         )
         return _wrong(detail, alone)
-    if pieces <= EQUAL:
+    if max(_by_tensor(examined, step) for step in steps) <= EQUAL:
         detail = "works on each parameter tensor by itself, where the gradient of all shared parameters is one vector"
         return observed("shared update", detail, alone) if examined.claimed is None else _wrong(detail, alone)
     if alone <= CLOSE:
@@ -178,15 +176,24 @@ def _with_heads(step: Step) -> Any:
     return np.hstack([step.shared, blocks])
 
 
+def _by_tensor(examined: Examined, step: Step) -> float:
+    """Return the largest distance of a tensor's gradient from what the code gives for that tensor alone."""
+    cuts = np.cumsum([parameter.numel() for parameter in step.network.trunk.parameters()])[:-1]
+    pairs = zip(np.split(step.shared, cuts, axis=1), np.split(step.actual, cuts), strict=True)
+    return max(_distance(examined, step, rows, actual) for rows, actual in pairs)
+
+
 def _distance(examined: Examined, step: Step, rows: Any, actual: Any) -> float:
-    """Return the distance of a gradient from what the code gives for rows, for the nearest of its random draws."""
-    seeds = [step.seed, *(range(ORDERS) if examined.generators else ())]
-    size = len(actual)
+    """Return the relative distance of a gradient from what the code gives for rows, for the nearest of its draws."""
+    seeds, unit = (
+        [step.seed, *(range(ORDERS) if examined.generators else ())],
+        float(np.linalg.norm(rows, axis=1).sum()),
+    )
     best = float("inf")
     for seed in seeds:
-        update = examined.update(rows, seed, losses=step.losses)[:size]
-        best = min(best, float(np.linalg.norm(update - actual)))
-        if best <= EQUAL * float(np.linalg.norm(rows)):
+        update = examined.update(rows, seed, losses=step.losses)[: len(actual)]
+        best = min(best, float(np.linalg.norm(update - actual)) / (unit or 1.0))
+        if best <= EQUAL:
             break
     return best
 

@@ -73,12 +73,8 @@ def diagnose(examined: Examined) -> Result | None:
     :param examined: the foreign code, which claims to be PCGrad and is not.
     :returns: ``None`` when no known fault explains the updates.
     """
-    tasks, draw = min(3, examined.most_tasks), np.random.default_rng(9)
-    samples = []
-    for _ in range(3):
-        rows = conflicting(draw, tasks)
-        updates = [examined.update(rows, seed) for seed in range(20 if examined.generators else 1)]
-        samples.append((rows, np.array(updates)))
+    tasks, seeds = min(3, examined.most_tasks), 20 if examined.generators else 1
+    samples = [(rows, np.array([examined.update(rows, seed) for seed in range(seeds)])) for rows in telling(tasks)]
     pairs = [
         ({**first, **second}, f"{one}; and {other}")
         for (first, one), (second, other) in itertools.combinations(FAULTS, 2)
@@ -89,6 +85,15 @@ def diagnose(examined: Examined) -> Result | None:
         if any(_explains(variant, samples, factor) for factor in (1.0, 1.0 / tasks)):
             return Result("cause", False, words)
     return None
+
+
+def telling(tasks: int) -> list[Matrix]:
+    """Return matrices on which every two wrong PCGrads differ: conflicts among gradients, and among running sums.
+
+    :param tasks: K.
+    """
+    matrices = conflicting(tasks)
+    return [*matrices, *(np.diff(rows, axis=0, prepend=0.0) for rows in matrices)]
 
 
 def _explains(variant: Variant, samples: list[tuple[Matrix, Matrix]], factor: float) -> bool:

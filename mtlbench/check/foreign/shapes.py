@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from mtlbench.check.foreign.load import Foreign
+from mtlbench.check.foreign.seeding import seeded
 from mtlbench.errors import UsageError, said
 
 Takes = Literal["losses", "list", "matrix", "gramian"]
@@ -176,7 +177,8 @@ def _error_of(call: Call, tasks: int) -> Exception | None:
     """Return the error of a call with normal gradients, or ``None``."""
     rows = torch.tensor(np.random.default_rng(11).normal(size=(tasks, SIZE)))
     try:
-        call(rows, torch.ones(tasks, dtype=torch.float64))
+        with seeded(0):
+            call(rows, torch.ones(tasks, dtype=torch.float64))
     except Exception as error:  # foreign code may raise anything
         return error
     return None

@@ -1,23 +1,37 @@
-"""Renew the table of TorchJD's aggregators in docs/foreign.md: ``OMP_NUM_THREADS=1 python docs/foreign.py``."""
+"""Renew the table of TorchJD's aggregators in docs/foreign.md: ``OMP_NUM_THREADS=1 python docs/foreign.py``.
+
+UPGrad, DualProj and NashMTL need the extras ``torchjd[quadprog_projector,nash_mtl]``. It takes some minutes.
+"""
 
 from __future__ import annotations
 
-import re
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from mtlbench.check.certificate import Certificate
-from mtlbench.check.foreign import check_foreign
-from mtlbench.check.result import Result
+import torch
+from torchjd.aggregation import CRMOGMWeighting, MGDAWeighting
 
-PAGE = Path(__file__).resolve().parent / "foreign.md"
-MATRICES = 20
-MODULE = "torchjd.aggregation"
+from mtlbench.check.certificate import Certificate
+from mtlbench.check.claims import STATEMENTS
+from mtlbench.check.foreign import check_foreign
+from mtlbench.check.foreign.text import in_cell
+from mtlbench.check.result import Result
+from mtlbench.errors import UsageError
+
+FILE = Path(__file__).resolve()
+PAGE = FILE.with_name("foreign.md")
+MARKS = "<!-- torchjd -->", "<!-- end of torchjd -->"
+MATRICES = 10
+CR_MOGM = CRMOGMWeighting(MGDAWeighting())
+"""An object, because its constructor takes another object."""
+
 SUBJECTS: dict[str, str | None] = {
     "AlignedMTL": "aligned-mtl",
     "AlignedMTLWeighting": "aligned-mtl",
     "CAGrad[c=0.5]": "cagrad[c=0.5]",
     "CAGradWeighting[c=0.5]": "cagrad[c=0.5]",
+    "CR_MOGM": "cr-mogm-mgda",
     "ConFIG": "config",
     "Constant[weights=1/2/3]": "fixed[w=1:2:3]",
     "ConstantWeighting[weights=1/2/3]": "fixed[w=1:2:3]",
@@ -54,3 +68,75 @@ SUBJECTS: dict[str, str | None] = {
     "UPGradWeighting": "upgrad",
 }
 """What of TorchJD is checked → the method that it is held to."""
+REMARKS = {
+    "CR_MOGM": "`CRMOGMWeighting(MGDAWeighting())`.",
+    "Krum[n_byzantine=1]": "With four tasks the two nearest gradients have equal scores: TorchJD takes the first of "
+    "them, as the paper does; our `krum` lets them share the weight. No fault of TorchJD.",
+    "KrumWeighting[n_byzantine=1]": "As Krum.",
+    "MoDoWeighting": "Takes the gradients of several batches in one call.",
+    "SDMGradWeighting": "Takes the gradients of several batches in one call.",
+}
+
+
+def place(subject: str) -> str:
+    """Return the spec of a subject, as ``mtlbench check --foreign`` takes it."""
+    return f"{FILE}:{subject}" if subject == "CR_MOGM" else f"torchjd.aggregation:{subject}"
+
+
+def row(subject: str) -> str:
+    """Check one subject and return its row of the table."""
+    method = SUBJECTS[subject]
+    try:
+        certificate = check_foreign(place(subject), method, (), MATRICES)
+    except UsageError as error:
+        cells = ["not checked", "-", REMARKS.get(subject) or in_cell(str(error).partition("; supported")[0])]
+    else:
+        cells = [_verdict(certificate), _update(certificate), _words(subject, certificate)]
+    return f"| {' | '.join([f'`{subject}`', f'`{method}`' if method else '-', *cells])} |"
+
+
+def _verdict(certificate: Certificate) -> str:
+    failed = [result.check for result in certificate.results if result.passed is False]
+    return "FAIL: " + ", ".join(failed) if failed else "pass"
+
+
+def _update(certificate: Certificate) -> str:
+    result = next(result for result in certificate.results if result.check == "update")
+    return "-" if result.worst is None else f"{result.worst:.0e}"
+
+
+def _words(subject: str, certificate: Certificate) -> str:
+    lines = [f"{one.check}: {in_cell(one.detail, 220)}" for one in certificate.results if _is_told(one)]
+    return "<br>".join([*([REMARKS[subject]] if subject in REMARKS else []), *lines])
+
+
+def _is_told(result: Result) -> bool:
+    """Return whether the page shows a line: faults and conventions, but not what holds or fails without a claim."""
+    silent = result.check == "shape" or (result.check in STATEMENTS and "not claimed" in result.detail)
+    return result.passed is False or (result.note and not silent) or result.check == "update"
+
+
+def table() -> str:
+    """Check every subject and return the table."""
+    lines = [
+        f"TorchJD {version('torchjd')}, {MATRICES} matrices per family. Renewed by `OMP_NUM_THREADS=1 python "
+        "docs/foreign.py`.",
+        "",
+        "| `torchjd.aggregation:` | `--as` | result | difference | in words |",
+        "| --- | --- | --- | ---: | --- |",
+    ]
+    for subject in SUBJECTS:
+        print(subject, file=sys.stderr)
+        lines.append(row(subject))
+    return "\n".join(lines)
+
+
+def page(text: str, content: str) -> str:
+    """Return the page with new content between the marks."""
+    before, rest = text.split(MARKS[0])
+    return f"{before}{MARKS[0]}\n{content}\n{MARKS[1]}{rest.split(MARKS[1])[1]}"
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), table()), encoding="utf-8")

@@ -173,6 +173,14 @@ def single_precision_inside(gradients: Gradients) -> torch.Tensor:
     return pcgrad([one.float() for one in gradients]).to(gradients[0].dtype)
 
 
+def weights_in_single_precision(gradients: Gradients) -> torch.Tensor:
+    return torch.full((len(gradients),), 1.0 / 3.0, dtype=torch.float32)
+
+
+def as_python_numbers(gradients: Gradients) -> list[float]:
+    return summed(gradients).tolist()
+
+
 def numpy_generator(gradients: Gradients) -> torch.Tensor:
     weights = torch.tensor(np.random.dirichlet(np.ones(len(gradients))), dtype=gradients[0].dtype)
     return weights @ torch.stack(gradients)
@@ -206,6 +214,10 @@ def prints_and_warns(gradients: Gradients) -> torch.Tensor:
     print("computing")
     warnings.warn("slow", stacklevel=1)
     return summed(gradients)
+
+
+def exits(gradients: Gradients) -> torch.Tensor:
+    raise SystemExit(3)
 
 
 def scalar(gradients: Gradients) -> torch.Tensor:

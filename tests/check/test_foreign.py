@@ -144,6 +144,8 @@ def test_state_is_compared_over_steps() -> None:
         ("pcgrad", conduct.inputs, "pass", "unchanged"),
         ("single_precision", conduct.precision, "FAIL", "loses the type"),
         ("single_precision_inside", conduct.precision, "FAIL", "rounds gradients of double precision"),
+        ("weights_in_single_precision", conduct.precision, "FAIL", "loses the type"),
+        ("as_python_numbers", conduct.precision, "note", "gradients of torch.float32, update of torch.float64"),
         ("pcgrad", conduct.precision, "pass", "single and double"),
         ("Momentum", conduct.state, "FAIL", "keeps state between calls"),
         ("momentum", conduct.state, "FAIL", "pcgrad keeps none"),

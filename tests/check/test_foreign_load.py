@@ -88,6 +88,7 @@ def test_objects_are_new_for_every_run() -> None:
         (f"{FILE}:NotCallable", "has no shape that can be checked; supported: a wrapper of a torch optimizer"),
         (f"{FILE}:NUMBER", "has no shape that can be checked; supported: a wrapper of a torch optimizer"),
         (f"{FILE}:raises", "called with 3 gradients: RuntimeError: no such luck; supported:"),
+        (f"{FILE}:exits", "called with 3 gradients: RuntimeError: exits the program: SystemExit(3); supported:"),
         (f"{FILE}:scalar", "called with 3 gradients: ValueError: returned shape () for 3 gradients of 11 numbers"),
         (f"{FILE}:nothing", "returned NoneType, which is no tensor"),
         (f"{FILE}:RaisingWrapper", "pc_backward raised KeyError: 'shared'"),

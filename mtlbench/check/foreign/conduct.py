@@ -148,6 +148,8 @@ def precision(examined: Examined, count: int) -> Result:
                 if any(isinstance(value, torch.Tensor) for value in examined.foreign.arguments.values()):
                     return not_claimed("precision", "cannot be told: an argument is a tensor of one type")
                 return Result("precision", False, f"raises on gradients of {dtype}: {type(error).__name__}: {error}")
+            if update.is_floating_point() and torch.finfo(update.dtype).bits > torch.finfo(dtype).bits:
+                return observed("precision", f"gradients of {dtype}, update of {update.dtype}: convert it before use")
             if update.dtype != dtype:
                 return Result("precision", False, f"loses the type: gradients of {dtype}, update of {update.dtype}")
         rounded = rows.astype(np.float32).astype(np.float64)

@@ -43,7 +43,7 @@ class Foreign:
             return self.target if inspect.isroutine(self.target) else copy.deepcopy(self.target)
         try:
             return self.target(*positional, **copy.deepcopy(dict(self.arguments)))
-        except Exception as error:  # foreign code may raise anything
+        except (Exception, SystemExit) as error:  # foreign code may raise anything
             hint = "; give its arguments as Class[parameter=value,...]" if isinstance(error, TypeError) else ""
             raise UsageError(f"{self.spec}: the constructor raised {said(error)}{hint}") from error
 

@@ -77,9 +77,14 @@ class Call:
         :param rows: (K, P) task gradients. The code sees this memory, not a copy.
         :param losses: (K,) losses, seen by optimizer wrappers only.
         :raises ValueError: when the output is not what the shape says.
+        :raises RuntimeError: when the code exits the program.
         """
-        if self.shape.takes == "losses":
-            return self._through_losses(rows, losses)
+        try:
+            return self._through_losses(rows, losses) if self.shape.takes == "losses" else self._direct(rows)
+        except SystemExit as error:
+            raise RuntimeError(f"exits the program: {error!r}") from error
+
+    def _direct(self, rows: torch.Tensor) -> torch.Tensor:
         if self.shape.takes == "list":
             self.given = list(rows.unbind(0))
         else:
@@ -90,7 +95,10 @@ class Call:
             raise ValueError(
                 f"returned shape {tuple(output.shape)} for {len(rows)} gradients of {rows.shape[1]} numbers"
             )
-        return output.to(rows.dtype) @ rows if self.shape.gives == "weights" else output
+        if self.shape.gives == "update":
+            return output
+        update = output.to(rows.dtype) @ rows
+        return update.to(output.dtype) if output.is_floating_point() else update
 
     def _through_losses(self, rows: torch.Tensor, losses: torch.Tensor) -> torch.Tensor:
         """Call an optimizer wrapper with linear losses ⟨gᵢ, p⟩ + lᵢ at p = 0, whose gradients are exactly the rows."""

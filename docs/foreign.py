@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from torchjd.aggregation import CRMOGMWeighting, MGDAWeighting
+from torchjd.aggregation import AlignedMTLWeighting, CRMOGMWeighting
 
 from mtlbench.check.certificate import Certificate
 from mtlbench.check.claims import STATEMENTS
@@ -23,7 +23,7 @@ FILE = Path(__file__).resolve()
 PAGE = FILE.with_name("foreign.md")
 MARKS = "<!-- torchjd -->", "<!-- end of torchjd -->"
 MATRICES = 10
-CR_MOGM = CRMOGMWeighting(MGDAWeighting())
+CR_MOGM = CRMOGMWeighting(AlignedMTLWeighting())
 """An object, because its constructor takes another object."""
 
 SUBJECTS: dict[str, str | None] = {
@@ -31,7 +31,7 @@ SUBJECTS: dict[str, str | None] = {
     "AlignedMTLWeighting": "aligned-mtl",
     "CAGrad[c=0.5]": "cagrad[c=0.5]",
     "CAGradWeighting[c=0.5]": "cagrad[c=0.5]",
-    "CR_MOGM": "cr-mogm-mgda",
+    "CR_MOGM": "cr-mogm-aligned-mtl",
     "ConFIG": "config",
     "Constant[weights=1/2/3]": "fixed[w=1:2:3]",
     "ConstantWeighting[weights=1/2/3]": "fixed[w=1:2:3]",
@@ -69,11 +69,13 @@ SUBJECTS: dict[str, str | None] = {
 }
 """What of TorchJD is checked → the method that it is held to."""
 REMARKS = {
-    "CR_MOGM": "`CRMOGMWeighting(MGDAWeighting())`.",
+    "CR_MOGM": "`CRMOGMWeighting(AlignedMTLWeighting())`.",
     "Krum[n_byzantine=1]": "With four tasks the two nearest gradients have equal scores: TorchJD takes the first of "
     "them, as the paper does; our `krum` lets them share the weight. No fault of TorchJD.",
-    "KrumWeighting[n_byzantine=1]": "As Krum.",
+    "KrumWeighting[n_byzantine=1]": "See Krum.",
     "MoDoWeighting": "Takes the gradients of several batches in one call.",
+    "NashMTL[n_tasks=3]": "Solved by steps that may stop early, as in the authors' code; our `nash-mtl` "
+    "is solved to its optimality conditions.",
     "SDMGradWeighting": "Takes the gradients of several batches in one call.",
 }
 
@@ -83,16 +85,21 @@ def place(subject: str) -> str:
     return f"{FILE}:{subject}" if subject == "CR_MOGM" else f"torchjd.aggregation:{subject}"
 
 
-def row(subject: str) -> str:
-    """Check one subject and return its row of the table."""
+def row(cells: list[str]) -> str:
+    """Return a row of the table."""
+    return f"| {' | '.join(cells)} |"
+
+
+def cells(subject: str) -> list[str]:
+    """Check one subject and return the cells of its row."""
     method = SUBJECTS[subject]
     try:
         certificate = check_foreign(place(subject), method, (), MATRICES)
     except UsageError as error:
-        cells = ["not checked", "-", REMARKS.get(subject) or in_cell(str(error).partition("; supported")[0])]
+        found = ["not checked", "-", REMARKS.get(subject) or in_cell(str(error).partition("; supported")[0])]
     else:
-        cells = [_verdict(certificate), _update(certificate), _words(subject, certificate)]
-    return f"| {' | '.join([f'`{subject}`', f'`{method}`' if method else '-', *cells])} |"
+        found = [_verdict(certificate), _update(certificate), _words(subject, certificate)]
+    return [f"`{subject}`", f"`{method}`" if method else "-", *found]
 
 
 def _verdict(certificate: Certificate) -> str:
@@ -125,9 +132,13 @@ def table() -> str:
         "| `torchjd.aggregation:` | `--as` | result | difference | in words |",
         "| --- | --- | --- | ---: | --- |",
     ]
+    last: list[str] = []
     for subject in SUBJECTS:
         print(subject, file=sys.stderr)
-        lines.append(row(subject))
+        line = cells(subject)
+        same = bool(last) and line[1:] == last[1:]  # a weighting says what its aggregator says
+        lines.append(row([*line[:4], "as above"] if same else line))
+        last = line
     return "\n".join(lines)
 
 

@@ -405,3 +405,17 @@ class RaisingWrapper(Wrapper):
 
 class ForgetfulWrapper(Wrapper):
     def pc_backward(self, losses: Sequence[torch.Tensor]) -> None: ...
+
+
+class Reduced(Wrapper):
+    """A parameter of the constructor, after the optimizer; and one that has no default."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, reduction: str) -> None:
+        super().__init__(optimizer)
+        self.reduction = reduction
+
+    def pc_backward(self, losses: Sequence[torch.Tensor]) -> None:
+        super().pc_backward(losses)
+        for parameter in self.parameters:
+            if self.reduction == "mean" and parameter.grad is not None:
+                parameter.grad /= len(losses)

@@ -95,6 +95,13 @@ def test_the_mean_is_a_convention() -> None:
     )
 
 
+def test_arguments_of_a_wrapper() -> None:
+    mean, total = examined("Reduced[reduction=mean]"), examined("Reduced[reduction=sum]")
+    assert_result(properties.scale(mean, 3), "note", "their mean, and their sum with pcgrad")
+    assert_result(properties.scale(total, 3), "pass", "their sum, as with pcgrad")
+    assert_result(optimizer.checks(mean)[0], "note", "heads get 1/K of their own gradients")
+
+
 def test_a_fixed_order_is_named() -> None:
     code = examined("fixed_order")
     assert_result(compare.update(code, 3)[1], "FAIL", "always takes the same order")

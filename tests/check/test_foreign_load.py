@@ -91,6 +91,8 @@ def test_objects_are_new_for_every_run() -> None:
         (f"{FILE}:exits", "called with 3 gradients: RuntimeError: exits the program: SystemExit(3); supported:"),
         (f"{FILE}:scalar", "called with 3 gradients: ValueError: returned shape () for 3 gradients of 11 numbers"),
         (f"{FILE}:nothing", "returned NoneType, which is no tensor"),
+        (f"{FILE}:Reduced", "Reduced: the constructor raised TypeError: Reduced.__init__() missing"),
+        (f"{FILE}:Reduced[reduktion=sum]", "unknown parameter of Reduced: 'reduktion'; did you mean reduction?"),
         (f"{FILE}:RaisingWrapper", "pc_backward raised KeyError: 'shared'"),
         (f"{FILE}:ForgetfulWrapper", "leaves the .grad of a parameter that every loss reaches at None"),
     ],

@@ -114,7 +114,10 @@ def _by_formula(examined: Examined, ours: Subject, count: int) -> Result:
         hard_value = f"{hard[hardest]:.1e}" if np.isfinite(hard[hardest]) else "no finite update"
         detail += f", {hard_value} on degenerate ones ({hardest})"
     if not worst <= CLOSE:
-        return Result("update", False, f"not {detail}{own_deviations(ours)}", worst, len(pairs))
+        judged = [(pair, value) for pair, value in zip(pairs, factors, strict=True) if pair.family == ORDINARY]
+        far = [not pair.difference(value) <= CLOSE for pair, value in judged]
+        share = f"; more than {CLOSE:.0%} on {sum(far)} of {len(far)} ordinary ones"
+        return Result("update", False, f"not {detail}{share}{own_deviations(ours)}", worst, len(pairs))
     if worst > EQUAL or any(value > CLOSE for value in hard.values()):
         return observed("update", f"close to {detail}" if worst > EQUAL else detail, worst, len(pairs))
     return Result("update", True, detail, worst, len(pairs))
@@ -162,14 +165,22 @@ def _kind(family: Family, instance: Instance) -> str:
 
 
 def _convention(pairs: list[Pair]) -> tuple[str, Factor | None]:
-    """Return how the length of theirs relates to ours, in words and as a factor by K; ``None``: it varies by matrix."""
-    worst = {words: max(pair.difference(factor(pair.tasks)) for pair in pairs) for words, factor in CONVENTIONS}
-    words, factor = min(CONVENTIONS, key=lambda one: (not worst[one[0]] <= EQUAL, worst[one[0]]))
-    if worst[words] <= CLOSE:
+    """Return how the length of theirs relates to ours, in words and as a factor by K; ``None``: it varies by matrix.
+
+    The relation must hold on nine of ten matrices: one on which a solver fails does not hide the convention.
+    """
+
+    def spread(factors: list[float]) -> float:
+        differences = [pair.difference(factor) for pair, factor in zip(pairs, factors, strict=True)]
+        return float(np.quantile(differences, 0.9, method="higher"))
+
+    tried = [(spread([factor(pair.tasks) for pair in pairs]), words, factor) for words, factor in CONVENTIONS]
+    difference, words, factor = min(tried, key=lambda one: one[0])
+    if difference <= CLOSE:
         return words, factor
     constant = float(np.median([pair.ratio for pair in pairs]))
-    if constant > 0.0 and max(pair.difference(constant) for pair in pairs) <= CLOSE:
+    if constant > 0.0 and spread([constant] * len(pairs)) <= CLOSE:
         return f", times {constant:.4g} ({ANOTHER})", lambda tasks: constant
-    if all(pair.ratio > 0.0 and pair.difference(pair.ratio) <= CLOSE for pair in pairs):
+    if all(pair.ratio > 0.0 for pair in pairs) and spread([pair.ratio for pair in pairs]) <= CLOSE:
         return f" in direction, with a length of its own ({ANOTHER})", None
     return CONVENTIONS[0]

@@ -140,6 +140,8 @@ def recognise(foreign: Foreign) -> tuple[Shape, Callable[[], Call]]:
         if inspect.isclass(foreign.target) and _is_wrapper(foreign.target, name):
             shape = Shape("losses", "update", name)
             errors = [_error_of(Call(foreign.create, shape), tasks) for tasks in TASKS]
+            if isinstance(errors[0], UsageError):  # of the constructor, with its own words
+                raise errors[0]
             if errors[0] is not None and all(errors):
                 raise UsageError(f"{foreign.spec}: {name} raised {said(errors[0])}")
             return shape, _maker(foreign, shape)

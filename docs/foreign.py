@@ -109,7 +109,9 @@ def _verdict(certificate: Certificate) -> str:
 
 def _update(certificate: Certificate) -> str:
     result = next(result for result in certificate.results if result.check == "update")
-    return "-" if result.worst is None else f"{result.worst:.0e}"
+    if result.worst is None:
+        return "-"
+    return f"{result.worst:.1f} s.e." if "standard errors" in result.detail else f"{result.worst:.0e}"
 
 
 def _words(subject: str, certificate: Certificate) -> str:

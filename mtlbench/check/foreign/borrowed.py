@@ -37,7 +37,8 @@ class Borrowed(Method):
 
     def __init__(self, call: Call, examined: Examined) -> None:
         super().__init__()
-        self.call, self.examined, self.main = call, examined, 0
+        self.call, self.examined = call, examined
+        self.main = int(getattr(examined.claimed, "main", 0))  # the task that keeps its place in the check of order
         claimed = examined.claimed
         self.symmetry = "in distribution" if examined.generators else "exact"  # type: ignore[misc]
         if claimed is not None:

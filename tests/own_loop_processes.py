@@ -274,6 +274,32 @@ def activation_checkpoints(rank: int) -> Any:
     return distance(train(rank, setup=setup), reference("pcgrad"))
 
 
+@check
+def surgery_inside_the_forward(rank: int) -> Any:
+    """Lightning wraps the module whose forward is ``training_step``, so surgery runs inside the wrapper's."""
+
+    class Step(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = make_model(torch.float64)
+            self.surgery = Surgery(self.model.encoder, "pcgrad", tasks=TASKS)
+
+        def forward(self, batch: Any) -> torch.Tensor:
+            return self.surgery.loss(self.model(**batch))
+
+    result = []
+    for unused in (False, True):
+        step = Step()
+        replica = DistributedDataParallel(step, find_unused_parameters=unused)
+        optimizer = torch.optim.SGD(step.parameters(), lr=LR)
+        for batch in batches(PROCESSES * BATCH, torch.float64)[:2]:
+            replica(share(batch, rank)).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        result.append(distance(step.model, reference("pcgrad")))
+    return result
+
+
 # What is refused
 
 

@@ -74,6 +74,10 @@ def test_options_of_the_wrapper(both: Any) -> None:
     assert names == [] and far < 1e-12 and count > 30
 
 
+def test_surgery_inside_the_forward(both: Any) -> None:
+    assert max(both("surgery_inside_the_forward")) < 1e-9
+
+
 def test_hooks_run_once(both: Any) -> None:
     assert both("hooks") == {"parameter": 1, "communication": 1}
     assert 0.0 < both("compressed") < 1e-2

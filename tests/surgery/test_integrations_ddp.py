@@ -87,6 +87,10 @@ def test_an_overflow_in_one_process_is_one_in_all(both: Any) -> None:
     assert both("an_overflow_in_one_process") == {"gradvac": [512.0, True, True], "uw": [512.0, True, True]}
 
 
+def test_what_is_not_finite_in_one_process_is_an_error_in_all(both: Any) -> None:
+    assert both("a_gradient_that_is_not_finite_in_one_process") == [[True, True], [True, True]]
+
+
 def test_activation_checkpoints(both: Any) -> None:
     assert both("activation_checkpoints") < 1e-9
     for message in both("reentrant_checkpoints"):

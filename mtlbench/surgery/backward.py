@@ -154,7 +154,7 @@ class TaskGradients:
         """
         factors = self._factors(weights)
         update = zip(self.shared, self._rows.combine(factors), strict=True)
-        reached = [pair for position, pair in enumerate(update) if position in self._rows.reached]
+        reached = [pair for position, pair in enumerate(update) if position in self._rows.reached(len(factors))]
         heads = zip(self._heads.parameters, self._heads.times(np.ones_like(factors)), strict=True)
         for parameter, gradient in [*reached, *heads]:
             parameter.grad = gradient.clone() if parameter.grad is None else parameter.grad + gradient

@@ -15,7 +15,7 @@ from mtlbench.contract.observation import Matrix, Vector
 from mtlbench.errors import UsageError
 from mtlbench.surgery.delivery import Parcel, clip
 from mtlbench.surgery.heads import HeadGradients, norms_of
-from mtlbench.surgery.passes import gradients_of
+from mtlbench.surgery.passes import into_row
 from mtlbench.surgery.rows import Rows
 from mtlbench.surgery.skipping import RowSkipping
 from mtlbench.surgery.step_input import StepInput, StepOutput, head_factors
@@ -108,27 +108,24 @@ class GradientStep:
         """
         shared, count = step.parameters, len(step.losses.tensors)
         heads = HeadGradients(step.graph, step.losses.tensors)
-        over = self.skipping is None and self.micro == 0
-        if self.micro == 0:
-            rows.start(count, clear=not over)
         for task, (loss, factor) in enumerate(zip(step.losses.tensors, step.loss_factors, strict=True)):
+            if self.micro == 0:
+                rows.begin(task)
+            retain = step.graph.overlap and task < count - 1
             with nullcontext() if self.skipping is None else self.skipping.into(rows, task, shared):
-                gradients = gradients_of(
-                    [loss],
-                    [*shared, *heads.leaves(task)],
-                    [factor],
-                    retain_graph=step.graph.overlap and task < count - 1,
-                    reentrant=step.graph.reentrant,
+                others = heads.leaves(task)
+                gradients = into_row(
+                    rows, task, loss, factor, shared, others, retain_graph=retain, reentrant=step.graph.reentrant
                 )
-            rows.add(task, gradients[: len(shared)], over=over)
-            heads.add(task, gradients[len(shared) :])
+            heads.add(task, gradients)
         heads.settle()
         return heads
 
     def _combine(self, step: StepInput, rows: Rows, heads: HeadGradients, losses: Vector, scale: float) -> StepOutput:
         """Ask the method, and combine the rows: they hold ``scale · accumulate`` times the task gradients' means."""
         method, tasks, unit = self.method, len(losses), scale * self.accumulate
-        step.ranks.same("shared parameters", [float(i in rows.reached) for i in range(len(step.shared))], rows.device)
+        reached = rows.reached(tasks)
+        step.ranks.same("shared parameters", [float(i in reached) for i in range(len(step.shared))], rows.device)
         rows.average(step.ranks, tasks)
         gram = rows.gram(tasks) / unit**2
         overflow = step.scale is not None and self._overflow
@@ -160,7 +157,8 @@ class GradientStep:
     ) -> StepOutput:
         ones = np.ones(len(losses))
         factors = head_factors(self.method, ones if weights is None else weights, losses)
-        reached = [(leaf, gradients[i]) for i, leaf in enumerate(step.parameters) if i in rows.reached]
+        positions = rows.reached(len(losses))
+        reached = [(leaf, gradients[i]) for i, leaf in enumerate(step.parameters) if i in positions]
         parcel = Parcel(
             [leaf for leaf, _ in reached] + heads.parameters,
             [g.to_sparse(1) if id(leaf) in step.graph.sparse else g for leaf, g in reached] + heads.times(factors),

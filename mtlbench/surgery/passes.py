@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 
 from mtlbench.errors import UsageError
+from mtlbench.surgery.rows import Rows
 
 DONATED = "donated buffers"
 
@@ -20,6 +22,7 @@ def gradients_of(
     *,
     retain_graph: bool,
     reentrant: bool = False,
+    receive: Callable[[int, torch.Tensor], torch.Tensor] | None = None,
 ) -> list[torch.Tensor | None]:
     """Return Σ factor · ∂output/∂input for every input, ``None`` where no output reaches it.
 
@@ -31,9 +34,11 @@ def gradients_of(
     :param retain_graph: whether another pass through the same graph follows.
     :param reentrant: whether the graph holds a reentrant checkpoint, through which ``torch.autograd.grad`` cannot go:
         then the pass fills ``.grad``, which is put back afterwards.
+    :param receive: takes the position and the gradient of each leaf as soon as torch has it, while it is in the cache,
+        and returns what to return in its place, so that torch frees it.
     :raises UsageError: when torch freed buffers of a compiled graph that another pass needs.
     """
-    with _without_hooks(inputs):
+    with _without_hooks(inputs), _hooked(inputs, None if reentrant else receive):
         try:
             if reentrant:
                 return _by_accumulation(outputs, inputs, factors, retain_graph)
@@ -93,3 +98,65 @@ def _without_hooks(tensors: Sequence[torch.Tensor]) -> Iterator[None]:
     finally:
         for group, entries in zip(hooks, saved, strict=True):
             group.update(entries)
+
+
+@contextmanager
+def _hooked(
+    tensors: Sequence[torch.Tensor], receive: Callable[[int, torch.Tensor], torch.Tensor] | None
+) -> Iterator[None]:
+    """Pass every leaf's gradient on when it is ready; a sparse one stays, since a hook must not change its layout."""
+    if receive is None:
+        yield
+        return
+
+    def hook(position: int, gradient: torch.Tensor | None) -> torch.Tensor | None:
+        if gradient is None:  # from a function that returns none, such as a layer that wrote to the row itself
+            return None
+        view = receive(position, gradient)
+        return None if gradient.is_sparse else view
+
+    handles = [tensor.register_hook(partial(hook, position)) for position, tensor in enumerate(tensors)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def into_row(
+    rows: Rows,
+    task: int,
+    loss: torch.Tensor,
+    factor: torch.Tensor | None,
+    shared: Sequence[torch.Tensor],
+    others: Sequence[torch.Tensor] = (),
+    *,
+    retain_graph: bool,
+    reentrant: bool = False,
+) -> list[torch.Tensor | None]:
+    """Run a loss's pass, add the gradients of the shared parameters to its row, and return those of other leaves.
+
+    :param rows: the rows, after :meth:`Rows.begin`.
+    :param task: the row's number.
+    :param loss: the loss.
+    :param factor: the gradient that its pass starts from.
+    :param shared: the shared parameters.
+    :param others: further leaves.
+    :param retain_graph: see :func:`gradients_of`.
+    :param reentrant: see :func:`gradients_of`.
+    """
+    count = len(shared)
+
+    def receive(position: int, gradient: torch.Tensor) -> torch.Tensor:
+        return rows.receive(task, position, gradient) if position < count else gradient
+
+    inputs = [*shared, *others]
+    gradients = gradients_of(
+        [loss], inputs, [factor], retain_graph=retain_graph, reentrant=reentrant, receive=receive
+    )
+    if reentrant:
+        for position, gradient in enumerate(gradients[:count]):
+            if gradient is not None:
+                rows.receive(task, position, gradient)
+    rows.finish(task)
+    return gradients[count:]

@@ -34,8 +34,8 @@ class Block:
 class Rows:
     """The rows. They hold no parameter, so that a model can go while its rows are still known.
 
-    A *table* is the weight of an embedding whose layer reports the rows that a pass touches (:meth:`touch`); all others
-    are zero, and neither cleared, multiplied nor added again. A table that gets any other gradient is dense.
+    A *table* is the weight of an embedding whose layer reports the rows that a pass touches (:meth:`receive_rows`); all
+    others are zero, and neither cleared, multiplied nor added again. A table that gets any other gradient is dense.
 
     :param layout: the parameters' shapes, types and devices, see :func:`layout_of`.
     :param tasks: K.
@@ -57,55 +57,98 @@ class Rows:
             for task, row in enumerate(buffer):
                 for position, view in zip(positions, self._split(row, positions), strict=True):
                     self.views[task][position] = view
-        self.reached: set[int] = set()
-        """Positions of the parameters that some task's gradient reached since :meth:`start`."""
+        self._written: list[set[int]] = [set() for _ in range(tasks)]
+        """Positions of the parameters that a task's gradient reached since :meth:`begin`."""
         self._touched: list[dict[int, list[torch.Tensor]]] = [{} for _ in range(tasks)]
         self._whole: list[set[int]] = [set() for _ in range(tasks)]
         """Tables of which every row may be nonzero, by task."""
+        self._updates: dict[int, tuple[torch.Tensor, int]] = {}
 
     @property
     def device(self) -> torch.Tensor:
         """A tensor on the device of the first parameter."""
         return self.blocks[0].buffer
 
-    def start(self, tasks: int, *, clear: bool = False) -> None:
-        """Begin a step.
+    def reached(self, tasks: int) -> set[int]:
+        """Return the positions of the parameters that some task's gradient reached.
 
         :param tasks: the number of rows in use.
-        :param clear: set the rows to zero, for gradients to be added to them.
         """
-        self.reached.clear()
-        for task in range(tasks if clear else 0):
-            for block in self.blocks:
-                block.buffer[task, : block.dense].zero_()
-            for position, rows in self._touched[task].items():
-                self.views[task][position][torch.cat(rows)] = 0.0
-            for position in self._whole[task]:
-                self.views[task][position].zero_()
-            self._touched[task], self._whole[task] = {}, set()
+        return set().union(*self._written[:tasks])
 
-    def add(self, task: int, gradients: Sequence[torch.Tensor | None], *, over: bool = False) -> None:
-        """Add gradients of all parameters to a task's row.
+    def begin(self, task: int) -> None:
+        """Begin a task's row anew: what comes first for a parameter replaces what is there.
 
         :param task: the row's number.
-        :param gradients: one for each parameter, ``None`` where the loss does not reach it.
-        :param over: write over what the row holds.
         """
-        entries = [(i, gradient) for i, gradient in enumerate(gradients) if gradient is not None]
-        self.reached.update(i for i, _ in entries)
-        self._whole[task].update(i for i, _ in entries if self.layout[i][3])
-        views = self.views[task]
-        if over:
-            cleared = [views[i] for i, g in enumerate(gradients) if g is None or g.is_sparse]
-            if cleared:
-                torch._foreach_zero_(cleared)
-        dense = [(views[i], gradient) for i, gradient in entries if not gradient.is_sparse]
-        if dense:
-            write = torch._foreach_copy_ if over else torch._foreach_add_
-            write([view for view, _ in dense], [gradient for _, gradient in dense])
-        for i, gradient in entries:
-            if gradient.is_sparse:
-                views[i].add_(gradient)
+        self._written[task].clear()
+        for position, rows in self._touched[task].items():
+            if position not in self._whole[task]:
+                self.views[task][position][torch.cat(rows)] = 0.0
+        for position in self._whole[task]:
+            self.views[task][position].zero_()
+        self._touched[task], self._whole[task] = {}, set()
+
+    def receive(self, task: int, position: int, gradient: torch.Tensor) -> torch.Tensor:
+        """Add a gradient to a task's row.
+
+        :param task: the row's number.
+        :param position: the parameter's position.
+        :param gradient: of the parameter's shape, dense or sparse.
+        :returns: the parameter's view of the row.
+        """
+        view = self.views[task][position]
+        if gradient.is_sparse:
+            if position not in self._written[task]:
+                view.zero_()
+            view.add_(gradient)
+        elif position in self._written[task]:
+            view.add_(gradient)
+        else:
+            view.copy_(gradient)
+        self._write(task, position)
+        return view
+
+    def receive_product(self, task: int, position: int, left: torch.Tensor, right: torch.Tensor) -> None:
+        """Add a product of two matrices to a task's row.
+
+        :param task: the row's number.
+        :param position: the parameter's position.
+        :param left: the first factor.
+        :param right: the second factor.
+        """
+        view = self.views[task][position]
+        if position in self._written[task]:
+            view.addmm_(left, right)
+        else:
+            torch.mm(left, right, out=view)
+        self._write(task, position)
+
+    def receive_rows(self, task: int, position: int, numbers: torch.Tensor, gradient: torch.Tensor) -> None:
+        """Add to some rows of a table.
+
+        :param task: the row's number.
+        :param position: the table's position.
+        :param numbers: numbers of rows of the table; they may repeat.
+        :param gradient: what to add to each.
+        """
+        self.views[task][position].index_add_(0, numbers, gradient)
+        self._written[task].add(position)
+        self._touched[task].setdefault(position, []).append(numbers)
+
+    def finish(self, task: int) -> None:
+        """End a task's row: parameters that its gradient did not reach get zeros.
+
+        :param task: the row's number.
+        """
+        rest = [view for position, view in enumerate(self.views[task]) if position not in self._written[task]]
+        if rest:
+            torch._foreach_zero_(rest)
+
+    def _write(self, task: int, position: int) -> None:
+        self._written[task].add(position)
+        if self.layout[position][3]:
+            self._whole[task].add(position)
 
     def average(self, ranks: Ranks, tasks: int) -> None:
         """Average the rows over the processes.
@@ -119,20 +162,6 @@ class Rows:
         tables = {position for position, entry in enumerate(self.layout) if entry[3]}
         for task in range(tasks):  # other processes touched other rows
             self._whole[task].update(tables)
-
-    def touch(self, task: int, position: int, rows: torch.Tensor | None = None) -> None:
-        """Note that a pass is adding to a parameter's view itself.
-
-        :param task: the row's number.
-        :param position: the parameter's position.
-        :param rows: numbers of the rows of a table that it adds to; ``None`` for all.
-        """
-        self.reached.add(position)
-        if self.layout[position][3]:
-            if rows is None:
-                self._whole[task].add(position)
-            else:
-                self._touched[task].setdefault(position, []).append(rows)
 
     def gram(self, tasks: int) -> Matrix:
         """Return the (K, K) inner products of the rows in use, in float64.
@@ -157,14 +186,14 @@ class Rows:
         return np.sum([gram_between(a.buffer[:tasks], b.buffer[:tasks]) for a, b in pairs], axis=0)
 
     def combine(self, weights: Vector) -> list[torch.Tensor]:
-        """Return Σ wᵢ gᵢ in new memory, one tensor for each parameter and of its type.
+        """Return Σ wᵢ gᵢ, one tensor for each parameter and of its type, in memory that nobody else uses.
 
         :param weights: one number for each row in use.
         """
         result: list[Any] = [None] * len(self.layout)
-        for block in self.blocks:
-            rows = block.buffer[: len(weights)]
-            total = self._weighted(rows[:, : block.dense], weights, block.buffer.shape[1])
+        for number, block in enumerate(self.blocks):
+            total = self._update(number)
+            _weighted(block.buffer[: len(weights), : block.dense], weights, total[: block.dense])
             for position, view in zip(block.positions, self._split(total, block.positions), strict=True):
                 result[position] = view
                 if self.layout[position][3]:
@@ -208,31 +237,28 @@ class Rows:
         pieces = flat.split([shape.numel() for shape in shapes])
         return [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]
 
-    def _weighted(self, rows: torch.Tensor, weights: Vector, size: int) -> torch.Tensor:
-        """Return Σ wᵢ rᵢ in the first columns of a new vector; half types are summed in single precision."""
-        total = torch.empty(size, dtype=rows.dtype, device=rows.device)
-        columns = rows.shape[1]
-        if rows.dtype in (torch.float32, torch.float64):
-            factors = torch.from_numpy(weights).to(rows)
-            torch.mv(rows.T, factors, out=total[:columns])
-        else:
-            wide = torch.zeros(columns, dtype=torch.float32, device=rows.device)
-            for row, weight in zip(rows, weights.tolist(), strict=True):
-                wide.add_(row, alpha=weight)
-            total[:columns].copy_(wide)
-        return total
+    def _update(self, number: int) -> torch.Tensor:
+        """Return memory for the update of a block: that of the last step if no ``.grad`` or other tensor uses it."""
+        update, alone = self._updates.get(number, (None, 0))
+        if update is None or _users(update) > alone:
+            buffer = self.blocks[number].buffer
+            update = torch.empty(buffer.shape[1], dtype=buffer.dtype, device=buffer.device)
+            self._updates[number] = update, _users(update)
+        return update
 
     def _combine_table(self, out: torch.Tensor, position: int, weights: Vector) -> None:
         tasks = len(weights)
         if any(position in self._whole[task] for task in range(tasks)):
             flat = torch.stack([self.views[task][position].flatten() for task in range(tasks)])
-            out.copy_(self._weighted(flat, weights, flat.shape[1]).view(out.shape))
+            _weighted(flat, weights, out.flatten())
             return
         out.zero_()
         rows = self._rows_of(position, tasks)
         if len(rows):
             chosen = torch.stack([self.views[task][position][rows].flatten() for task in range(tasks)])
-            out[rows] = self._weighted(chosen, weights, chosen.shape[1]).view(len(rows), -1)
+            total = chosen.new_empty(chosen.shape[1])
+            _weighted(chosen, weights, total)
+            out[rows] = total.view(len(rows), *out.shape[1:])
 
     def _table(self, position: int, tasks: int) -> torch.Tensor:
         """Return a table's gradients as (K, columns), without rows that no task touched."""
@@ -262,3 +288,22 @@ def _widest(types: Iterable[torch.dtype]) -> torch.dtype:
     for dtype in types:
         widest = torch.promote_types(widest, dtype)
     return widest
+
+
+def _weighted(rows: torch.Tensor, weights: Vector, out: torch.Tensor) -> None:
+    """Write Σ wᵢ rᵢ to a vector; half types are summed in single precision."""
+    if rows.dtype in (torch.float32, torch.float64):
+        factors = torch.from_numpy(weights).to(rows.dtype)
+        if rows.is_cuda:
+            factors = factors.pin_memory()  # or the copy would wait for the device
+        torch.mv(rows.T, factors.to(rows.device, non_blocking=True), out=out)
+        return
+    total = torch.zeros(rows.shape[1], dtype=torch.float32, device=rows.device)
+    for row, weight in zip(rows, weights.tolist(), strict=True):
+        total.add_(row, alpha=weight)
+    out.copy_(total)
+
+
+def _users(tensor: torch.Tensor) -> int:
+    """Return how many tensors use a tensor's memory."""
+    return int(torch._C._storage_Use_Count(tensor.untyped_storage()._cdata))

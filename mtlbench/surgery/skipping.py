@@ -24,6 +24,8 @@ FEWEST = 32
 """Rows from which a search for dead ones pays."""
 WORTHWHILE = 0.9
 """Share of live rows above which copying them costs more than multiplying the dead ones."""
+INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""Integers of a number's size in bytes."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Pass:
 
 
 class RowSkipping:
-    """Replaces the forward of ``Linear`` and ``Embedding`` layers that hold shared parameters, until :meth:`close`.
+    """Replaces the forward of a module's ``Linear`` and ``Embedding`` layers, until :meth:`close`.
 
     Subclasses, sparse tables, and tables with ``max_norm`` or ``scale_grad_by_freq`` keep their own forward.
 
@@ -63,7 +65,7 @@ class RowSkipping:
         for layer in {id(layer): layer for module in modules for layer in module.modules()}.values():
             if "forward" in vars(layer):  # replaced by somebody else
                 continue
-            if type(layer) is nn.Linear and id(layer.weight) in shared:
+            if type(layer) is nn.Linear:  # a frozen one too: its input has a gradient
                 self._forwards[layer] = _LinearForward(layer, self)
             elif type(layer) is nn.Embedding and id(layer.weight) in shared and _plain(layer):
                 self._forwards[layer] = _EmbeddingForward(layer, self)
@@ -146,17 +148,13 @@ class _Linear(torch.autograd.Function):
         dw = db = None
         if ctx.needs_input_grad[1]:
             inputs = inputs if live is None else inputs[live]
-            row = _row(current, layer.weight)
-            if row is None:
+            position = _position(current, layer.weight)
+            if position is None:
                 dw = dy.T @ inputs
             else:
-                row.addmm_(dy.T, inputs)
+                current.rows.receive_product(current.task, position, dy.T, inputs)
         if ctx.needs_input_grad[2]:
-            row = _row(current, layer.bias)
-            if row is None:
-                db = dy.sum(0)
-            else:
-                row.add_(dy.sum(0))
+            db = dy.sum(0)
         return dx, dw, db, None
 
 
@@ -178,9 +176,9 @@ class _Embedding(torch.autograd.Function):
         if layer.padding_idx is not None:
             real = numbers != layer.padding_idx
             dy, numbers = dy[real], numbers[real]
-        row = _row(current, layer.weight, numbers)
-        if row is not None:
-            row.index_add_(0, numbers, dy)
+        position = _position(current, layer.weight)
+        if position is not None:
+            current.rows.receive_rows(current.task, position, numbers, dy)
             return None, None, None
         return None, torch.zeros_like(layer.weight).index_add_(0, numbers, dy), None
 
@@ -188,30 +186,23 @@ class _Embedding(torch.autograd.Function):
 def live_rows(gradient: torch.Tensor) -> torch.Tensor | None:
     """Return the numbers of the rows that hold a number other than zero (NaN is one), or ``None`` for all of them.
 
-    :param gradient: (rows, columns) numbers on the CPU.
+    :param gradient: (rows, columns) real numbers on the CPU.
     """
-    if len(gradient) < FEWEST:
+    if len(gradient) < FEWEST or not gradient.shape[1]:
         return None
-    norms = torch.linalg.vector_norm(gradient, dim=1)  # fast, but a square may vanish: those rows are looked at again
-    doubtful = (norms == 0.0).nonzero().squeeze(1)
-    if len(doubtful) <= (1.0 - WORTHWHILE) * len(gradient):
+    bits = gradient.contiguous().view(INTEGERS[gradient.element_size()])  # exact, and faster than any test of floats
+    doubtful = bits.amax(1) == 0
+    if int(doubtful.sum()) <= (1.0 - WORTHWHILE) * len(gradient):
         return None
-    dead = doubtful[gradient[doubtful].abs().amax(1) == 0.0]
-    live = torch.ones(len(gradient), dtype=torch.bool)
-    live[dead] = False
-    return live.nonzero().squeeze(1)
+    return (~(doubtful & (bits.amin(1) == 0))).nonzero().squeeze(1)
 
 
-def _row(current: Pass | None, parameter: torch.Tensor, touched: torch.Tensor | None = None) -> torch.Tensor | None:
-    """Return the view of the running pass's row that belongs to a parameter, and note that its gradient reaches it.
+def _position(current: Pass | None, parameter: torch.Tensor) -> int | None:
+    """Return the position of a parameter in the running pass's row.
 
     The parameter is the layer's own: a checkpoint's saved tensors are other objects.
     """
-    position = None if current is None else current.positions.get(id(parameter))
-    if current is None or position is None:
-        return None
-    current.rows.touch(current.task, position, touched)
-    return current.rows.views[current.task][position]
+    return None if current is None else current.positions.get(id(parameter))
 
 
 def _applies(input: torch.Tensor) -> bool:

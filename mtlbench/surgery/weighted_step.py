@@ -11,10 +11,10 @@ from mtlbench.contract.method import Method, Parameters
 from mtlbench.contract.method_input import observe
 from mtlbench.contract.method_output import ask_weights
 from mtlbench.contract.observation import Matrix, Vector
-from mtlbench.solvers.inner_products import gram_of_pieces
+from mtlbench.solvers.inner_products import gram
 from mtlbench.surgery.delivery import Parcel, clip
 from mtlbench.surgery.heads import HeadGradients
-from mtlbench.surgery.passes import gradients_of
+from mtlbench.surgery.passes import gradients_of, into_row
 from mtlbench.surgery.rows import Rows, layout_of
 from mtlbench.surgery.step_input import StepInput, StepOutput, head_factors
 
@@ -106,15 +106,20 @@ class WeightedStep:
         inputs = self._domain(step)
         if self.gram_of == "last_shared_layer":
             rows = Rows(layout_of(inputs), len(pieces))
-            rows.start(len(pieces))
             for task, gradients in enumerate(pieces):
-                rows.add(task, gradients, over=True)
+                for position, gradient in enumerate(gradients):
+                    if gradient is not None:
+                        rows.receive(task, position, gradient)
+                rows.finish(task)
             rows.average(step.ranks, len(pieces))
             return rows.gram(len(pieces))
-        pairs = [[(z, g) for z, g in zip(inputs, row, strict=True) if g is not None] for row in pieces]
+        products = np.zeros((len(pieces), len(pieces)))
+        for tensor, gradients in zip(inputs, zip(*pieces, strict=True), strict=True):
+            flat = [tensor.new_zeros(tensor.numel()) if g is None else g.flatten() for g in gradients]
+            products += gram(torch.stack(flat))
         # the samples of different processes are orthogonal in the representation
-        products: Matrix = step.ranks.total(gram_of_pieces(pairs), inputs[0]) / step.ranks.count**2
-        return products
+        total: Matrix = step.ranks.total(products, inputs[0]) / step.ranks.count**2
+        return total
 
     def _cross_gram(self, step: StepInput) -> Matrix:
         """Return the inner products between the task gradients of the second batch and those of the third."""
@@ -123,10 +128,10 @@ class WeightedStep:
         if not self._further or self._further[0].layout != layout or self._further[0].tasks < tasks:
             self._further = [Rows(layout, tasks), Rows(layout, tasks)]
         for rows, batch in zip(self._further, step.further, strict=True):
-            rows.start(tasks)
             for task, loss in enumerate(batch.tensors):
                 factor = None if step.scale is None else step.scale.to(loss.device, loss.dtype)
-                rows.add(task, gradients_of([loss], shared, [factor], retain_graph=True), over=True)
+                rows.begin(task)
+                into_row(rows, task, loss, factor, shared, retain_graph=True)
             rows.average(step.ranks, tasks)
         return self._further[0].gram_with(self._further[1], tasks)
 
@@ -134,7 +139,7 @@ class WeightedStep:
         """Return the gradients of Σ wᵢ Lᵢ for the shared parameters and the given leaves."""
         outputs = step.losses.tensors
         starts: list[torch.Tensor | None] = [
-            torch.tensor(weight, dtype=loss.dtype, device=loss.device) * (1.0 if factor is None else factor)
+            torch.full_like(loss, weight) * (1.0 if factor is None else factor)  # a fill: the host need not wait
             for weight, loss, factor in zip(weights.tolist(), outputs, step.loss_factors, strict=True)
         ]
         inputs = [*step.parameters, *leaves]

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import transformers.models.bert.modeling_bert  # noqa: F401  # once, before the processes part
 from own_loop_page import BATCH, LR, TASKS, batches, blocks, by_hand, distance, make_model, rows
@@ -22,6 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 import mtlbench
 from mtlbench import Surgery, UsageError
+from mtlbench.engine.step import NotFinite
 
 PROCESSES = 2
 CHECKS: dict[str, Callable[[int], Any]] = {}
@@ -274,6 +276,32 @@ def activation_checkpoints(rank: int) -> Any:
     return distance(train(rank, setup=setup), reference("pcgrad"))
 
 
+@check
+def surgery_inside_the_forward(rank: int) -> Any:
+    """Lightning wraps the module whose forward is ``training_step``, so surgery runs inside the wrapper's."""
+
+    class Step(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = make_model(torch.float64)
+            self.surgery = Surgery(self.model.encoder, "pcgrad", tasks=TASKS)
+
+        def forward(self, batch: Any) -> torch.Tensor:
+            return self.surgery.loss(self.model(**batch))
+
+    result = []
+    for unused in (False, True):
+        step = Step()
+        replica = DistributedDataParallel(step, find_unused_parameters=unused)
+        optimizer = torch.optim.SGD(step.parameters(), lr=LR)
+        for batch in batches(PROCESSES * BATCH, torch.float64)[:2]:
+            replica(share(batch, rank)).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        result.append(distance(step.model, reference("pcgrad")))
+    return result
+
+
 # What is refused
 
 
@@ -326,6 +354,24 @@ def absent_in_one_process(rank: int) -> Any:
     if rank == 1:
         losses["like"] = None
     return fault(lambda: Surgery(model.encoder, tasks=TASKS).loss(losses))
+
+
+@check
+def a_gradient_that_is_not_finite_in_one_process(rank: int) -> Any:
+    """Both processes say so: none waits for the other."""
+    result = []
+    for method in ("pcgrad", "sum"):
+        model = make_model()
+        replica = DistributedDataParallel(model)
+        surgery = Surgery(model.encoder, method, tasks=TASKS)
+        losses = replica(**share(batches()[0], rank))
+        if rank == 1:
+            bias = model.heads["like"].bias
+            losses["like"] = losses["like"] + torch.sqrt(bias - bias).sum()  # 0, with a derivative that is not finite
+        with pytest.raises(NotFinite) as caught:
+            surgery.loss(losses)
+        result.append(["another process" in str(caught.value) or rank, all(p.grad is None for p in model.parameters())])
+    return [[bool(where), clean] for where, clean in result]
 
 
 @check

@@ -48,8 +48,8 @@ def gradients_of(
         except RuntimeError as error:
             if DONATED in str(error):
                 raise UsageError(
-                    "the losses share one compiled graph, whose buffers torch frees in the first pass: set "
-                    "torch._functorch.config.donated_buffer = False before the model's first forward"
+                    "the losses share one compiled graph, whose buffers torch frees in the first pass: import "
+                    "torch._functorch.config and set its donated_buffer = False before the model's first forward"
                 ) from error
             if "second time" in str(error):
                 raise UsageError(

@@ -55,13 +55,18 @@ class StepInput:
         """Return the losses, averaged over the processes, and further scalars of this process, in one transfer.
 
         :param tensors: scalar tensors.
+        :raises NotFinite: when one of them is not finite in another process and there is no scaler; in that process,
+            :meth:`check` raises, and none is left waiting for it.
         """
         first = self.losses.tensors[0]
         scalars = [tensor.detach().to(first.device, torch.float64) for tensor in (*self.losses.tensors, *tensors)]
         numbers: Vector = torch.stack(scalars).cpu().numpy()
         count = len(self.losses.tensors)
-        means = self.ranks.total(numbers[:count], first) / self.ranks.count
-        return np.concatenate([means, numbers[count:]])
+        finite = bool(np.isfinite(numbers[count:]).all())
+        totals = self.ranks.total(np.append(numbers[:count], float(not finite)), first)
+        if finite and totals[-1] > 0.0 and self.scale is None:
+            raise NotFinite(None, "gradient", float("nan"), "some parameter in another process")
+        return np.concatenate([totals[:-1] / self.ranks.count, numbers[count:]])
 
     def check(self, losses: Vector, norms: Vector | None = None, tasks: Sequence[int] = ()) -> None:
         """Refuse losses or heads' gradients that are not finite, unless a gradient scaler will skip the step.

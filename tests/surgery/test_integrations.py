@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from library_cases import fault
+import torch._functorch.config
+from library_cases import Toy, fault
 from own_loop_page import BATCH, LR, PAGE, TASKS, batches, blocks, by_hand, distance, make_model, run_block
 
 import mtlbench
@@ -344,13 +345,17 @@ def test_a_model_compiled_as_a_whole() -> None:
     names = run_block("torch.compile", 1, change=change)
     assert distance(names["model"], eager) < 1e-4
     assert "weights renewed every 2 steps" in names["surgery"].name
-    torch._dynamo.reset()
+
+
+@COMPILER
+@pytest.mark.usefixtures("_fresh_compiler")
+def test_buffers_that_torch_frees_are_one_line() -> None:
     torch._functorch.config.donated_buffer = True
-    model = make_model()
-    compiled, heads = torch.compile(model, backend="aot_eager"), [model.heads[task] for task in TASKS]
-    sum(compiled(**batches()[0]).values()).backward()  # from now on, torch frees the graph's buffers
-    message = fault(surgery_of(model, heads=heads).loss, compiled(**batches()[0]))
-    assert "torch._functorch.config.donated_buffer = False" in message
+    toy = Toy()
+    toy.trunk = torch.compile(toy.trunk, backend="aot_eager")
+    torch.stack(toy.losses()).sum().backward()  # from now on, torch frees the graph's buffers
+    message = fault(Surgery(toy.trunk).loss, toy.losses())
+    assert "import torch._functorch.config and set its donated_buffer = False" in message
 
 
 @COMPILER

@@ -74,6 +74,10 @@ def test_options_of_the_wrapper(both: Any) -> None:
     assert names == [] and far < 1e-12 and count > 30
 
 
+def test_surgery_inside_the_forward(both: Any) -> None:
+    assert max(both("surgery_inside_the_forward")) < 1e-9
+
+
 def test_hooks_run_once(both: Any) -> None:
     assert both("hooks") == {"parameter": 1, "communication": 1}
     assert 0.0 < both("compressed") < 1e-2
@@ -81,6 +85,10 @@ def test_hooks_run_once(both: Any) -> None:
 
 def test_an_overflow_in_one_process_is_one_in_all(both: Any) -> None:
     assert both("an_overflow_in_one_process") == {"gradvac": [512.0, True, True], "uw": [512.0, True, True]}
+
+
+def test_what_is_not_finite_in_one_process_is_an_error_in_all(both: Any) -> None:
+    assert both("a_gradient_that_is_not_finite_in_one_process") == [[True, True], [True, True]]
 
 
 def test_activation_checkpoints(both: Any) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mtlbench.engine.library import aggregate, get_method, weights
     from mtlbench.errors import CellError, SolverError, UsageError
     from mtlbench.text.metrics import metric
+    from mtlbench.watch.watch import Watch
 
 __all__ = [
     "CellError",
@@ -31,6 +32,7 @@ __all__ = [
     "TaskGradients",
     "UsageError",
     "Vector",
+    "Watch",
     "Wrapper",
     "aggregate",
     "backward",
@@ -51,6 +53,7 @@ _HOMES = {
     "TaskGradients": "engine.autograd",
     "UsageError": "errors",
     "Vector": "contract.observation",
+    "Watch": "watch.watch",
     "Wrapper": "contract.wrapper",
     "aggregate": "engine.library",
     "backward": "engine.autograd",

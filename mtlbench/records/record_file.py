@@ -107,10 +107,13 @@ def read_side_file(record: Mapping[str, Any], what: str) -> bytes:
 def read_history(record: Mapping[str, Any]) -> Iterator[HistoryRow]:
     """Yield the rows of a record's history, one per step or evaluation.
 
-    :param record: as read from a folder, with its path.
+    :param record: as read from a folder, with its path; or that of an unfinished run, which has the rows itself.
     :raises OSError: when the file cannot be read.
     :raises ValueError: as :func:`read_side_file`, and when a line is not JSON or has not the form of a row.
     """
+    if "history" in record:
+        yield from record["history"]
+        return
     for line in read_side_file(record, "history").decode().splitlines():
         try:
             row = json.loads(line)

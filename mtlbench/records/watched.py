@@ -1,32 +1,22 @@
 """Watched runs: a user's own training, measured by :class:`mtlbench.Watch`, as a record with a history.
 
-While the training goes on, ``RESULTS/.watched/NAME.jsonl`` grows: the record without its summary in the first line,
-then the rows of the history. At the end it becomes an ordinary record. Its method is :data:`OWN`, and its group is its
-own key, so that it is never compared with a cell or with another run.
+Its method is :data:`OWN`, and its group is its own key, so that it is never compared with a cell or with another run.
 """
 
 from __future__ import annotations
 
-import fcntl
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from mtlbench.plan.cells import fingerprint
 from mtlbench.records.entries import ConflictEntry, ProposedEntry, Scores, WatchedTaskEntry
-from mtlbench.records.history_form import HistoryRow, check_row
+from mtlbench.records.history_form import HistoryRow
 from mtlbench.records.record import SCHEMA, Record
-from mtlbench.records.record_file import verified
 from mtlbench.records.shares import update_shares
 
 OWN = "own training"
 """Method of a watched run, by spec and by name. No method has a space in its name."""
-LOGS = ".watched"
-"""Folder of the logs of runs that are not at their end."""
 
 
 def watched_header(
@@ -182,88 +172,3 @@ def _middle(values: Sequence[float]) -> float | None:
 def _mean(values: Sequence[float]) -> float | None:
     finite = [value for value in values if np.isfinite(value)]
     return float(np.mean(finite)) if finite else None
-
-
-@dataclass(frozen=True)
-class WatchedLog:
-    """The content of a log.
-
-    :param header: the record without its summary.
-    :param rows: of the history.
-    :param starts: the place of every row in the file, in bytes, and the end of the last one: a line that a killed
-        process left half-written is no row.
-    """
-
-    header: Record
-    rows: list[HistoryRow]
-    starts: list[int]
-
-
-def log_path(results: Path, name: str) -> Path:
-    """Return the path of a run's log.
-
-    :param results: the results folder.
-    :param name: of the run.
-    """
-    return results / LOGS / f"{name}.jsonl"
-
-
-def read_log(path: Path) -> WatchedLog:
-    """Read the log of a run. Its form is checked as that of a record and of a history.
-
-    :param path: of the log.
-    :raises OSError: when it cannot be read.
-    :raises ValueError: when it is not a log.
-    """
-    lines = path.read_bytes().splitlines(keepends=True)
-    whole = lines[:-1] if lines and not lines[-1].endswith(b"\n") else lines
-    if not whole:
-        raise ValueError("not a log of a watched run: it is empty")
-    try:
-        header = json.loads(whole[0])
-        checked = verified(json.dumps({**header, "checksum": fingerprint(header)}).encode())
-        if checked.get("watched") is None:
-            raise ValueError("not a log of a watched run")
-        rows = [check_row(json.loads(line), checked["tasks"]) for line in whole[1:]]
-    except (TypeError, LookupError, RecursionError) as error:
-        raise ValueError(f"not a log of a watched run: {type(error).__name__}: {error}") from None
-    checked.pop("checksum", None)
-    starts = np.cumsum([len(line) for line in whole]).tolist()
-    return WatchedLog(checked, rows, starts)
-
-
-def watched_logs(results: Path, tell: Callable[[str], None]) -> Iterator[dict[str, Any]]:
-    """Yield the records of watched runs that are not at their end, as far as their logs go.
-
-    ``status`` is ``"running"`` while a process writes the log, else ``"stopped"``; ``history`` has the rows.
-
-    :param results: the results folder.
-    :param tell: is called with a line for the user about every log that cannot be read.
-    """
-    for path in sorted((results / LOGS).glob("*.jsonl")):
-        try:
-            log = read_log(path)
-            record: Mapping[str, Any] = summarized(log.header, log.rows) if log.rows else {}
-        except FileNotFoundError:  # the run has just ended
-            continue
-        except (OSError, ValueError) as error:
-            tell(f"left out: {path}: {error}")
-            continue
-        if record:
-            status = "running" if is_written(path) else "stopped"
-            yield {**cast(dict[str, Any], record), "status": status, "history": log.rows}
-
-
-def is_written(path: Path) -> bool:
-    """Return whether a process writes a log: it holds the file's lock, which ends with the process.
-
-    :param path: of the log.
-    """
-    try:
-        with path.open("rb") as handle:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from mtlbench.errors import UsageError
-from mtlbench.host.disk import make_output_folder
+from mtlbench.host.disk import TEMPORARY, make_output_folder
 from mtlbench.records.history_form import HistoryRow
 from mtlbench.records.record import Record
 from mtlbench.records.store import Store
-from mtlbench.records.watched import WatchedLog, log_path, read_log, summarized
+from mtlbench.records.watched import summarized
+from mtlbench.records.watched_log import WatchedLog, log_path, read_log
 
 
 class Log:
@@ -65,13 +68,18 @@ class Log:
         return read_log(self._path)
 
     def rewrite_header(self, header: Record) -> None:
-        """Replace the header and keep the rows.
+        """Replace the header and keep the rows. The old file stays whole until the new one takes its place.
 
         :param header: the new one.
         """
         rows = self.read().rows
-        self._file.truncate(0)
+        temporary = self._path.with_name(f"{TEMPORARY}{os.getpid()}-{self._path.name}")
+        replacement = temporary.open("wb")
+        fcntl.flock(replacement, fcntl.LOCK_EX)  # before another process can see the file
+        old, self._file = self._file, replacement
         self.append([_stored(header), *rows])
+        temporary.replace(self._path)
+        old.close()
 
     def finish(self) -> Path:
         """Write the record with its history, and remove the log.
@@ -84,14 +92,15 @@ class Log:
         store.prepare()
         content = b"".join(json.dumps(row).encode() + b"\n" for row in log.rows)
         path = store.save(summarized(log.header, log.rows), {"history": ("jsonl", content)})
-        self._path.unlink()
-        self.release()
+        self.discard()
         return path
 
     def discard(self) -> None:
-        """Remove a log without rows."""
+        """Remove the log, and its folder with the last one."""
         self._path.unlink()
         self.release()
+        with contextlib.suppress(OSError):
+            self._path.parent.rmdir()
 
     def release(self) -> None:
         """Close the file, which ends the lock; a process that was forked meanwhile keeps neither."""

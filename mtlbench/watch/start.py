@@ -18,7 +18,8 @@ from mtlbench.records.header import now
 from mtlbench.records.history_form import HistoryRow
 from mtlbench.records.record import Record
 from mtlbench.records.record_file import read_history, read_record
-from mtlbench.records.watched import OWN, log_path, read_log, watched_header
+from mtlbench.records.watched import OWN, watched_header
+from mtlbench.records.watched_log import log_path, read_log
 from mtlbench.watch.log import Log
 
 Run = tuple[Record, Sequence[HistoryRow]]

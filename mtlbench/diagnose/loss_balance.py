@@ -106,7 +106,8 @@ def _shares(patient: Patient) -> Iterator[Finding]:
     cases = patient.majority(_largest)
     if cases and len({task for _, task in cases.values()}) == 1:
         task = next(iter(cases.values()))[1]
-        watched, shares = patient.watched, span([share for share, _ in cases.values()], ".0%")
+        watched, others = patient.watched, "its gradient is larger than the others'"
+        shares = span([share for share, _ in cases.values()], ".0%")
         yield patient.finding(
             cases,
             task,
@@ -115,8 +116,7 @@ def _shares(patient: Patient) -> Iterator[Finding]:
             what=f"{task} decides the update of the shared parameters nearly alone",
             evidence=f"median share of the squared {'norm of the plain sum' if watched else 'update norm'} {shares}; "
             f"at most {SHARE:.0%}",
-            cause="its gradient is larger than the others'"
-            + ("" if watched else ", or the method gives it the weight"),
+            cause=others if watched else f"{others}, or the method gives it the weight",
             fix="see loss-scale; compare with fixed weights that make the gradients equal"
             + ("" if watched else ", or update_norm=sum"),
             sure="certain",

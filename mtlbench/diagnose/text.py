@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import chain
 from typing import Any
 
 from mtlbench.diagnose import NOT_MEASURED, Finding, diagnose
@@ -117,7 +118,7 @@ def to_json(found: Sequence[tuple[Cells, Sequence[Finding]]]) -> str:
             "done": len(cells.done),
             "failed": len(cells.failed),
             "unfinished": unfinished(cells),
-            "not_measured": sorted(code for codes in NOT_MEASURED.values() for code in codes) if cells.watched else [],
+            **({"not_measured": sorted(chain.from_iterable(NOT_MEASURED.values()))} if cells.watched else {}),
         }
         for cells, _ in found
     ]
@@ -137,7 +138,8 @@ def _alike(findings: Sequence[Finding]) -> list[list[Finding]]:
 def _title(alike: Sequence[Finding]) -> str:
     first, methods = alike[0], [finding.method for finding in alike]
     where = f"{methods[0]}: " if len(methods) == 1 else f"{len(methods)} methods: "
-    return f"{first.severity} {first.code}: {where if first.method else ''}{first.what}"
+    named = first.method and methods != [OWN]  # the heading has said so
+    return f"{first.severity} {first.code}: {where if named else ''}{first.what}"
 
 
 def _lines(alike: Sequence[Finding]) -> tuple[str, ...]:

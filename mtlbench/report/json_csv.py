@@ -35,6 +35,8 @@ def to_json(report: Report) -> str:
         "rankings": _rows(report, "rankings"),
         "pairs": _rows(report, "pairs"),
         "example_intervals": _rows(report, "example_intervals"),
+        "watched": _rows(report, "watched"),
+        "watched_methods": _rows(report, "watched_methods"),
         "missing": _rows(report, "missing"),
         "failed": _rows(report, "failed"),
         "damaged": [{"path": path, "reason": reason} for path, reason in report.damaged],

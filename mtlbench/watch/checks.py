@@ -51,6 +51,17 @@ def checked_name(name: Any) -> str:
     return name
 
 
+def checked_score(value: Any, task: str) -> float:
+    """Return a score as a number.
+
+    :raises UsageError: when it is none.
+    """
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError):  # of a tensor with several numbers
+        raise UsageError(f"the score of task {task} must be a number, not {shown(value)}") from None
+
+
 def present_losses(losses: Any, tasks: Sequence[str]) -> dict[str, torch.Tensor]:
     """Return task → loss of the tasks that have one in this batch.
 

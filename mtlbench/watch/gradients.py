@@ -12,6 +12,8 @@ from mtlbench.engine.flat import views
 from mtlbench.errors import UsageError, is_out_of_memory, said
 from mtlbench.solvers.inner_products import gram
 
+REENTRANT = "activation checkpointing needs use_reentrant=False"
+
 
 class Shared:
     """The parameters to watch, listed anew at every look: training may freeze or thaw some.
@@ -22,6 +24,8 @@ class Shared:
 
     def __init__(self, source: Sequence[torch.Tensor] | torch.nn.Module) -> None:
         self._source = source if isinstance(source, torch.nn.Module) else list(source)
+        self.checked = False
+        """Whether a look has found that no layer hides its parameters from the graph."""
         if not self.parameters():
             raise UsageError("nothing to watch: no parameter requires a gradient; give the model's shared part")
 
@@ -73,9 +77,12 @@ def task_gradients(losses: Sequence[torch.Tensor], tasks: Sequence[str], shared:
             if is_out_of_memory(error):
                 raise
             raise UsageError(f"cannot measure the gradient of task {task}: {_reason(error)}") from None
+        if any(gradient is None for gradient in gradients) and not shared.checked and _hides_parameters(loss):
+            raise UsageError(f"cannot measure the gradient of task {task}: {REENTRANT}")
         for place, gradient in zip(views(row, parameters), gradients, strict=True):
             if gradient is not None:
                 place.copy_(gradient.to_dense() if gradient.is_sparse else gradient)
+    shared.checked = True
     changed = [name for name, buffer, version in buffers if buffer._version != version]
     if changed:
         raise UsageError(
@@ -85,12 +92,25 @@ def task_gradients(losses: Sequence[torch.Tensor], tasks: Sequence[str], shared:
     return rows
 
 
+def _hides_parameters(loss: torch.Tensor) -> bool:
+    """Return whether a part of a loss's graph is computed again in the backward pass by a graph of its own."""
+    visited, stack = set(), [loss.grad_fn]
+    while stack:
+        node = stack.pop()
+        if node is not None and node not in visited:
+            visited.add(node)
+            if type(node).__name__ == "CheckpointFunctionBackward":
+                return True
+            stack.extend(before for before, _ in node.next_functions)
+    return False
+
+
 def _reason(error: RuntimeError) -> str:
     message = str(error)
     if "second time" in message:
         return "its graph is freed already; call watch(losses) before backward()"
     if "use_reentrant" in message or "not compatible with .grad()" in message:
-        return "activation checkpointing needs use_reentrant=False"
+        return REENTRANT
     if "donated buffers" in message:
         return "torch.compile reuses its buffers; set torch._functorch.config.donated_buffer = False"
     return said(error)

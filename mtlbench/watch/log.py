@@ -74,7 +74,8 @@ class Log:
         """
         rows = self.read().rows
         temporary = self._path.with_name(f"{TEMPORARY}{os.getpid()}-{self._path.name}")
-        replacement = temporary.open("wb")
+        temporary.unlink(missing_ok=True)
+        replacement = temporary.open("ab")  # after a truncation, only appending goes on at the end
         fcntl.flock(replacement, fcntl.LOCK_EX)  # before another process can see the file
         old, self._file = self._file, replacement
         self.append([_stored(header), *rows])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 
 import torch
 
-from mtlbench.contract.method import Method
+from mtlbench.contract.method import Method, without_trainer
 from mtlbench.contract.method_input import observe
 from mtlbench.contract.method_output import ask_weights
 from mtlbench.contract.observation import Matrix, Vector
@@ -18,15 +19,15 @@ from mtlbench.errors import CellError, SolverError, UsageError, one_line
 class Proposals:
     """Methods that are asked at every look with all tasks. One with a memory has seen the earlier looks only.
 
-    :param methods: names or specs.
+    :param methods: names, specs, or methods, of which copies are asked.
     :param tasks: number of tasks.
     :raises UsageError: for an unknown method, or one that needs what a look does not have.
     """
 
-    def __init__(self, methods: Sequence[str], tasks: int) -> None:
+    def __init__(self, methods: Sequence[str | Method], tasks: int) -> None:
         if isinstance(methods, str):
             raise UsageError(f"methods must be a list of names, such as ['{methods}'], not one text")
-        made = [get_method(spec) for spec in methods]
+        made = [get_method(one) if isinstance(one, str) else without_trainer(deepcopy(one)) for one in methods]
         self._methods = {method.spec: method for method in made}
         for method in made:
             reason = _unfit(method, tasks)

@@ -12,9 +12,10 @@ from typing import Any, Self
 import numpy as np
 import torch
 
+from mtlbench.contract.method import Method
 from mtlbench.errors import UsageError, shown
 from mtlbench.records.history_form import HistoryRow
-from mtlbench.watch.checks import checked_every, checked_name, checked_tasks, present_losses
+from mtlbench.watch.checks import checked_every, checked_name, checked_score, checked_tasks, present_losses
 from mtlbench.watch.gradients import Shared, measure
 from mtlbench.watch.log import Log
 from mtlbench.watch.proposals import Proposals
@@ -46,7 +47,8 @@ class Watch:
     :param tasks: K names, in the order of the losses.
     :param folder: the results folder. It may hold several runs, and cells of ``mtlbench run``.
     :param every: steps from one measurement of a task's gradient to the next. The first step is measured.
-    :param methods: specs of methods, such as ``"cagrad[c=0.2]"``, whose weights are computed too.
+    :param methods: specs such as ``"cagrad[c=0.2]"``, or :class:`Method` objects (copies are asked), whose weights are
+        computed too.
     :param name: of the run, one of its own for each run in the folder.
     :param resume: go on after the last step of the run of that name, if there is one.
     :raises UsageError: for bad input; when the folder has a run of that name and ``resume`` is false.
@@ -59,7 +61,7 @@ class Watch:
         folder: str | Path,
         *,
         every: int = 20,
-        methods: Sequence[str] = (),
+        methods: Sequence[str | Method] = (),
         name: str = "training",
         resume: bool = False,
     ) -> None:
@@ -135,11 +137,11 @@ class Watch:
             raise UsageError(f"unknown task '{task}'; this watch has {', '.join(self.tasks)}")
         if not self._active():
             return
-        at = self._step if step is None else step
+        at, number = self._step if step is None else step, checked_score(value, task)
         if at < 1:
             raise UsageError("a score needs a step: call watch(losses) first, or give step=")
         self._write()
-        row: Any = {"step": at, "scores": {task: {metric: float(value)}}, "elapsed": self._elapsed()}
+        row: Any = {"step": at, "scores": {task: {metric: number}}, "elapsed": self._elapsed()}
         self._append([row])
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
+from mtlbench.errors import UsageError
 from mtlbench.host.safe_names import spreadsheet_cell
 from mtlbench.report.result import CONFIDENCE, Difference, GroupReport, Report
 
@@ -49,8 +50,11 @@ def to_csv(report: Report) -> str:
     """Return the report as CSV: a line per method, task and metric, with the comparison to the baseline and the cost.
 
     :param report: the report.
+    :raises UsageError: when there are no cells, but watched runs.
     """
     lines = [line for group in report.groups for line in _lines(group)]
+    if not lines and any(group.watched for group in report.groups):
+        raise UsageError("watched runs have no scores of methods, so no CSV; use --format json, or mtlbench export")
     buffer = io.StringIO()
     names = list(dict.fromkeys(name for line in lines for name in line))
     writer = csv.DictWriter(buffer, names, restval="", lineterminator="\n")

@@ -12,7 +12,7 @@ TASKS = ["mood", "same", "like"]
 
 
 class Model(torch.nn.Module):
-    """A BERT of two narrow layers, and a linear head per task."""
+    """A BERT of two narrow layers, and two linear heads: the first and the third task share one."""
 
     def __init__(self, dropout: float = 0.1) -> None:
         super().__init__()
@@ -29,12 +29,12 @@ class Model(torch.nn.Module):
             "attention_probs_dropout_prob": dropout,
         }
         self.encoder = BertModel(BertConfig(**sizes), add_pooling_layer=False)
-        self.heads = torch.nn.ModuleList(torch.nn.Linear(16, 1) for _ in TASKS)
+        self.heads = torch.nn.ModuleList(torch.nn.Linear(16, 1) for _ in range(2))
 
     def losses(self, ids: torch.Tensor) -> list[torch.Tensor]:
         """Return three losses from one graph: the third wants the opposite of the first, the second is far larger."""
         features = self.encoder(input_ids=ids).last_hidden_state[:, 0]
-        target = torch.sin(ids[:, :1].float())
+        target = 4.0 * torch.sin(ids[:, :1].float())
         outputs = [head(features) for head in self.heads]
         return [
             (outputs[0] - target).square().mean(),

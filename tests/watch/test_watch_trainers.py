@@ -80,7 +80,7 @@ def train_with_transformers(folder: Path, watched: bool) -> Model:
     return model
 
 
-def test_the_trainer_of_hugging_face(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_trainer_of_hugging_face(tmp_path: Path) -> None:
     pytest.importorskip("accelerate", reason="the Trainer of transformers needs accelerate")
     alone = train_with_transformers(tmp_path / "alone", watched=False)
     model = train_with_transformers(tmp_path / "watched", watched=True)
@@ -140,8 +140,7 @@ def train_with_lightning(folder: Path, watched: bool) -> Model:
     return model
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning:lightning.*", "ignore::FutureWarning:lightning.*")
-@pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")
+@pytest.mark.filterwarnings("ignore")  # Lightning warns of few workers, short epochs and its own internals
 def test_the_trainer_of_lightning(tmp_path: Path) -> None:
     pytest.importorskip("lightning", reason="needs the extra 'lightning'")
     alone = train_with_lightning(tmp_path / "alone", watched=False)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 from mtlbench.records.groups import Cells
 from mtlbench.report.blocks import Block, Bullets, Heading, Paragraph, Row, Section, Table
 from mtlbench.report.numbers import ABSENT, number
 from mtlbench.report.result import GroupReport, WatchedMethod, WatchedTask
 
+MOST = 0.05
+"""Share of the time from which a note says how to measure less."""
 GRADIENTS = (
     "Gradient: median norm over the watched parameters. Share: median share of the plain sum of the gradients, "
     "⟨gᵢ, u⟩ / ‖u‖²; negative where the task is worked against.",
@@ -79,7 +83,9 @@ def _notes(cells: Cells) -> list[str]:
             "rows alone are noisier than those of the step"
         )
     if record["seconds"] and watched["seconds"] is not None:
-        notes.append(f"the measurements took {watched['seconds'] / record['seconds']:.1%} of {record['seconds']:.1f} s")
+        share = watched["seconds"] / record["seconds"]
+        fewer = f"; every={ceil(watched['every'] * share / MOST)} would take about {MOST:.0%}" if share > MOST else ""
+        notes.append(f"the measurements took at most {share:.1%} of {record['seconds']:.1f} s{fewer}")
     for task, entry in watched["tasks"].items():
         if entry["not_finite"]:
             notes.append(f"{task}: loss or gradient not finite at {entry['not_finite']} recorded steps")

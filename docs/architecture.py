@@ -31,6 +31,7 @@ ORDER = (
     ("plan",),
     ("tasks",),
     ("text",),
+    ("surgery",),
     ("engine",),
     ("plugins",),
     ("methods",),

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from mtlbench.contract.observation import Matrix, Observation, Vector
     from mtlbench.contract.task import Rows, Splits, Task
     from mtlbench.contract.wrapper import Wrapper
-    from mtlbench.engine.autograd import TaskGradients, backward
+    from mtlbench.surgery.backward import TaskGradients, backward
+    from mtlbench.surgery.surgery import Surgery
     from mtlbench.engine.library import aggregate, get_method, weights
     from mtlbench.errors import CellError, SolverError, UsageError
     from mtlbench.text.metrics import metric
@@ -28,6 +29,7 @@ __all__ = [
     "Rows",
     "SolverError",
     "Splits",
+    "Surgery",
     "Task",
     "TaskGradients",
     "UsageError",
@@ -49,14 +51,15 @@ _HOMES = {
     "Rows": "contract.task",
     "SolverError": "errors",
     "Splits": "contract.task",
+    "Surgery": "surgery.surgery",
     "Task": "contract.task",
-    "TaskGradients": "engine.autograd",
+    "TaskGradients": "surgery.backward",
     "UsageError": "errors",
     "Vector": "contract.observation",
     "Watch": "watch.watch",
     "Wrapper": "contract.wrapper",
     "aggregate": "engine.library",
-    "backward": "engine.autograd",
+    "backward": "surgery.backward",
     "get_method": "engine.library",
     "metric": "text.metrics",
     "weights": "engine.library",

@@ -14,19 +14,26 @@ from mtlbench.contract.observation import Matrix, Vector
 class NotFinite(ArithmeticError):
     """A NaN or infinite loss or gradient of one task.
 
-    :param task: the task's position.
+    :param task: the task's position; ``None`` for the gradient of the weighted sum.
     :param what: ``"loss"``, ``"gradient"`` or ``"loss after the step"``.
     :param value: the NaN or infinity.
     :param parameter: name of the first parameter whose gradient is not finite, if known.
+    :param name: the task's name, if it has one.
     """
 
-    def __init__(self, task: int, what: str, value: float, parameter: str | None = None) -> None:
-        super().__init__(f"{what} of task {task} is {value}{self._place(parameter)}")
+    def __init__(
+        self, task: int | None, what: str, value: float, parameter: str | None = None, name: str | None = None
+    ) -> None:
         self.task, self.what, self.value, self.parameter = task, what, value, parameter
+        super().__init__(self._sentence("" if task is None else str(task) if name is None else name))
 
-    def about(self, task: str) -> str:
+    def about(self, task: str | None) -> str:
         """Return the message with the task's name in place of its position."""
-        return f"the {self.what} of task {task} is {self.value}{self._place(self.parameter)}"
+        return f"the {self._sentence(task or '')}"
+
+    def _sentence(self, task: str) -> str:
+        owner = f"task {task}" if task else "the weighted sum of the losses"
+        return f"{self.what} of {owner} is {self.value}{self._place(self.parameter)}"
 
     @staticmethod
     def _place(parameter: str | None) -> str:

@@ -181,7 +181,7 @@ class ModelTraining:
             if step + 1 < self._steps:
                 self._inputs.ahead(step + 1)
         except NotFinite as error:
-            task = self._data[error.task].task.key
+            task = None if error.task is None else self._data[error.task].task.key
             raise CellError(f"step {step + 1}: {error.about(task)}", step + 1, task) from None
         except UsageError as error:  # from the method, which knows the number of tasks, not their names
             names = ", ".join(data.task.key for data in self._data)

@@ -15,7 +15,7 @@ from torch import nn
 from mtlbench import TaskGradients, UsageError, aggregate, backward, get_method, weights
 from mtlbench.contract.method import Method
 from mtlbench.contract.observation import Matrix, Vector
-from mtlbench.engine import autograd
+from mtlbench.surgery import backward as backward_module
 from mtlbench.engine.step import NotFinite
 from mtlbench.errors import CellError
 
@@ -172,10 +172,10 @@ def test_state_goes_with_the_model() -> None:
     toy = Toy()
     step_gradnorm(toy)
     gc.collect()
-    kept = len(autograd._METHODS_OF)
+    kept = len(backward_module._KEPT)
     del toy
     gc.collect()
-    assert len(autograd._METHODS_OF) == kept - 1
+    assert len(backward_module._KEPT) == kept - 1
 
 
 def test_no_losses() -> None:
@@ -184,8 +184,8 @@ def test_no_losses() -> None:
 
 def test_nothing_shared() -> None:
     toy = Toy()
-    assert "shared parameter" in fault(backward, toy.losses(), "sum", [])
-    assert "shared parameter" in fault(backward, toy.losses(), "sum", nn.Tanh())
+    assert "shared has no parameters" in fault(backward, toy.losses(), "sum", [])
+    assert "shared has no parameters" in fault(backward, toy.losses(), "sum", nn.Tanh())
 
 
 def test_gradnorm_without_its_layer() -> None:

@@ -1,0 +1,1 @@
+"""Methods in anyone's training loop: one object turns K losses of any torch module into one ordinary loss."""

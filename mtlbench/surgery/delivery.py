@@ -1,0 +1,99 @@
+"""A scalar loss that carries ready gradients: its backward pass hands them out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from mtlbench.errors import UsageError
+
+
+class Parcel:
+    """Gradients, each for one leaf, that one call of ``backward`` delivers.
+
+    :param leaves: the tensors that get gradients.
+    :param gradients: a gradient for each, of its type.
+    :param owned: how many of them, from the first, lie in memory of their own, which may be overwritten; torch may give
+        several parameters the same gradient tensor.
+    :param scale: factor that is already in the gradients, as a scalar tensor; ``None`` for 1.
+    :param unscaled: whether the backward pass must not be scaled, because the losses' own passes were not.
+    """
+
+    def __init__(
+        self,
+        leaves: Sequence[torch.Tensor],
+        gradients: Sequence[torch.Tensor],
+        *,
+        owned: int = 0,
+        scale: torch.Tensor | None = None,
+        unscaled: bool = False,
+    ) -> None:
+        self.leaves, self.owned, self.scale, self.unscaled = list(leaves), owned, scale, unscaled
+        self._gradients: list[torch.Tensor] | None = list(gradients)
+
+    def open(self, output: torch.Tensor) -> list[torch.Tensor]:
+        """Return the gradients, times the gradient of the output.
+
+        :param output: the scalar gradient of the loss.
+        :raises UsageError: at the second call, or for a scaled loss where that would come too late.
+        """
+        if self._gradients is None:
+            raise UsageError("this loss was backpropagated already: call Surgery.loss() again at every step")
+        if self.unscaled and float(output) >= 2.0:
+            raise UsageError(
+                f"the loss is scaled by {float(output):g} after the task gradients were computed in float16, too late to "
+                "save small ones: pass scaler= to Surgery"
+            )
+        gradients, self._gradients = self._gradients, None
+        factor = output if self.scale is None else output / self.scale.to(output.device)
+        if factor.device.type == "cpu" and float(factor) == 1.0:  # a read on another device would wait for it
+            return gradients
+        factors = {gradient.device: factor.to(gradient.device) for gradient in gradients}
+        for gradient in gradients[: self.owned]:
+            gradient.mul_(factors[gradient.device])
+        others = [gradient * factors[gradient.device] for gradient in gradients[self.owned :]]
+        return [*gradients[: self.owned], *others]
+
+
+class _Deliver(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: torch.Tensor, parcel: Parcel, anchor: torch.Tensor, *leaves: torch.Tensor) -> Any:
+        ctx.parcel = parcel
+        return value.clone()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, output: torch.Tensor) -> Any:
+        return None, None, None, *ctx.parcel.open(output)
+
+
+def deliver(value: torch.Tensor, parcel: Parcel) -> torch.Tensor:
+    """Return a loss whose ``backward`` adds a parcel's gradients to ``.grad``, through every hook that torch has there.
+
+    :param value: the loss's value.
+    :param parcel: the gradients.
+    :returns: a scalar tensor that requires a gradient.
+    """
+    anchor = torch.zeros((), requires_grad=True)  # a parcel without leaves still needs a graph
+    with torch.enable_grad():
+        loss: torch.Tensor = _Deliver.apply(value, parcel, anchor, *parcel.leaves)
+    return loss
+
+
+def clip(gradients: list[torch.Tensor], limit: float | None, unit: float) -> None:
+    """Clip the shared update in place, where the method's paper does.
+
+    :param gradients: the update, one tensor for each parameter, in memory of its own.
+    :param limit: the largest norm allowed; ``None`` for no limit.
+    :param unit: factor that is in the gradients.
+    """
+    if limit is None or not gradients:
+        return
+    first = gradients[0].device
+    norms = torch.stack([torch.linalg.vector_norm(g, dtype=torch.float64).to(first) for g in gradients])
+    norm = float(norms.norm()) / unit
+    if norm > limit:
+        for gradient in gradients:
+            gradient.mul_(limit / norm)

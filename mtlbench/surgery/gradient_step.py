@@ -1,0 +1,145 @@
+"""Surgery on the K task gradients themselves: one backward pass per loss, into rows that are kept across steps."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import numpy as np
+import torch
+
+from mtlbench.contract.method import Method
+from mtlbench.contract.method_input import observe
+from mtlbench.contract.method_output import ask_update, ask_weights
+from mtlbench.contract.observation import Matrix, Vector
+from mtlbench.surgery.delivery import Parcel, clip
+from mtlbench.surgery.heads import HeadGradients
+from mtlbench.surgery.passes import into_row
+from mtlbench.surgery.rows import Rows
+from mtlbench.surgery.skipping import RowSkipping
+from mtlbench.surgery.step_input import StepInput, StepOutput, head_factors
+
+
+class GradientStep:
+    """Task gradients of one optimizer step, collected over its micro-batches, and the update from them.
+
+    :param method: reads the gradients or their inner products.
+    :param accumulate: the number of micro-batches.
+    :param skipping: the layers that write their gradients into the rows themselves, if any.
+    """
+
+    def __init__(self, method: Method, accumulate: int = 1, skipping: RowSkipping | None = None) -> None:
+        self.method, self.accumulate, self.skipping = method, accumulate, skipping
+        self.micro = 0
+        """The number of micro-batches collected so far."""
+        self._heads: HeadGradients | None = None
+        self._losses: Vector = np.zeros(0)
+
+    def run(self, step: StepInput, rows: Rows) -> StepOutput:
+        """Collect one micro-batch's gradients, and after the last one combine them.
+
+        :param step: the micro-batch's losses and graphs.
+        :param rows: the rows for them, at least K.
+        :raises UsageError: when two losses reach a parameter that is not shared, or processes differ in what they
+            reach.
+        :raises NotFinite: when a loss or a gradient is not finite and there is no gradient scaler.
+        :raises SolverError: see :meth:`Method.weights`.
+        :raises CellError: when the method's return value is wrong.
+        """
+        tasks = len(step.losses.tensors)
+        heads = self.collect(step, rows)
+        numbers = step.host(*heads.norms(), *([] if step.scale is None else [step.scale]))
+        losses, norms = numbers[:tasks], numbers[tasks : tasks + len(heads.tasks)]
+        step.check(losses, norms, heads.tasks)
+        scale = 1.0 if step.scale is None else float(numbers[-1])
+        if self.micro:
+            losses = losses + self._losses
+            if self._heads is not None:
+                heads.merge(self._heads)
+        self.micro = (self.micro + 1) % self.accumulate
+        if self.micro:
+            self._heads, self._losses = heads, losses
+            return StepOutput(step.value(np.ones(tasks), numbers[:tasks]), Parcel([], []), losses)
+        self._heads = None
+        return self._combine(step, rows, heads, losses / self.accumulate, scale)
+
+    def collect(self, step: StepInput, rows: Rows) -> HeadGradients:
+        """Run one pass per loss, write the shared parameters' gradients to the rows, and return the others.
+
+        :param step: the losses and their graphs.
+        :param rows: the rows, at least K.
+        """
+        shared, count = step.parameters, len(step.losses.tensors)
+        heads = HeadGradients(step.graph, step.losses.tensors)
+        for task, (loss, factor) in enumerate(zip(step.losses.tensors, step.loss_factors, strict=True)):
+            if self.micro == 0:
+                rows.begin(task)
+            retain = step.graph.overlap and task < count - 1
+            with nullcontext() if self.skipping is None else self.skipping.into(rows, task, shared):
+                others = heads.leaves(task)
+                gradients = into_row(
+                    rows, task, loss, factor, shared, others, retain_graph=retain, reentrant=step.graph.reentrant
+                )
+            heads.add(task, gradients)
+        heads.settle()
+        return heads
+
+    def _combine(
+        self, step: StepInput, rows: Rows, heads: HeadGradients, losses: Vector, scale: float
+    ) -> StepOutput:
+        """Ask the method, and combine the rows: they hold ``scale · accumulate`` times the task gradients' means."""
+        method, tasks, unit = self.method, len(losses), scale * self.accumulate
+        reached = rows.reached(tasks)
+        step.ranks.same("shared parameters", [float(i in reached) for i in range(len(step.shared))], rows.device)
+        rows.average(step.ranks, tasks)
+        gram = rows.gram(tasks) / unit**2
+        if not np.isfinite(gram).all() or not np.isfinite(losses).all():
+            self._refuse_unless_scaled(step, rows, gram)
+            ones = np.ones(tasks)  # not finite either, so the scaler skips this step
+            return self._output(step, rows, heads, rows.combine(ones), losses, None, None)
+        weights = None
+        if method.returns == "update":
+            update = ask_update(method, observe(method, losses=losses, gradients=self._matrix(rows, tasks, unit)))
+            gradients = rows.split(update * unit)
+        else:
+            reads = {"gradients": self._matrix(rows, tasks, unit)} if method.reads == "gradients" else {"gram": gram}
+            weights = step.ranks.agreed(ask_weights(method, observe(method, losses=losses, **reads)), rows.device)
+            gradients = rows.combine(weights)
+        clip(gradients, method.clip_norm, unit)
+        return self._output(step, rows, heads, gradients, losses, weights, gram)
+
+    def _output(
+        self,
+        step: StepInput,
+        rows: Rows,
+        heads: HeadGradients,
+        gradients: list[torch.Tensor],
+        losses: Vector,
+        weights: Vector | None,
+        gram: Matrix | None,
+    ) -> StepOutput:
+        ones = np.ones(len(losses))
+        factors = head_factors(self.method, ones if weights is None else weights, losses)
+        positions = rows.reached(len(losses))
+        reached = [(leaf, gradients[i]) for i, leaf in enumerate(step.parameters) if i in positions]
+        parcel = Parcel(
+            [leaf for leaf, _ in reached] + heads.parameters,
+            [g.to_sparse(1) if id(leaf) in step.graph.sparse else g for leaf, g in reached] + heads.times(factors),
+            owned=len(reached),
+            scale=step.scale,
+            unscaled=step.graph.half and step.scale is None,
+        )
+        return StepOutput(step.value(ones if weights is None else weights, losses), parcel, losses, weights, gram)
+
+    def _refuse_unless_scaled(self, step: StepInput, rows: Rows, gram: Matrix) -> None:
+        if step.scale is not None:
+            return
+        task = next(task for task, square in enumerate(np.diagonal(gram)) if not np.isfinite(square))
+        culprit = rows.culprit(task)
+        name = None if culprit is None else list(step.shared)[culprit]
+        raise step.not_finite(task, "gradient", float(np.sqrt(gram[task, task])), name)
+
+    @staticmethod
+    def _matrix(rows: Rows, tasks: int, unit: float) -> torch.Tensor:
+        matrix = rows.matrix(tasks)
+        return matrix if unit == 1.0 else matrix / unit
+

@@ -1,0 +1,147 @@
+"""One backward pass of one loss, which leaves no trace but its gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+
+from mtlbench.errors import UsageError
+from mtlbench.surgery.rows import Rows
+
+DONATED = "donated buffers"
+
+
+def gradients_of(
+    outputs: Sequence[torch.Tensor],
+    inputs: Sequence[torch.Tensor],
+    factors: Sequence[torch.Tensor | None],
+    *,
+    retain_graph: bool,
+    reentrant: bool = False,
+    receive: Callable[[int, torch.Tensor], torch.Tensor] | None = None,
+) -> list[torch.Tensor | None]:
+    """Return Σ factor · ∂output/∂input for every input, ``None`` where no output reaches it.
+
+    Parameters' own hooks do not run: they run once, when the finished update is delivered.
+
+    :param outputs: tensors with graphs.
+    :param inputs: parameters, or tensors between them and the outputs.
+    :param factors: the gradient of each output; ``None`` stands for 1.
+    :param retain_graph: whether another pass through the same graph follows.
+    :param reentrant: whether the graph holds a reentrant checkpoint, through which ``torch.autograd.grad`` cannot go:
+        then the pass fills ``.grad``, which is put back afterwards.
+    :param receive: takes the position and the gradient of each leaf as soon as torch has it, while it is in the cache,
+        and returns what to return in its place, so that torch frees it.
+    :raises UsageError: when torch freed buffers of a compiled graph that another pass needs.
+    """
+    with _without_hooks(inputs), _hooked(inputs, None if reentrant else receive):
+        try:
+            if reentrant:
+                return _by_accumulation(outputs, inputs, factors, retain_graph)
+            return list(
+                torch.autograd.grad(outputs, inputs, list(factors), retain_graph=retain_graph, allow_unused=True)
+            )
+        except RuntimeError as error:
+            if DONATED in str(error):
+                raise UsageError(
+                    "the losses share one compiled graph, whose buffers torch frees in the first pass: set "
+                    "torch._functorch.config.donated_buffer = False before the model's first forward"
+                ) from error
+            if "second time" in str(error):
+                raise UsageError(
+                    "the losses' graph was freed by an earlier backward pass: compute the losses anew at every step"
+                ) from error
+            raise
+
+
+def _by_accumulation(
+    outputs: Sequence[torch.Tensor], inputs: Sequence[Any], factors: Sequence[torch.Tensor | None], retain_graph: bool
+) -> list[torch.Tensor | None]:
+    previous = [tensor.grad for tensor in inputs]
+    try:
+        for tensor in inputs:
+            tensor.grad = None
+        torch.autograd.backward(outputs, list(factors), retain_graph=retain_graph)
+        return [tensor.grad for tensor in inputs]
+    finally:
+        for tensor, gradient in zip(inputs, previous, strict=True):
+            tensor.grad = gradient
+
+
+@contextmanager
+def _without_hooks(tensors: Sequence[torch.Tensor]) -> Iterator[None]:
+    """Silence the hooks of leaves: a hook that scales or clips ``.grad`` would act on every task's gradient as well."""
+    hooks = [tensor._backward_hooks for tensor in tensors if tensor.is_leaf and tensor._backward_hooks]
+    hooks += [h for tensor in tensors if (h := getattr(tensor, "_post_accumulate_grad_hooks", None))]
+    saved = [dict(group) for group in hooks]
+    for group in hooks:
+        group.clear()
+    try:
+        yield
+    finally:
+        for group, entries in zip(hooks, saved, strict=True):
+            group.update(entries)
+
+
+@contextmanager
+def _hooked(
+    tensors: Sequence[torch.Tensor], receive: Callable[[int, torch.Tensor], torch.Tensor] | None
+) -> Iterator[None]:
+    """Pass every leaf's gradient on when it is ready; a sparse one stays, since a hook must not change its layout."""
+    if receive is None:
+        yield
+        return
+
+    def hook(position: int, gradient: torch.Tensor) -> torch.Tensor | None:
+        view = receive(position, gradient)
+        return None if gradient.is_sparse else view
+
+    handles = [tensor.register_hook(partial(hook, position)) for position, tensor in enumerate(tensors)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def into_row(
+    rows: Rows,
+    task: int,
+    loss: torch.Tensor,
+    factor: torch.Tensor | None,
+    shared: Sequence[torch.Tensor],
+    others: Sequence[torch.Tensor] = (),
+    *,
+    retain_graph: bool,
+    reentrant: bool = False,
+) -> list[torch.Tensor | None]:
+    """Run a loss's pass, add the gradients of the shared parameters to its row, and return those of other leaves.
+
+    :param rows: the rows, after :meth:`Rows.begin`.
+    :param task: the row's number.
+    :param loss: the loss.
+    :param factor: the gradient that its pass starts from.
+    :param shared: the shared parameters.
+    :param others: further leaves.
+    :param retain_graph: see :func:`gradients_of`.
+    :param reentrant: see :func:`gradients_of`.
+    """
+    count = len(shared)
+
+    def receive(position: int, gradient: torch.Tensor) -> torch.Tensor:
+        return rows.receive(task, position, gradient) if position < count else gradient
+
+    inputs = [*shared, *others]
+    gradients = gradients_of(
+        [loss], inputs, [factor], retain_graph=retain_graph, reentrant=reentrant, receive=receive
+    )
+    if reentrant:
+        for position, gradient in enumerate(gradients[:count]):
+            if gradient is not None:
+                rows.receive(task, position, gradient)
+    rows.finish(task)
+    return gradients[count:]

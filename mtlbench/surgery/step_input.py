@@ -1,0 +1,155 @@
+"""Everything that one step of surgery reads, and everything that it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from mtlbench.contract.method import Method
+from mtlbench.contract.observation import FLOOR, Matrix, Vector
+from mtlbench.engine.step import NotFinite
+from mtlbench.surgery.delivery import Parcel
+from mtlbench.surgery.graph import Graph
+from mtlbench.surgery.heads import HeadGradients, norms_of
+from mtlbench.surgery.losses import TaskLosses
+from mtlbench.surgery.ranks import Ranks
+
+
+@dataclass(frozen=True)
+class StepInput:
+    """The validated input of one step.
+
+    :param losses: the losses of the tasks that are present.
+    :param graph: what their graphs have in common.
+    :param shared: the shared parameters that require a gradient, by name.
+    :param representation: tensors that all losses are computed from; empty where none were given.
+    :param further: the losses of further independent batches.
+    :param scale: the gradient scaler's factor, as a scalar tensor; ``None`` without a scaler.
+    :param ranks: the processes that the batch is spread over.
+    :param task_names: all tasks' names, where they have any.
+    """
+
+    losses: TaskLosses
+    graph: Graph
+    shared: dict[str, torch.Tensor]
+    representation: Sequence[torch.Tensor]
+    further: Sequence[TaskLosses]
+    scale: torch.Tensor | None
+    ranks: Ranks
+    task_names: Sequence[str] | None = None
+
+    @property
+    def parameters(self) -> list[torch.Tensor]:
+        """The shared parameters that require a gradient."""
+        return list(self.shared.values())
+
+    @property
+    def loss_factors(self) -> list[torch.Tensor | None]:
+        """The gradient that each loss's backward pass starts from."""
+        return [None if self.scale is None else self.scale.to(loss.device, loss.dtype) for loss in self.losses.tensors]
+
+    def host(self, *tensors: torch.Tensor) -> Vector:
+        """Return the losses, averaged over the processes, and further scalars of this process, in one transfer.
+
+        :param tensors: scalar tensors.
+        """
+        first = self.losses.tensors[0]
+        scalars = [tensor.detach().to(first.device, torch.float64) for tensor in (*self.losses.tensors, *tensors)]
+        numbers: Vector = torch.stack(scalars).cpu().numpy()
+        count = len(self.losses.tensors)
+        means = self.ranks.total(numbers[:count], first) / self.ranks.count
+        return np.concatenate([means, numbers[count:]])
+
+    def check(self, losses: Vector, norms: Vector | None = None, tasks: Sequence[int] = ()) -> None:
+        """Refuse losses or heads' gradients that are not finite, unless a gradient scaler will skip the step.
+
+        :param losses: (K,) losses.
+        :param norms: norms of gradients of heads.
+        :param tasks: the number of the task of each of these.
+        :raises NotFinite: when one is not finite and there is no scaler.
+        """
+        if self.scale is not None:
+            return
+        for task, value in enumerate(losses):
+            if not np.isfinite(value):
+                raise self.not_finite(task, "loss", float(value))
+        for task, norm in zip(tasks, [] if norms is None else norms, strict=True):
+            if not np.isfinite(norm):
+                raise self.not_finite(task, "gradient", float(norm), "its head")
+
+    def check_gradients(
+        self, leaves: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor], heads: HeadGradients
+    ) -> None:
+        """Refuse an update that is not finite, unless a gradient scaler will skip the step.
+
+        :param leaves: shared parameters.
+        :param gradients: a gradient for each.
+        :param heads: the gradients of the others.
+        :raises NotFinite: when one is not finite and there is no scaler.
+        """
+        if self.scale is not None:
+            return
+        norms = self.host(*norms_of(gradients), *heads.norms())[len(self.losses.tensors) :]
+        self.check(np.zeros(0), norms[len(gradients) :], heads.tasks)
+        names = {id(leaf): name for name, leaf in self.shared.items()}
+        for leaf, norm in zip(leaves, norms, strict=False):
+            if not np.isfinite(norm):
+                raise NotFinite(None, "gradient", float(norm), names[id(leaf)])
+
+    def not_finite(self, task: int, what: str, value: float, parameter: str | None = None) -> NotFinite:
+        """Return the error about a number that is not finite.
+
+        :param task: the task's position among those present.
+        :param what: ``"loss"`` or ``"gradient"``.
+        :param value: the number.
+        :param parameter: the first parameter concerned, if known.
+        """
+        position = self.losses.positions[task]
+        name = None if self.task_names is None else self.task_names[position]
+        return NotFinite(position, what, value, parameter, name)
+
+    def value(self, weights: Vector, losses: Vector) -> torch.Tensor:
+        """Return Σ wᵢ Lᵢ as a scalar tensor of the losses' type and device.
+
+        :param weights: (K,) weights.
+        :param losses: (K,) losses.
+        """
+        dtype = torch.float32
+        for loss in self.losses.tensors:
+            dtype = torch.promote_types(dtype, loss.dtype)
+        return torch.tensor(float(weights @ losses), dtype=dtype, device=self.losses.tensors[0].device)
+
+
+@dataclass(frozen=True)
+class StepOutput:
+    """The result of one step.
+
+    :param value: the value of the loss that is returned to the user.
+    :param parcel: the gradients that its backward pass delivers.
+    :param losses: (K,) losses.
+    :param weights: (K,) weights; ``None`` for a method that returns an update, or where no method was asked.
+    :param gram: (K, K) inner products that the method read, if any.
+    """
+
+    value: torch.Tensor
+    parcel: Parcel
+    losses: Vector
+    weights: Vector | None = None
+    gram: Matrix | None = field(default=None)
+
+
+def head_factors(method: Method, weights: Vector, losses: Vector) -> Vector:
+    """Return the factor of each task's own gradient in its head's update.
+
+    :param method: declares the heads' objective.
+    :param weights: (K,) weights.
+    :param losses: (K,) losses.
+    """
+    if method.heads == "weighted":
+        return weights
+    if method.heads == "log":
+        return 1.0 / np.where(losses == 0.0, FLOOR, losses)
+    return np.ones_like(losses)

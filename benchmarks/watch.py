@@ -129,6 +129,8 @@ def main() -> None:
         "width": 384,
         "rows": 8,
         "tokens": 64,
+        "words": 30522,
+        "threads": 1,
     }.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--methods", default="pcgrad,cagrad")

@@ -46,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     watches[0].score("mood", 0.7, "accuracy")
     watches[0].close()
     stopped = mtlbench.Watch(torch.nn.Linear(2, 2), TASKS, folder, every=1, name="stopped")
-    shared = stopped._shared._source
+    shared = stopped._shared.source
     for _ in range(3):
         stopped([shared(torch.ones(2))[task % 2] for task in range(3)])
     assert stopped._log is not None

@@ -23,6 +23,7 @@ def settings(group: GroupReport, cells: Cells) -> Table:
     """
     sections = [
         _section("Recipe", group.recipe),
+        _section("Watched", _watched(cells)),
         _section("Encoder", cells.encoder),
         *(_section(f"Task {task.name}", _task(cells, task.name)) for task in group.tasks),
         *(_section(f"Method {method}", _method(cells, method)) for method in group.methods if not group.watched),
@@ -62,7 +63,17 @@ def _section(heading: str, values: Mapping[str, Any]) -> Section:
 def _task(cells: Cells, name: str) -> Mapping[str, Any]:
     """Return a task's description without its floors, which the report shows elsewhere."""
     task: Mapping[str, Any] = next((r["tasks"][name] for r in cells.records if name in r.get("tasks", {})), {})
-    return {key: value for key, value in task.items() if key != "floors" and value is not None}
+    unknown: tuple[Any, ...] = (None, []) if cells.watched else ()
+    return {key: value for key, value in task.items() if key != "floors" and value not in unknown}
+
+
+def _watched(cells: Cells) -> Mapping[str, Any]:
+    """Return how a run was watched; nothing for cells."""
+    if cells.watched is None:
+        return {}
+    record = cells.records[0]
+    numbers = {name: value for name, value in cells.watched.items() if not isinstance(value, dict)}
+    return {"started (UTC)": str(record["started"])[:19], "seconds of training": record["seconds"], **numbers}
 
 
 def _method(cells: Cells, method: str) -> Mapping[str, Any]:

@@ -82,26 +82,23 @@ class Log:
         temporary.replace(self._path)
         old.close()
 
-    def finish(self) -> Path:
-        """Write the record with its history, and remove the log.
+    def finish(self) -> Path | None:
+        """Write the record with its history, and remove the log, and its folder with the last one.
 
-        :returns: the path of the record.
+        :returns: the path of the record; ``None`` where there are no rows, and so no record.
         :raises NotRecorded: when it cannot be written; the log stays.
         """
-        log = self.read()
-        store = Store(self._folder)
-        store.prepare()
-        content = b"".join(json.dumps(row).encode() + b"\n" for row in log.rows)
-        path = store.save(summarized(log.header, log.rows), {"history": ("jsonl", content)})
-        self.discard()
-        return path
-
-    def discard(self) -> None:
-        """Remove the log, and its folder with the last one."""
+        log, path = self.read(), None
+        if log.rows:
+            store = Store(self._folder)
+            store.prepare()
+            content = b"".join(json.dumps(row).encode() + b"\n" for row in log.rows)
+            path = store.save(summarized(log.header, log.rows), {"history": ("jsonl", content)})
         self._path.unlink()
         self.release()
         with contextlib.suppress(OSError):
             self._path.parent.rmdir()
+        return path
 
     def release(self) -> None:
         """Close the file, which ends the lock; a process that was forked meanwhile keeps neither."""

@@ -158,11 +158,8 @@ class Watch:
         if self._state == "broken":
             return
         self._state = "closed"
-        if self._log is None or not self._log.read().rows:
-            if self._log is not None:
-                self._log.discard()
+        if self._log is None or self._log.finish() is None:
             raise UsageError(f"nothing was watched: call watch(losses) before backward(), in every step ({self.name})")
-        self._log.finish()
 
     def __enter__(self) -> Self:
         return self

@@ -176,6 +176,29 @@ def test_inner_products_are_in_full_precision_under_autocast(tmp_path: Path) -> 
     assert row["cosines"]["a|b"] == pytest.approx(float(cosine), abs=1e-6)
 
 
+def test_a_look_inside_autocast_changes_nothing(tmp_path: Path) -> None:
+    """Autocast keeps the parameters that it has cast; a look between two uses must not make it cast them again."""
+
+    def trained(watched: bool) -> str:
+        torch.manual_seed(0)
+        model = Model()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+        watch = mtlbench.Watch(model.encoder, TASKS, tmp_path, every=2)
+        for ids in batches(5):
+            with torch.autocast("cpu", torch.bfloat16):
+                losses = model.losses(ids)
+                if watched:
+                    watch(losses)
+                losses += model.losses(ids)
+                assert torch.is_autocast_enabled("cpu")
+            optimizer.zero_grad()
+            torch.stack(losses).sum().backward()
+            optimizer.step()
+        return digest(model)
+
+    assert trained(watched=False) == trained(watched=True)
+
+
 def test_an_evaluation_without_graph_is_passed_over(tmp_path: Path) -> None:
     shared = torch.nn.Linear(2, 1)
     with mtlbench.Watch(shared, ["a"], tmp_path, every=1) as watch:

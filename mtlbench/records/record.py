@@ -181,10 +181,13 @@ def check_record(record: Any) -> None:
         reason = first["msg"].replace("Input should be", "should be")
         raise ValueError(f"not the form of a record: {where} {reason}") from None
     tasks = checked["tasks"]
-    if checked.get("watched") is None:
+    watched = checked.get("watched")
+    if watched is None:
         _check_described(tasks)
     elif checked["group"] != checked["key"]:
         raise ValueError("not the form of a record: a watched run is a group of its own, so its group is its key")
+    elif any(names != set(tasks) for names in _watched_tasks(watched)):
+        raise ValueError("not the form of a record: watched is of other tasks")
     if not all(task["spec"] in checked["recipe"]["tasks"] for task in tasks.values()):
         raise ValueError("not the form of a record: a task is not one of the recipe's")
     for task, scores in [*checked["scores"].items(), *(checked.get("test_scores") or {}).items()]:
@@ -204,3 +207,8 @@ def _check_described(tasks: dict[str, TaskEntry]) -> None:
         for field in ("prediction", "metrics", "train", "dev"):
             if task[field] is None or task[field] == []:
                 raise ValueError(f"not the form of a record: tasks.{name}.{field} should have a value")
+
+
+def _watched_tasks(watched: WatchedEntry) -> list[set[str]]:
+    """Return the tasks that were measured, and those of every method that had weights."""
+    return [set(watched["tasks"]), *(set(one["shares"]) for one in watched["proposed"].values() if one["shares"])]

@@ -77,7 +77,7 @@ def watched_header(
             "parameters": parameters,
             "rank": rank,
             "processes": processes,
-            "tasks": {},
+            "tasks": {task: _task(task, tasks, ()) for task in tasks},
             "proposed": {spec: {"looks": 0, "shares": {}} for spec in methods},
         },
     }

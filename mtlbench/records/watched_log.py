@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,9 @@ from typing import Any, cast
 import numpy as np
 
 from mtlbench.plan.cells import fingerprint
-from mtlbench.records.history_form import HistoryRow, check_row
+from mtlbench.records.history_form import HistoryRow
 from mtlbench.records.record import Record
-from mtlbench.records.record_file import verified
+from mtlbench.records.record_file import read_row, verified
 from mtlbench.records.watched import summarized
 
 LOGS = ".watched"
@@ -56,6 +57,8 @@ def read_log(path: Path) -> WatchedLog:
     :raises OSError: when it cannot be read.
     :raises ValueError: when it is not a log.
     """
+    if not stat.S_ISREG(path.lstat().st_mode):  # a link may lead anywhere, and a pipe never ends
+        raise ValueError("not a log of a watched run: not a regular file")
     lines = path.read_bytes().splitlines(keepends=True)
     whole = lines[:-1] if lines and not lines[-1].endswith(b"\n") else lines
     if not whole:
@@ -65,7 +68,7 @@ def read_log(path: Path) -> WatchedLog:
         checked = verified(json.dumps({**header, "checksum": fingerprint(header)}).encode())
         if checked.get("watched") is None:
             raise ValueError("not a log of a watched run")
-        rows = [check_row(json.loads(line), checked["tasks"]) for line in whole[1:]]
+        rows = [read_row(line.decode(), checked["tasks"]) for line in whole[1:]]
     except (TypeError, LookupError, RecursionError) as error:
         raise ValueError(f"not a log of a watched run: {type(error).__name__}: {error}") from None
     checked.pop("checksum", None)
@@ -81,7 +84,8 @@ def watched_logs(results: Path, tell: Callable[[str], None]) -> Iterator[dict[st
     :param results: the results folder.
     :param tell: is called with a line for the user about every log that cannot be read.
     """
-    for path in sorted((results / LOGS).glob("*.jsonl")):
+    logs = [] if (results / LOGS).is_symlink() else sorted((results / LOGS).glob("*.jsonl"))
+    for path in logs:
         try:
             log = read_log(path)
             record: Mapping[str, Any] = summarized(log.header, log.rows) if log.rows else {}

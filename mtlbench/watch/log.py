@@ -31,6 +31,9 @@ class Log:
     def __init__(self, folder: Path, header: Record, rows: Iterable[HistoryRow] = ()) -> None:
         self._folder, self._path = folder, log_path(folder, header["suite"])
         make_output_folder(self._path.parent)
+        for link in (self._path.parent, self._path):
+            if link.is_symlink():
+                raise UsageError(f"cannot write {link}: it is a link, which may lead anywhere")
         try:
             self._file: BinaryIO = self._path.open("ab")
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -194,3 +194,39 @@ def test_a_watched_run_is_a_group_of_its_own(tmp_path: Path) -> None:
         check_record({**record, "group": "a" * 64})
     with pytest.raises(ValueError, match=r"tasks\.a\.prediction should have a value"):
         check_record({name: value for name, value in record.items() if name != "watched"})
+    assert record["watched"] is not None
+    other: dict[str, Any] = {"looks": 1, "shares": {"a": 0.5, "c": 0.5}}
+    for changes in ({"tasks": {}}, {"proposed": {"mgda": other}}):
+        with pytest.raises(ValueError, match="watched is of other tasks"):
+            check_record({**record, "watched": {**record["watched"], **changes}})
+
+
+def test_a_link_is_neither_read_nor_written(tmp_path: Path) -> None:
+    outside = tmp_path / "outside.jsonl"
+    outside.write_text("kept")
+    path = log_path(tmp_path / "results", "training")
+    path.parent.mkdir(parents=True)
+    path.symlink_to(outside)
+    lines: list[str] = []
+    assert list(watched_logs(tmp_path / "results", lines.append)) == []
+    assert lines == [f"left out: {path}: not a log of a watched run: not a regular file"]
+    with pytest.raises(UsageError, match="cannot read the watched run 'training'"):
+        Watch(SHARED, ["a", "b"], tmp_path / "results")
+    path.unlink()
+    path.parent.rmdir()
+    path.parent.symlink_to(tmp_path)
+    with pytest.raises(UsageError, match="it is a link, which may lead anywhere"):
+        steps(Watch(SHARED, ["a", "b"], tmp_path / "results"), 1)
+    assert outside.read_text() == "kept" and not (tmp_path / "training.jsonl").exists()
+
+
+def test_names_in_a_log_give_no_orders_to_a_terminal(tmp_path: Path) -> None:
+    watch = Watch(SHARED, ["a", "b"], tmp_path, every=1)
+    steps(watch, 1)
+    watch.score("a", 0.5, "\x1b[2J")
+    (record,) = watched_logs(tmp_path, no_line)
+    assert record["tasks"]["a"]["metrics"] == ["\\x1b[2J"]
+    watch.close()
+    (finished,) = Store(tmp_path).scan().records
+    assert finished["tasks"]["a"]["metrics"] == ["\\x1b[2J"]
+    assert [list(row["scores"]["a"]) for row in rows_of(tmp_path) if "scores" in row] == [["\\x1b[2J"]]

@@ -158,17 +158,19 @@ def _save_figures(built: Report, records: list[Record], folder: Path) -> Gallery
 
 
 def _repeat(show: Callable[[], None], folders: tuple[Path, ...]) -> None:
-    """Show the report again whenever a record is added, changed or removed, until Ctrl-C.
+    """Show the report again whenever a record is added, changed or removed, or a watched run goes on, until Ctrl-C.
 
     A grid that has just started may lack records or the baseline: say so, and wait.
     """
     from mtlbench.records.store import Store
+    from mtlbench.records.watched_log import log_stamps
 
     stores = [Store(folder) for folder in folders]
     shown = None
     try:
         while True:
-            state = [store.state() for store in stores]  # before reading: later changes show next time
+            # before reading: later changes show next time
+            state = [store.state() | log_stamps(store.folder) for store in stores]
             if state != shown:
                 shown = state
                 try:

@@ -136,7 +136,7 @@ def _opposed(patient: Patient, conflicts: Mapping[int, Conflict], evidence: str)
         second,
         code="conflict",
         severity="note",
-        what=f"task gradients oppose one another, most of all those of {first} and {second}",
+        what=f"some task gradients oppose one another, most of all those of {first} and {second}",
         evidence=f"their median cosine is {np.median(cosines[worst]):.2f}, and below {OPPOSED:g} at {opposed:.0%} of "
         f"the measured steps; {evidence}",
         cause="the tasks need different shared parameters, or one contradicts the other",

@@ -6,6 +6,7 @@ then the rows of the history. At the end it becomes an ordinary record with a hi
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import stat
@@ -20,6 +21,7 @@ from mtlbench.plan.cells import fingerprint
 from mtlbench.records.history_form import HistoryRow
 from mtlbench.records.record import Record
 from mtlbench.records.record_file import read_row, verified
+from mtlbench.records.store_cache import FileStamp
 from mtlbench.records.watched import summarized
 
 LOGS = ".watched"
@@ -84,8 +86,7 @@ def watched_logs(results: Path, tell: Callable[[str], None]) -> Iterator[dict[st
     :param results: the results folder.
     :param tell: is called with a line for the user about every log that cannot be read.
     """
-    logs = [] if (results / LOGS).is_symlink() else sorted((results / LOGS).glob("*.jsonl"))
-    for path in logs:
+    for path in _logs(results):
         try:
             log = read_log(path)
             record: Mapping[str, Any] = summarized(log.header, log.rows) if log.rows else {}
@@ -97,6 +98,22 @@ def watched_logs(results: Path, tell: Callable[[str], None]) -> Iterator[dict[st
         if record:
             status = "running" if is_written(path) else "stopped"
             yield {**cast(dict[str, Any], record), "status": status, "history": log.rows}
+
+
+def log_stamps(results: Path) -> dict[Path, FileStamp]:
+    """Return the stamp of every log; while stamps stay the same, so do the logs.
+
+    :param results: the results folder.
+    """
+    stamps = {}
+    for path in _logs(results):
+        with contextlib.suppress(OSError):  # the run may have just ended
+            stamps[path] = FileStamp.of(path)
+    return stamps
+
+
+def _logs(results: Path) -> list[Path]:
+    return [] if (results / LOGS).is_symlink() else sorted((results / LOGS).glob("*.jsonl"))
 
 
 def is_written(path: Path) -> bool:

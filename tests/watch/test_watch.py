@@ -96,6 +96,15 @@ def test_no_loss_outlives_its_step(tmp_path: Path) -> None:
     assert list(rows_of(tmp_path)[1]["losses"].values()) == pytest.approx(before)
 
 
+def test_gradients_live_only_while_it_looks(tmp_path: Path) -> None:
+    shared = torch.nn.Parameter(torch.ones(7919))
+    watch = mtlbench.Watch([shared], ["a", "b"], tmp_path, every=1, methods=["pcgrad", "nash-mtl"])
+    watch([shared.sum(), shared.square().sum()])
+    gc.collect()
+    tensors = [value for value in gc.get_objects() if type(value) is torch.Tensor]
+    assert [tensor.shape for tensor in tensors if tensor.numel() in (7919, 2 * 7919)] == []
+
+
 def test_the_numbers_are_those_of_the_gradients(tmp_path: Path) -> None:
     shared, extra = torch.nn.Parameter(torch.zeros(2)), torch.nn.Parameter(torch.zeros(3))
     with mtlbench.Watch([shared, extra], ["a", "b"], tmp_path, methods=["pcgrad", "sum"]) as watch:

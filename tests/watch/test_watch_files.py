@@ -18,7 +18,7 @@ from mtlbench.diagnose.unfinished import unfinished
 from mtlbench.records.record import check_record
 from mtlbench.records.record_file import read_history
 from mtlbench.records.store import Store
-from mtlbench.records.watched_log import log_path, read_log, watched_logs
+from mtlbench.records.watched_log import log_path, log_stamps, read_log, watched_logs
 
 SHARED = torch.nn.Linear(4, 2)
 
@@ -144,6 +144,17 @@ def test_a_watch_can_be_sent_to_the_process_that_trains(tmp_path: Path) -> None:
     steps(watch, 2)
     watch.close()
     assert len(rows_of(tmp_path)) == 2
+
+
+def test_a_log_that_grows_has_another_stamp(tmp_path: Path) -> None:
+    """``mtlbench report --watch`` prints again when it has."""
+    with Watch(SHARED, ["a", "b"], tmp_path, every=1) as watch:
+        steps(watch, 1)
+        before = log_stamps(tmp_path)
+        assert log_stamps(tmp_path) == before and list(before) == [log_path(tmp_path, "training")]
+        steps(watch, 1)
+        assert log_stamps(tmp_path) != before
+    assert log_stamps(tmp_path) == {}
 
 
 def test_a_full_disk_stops_the_watch_and_not_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= data/cs224n
 
-.PHONY: run test test-cluster lint install reference pages bench bench-methods clean
+.PHONY: run test test-cluster lint install reference pages bench bench-own-loop bench-methods clean
 
 run: $(VENV)/.installed
 	$(BIN)/mtlbench run --methods stl,sum,pcgrad --seeds 3
@@ -50,6 +50,11 @@ pages: $(VENV)/.installed-test
 bench: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks.engine --output .benchmarks-engine.json
 	$(BIN)/python benchmarks/engine_page.py .benchmarks-engine.json > benchmarks/engine.md
+
+# Time surgery in a user's own loop beside the plain sum and TorchJD: about 25 minutes, on an idle machine.
+bench-own-loop: $(VENV)/.installed-test
+	$(BIN)/python -m benchmarks.own_loop --output .benchmarks-own-loop.json
+	$(BIN)/python benchmarks/own_loop_page.py .benchmarks-own-loop.json > benchmarks/own_loop.md
 
 # Fuzz every method, and time it beside a peer; one thread, on an idle machine.
 bench-methods: $(VENV)/.installed-test

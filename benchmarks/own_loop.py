@@ -12,6 +12,8 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,6 +28,8 @@ from torchjd.autojac import jac_to_grad, mtl_backward
 
 import mtlbench
 from benchmarks.own_settings import Setting, images, texts
+from benchmarks.workloads import ROOT
+from mtlbench.engine.cost import PeakMemory
 from mtlbench.host.provenance import environment, usable_cores
 
 CYCLE = 10
@@ -156,6 +160,9 @@ CASES = {
 }
 
 
+MEMORY_CASES = ("MiniLM, padded, a batch a task", "BERT-base, padded, a batch a task")
+
+
 def measure(case: Case, tell: Callable[[str], None]) -> dict[str, Any]:
     """Let the contenders of a case take turns, a different one first in every round.
 
@@ -183,13 +190,41 @@ def measure(case: Case, tell: Callable[[str], None]) -> dict[str, Any]:
         names = list(contenders)
         for name in names[number % len(names) :] + names[: number % len(names)]:
             contender = contenders[name]
-            out = name in PEERS and number >= case.slow or (contender.cycle > 1 and number > case.rounds // 2)
+            out = (name in PEERS and number >= case.slow) or (contender.cycle > 1 and number > case.rounds // 2)
             seconds[name].append(None if out else _seconds(contender, 1 + number))
         last = {name: row[-1] for name, row in seconds.items()}
         tell(f"round {number + 1}: " + ", ".join(f"{name} {value:.3f}" for name, value in last.items() if value))
     for contender in contenders.values():
         contender.close()
     return {"seconds": seconds, "errors": errors}
+
+
+def peak(case: str, contender: str) -> dict[str, int]:
+    """Return the bytes that three steps of a contender need at their peak, beyond what was there before.
+
+    :param case: the case's name.
+    :param contender: the contender's name.
+    """
+    setting = CASES[case].make()
+    make = {"plain sum": Plain, **OURS, **PEERS}[contender]
+    before, memory = PeakMemory("cpu").read(), PeakMemory("cpu")
+    runner = make(setting)
+    for step in range(3):
+        runner.step(step)
+    shared = sum(parameter.numel() * parameter.element_size() for parameter in setting.parameters)
+    return {"peak": memory.read() - before, "shared": shared, "tasks": len(setting.heads)}
+
+
+def _peaks() -> list[dict[str, Any]]:
+    """Measure peak memory, each contender in a process of its own."""
+    result = []
+    for case in MEMORY_CASES:
+        for contender in ("plain sum", *OURS, "TorchJD backward, one at a time"):
+            call = f"own_loop.peak({case!r}, {contender!r})"
+            code = f"import json; from benchmarks import own_loop; print(json.dumps({call}))"
+            done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+            result.append({"case": case, "contender": contender, **json.loads(done.stdout)})
+    return result
 
 
 def _seconds(contender: Plain, step: int) -> float:
@@ -214,6 +249,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     results: dict[str, Any] = {"threads": options.threads, **environment(), "cases": {}}
     if options.only is not None and options.output.is_file():
         results = json.loads(options.output.read_text(encoding="utf-8"))
+    if options.only in (None, "memory"):
+        results["memory"] = _peaks()
     for name, case in CASES.items():
         if options.only is None or options.only in name:
             print(f"-- {name}", flush=True)
@@ -221,8 +258,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             results["cases"][name] = measure(
                 chosen, lambda text: print(f"[{time.perf_counter() - begun:5.0f} s] {text}", flush=True)
             )
-            options.output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
             gc.collect()
+        options.output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Models and batches of benchmarks/own_loop.py: loops as users write them, with plain torch and Hugging Face modules."""
+"""Models and batches of benchmarks/own_loop.py: loops as users write them."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def unknown(kind: str, name: str, known: Iterable[str], further: Iterable[str] =
     known = sorted(known)
     close = closest(name, [*known, *further])
     hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known) or 'none'}"
-    return UsageError(f"unknown {kind} '{name}'; {hint}")
+    return UsageError(f"unknown {kind} '{one_line(name, 60)}'; {hint}")
 
 
 def closest(name: str, known: Iterable[str], count: int = 2) -> list[str]:
@@ -123,8 +123,11 @@ def one_line(text: str, width: int) -> str:
 
 
 def shown(value: Any) -> str:
-    """Return the representation of a value from a file for an error message, at most 60 characters long.
+    """Return the representation of a value from a user for an error message, at most 60 characters long.
 
     :param value: the value.
     """
-    return one_line(repr(value), 60)
+    try:
+        return one_line(repr(value), 60)
+    except Exception:  # a foreign object may raise anything; integers of more than 4300 digits have no text
+        return f"{type(value).__name__} that cannot be shown"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
-from collections.abc import Mapping
+import functools
+import numbers
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args
 
@@ -12,6 +13,8 @@ import numpy as np
 from pydantic import Field
 
 from mtlbench import seeds
+from mtlbench.contract.method_state import IDENTITY, Sizes, checked_state, portable
+from mtlbench.contract.numbers import as_numbers
 from mtlbench.contract.observation import Observation, Vector
 from mtlbench.contract.plugin import COMMON, Plugin
 from mtlbench.errors import UsageError, said, shown
@@ -28,6 +31,9 @@ Heads = Literal["plain", "weighted", "log"]
 ReadsLosses = Literal["no", "any", "positive"]
 DECLARED = {"reads": Reads, "returns": Returns, "heads": Heads, "gram_of": Parameters, "reads_losses": ReadsLosses}
 """Declarations that the engines read, and the values that they support."""
+
+MOST_SEED_BITS = 4096
+"""Python writes integers of about three times as many bits at most, and the seed is hashed as text."""
 
 
 @dataclass
@@ -75,7 +81,9 @@ class Method(Plugin):
     """Whether the order of the tasks matters: not at all; only through random draws; only in that parameter ``main``
     names the main task; or for all, because tasks take turns."""
     state: ClassVar[Literal["none", "K", "K × P"]] = "none"
-    """The size of the state kept between steps."""
+    """The size of the state kept between steps. One that is not "none" ties a method object to K tasks."""
+    state_sizes = Sizes()
+    """The sizes of the present state; set with a method's first weights or update, and saved with its state."""
     search: ClassVar[Mapping[str, str]] = {}
     """Search space of ``mtlbench tune`` by parameter: ``"0.1:0.9"``, ``"1e-3:0.1:log"``, ``"none/l2"``; append
     ``:tasks`` for one number per task. Not part of a cell's key, since it changes no result."""
@@ -90,6 +98,12 @@ class Method(Plugin):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.reseed(0)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Have :meth:`after_step` receive float64 arrays, whatever kind of numbers a user's own loop passes."""
+        super().__init_subclass__(**options)
+        if "after_step" in vars(cls):
+            cls.after_step = _taking_numbers(cls.after_step)  # type: ignore[method-assign, assignment]
 
     @classmethod
     def make(cls, parameters: dict[str, Any]) -> Self:
@@ -115,9 +129,14 @@ class Method(Plugin):
     def reseed(self, seed: int) -> None:
         """Replace the private generator.
 
-        :param seed: the seed of the run; methods of different names draw different numbers from it.
+        :param seed: the seed of the run, a whole number; methods of different names draw different numbers from it.
+        :raises UsageError: when the seed is not a whole number, or has more than :data:`MOST_SEED_BITS`.
         """
-        self.generator = seeds.generator(seed, "method", self.name)
+        if not isinstance(seed, numbers.Integral) or isinstance(seed, bool):  # NumPy's integers are Integral
+            raise UsageError(f"method {self.name}: the seed must be a whole number, not {shown(seed)}")
+        if int(seed).bit_length() > MOST_SEED_BITS:
+            raise UsageError(f"method {self.name}: the seed has more than {MOST_SEED_BITS} bits; give a smaller one")
+        self.generator = seeds.generator(int(seed), "method", self.name)
 
     def torch_generator(self, device: torch.device) -> torch.Generator:
         """Return a torch generator for one step's draws, seeded by the next draw of :attr:`generator`.
@@ -189,23 +208,26 @@ class Method(Plugin):
         return None
 
     def state_dict(self) -> dict[str, Any]:
-        """Return a copy of all that the next step depends on: numbers, arrays, tensors and plain containers."""
-        state = {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self) if not field.init}
-        state["generator"] = copy.deepcopy(self.generator.bit_generator.state)
+        """Return a copy of all that the next step depends on: tensors, numbers, texts and plain containers.
+
+        ``torch.load(file, weights_only=True)`` reads what ``torch.save`` makes of it.
+        """
+        names = [field.name for field in dataclasses.fields(self) if not field.init and field.name != "generator"]
+        state = {name: portable(getattr(self, name)) for name in names}
+        state["generator"] = portable(self.generator.bit_generator.state)
+        state[IDENTITY] = {"method": self.name, **dataclasses.asdict(self.state_sizes)}
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore a state, so that the next steps replay exactly.
+        """Restore a state, so that the next steps replay exactly. After an error, the method is as before.
 
         :param state: a return value of :meth:`state_dict`.
+        :raises UsageError: when it is not one, or is of another method or another number of tasks.
         """
-        for name, value in copy.deepcopy(state).items():
-            if name == "generator":
-                self.generator.bit_generator.state = value
-            elif dataclasses.is_dataclass(getattr(self, name)):
-                setattr(self, name, type(getattr(self, name))(**value))
-            else:
-                setattr(self, name, value)
+        values, self.state_sizes = checked_state(self, self.state_sizes, state)
+        self.generator.bit_generator.state = values.pop("generator")
+        for name, value in values.items():
+            setattr(self, name, value)
 
 
 def without_trainer(method: Method) -> Method:
@@ -218,5 +240,9 @@ def without_trainer(method: Method) -> Method:
     return method
 
 
-def _plain(value: Any) -> Any:
-    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) else copy.deepcopy(value)  # type: ignore[arg-type]
+def _taking_numbers(after_step: Callable[[Any, Vector], None]) -> Callable[[Any, Vector], None]:
+    @functools.wraps(after_step)
+    def converted(self: Method, losses: Vector) -> None:
+        after_step(self, as_numbers(losses, f"method {self.name}: losses after the step"))
+
+    return converted

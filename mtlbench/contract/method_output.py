@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mtlbench.contract.method_state import Sizes
 from mtlbench.contract.observation import Observation, Vector
 from mtlbench.errors import CellError, SolverError, UsageError, is_out_of_memory, said, shown
 
@@ -21,9 +23,10 @@ def ask_weights(method: Method, observation: Observation) -> Vector:
 
     :param method: a method that returns weights.
     :param observation: its validated input.
+    :raises UsageError: when the method keeps state for another number of tasks.
     :raises CellError: naming the method, when it does not return K finite numbers or raises a foreign exception.
     """
-    answer = _call(method, method.weights, observation)
+    answer = _step(method, method.weights, observation)
     try:
         kind = np.asarray(answer).dtype.kind
         weights = np.asarray(answer, dtype=np.float64) if kind in "biufO" else None
@@ -40,12 +43,13 @@ def ask_update(method: Method, observation: Observation) -> torch.Tensor:
 
     :param method: a method that returns an update.
     :param observation: its validated input, with the gradients.
+    :raises UsageError: when the method keeps state for another number of tasks, or for longer or shorter gradients.
     :raises CellError: naming the method, when it does not return P finite numbers in a torch tensor or raises a foreign
         exception.
     """
     import torch
 
-    update: Any = _call(method, method.update, observation)
+    update: Any = _step(method, method.update, observation)
     size = observation.gradients.shape[1]
     if not isinstance(update, torch.Tensor):
         raise CellError(f"method {method.name} returned an update that is not a torch tensor: {type(update).__name__}")
@@ -66,6 +70,35 @@ def tell_after(method: Method, losses: Vector) -> None:
     :raises CellError: naming the method, when it raises a foreign exception.
     """
     _call(method, method.after_step, losses)
+
+
+def _step(method: Method, function: Callable[[Observation], Any], observation: Observation) -> Any:
+    """Call a method for one step, and remember the sizes that its state has from then on."""
+    sizes = Sizes()
+    if method.state != "none":
+        keeps_gradients = method.state == "K × P" and method.reads == "gradients"
+        sizes = Sizes(observation.tasks, observation.gradients.shape[1] if keeps_gradients else None)
+    difference = method.state_sizes.difference(sizes)
+    if difference is not None:
+        raise UsageError(
+            f"method {method.name} keeps state for {difference[0]} and was given {difference[1]}: use one method "
+            "object for one set of tasks"
+        )
+    if sizes.numbers is not None:
+        _move_state(method, observation.gradients)
+    answer = _call(method, function, observation)
+    method.state_sizes = sizes
+    return answer
+
+
+def _move_state(method: Method, gradients: torch.Tensor) -> None:
+    """Move a state's tensors to the gradients' device: a state may be loaded on another one."""
+    import torch
+
+    for field in dataclasses.fields(method):
+        value = getattr(method, field.name)
+        if not field.init and isinstance(value, torch.Tensor) and value.device != gradients.device:
+            setattr(method, field.name, value.to(gradients.device))
 
 
 def _call(method: Method, function: Callable[[Any], Any], argument: Any) -> Any:

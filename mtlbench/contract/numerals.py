@@ -26,8 +26,10 @@ def check_plain(written: Any, read: Any) -> None:
 
     :param written: the value as the user wrote it.
     :param read: the value that it was converted to.
-    :raises ValueError: when ``read`` is a number and ``written`` is a text with other characters.
+    :raises ValueError: when ``read`` is a number and ``written`` is a text with other characters, or true or false.
     """
     is_number = isinstance(read, int | float) and not isinstance(read, bool)
+    if is_number and type(written).__name__ in ("bool", "bool_"):  # also NumPy's, which is no bool of Python
+        raise ValueError("should be a number")
     if is_number and isinstance(written, str) and not is_plain(written):
         raise ValueError("should be a number in plain digits")

@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 
 from mtlbench.contract.numerals import check_plain
 from mtlbench.contract.spec import as_spec, quoted
-from mtlbench.errors import UsageError, said, shown, unknown
+from mtlbench.errors import UsageError, one_line, said, shown, unknown
 
 
 @dataclasses.dataclass
@@ -167,12 +167,17 @@ def _checked(cls: type[Plugin], parameter: str, value: Any) -> Any:
         read = _adapter(cls, parameter).validate_python(value)
     except pydantic.ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Input should be ")
-        raise UsageError(f"{cls.kind} {cls.name}: parameter {parameter}={value} should be {reason}") from None
+        raise UsageError(f"{cls.kind} {cls.name}: parameter {parameter}={_written(value)} should be {reason}") from None
     try:
         check_plain(value, read)
     except ValueError as error:
-        raise UsageError(f"{cls.kind} {cls.name}: parameter {parameter}={value} {error}") from None
+        raise UsageError(f"{cls.kind} {cls.name}: parameter {parameter}={_written(value)} {error}") from None
     return read
+
+
+def _written(value: Any) -> str:
+    """Return a value as a user writes it, for a message."""
+    return one_line(value, 60) if isinstance(value, str) else shown(value)
 
 
 def _text(value: Any, special: str) -> str:

@@ -9,11 +9,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mtlbench.contract.method import Method, without_trainer
-from mtlbench.contract.method_input import observe
+from mtlbench.contract.method_input import DESCRIPTIONS, observe
 from mtlbench.contract.method_output import ask_update, ask_weights
+from mtlbench.contract.numbers import as_numbers, written
 from mtlbench.contract.observation import Matrix, Vector
-from mtlbench.errors import UsageError
+from mtlbench.errors import UsageError, shown
 from mtlbench.plugins.registry import Registry, load_registry
+
+VANISHING = float(np.finfo(np.float64).tiny)
+"""Squared norms below this have lost digits, or are 0."""
 
 
 @cache
@@ -30,16 +34,46 @@ def get_method(name: str, *, seed: int = 0, **parameters: Any) -> Method:
     ('cagrad', 0.2)
 
     :param name: a name, or a spec such as ``"cagrad[c=0.2]"``.
-    :param seed: seed of the method's private random generator.
+    :param seed: seed of the method's private random generator: any whole number.
     :param parameters: hyperparameters by name; they override those of the spec.
     :returns: a new method, ready for :func:`backward`, :func:`weights` and :func:`aggregate`.
-    :raises UsageError: for an unknown name or parameter, or a value out of range.
+    :raises UsageError: for an unknown name or parameter, a value out of range, or a name or seed of another type.
     """
+    if isinstance(name, Method):
+        raise UsageError(f"{name.name} is already a method: use it as it is, or pass its name to get_method")
+    if not isinstance(name, str):
+        raise _not_a_method(name)
     method = _registry().method(name)
     if parameters:
         method = type(method).make({**method.parameters, **parameters})
     method.reseed(seed)
     return without_trainer(method)
+
+
+def as_method(method: str | Method, /, *, seed: int = 0, **parameters: Any) -> Method:
+    """Return a method that a user passes by name or as an object.
+
+    :param method: a name or spec, or a method from :func:`get_method`.
+    :param seed: seed of the private random generator of a method given by name.
+    :param parameters: hyperparameters of a method given by name.
+    :raises UsageError: as :func:`get_method`; and when an object comes with a seed or parameters.
+    """
+    if isinstance(method, str):
+        return get_method(method, seed=seed, **parameters)
+    if not isinstance(method, Method):
+        raise _not_a_method(method)
+    if parameters:
+        raise UsageError(f"{method.name} is already a method: pass its parameters to get_method instead")
+    if not (isinstance(seed, int) and seed == 0):
+        raise UsageError(f"{method.name} is already a method: pass the seed to get_method, or call its reseed")
+    return without_trainer(method)
+
+
+def _not_a_method(value: Any) -> UsageError:
+    if isinstance(value, type) and issubclass(value, Method):
+        name = getattr(value, "name", value.__name__)
+        return UsageError(f"{value.__name__} is the class of method {name}: give an object, {value.__name__}()")
+    return UsageError(f"a method is given by name, or as an object from get_method, not as {shown(value)}")
 
 
 def weights(
@@ -52,6 +86,8 @@ def weights(
     **parameters: Any,
 ) -> Vector:
     """Return the K weights that a method gives to K task gradients.
+
+    Numbers may come as arrays, lists or torch tensors: of any real type, on any device, with or without a graph.
 
     >>> import mtlbench
     >>> mtlbench.weights("pcgrad", [[1.0, -1.0], [-1.0, 2.0]]).tolist()
@@ -72,7 +108,7 @@ def weights(
     :raises SolverError: when a solution fails the method's own optimality conditions.
     :raises CellError: when the method does not return K finite numbers.
     """
-    method = _method(name, seed, parameters)
+    method = as_method(name, seed=seed, **parameters)
     if method.reads == "gradients":
         raise UsageError(f"method {method.name} reads whole gradients, not inner products: use aggregate")
     if gram is None and losses is None and cross_gram is None:
@@ -91,6 +127,8 @@ def aggregate(
 ) -> Vector:
     """Return a method's update of the shared parameters, before any clipping, for given task gradients.
 
+    Numbers may come in the same forms as for :func:`weights`; ``[gradient_of_a, gradient_of_b]`` is a jacobian, too.
+
     >>> import mtlbench
     >>> mtlbench.aggregate("pcgrad", [[1.0, 0.0], [-1.0, 1.0]]).tolist()
     [0.5, 1.5]
@@ -102,13 +140,14 @@ def aggregate(
     :param seed: seed of the private random generator of a method given by name.
     :param parameters: hyperparameters of a method given by name.
     :returns: (P,) update in float64.
-    :raises UsageError: for an unknown name or parameter, or for input that
-        :func:`mtlbench.contract.method_input.observe` rejects.
+    :raises UsageError: for an unknown name or parameter, for input that
+        :func:`mtlbench.contract.method_input.observe` rejects, or for gradients so short or long that their squares are
+        beyond double precision.
     :raises SolverError: when a solution fails the method's own optimality conditions.
     :raises CellError: when the method does not return K finite weights, or P finite numbers as its update.
     """
     rows = _jacobian("jacobian", jacobian)
-    method = _method(name, seed, parameters)
+    method = as_method(name, seed=seed, **parameters)
     if method.reads == "gradients":
         import torch
 
@@ -116,26 +155,41 @@ def aggregate(
         if method.returns == "update":
             return ask_update(method, observation).numpy()
         return ask_weights(method, observation) @ rows
-    cross_gram = None
-    if further is not None:
-        first, second = (_jacobian("further", matrix, rows.shape) for matrix in further)
-        cross_gram = first @ second.T
-    return ask_weights(method, observe(method, losses=losses, gram=rows @ rows.T, cross_gram=cross_gram)) @ rows
+    cross_gram = None if further is None else _cross_gram(further, rows.shape)
+    if method.reads == "cross_gram" and cross_gram is None:
+        raise UsageError(
+            f"method {method.name} reads {DESCRIPTIONS['cross_gram']}: give further, two more matrices; or call "
+            "weights, and give cross_gram"
+        )
+    gram = _products("jacobian", rows, rows)
+    vanished = (np.diagonal(gram) < VANISHING) & rows.any(axis=1)
+    if method.reads == "gram" and vanished.any():
+        row = int(np.argmax(vanished))
+        raise UsageError(f"jacobian: row {row} is so short that its square vanishes in double precision; scale it up")
+    return ask_weights(method, observe(method, losses=losses, gram=gram, cross_gram=cross_gram)) @ rows
+
+
+def _cross_gram(further: tuple[ArrayLike, ArrayLike], shape: tuple[int, ...]) -> Matrix:
+    try:
+        first, second = further
+    except (TypeError, ValueError):
+        raise UsageError(f"further must be two matrices of the jacobian's shape {shape}") from None
+    return _products("further", _jacobian("further", first, shape), _jacobian("further", second, shape))
+
+
+def _products(argument: str, first: Matrix, second: Matrix) -> Matrix:
+    with np.errstate(over="ignore", invalid="ignore"):
+        products: Matrix = first @ second.T
+    if not np.isfinite(products).all():
+        raise UsageError(f"{argument}: the inner products of its rows overflow double precision; scale the gradients")
+    return products
 
 
 def _jacobian(argument: str, matrix: ArrayLike, shape: tuple[int, ...] | None = None) -> Matrix:
-    rows = np.array(matrix, dtype=np.float64)
+    rows = np.array(as_numbers(matrix, argument))  # a copy: a method may keep or change it
     if rows.ndim != 2 or rows.shape != (shape or rows.shape):
         expected = "a K × P matrix" if shape is None else f"two matrices of the jacobian's shape {shape}"
         raise UsageError(f"{argument} must be {expected}, not of shape {rows.shape}")
     if not np.isfinite(rows).all():
-        raise UsageError(f"{argument} must be finite, got {rows.tolist()}")
+        raise UsageError(f"{argument} must be finite, got {written(rows)}")
     return rows
-
-
-def _method(name: str | Method, seed: int, parameters: dict[str, Any]) -> Method:
-    if isinstance(name, str):
-        return get_method(name, seed=seed, **parameters)
-    if parameters:
-        raise UsageError(f"{name.name} is already a method: pass its parameters to get_method instead")
-    return without_trainer(name)

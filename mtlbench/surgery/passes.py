@@ -96,7 +96,9 @@ def _hooked(
         yield
         return
 
-    def hook(position: int, gradient: torch.Tensor) -> torch.Tensor | None:
+    def hook(position: int, gradient: torch.Tensor | None) -> torch.Tensor | None:
+        if gradient is None:  # from a function that returns none, such as a layer that wrote to the row itself
+            return None
         view = receive(position, gradient)
         return None if gradient.is_sparse else view
 

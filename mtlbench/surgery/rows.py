@@ -293,7 +293,10 @@ def _widest(types: Iterable[torch.dtype]) -> torch.dtype:
 def _weighted(rows: torch.Tensor, weights: Vector, out: torch.Tensor) -> None:
     """Write Σ wᵢ rᵢ to a vector; half types are summed in single precision."""
     if rows.dtype in (torch.float32, torch.float64):
-        torch.mv(rows.T, torch.from_numpy(weights).to(rows), out=out)
+        factors = torch.from_numpy(weights).to(rows.dtype)
+        if rows.is_cuda:
+            factors = factors.pin_memory()  # or the copy would wait for the device
+        torch.mv(rows.T, factors.to(rows.device, non_blocking=True), out=out)
         return
     total = torch.zeros(rows.shape[1], dtype=torch.float32, device=rows.device)
     for row, weight in zip(rows, weights.tolist(), strict=True):

@@ -120,7 +120,7 @@ class StepInput:
         dtype = torch.float32
         for loss in self.losses.tensors:
             dtype = torch.promote_types(dtype, loss.dtype)
-        return torch.tensor(float(weights @ losses), dtype=dtype, device=self.losses.tensors[0].device)
+        return torch.full((), float(weights @ losses), dtype=dtype, device=self.losses.tensors[0].device)
 
 
 @dataclass(frozen=True)

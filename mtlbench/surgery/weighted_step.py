@@ -11,7 +11,7 @@ from mtlbench.contract.method import Method, Parameters
 from mtlbench.contract.method_input import observe
 from mtlbench.contract.method_output import ask_weights
 from mtlbench.contract.observation import Matrix, Vector
-from mtlbench.solvers.inner_products import gram, gram_of_pieces
+from mtlbench.solvers.inner_products import gram
 from mtlbench.surgery.delivery import Parcel, clip
 from mtlbench.surgery.heads import HeadGradients
 from mtlbench.surgery.passes import gradients_of, into_row
@@ -106,10 +106,13 @@ class WeightedStep:
                 rows.finish(task)
             rows.average(step.ranks, len(pieces))
             return rows.gram(len(pieces))
-        pairs = [[(z, g) for z, g in zip(inputs, row, strict=True) if g is not None] for row in pieces]
+        products = np.zeros((len(pieces), len(pieces)))
+        for tensor, gradients in zip(inputs, zip(*pieces, strict=True), strict=True):
+            flat = [tensor.new_zeros(tensor.numel()) if g is None else g.flatten() for g in gradients]
+            products += gram(torch.stack(flat))
         # the samples of different processes are orthogonal in the representation
-        products: Matrix = step.ranks.total(gram_of_pieces(pairs), inputs[0]) / step.ranks.count**2
-        return products
+        total: Matrix = step.ranks.total(products, inputs[0]) / step.ranks.count**2
+        return total
 
     def _cross_gram(self, step: StepInput) -> Matrix:
         """Return the inner products between the task gradients of the second batch and those of the third."""
@@ -129,7 +132,7 @@ class WeightedStep:
         """Return the gradients of Σ wᵢ Lᵢ for the shared parameters and the given leaves."""
         outputs = step.losses.tensors
         starts: list[torch.Tensor | None] = [
-            torch.tensor(weight, dtype=loss.dtype, device=loss.device) * (1.0 if factor is None else factor)
+            torch.full_like(loss, weight) * (1.0 if factor is None else factor)  # a fill: the host need not wait
             for weight, loss, factor in zip(weights.tolist(), outputs, step.loss_factors, strict=True)
         ]
         inputs = [*step.parameters, *leaves]

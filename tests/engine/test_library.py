@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from library_cases import EYE, Between, Biggest, Named, Signs, Toy, fault
@@ -199,3 +200,139 @@ def test_aggregate_and_weights_with_further_batches() -> None:
     assert "give cross_gram" in fault(aggregate, method, rows)
     wrong = fault(aggregate, method, rows, further=(one, other[:, :4]))
     assert wrong == "further must be two matrices of the jacobian's shape (2, 5), not of shape (2, 4)"
+
+
+LEAF = torch.tensor([[1.0, 0.0], [-1.0, 1.0]], requires_grad=True)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        lambda rows: rows * 1.0,
+        lambda rows: rows.bfloat16(),
+        lambda rows: rows.half(),
+        lambda rows: rows.to_sparse(),
+        lambda rows: list(rows),
+        lambda rows: [list(row) for row in rows],
+        lambda rows: tuple(row.detach().numpy() for row in rows),
+        lambda rows: pd.DataFrame(rows.detach().numpy()),
+        lambda rows: np.ma.array(rows.detach().numpy()),
+        lambda rows: rows.detach().numpy().astype(object),
+    ],
+)
+def test_numbers_of_every_kind_give_the_same_answer(kind: Any) -> None:
+    rows, given = LEAF.detach().double().numpy(), kind(LEAF)
+    assert aggregate("pcgrad", given).tolist() == [0.5, 1.5]
+    assert weights("pcgrad", kind(LEAF @ LEAF.T)).tolist() == [2.0, 1.5]
+    assert aggregate("trimmed-mean", given, trim=0).tolist() == [0.0, 0.5]
+    for name in ("modo", "sdmgrad"):
+        assert weights(name, cross_gram=given).tolist() == weights(name, cross_gram=rows).tolist()
+        expected = aggregate(name, rows, further=(rows, rows))
+        assert aggregate(name, given, further=(given, given)).tolist() == expected.tolist()
+
+
+def test_a_list_of_losses_with_a_graph_keeps_it() -> None:
+    losses = [LEAF.sum(), (LEAF**2).sum()]
+    assert weights("si", losses=losses).tolist() == [1.0, 1.0 / 3.0]
+    losses[1].backward()
+    assert LEAF.grad is not None
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: weights("pcgrad", [[1.0, None], [0.0, 1.0]]), "method pcgrad: gram[0][1] is None, not a number"),
+        (lambda: weights("si", losses={"a": 1.0}), "method si: losses is a dict; give a list of its values, in the"),
+        (
+            lambda: weights("modo", cross_gram=np.eye(2) * 1j),
+            "method modo: cross_gram is of type complex128; give real",
+        ),
+        (lambda: weights("pcgrad", "gram.npy"), "method pcgrad: gram is the text 'gram.npy', not a number"),
+        (lambda: weights("pcgrad", 3.0), "method pcgrad: gram must be a K × K matrix, got shape ()"),
+        (lambda: weights("pcgrad", np.eye(2) * 1.5e308), "method pcgrad: gram is close to the largest number; scale"),
+        (
+            lambda: aggregate("pcgrad", [[1.0, 2.0], [3.0]]),
+            "jacobian is ragged: its items have the shapes (2,) and (1,)",
+        ),
+        (lambda: aggregate("pcgrad", None), "jacobian is None, not a number"),
+        (lambda: aggregate("pcgrad", [[0.0], [1e-170], [1.0]]), "jacobian: row 1 is so short that its square vanishes"),
+        (lambda: aggregate("pcgrad", np.eye(2) * 1e200), "jacobian: the inner products of its rows overflow double"),
+        (
+            lambda: aggregate("pcgrad", np.full((2, 10_000), np.nan)),
+            "jacobian must be finite, got an array of shape (2, ",
+        ),
+        (
+            lambda: aggregate("modo", EYE),
+            "method modo reads the inner products between two batches' task gradients: gi",
+        ),
+        (
+            lambda: aggregate("modo", EYE, further=EYE[0, 0]),
+            "further must be two matrices of the jacobian's shape (2, 2)",
+        ),
+        (lambda: aggregate("modo", EYE, further=(EYE,)), "further must be two matrices of the jacobian's shape (2, 2)"),
+        (lambda: aggregate("modo", EYE, further=(EYE, [[1.0, "2"], [3.0, 4.0]])), "further[0][1] is the text '2', not"),
+    ],
+)
+def test_what_is_not_a_number_is_one_short_line(call: Any, words: str) -> None:
+    message = fault(call)
+    assert message.startswith(words) and len(message) < 200
+
+
+def test_products_rounded_to_half_precision_are_named_as_such() -> None:
+    gram = torch.tensor([[1.0, 1.0], [1.0, 0.998]]).bfloat16()  # of two parallel gradients: 0.998 is rounded to 0.996
+    assert "no inner products; compute the products in float32 or float64" in fault(weights, "mgda", gram)
+    gram[1, 0] *= 0.5
+    assert "float32" not in fault(weights, "mgda", gram)
+
+
+@pytest.mark.parametrize("function", [get_method, lambda method: weights(method, EYE)])
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        (None, "a method is given by name, or as an object from get_method, not as None"),
+        (3, "a method is given by name, or as an object from get_method, not as 3"),
+        (len, "a method is given by name, or as an object from get_method, not as <built-in function len>"),
+        (b"sum", "a method is given by name, or as an object from get_method, not as b'sum'"),
+        (["sum"], "a method is given by name, or as an object from get_method, not as ['sum']"),
+        (Biggest, "Biggest is the class of method biggest: give an object, Biggest()"),
+        (mtlbench.Method, "Method is the class of method Method: give an object, Method()"),
+        ("", "cannot read ''; write NAME or NAME[parameter=value,...]"),
+        ("sum\nmean", "unknown method 'sum mean'; did you mean mean?"),
+    ],
+)
+def test_what_is_not_a_method_is_one_line(function: Any, method: Any, words: str) -> None:
+    assert fault(function, method).startswith(words)
+
+
+def test_a_method_object_has_its_own_name_seed_and_parameters() -> None:
+    method = get_method("pcgrad")
+    assert "pcgrad is already a method: use it as it is" in fault(get_method, method)
+    assert "pcgrad is already a method: pass its parameters to get_method" in fault(weights, method, EYE, c=0.2)
+    assert "pcgrad is already a method: pass the seed to get_method" in fault(weights, method, EYE, seed=3)
+    assert fault(aggregate, Biggest, EYE).startswith("Biggest is the class of method biggest")
+
+
+@pytest.mark.parametrize("seed", [True, np.bool_(False), 1.0, np.float64(2.0), None, "3", torch.tensor(3), [1]])
+def test_a_seed_of_another_type_is_one_line(seed: Any) -> None:
+    words = "method rlw: the seed must be a whole number, not "
+    assert fault(get_method, "rlw", seed=seed).startswith(words)
+    assert fault(weights, "rlw", losses=[1.0, 2.0], seed=seed).startswith(words)
+
+
+def test_whole_numbers_of_any_kind_and_size_are_seeds() -> None:
+    draws = [weights("rlw", losses=[1.0, 2.0], seed=seed).tolist() for seed in (-1, 2**200, 7)]
+    assert draws[0] != draws[1] != draws[2]
+    assert weights("rlw", losses=[1.0, 2.0], seed=np.int64(7)).tolist() == draws[2]  # type: ignore[arg-type]
+    assert fault(get_method, "rlw", seed=10**5000) == "method rlw: the seed has more than 4096 bits; give a smaller one"
+
+
+@pytest.mark.parametrize("value", [np.float64(0.25), np.float32(0.25), np.array(0.25), torch.tensor(0.25), "0.25"])
+def test_parameters_may_be_scalars_of_any_kind(value: Any) -> None:
+    method = get_method("cagrad", c=value)
+    assert type(method.parameters["c"]) is float and method.spec == "cagrad[c=0.25]"
+    assert get_method("stch", warmup=np.int64(3)).spec == "stch[warmup=3]"
+
+
+@pytest.mark.parametrize("value", [True, np.bool_(True), np.ones((2, 2)), None, [0.5], torch.ones(2), 1j])
+def test_parameters_of_another_type_are_one_line(value: Any) -> None:
+    assert fault(get_method, "stch", mu=value).startswith("method stch: parameter mu=")

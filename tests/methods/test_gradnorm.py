@@ -91,7 +91,7 @@ def test_gradnorm_keeps_the_first_losses() -> None:
     losses *= 7.0  # the caller's array is the caller's
     for value in (3.0, 1.0, 0.5):
         method.weights(Observation(np.array([value, 2 * value]), gram))
-        assert method.state_dict()["first_losses"].tolist() == [2.0, 4.0]
+        assert method.first_losses.tolist() == [2.0, 4.0]
 
 
 def test_gradnorm_pulls_up_the_task_that_lags() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import nn
 
 from mtlbench.contract.observation import Matrix, Vector
 from mtlbench.engine.packed.layout import Layout, Touched
 from mtlbench.engine.packed.pack import Pack
-from mtlbench.solvers.inner_products import as_gram, gram, products
+from mtlbench.solvers.inner_products import Part, gram, gram_of_parts
 
 
 class GradientRows:
@@ -80,12 +82,16 @@ class GradientRows:
         """
         if parameters is not None:
             return gram(self.buffer, self.layout.columns(parameters))
-        total = products(self.buffer, self.layout.columns(self.layout.dense))
+        return gram_of_parts(self._parts)
+
+    def _parts(self) -> Iterator[Part]:
+        """Yield the columns of the dense parameters, and copies of the tables' touched rows."""
+        yield self.buffer, self.layout.columns(self.layout.dense)
         for table in self.layout.tables:
             chosen = self.touched.rows(table)
             if chosen is not None:
-                total += products(self.layout.picked(self.buffer, table, chosen).flatten(1))
-        return as_gram(total)
+                rows = self.layout.picked(self.buffer, table, chosen).flatten(1)
+                yield rows, [(0, rows.shape[1])]
 
     def sums(self) -> Vector:
         """Return the (K,) sums of each task's gradient; a sum is finite only if the whole gradient is."""

@@ -23,6 +23,7 @@ ORDER = (
     ("grid",),
     ("diagnose",),
     ("report",),
+    ("watch",),
     ("execute",),
     ("check",),
     ("training",),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mtlbench.engine.library import aggregate, get_method, weights
     from mtlbench.errors import CellError, SolverError, UsageError
     from mtlbench.text.metrics import metric
+    from mtlbench.watch.watch import Watch
 
 __all__ = [
     "CellError",
@@ -33,6 +34,7 @@ __all__ = [
     "TaskGradients",
     "UsageError",
     "Vector",
+    "Watch",
     "Wrapper",
     "aggregate",
     "backward",
@@ -54,6 +56,7 @@ _HOMES = {
     "TaskGradients": "surgery.backward",
     "UsageError": "errors",
     "Vector": "contract.observation",
+    "Watch": "watch.watch",
     "Wrapper": "contract.wrapper",
     "aggregate": "engine.library",
     "backward": "surgery.backward",

@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -20,6 +21,9 @@ COST_AT = (2, 8, 32, 64)
 """Numbers of tasks at which calls are timed."""
 CALLS = 15
 """Timed calls per number of tasks."""
+
+
+R = TypeVar("R", Result, list[Result], Result | list[Result])
 
 
 @dataclass(frozen=True)
@@ -70,15 +74,19 @@ def certify(spec: str, registry: Registry, matrices: int) -> Certificate:
     ]
     results: list[Result] = []
     for name, check in checks:
-        outcome = _attempt(name, check)
+        outcome = attempt(name, check)
         results.extend(outcome if isinstance(outcome, list) else [outcome])
     seconds: dict[int, float] = {}
-    cost = _attempt("cost", lambda: _cost(subject, seconds))
+    cost = attempt("cost", lambda: _cost(subject, seconds))
     return Certificate(spec, [*results, cost] if isinstance(cost, Result) else results, seconds)
 
 
-def _attempt(name: str, check: Callable[[], Result | list[Result]]) -> Result | list[Result]:
-    """Run a check; an exception counts as its failure."""
+def attempt(name: str, check: Callable[[], R]) -> R | Result:
+    """Run a check; an exception counts as its failure.
+
+    :param name: the name of the check.
+    :param check: the check.
+    """
     try:
         return check()
     except Exception as error:  # a method under test may raise anything

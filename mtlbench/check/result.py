@@ -14,6 +14,7 @@ class Result:
     :param detail: the result in words; for a failure, the cause.
     :param worst: the largest violation, relative to the terms involved.
     :param tried: the number of matrices.
+    :param note: whether the line states an observation or a convention, which is neither right nor wrong.
     """
 
     check: str
@@ -21,6 +22,12 @@ class Result:
     detail: str
     worst: float | None = None
     tried: int = 0
+    note: bool = False
+
+    @property
+    def mark(self) -> str:
+        """The result in one word: ``pass``, ``FAIL``, ``note`` or ``-``."""
+        return "note" if self.note else {True: "pass", False: "FAIL", None: "-"}[self.passed]
 
 
 def verdict(check: str, worst: float, tolerance: float, tried: int, measure: str) -> Result:
@@ -42,3 +49,14 @@ def not_claimed(check: str, reason: str = "not claimed") -> Result:
     :param reason: why it does not apply.
     """
     return Result(check, None, reason)
+
+
+def observed(check: str, detail: str, worst: float | None = None, tried: int = 0) -> Result:
+    """Return a result that states what was seen and judges nothing.
+
+    :param check: the name of the check.
+    :param detail: what was seen, in words.
+    :param worst: the largest difference, if one was measured.
+    :param tried: the number of matrices.
+    """
+    return Result(check, None, detail, worst, tried, note=True)

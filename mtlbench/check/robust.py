@@ -93,7 +93,7 @@ def order(subject: Subject, count: int) -> Result:
     draw, worst, tried = np.random.default_rng(2), 0.0, 0
     for family in GENERIC:
         for first in subject.instances(family, count):
-            instances = _steps(draw, first, 3)
+            instances = steps(draw, first, 3)
             permutation = draw.permutation(len(first.losses))
             if method.symmetry == "main task":
                 permutation = _fix(permutation, int(getattr(method, "main", 0)))
@@ -127,15 +127,15 @@ def deterministic(subject: Subject, count: int) -> Result:
     import torch
 
     for number, first in enumerate(subject.instances(normal, count)):
-        instances = _steps(np.random.default_rng(number), first, 3)
+        instances = steps(np.random.default_rng(number), first, 3)
         runs = []
         for global_seed in (1, 2):
             random.seed(global_seed)
             np.random.seed(global_seed)
             torch.manual_seed(global_seed)
-            before = _global_states()
+            before = global_states()
             runs.append(np.array(subject.updates(instances, seed=5)).tobytes())
-            if _global_states() != before:
+            if global_states() != before:
                 return Result(
                     "own generator", False, "a global generator (random, numpy or torch) was used", None, number
                 )
@@ -144,11 +144,16 @@ def deterministic(subject: Subject, count: int) -> Result:
     return Result("own generator", True, "same bits; global generators untouched", None, count)
 
 
-def _global_states() -> tuple[Any, ...]:
+def global_states() -> dict[str, Any]:
+    """Return the states of the global random generators, by the library that owns them."""
     import torch
 
     legacy: Any = np.random.get_state()
-    return random.getstate(), legacy[1].tobytes(), legacy[2:], torch.get_rng_state().numpy().tobytes()
+    return {
+        "random": random.getstate(),
+        "numpy": (legacy[1].tobytes(), legacy[2:]),
+        "torch": torch.get_rng_state().numpy().tobytes(),
+    }
 
 
 def replay(subject: Subject, count: int) -> Result:
@@ -158,7 +163,7 @@ def replay(subject: Subject, count: int) -> Result:
     :param count: the number of runs of eight steps.
     """
     for number, first in enumerate(subject.instances(normal, count)):
-        instances = _steps(np.random.default_rng(number), first, 8)
+        instances = steps(np.random.default_rng(number), first, 8)
         method = subject.method(3)
         for instance in instances[:4]:
             step(method, instance)
@@ -180,7 +185,7 @@ def untouched(subject: Subject, count: int) -> Result:
     """
     for number, first in enumerate(subject.instances(normal, count)):
         method, reference = subject.method(), subject.method()
-        for instance in _steps(np.random.default_rng(number), first, 3):
+        for instance in steps(np.random.default_rng(number), first, 3):
             observation, before = show(method, instance), show(method, instance)
             answer = _answer(method, observation)
             if not observation.equals(before):
@@ -204,8 +209,13 @@ def _bytes(values: Any) -> bytes:
     return bytes(np.asarray(values.numpy() if hasattr(values, "numpy") else values).tobytes())
 
 
-def _steps(draw: np.random.Generator, first: Instance, count: int) -> list[Instance]:
-    """Return the first steps of a run: an instance and then random ones of its shape."""
+def steps(draw: np.random.Generator, first: Instance, count: int) -> list[Instance]:
+    """Return the first steps of a run: an instance and then random ones of its shape.
+
+    :param draw: the generator.
+    :param first: the first step.
+    :param count: the number of steps.
+    """
     tasks, size = first.rows.shape
     return [first, *(Instance(normal(draw, tasks, size), draw.uniform(0.1, 3.0, (tasks,))) for _ in range(count - 1))]
 

@@ -61,10 +61,14 @@ class Subject:
 
     :param spec: its spec.
     :param make: returns a new object of the method for a seed.
+    :param most_tasks: the largest number of tasks that it is tried with.
+    :param least_tasks: the smallest one, if the method's own minimum is not larger.
     """
 
     spec: str
     make: Callable[[int], Method]
+    most_tasks: int = 8
+    least_tasks: int = 1
 
     def method(self, seed: int = 0) -> Method:
         """Return a new object of the method."""
@@ -84,10 +88,11 @@ class Subject:
 
         :param family: the family of the task gradients.
         :param count: the number of instances.
-        :param most_tasks: the largest K; the smallest is the method's own minimum.
+        :param most_tasks: the largest K, if the subject's is not smaller; the smallest is the method's own minimum.
         """
+        most_tasks = min(most_tasks, self.most_tasks)
         draw = np.random.default_rng([len(family.__name__), *family.__name__.encode()])
-        fewest_tasks = self.method().min_tasks
+        fewest_tasks = max(self.method().min_tasks, self.least_tasks)
         for _ in range(count):
             tasks = int(draw.integers(fewest_tasks, max(fewest_tasks, most_tasks) + 1))
             rows = family(draw, tasks, int(draw.integers(2, 25)))

@@ -14,8 +14,6 @@ from mtlbench.check.claims import STATEMENTS
 from mtlbench.check.result import Result
 from mtlbench.host.terminal import Console
 
-MARKS = {True: "pass", False: "FAIL", None: "-"}
-
 
 def print_certificate(certificate: Certificate) -> None:
     """Print the certificate of one method as a table.
@@ -28,8 +26,8 @@ def print_certificate(certificate: Certificate) -> None:
     for _ in ("check", "mark", "detail"):
         table.add_column(overflow="fold")
     for result in certificate.results:
-        style = {True: "", False: "bold red", None: "dim"}[result.passed]
-        table.add_row(result.check, MARKS[result.passed], escape(_shortened(result.detail)), style=style)
+        style = "" if result.note else {True: "", False: "bold red", None: "dim"}[result.passed]
+        table.add_row(result.check, result.mark, escape(_shortened(result.detail)), style=style)
     console.print(table, soft_wrap=False)
     if certificate.seconds:
         times = ", ".join(f"{_milliseconds(value)} at K = {tasks}" for tasks, value in certificate.seconds.items())
@@ -86,7 +84,7 @@ def as_markdown(certificates: Sequence[Certificate], matrices: int) -> str:
         "",
         "## Conduct",
         "",
-        *_table(certificates, CONDUCT, lambda result: MARKS[result.passed]),
+        *_table(certificates, CONDUCT, lambda result: result.mark),
         "",
         "`-`: does not apply. *finite*: on every family of matrices, times 10⁻¹⁰, 1 and 10¹⁵. *order*: permuted tasks.",
         "*replay*: a resumed run has the same bits. *heads*: in the engine, each head gets the declared gradient.",
@@ -122,7 +120,7 @@ def _table(certificates: Sequence[Certificate], checks: Sequence[str], show: Any
 def _worst(result: Result) -> str:
     if result.passed is None:
         return "-"
-    return f"{result.worst:.0e}" if result.passed and result.worst is not None else MARKS[result.passed]
+    return f"{result.worst:.0e}" if result.passed and result.worst is not None else result.mark
 
 
 def _costs(certificates: Sequence[Certificate]) -> list[str]:

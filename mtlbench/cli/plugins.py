@@ -70,22 +70,45 @@ def check(
     output: Annotated[Path | None, typer.Option(help="File to write instead of printing.")] = None,
     matrices: Annotated[int, typer.Option(min=1, help="Matrices per family in each check.")] = 20,
     jobs: Annotated[int, typer.Option(min=1, help="Methods to check at a time; keep 1 for reliable timings.")] = 1,
+    foreign: Annotated[
+        str | None,
+        typer.Option(help="Code of others instead: module:Class, file.py:function, 'module:Class[c=0.5]'."),
+    ] = None,
+    as_: Annotated[
+        str | None,
+        typer.Option("--as", autocompletion=complete_methods, help="Method that the foreign code claims to be."),
+    ] = None,
     plugin: Plugins = [],
 ) -> None:
     """Verify methods: finite, independent of task order, resumable, true to their claims. Exits with 1 on a failure."""
     from mtlbench.check import check_methods
+    from mtlbench.check.foreign import check_foreign
+    from mtlbench.check.foreign.text import foreign_markdown
     from mtlbench.check.text import as_json, as_markdown, print_certificate
     from mtlbench.errors import unknown
 
     if format not in ("text", "markdown", "json"):
         raise unknown("format", format, ("text", "markdown", "json"))
     files = tuple(str(file) for file in plugin)
-    certificates = check_methods(names or [], every=every, plugin_files=files, matrices=matrices, jobs=jobs)
+    if foreign is None:
+        if as_ is not None:
+            raise UsageError("--as says what --foreign code claims to be: give --foreign module:Class, too")
+        certificates = check_methods(names or [], every=every, plugin_files=files, matrices=matrices, jobs=jobs)
+    else:
+        if names or every or jobs != 1:
+            raise UsageError("--foreign checks one implementation: leave out method names, --all and --jobs")
+        certificates = [check_foreign(foreign, as_, files, matrices)]
     if format == "text" and output is None:
         for certificate in certificates:
             print_certificate(certificate)
     else:
-        deliver(as_json(certificates) if format == "json" else as_markdown(certificates, matrices), output, format)
+        if format == "json":
+            page = as_json(certificates)
+        elif foreign is None:
+            page = as_markdown(certificates, matrices)
+        else:
+            page = foreign_markdown(certificates[0])
+        deliver(page, output, format)
     raise typer.Exit(0 if all(certificate.passed for certificate in certificates) else 1)
 
 

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -91,13 +91,16 @@ def _read(folder: Path, baseline: str, options: dict[str, Any]) -> tuple[Report,
     :raises UsageError: if there are no records.
     """
     from mtlbench.records.store import Store
+    from mtlbench.records.watched_log import watched_logs
     from mtlbench.report.build import build
 
     contents = Store(folder).scan()
+    going = watched_logs(folder, lambda line: typer.echo(line, err=True))
+    records = [*contents.records, *(cast("Record", record) for record in going)]
     gc.freeze()  # records hold no cycles: with thousands of them, garbage collection would traverse them in vain
-    if not contents.records and not contents.damaged:
+    if not records and not contents.damaged:
         raise no_records(folder)
-    return build(contents.records, contents.damaged, baseline=baseline, **options), contents.records
+    return build(records, contents.damaged, baseline=baseline, **options), records
 
 
 def _read_pair(folders: tuple[Path, Path], baseline: str, options: dict[str, Any]) -> tuple[Report, list[Record]]:
@@ -155,17 +158,19 @@ def _save_figures(built: Report, records: list[Record], folder: Path) -> Gallery
 
 
 def _repeat(show: Callable[[], None], folders: tuple[Path, ...]) -> None:
-    """Show the report again whenever a record is added, changed or removed, until Ctrl-C.
+    """Show the report again whenever a record is added, changed or removed, or a watched run goes on, until Ctrl-C.
 
     A grid that has just started may lack records or the baseline: say so, and wait.
     """
     from mtlbench.records.store import Store
+    from mtlbench.records.watched_log import log_stamps
 
     stores = [Store(folder) for folder in folders]
     shown = None
     try:
         while True:
-            state = [store.state() for store in stores]  # before reading: later changes show next time
+            # before reading: later changes show next time
+            state = [store.state() | log_stamps(store.folder) for store in stores]
             if state != shown:
                 shown = state
                 try:

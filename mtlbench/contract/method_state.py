@@ -110,10 +110,10 @@ def checked_state(method: Plugin, own: Sizes, state: Any) -> tuple[dict[str, Any
 def _checked_identity(method: Plugin, own: Sizes, identity: Any) -> Sizes:
     if identity is None:  # from an earlier version
         return Sizes()
-    try:
-        name, sizes = identity["method"], Sizes(identity["tasks"], identity["numbers"])
-    except (KeyError, TypeError):
-        raise UsageError(f"method {method.name}: the state's entry '{IDENTITY}' is unreadable") from None
+    entries = identity if isinstance(identity, dict) and {"method", "tasks", "numbers"} <= set(identity) else {}
+    name, sizes = entries.get("method"), Sizes(entries.get("tasks"), entries.get("numbers"))
+    if not isinstance(name, str) or any(type(size) not in (int, type(None)) for size in (sizes.tasks, sizes.numbers)):
+        raise UsageError(f"method {method.name}: the state's entry '{IDENTITY}' is unreadable")
     if name != method.name:
         raise UsageError(f"method {method.name}: this is a state of method {name}")
     difference = own.difference(sizes)

@@ -17,7 +17,7 @@ from mtlbench.diagnose.surgery import check_surgery
 from mtlbench.diagnose.transfer import check_transfer
 from mtlbench.records.groups import Cells, Record, collect
 
-__all__ = ["Finding", "Severity", "Sureness", "diagnose", "diagnose_group"]
+__all__ = ["NOT_MEASURED", "Finding", "Severity", "Sureness", "diagnose", "diagnose_group"]
 
 CHECKS: tuple[Callable[[Patient], Iterator[Finding]], ...] = (
     check_training,
@@ -29,6 +29,22 @@ CHECKS: tuple[Callable[[Patient], Iterator[Finding]], ...] = (
     check_surgery,
 )
 """Checks of one method's cells in one group."""
+NOT_MEASURED: dict[str, tuple[str, ...]] = {
+    "rows and labels": ("leakage", "duplicates", "whole-labels", "absent-class", "shared-texts", "cut-texts"),
+    "outputs on development rows": (
+        "odd-first-loss",
+        "overfit",
+        "dead-head",
+        "one-sided-head",
+        "reversed-head",
+        "shifted-threshold",
+        "missing-classes",
+    ),
+    "scores beside their floors, their errors and other trainings": ("below-floor", "underfit", "negative-transfer"),
+    "the optimizer's step": ("learning-rate-low", "three-conditions", "conflict-not-in-step"),
+    "the recipe": ("frozen-encoder", "encoded-apart", "uneven-epochs", "zero-loss"),
+}
+"""What a watched run does not show, and the findings that it therefore cannot have."""
 ORDER: tuple[Severity, ...] = ("error", "warning", "note")
 """Severities, the gravest first."""
 

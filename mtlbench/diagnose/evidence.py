@@ -81,11 +81,12 @@ class Run:
         return [row for row in self.rows if "scores" in row]
 
     def losses(self, task: str) -> Numbers:
-        """Return a task's training loss at every step.
+        """Return a task's training loss at every step that has a finite one.
 
         :param task: key of the task.
         """
-        return np.array([row["losses"][task] for row in self.steps if task in row["losses"]], dtype=np.float64)
+        losses = np.array([row["losses"][task] for row in self.steps if task in row["losses"]], dtype=np.float64)
+        return losses[np.isfinite(losses)]
 
     def scores(self, task: str, metric: str) -> list[float]:
         """Return a task's scores at all evaluations, without undefined ones.
@@ -168,10 +169,15 @@ class Patient:
         defined = [(rule["name"], float(rule["value"])) for rule in floors if rule["value"] is not None]
         return max(defined, key=lambda rule: rule[1], default=None)
 
+    @property
+    def watched(self) -> bool:
+        """Whether this is a user's own training that was watched: no recipe, rows or predictions are known."""
+        return self.cells.watched is not None
+
     def epochs(self, task: str) -> float:
         """Return how often training uses each training row of a task, on average.
 
-        :param task: key of the task.
+        :param task: key of the task; the run is not a watched one.
         """
         seen = self.runs[0].record.get("seen") or {}  # older records lack it, and all use uniform sampling
         rows = seen.get(task, self.recipe["steps"] * self.recipe["batch_size"])

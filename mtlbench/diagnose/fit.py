@@ -32,8 +32,9 @@ def check_fit(patient: Patient) -> Iterator[Finding]:
 
     :param patient: the cells of one method.
     """
+    scored = () if patient.watched else (_overfit, _underfit)  # they need the number of rows
     for task in patient.tasks:
-        for check in (_diverged, _not_learned, _overfit, _underfit):
+        for check in (_diverged, _not_learned, *scored):
             finding = check(patient, task)
             if finding is not None:  # the first finding excludes the others
                 yield finding
@@ -52,7 +53,7 @@ def _diverged(patient: Patient, task: str) -> Finding | None:
         what=f"the training loss of {task} is higher at the end than at the beginning",
         evidence=f"last tenth ÷ first tenth of the steps: {span(list(cases.values()), '.2f')}; at most {WORSE:g}",
         cause="the learning rate is too high, the task's gradient has the wrong sign, or the method works against it",
-        fix="divide the learning rate by 3; compare with methods=sum at the same rate; look at the task's loss()",
+        fix="divide the learning rate by 3; compare with the plain sum at the same rate; look at the task's loss()",
         sure="likely",
     )
 

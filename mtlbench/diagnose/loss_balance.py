@@ -11,6 +11,7 @@ import numpy as np
 
 from mtlbench.diagnose.evidence import Patient, Run
 from mtlbench.diagnose.finding import Finding, span
+from mtlbench.records.shares import update_shares
 
 RATIO, EARLY = 10.0, 0.25
 """Maximum ratio of the largest to the smallest task gradient, in the median over all measured steps and over this share
@@ -31,7 +32,8 @@ def check_balance(patient: Patient) -> Iterator[Finding]:
             yield from _silent(patient)
             yield from _norms(patient)
             yield from _shares(patient)
-        yield from _epochs(patient)
+        if not patient.watched:  # the number of its rows is not known
+            yield from _epochs(patient)
 
 
 def _silent(patient: Patient) -> Iterator[Finding]:
@@ -52,7 +54,7 @@ def _silent(patient: Patient) -> Iterator[Finding]:
 
 
 def _without(run: Run, task: str) -> float | None:
-    norms = [row["norms"][task] for row in run.measured("norms")]
+    norms = [row["norms"][task] for row in run.measured("norms") if task in row["norms"]]
     share = float(np.mean(np.array(norms) == 0.0)) if norms else 0.0
     return share if share > 0.5 else None
 
@@ -81,6 +83,8 @@ def _ratio(run: Run) -> tuple[float, str, str] | None:
     if not measured:
         return None
     medians, early = _medians(measured), _medians(measured[: ceil(EARLY * len(measured))])
+    if len(early) < 2 or early.keys() != medians.keys():
+        return None
     large, small = max(medians, key=lambda task: medians[task]), min(medians, key=lambda task: medians[task])
     if min(medians[small], early[small]) <= 0.0:
         return None
@@ -89,24 +93,32 @@ def _ratio(run: Run) -> tuple[float, str, str] | None:
 
 
 def _medians(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Return every task's median gradient norm."""
-    return {task: float(np.median([row["norms"][task] for row in rows])) for task in rows[0]["norms"]}
+    """Return every task's median gradient norm, over the rows where it is finite."""
+    norms: dict[str, list[float]] = {}
+    for row in rows:
+        for task, norm in row["norms"].items():
+            if np.isfinite(norm):
+                norms.setdefault(task, []).append(norm)
+    return {task: float(np.median(values)) for task, values in norms.items()}
 
 
 def _shares(patient: Patient) -> Iterator[Finding]:
     cases = patient.majority(_largest)
     if cases and len({task for _, task in cases.values()}) == 1:
         task = next(iter(cases.values()))[1]
+        watched, others = patient.watched, "its gradient is larger than the others'"
+        shares = span([share for share, _ in cases.values()], ".0%")
         yield patient.finding(
             cases,
             task,
             code="dominated",
             severity="warning",
             what=f"{task} decides the update of the shared parameters nearly alone",
-            evidence=f"median share of the squared update norm {span([share for share, _ in cases.values()], '.0%')}; "
+            evidence=f"median share of the squared {'norm of the plain sum' if watched else 'update norm'} {shares}; "
             f"at most {SHARE:.0%}",
-            cause="its gradient is larger than the others', or the method gives it the weight",
-            fix="see loss-scale; compare with fixed weights that make the gradients equal, or update_norm=sum",
+            cause=others if watched else f"{others}, or the method gives it the weight",
+            fix="see loss-scale; compare with fixed weights that make the gradients equal"
+            + ("" if watched else ", or update_norm=sum"),
             sure="certain",
         )
 
@@ -114,22 +126,13 @@ def _shares(patient: Patient) -> Iterator[Finding]:
 def _largest(run: Run) -> tuple[float, str] | None:
     """Return the share wᵢ ⟨gᵢ, u⟩ / ‖u‖² and the task with the largest one, in the median over measured steps."""
     shares: dict[str, list[float]] = {}
+    tasks = run.record["tasks"]
+    sum_of_losses = dict.fromkeys(tasks, 1.0) if run.record.get("watched") else None
     for row in run.measured("norms"):
-        weights = row.get("weights")
-        cosines = row.get("cosines")
-        if not weights or not cosines or any(value is None for value in cosines.values()):
-            continue
-        tasks = list(row["norms"])
-        scaled = np.array([weights[task] * row["norms"][task] for task in tasks])
-        angle = np.eye(len(tasks))
-        for pair, value in cosines.items():
-            i, j = (tasks.index(task) for task in pair.split("|"))
-            angle[i, j] = angle[j, i] = value
-        along = scaled * (angle @ scaled)
-        total = along.sum()
-        if total > 0:
-            for task, value in zip(tasks, along / total, strict=True):
-                shares.setdefault(task, []).append(float(value))
+        weights = sum_of_losses or row.get("weights")
+        if weights and row["norms"].keys() == set(tasks):
+            for task, share in (update_shares(row, weights) or {}).items():
+                shares.setdefault(task, []).append(share)
     medians = {task: float(np.median(values)) for task, values in shares.items()}
     if not medians:
         return None

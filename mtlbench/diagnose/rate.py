@@ -36,7 +36,7 @@ def check_rate(patient: Patient) -> Iterator[Finding]:
             what="the shared weights hardly moved",
             evidence=(
                 f"update-to-weight ratio ‖Δθ‖ / ‖θ‖ of a step, times {patient.recipe['steps']} steps: "
-                f"{span(list(low.values()), '.1e')}; at least {PATH:g} expected; lr {_rate_of(patient):g}"
+                f"{span(list(low.values()), '.1e')}; at least {PATH:g} expected{_rate_of(patient)}"
             ),
             cause="the learning rate is too low for this many steps",
             fix="raise the learning rate tenfold, or train longer",
@@ -65,17 +65,18 @@ def check_rate(patient: Patient) -> Iterator[Finding]:
             severity="error",
             what="training raised most losses above those of an untrained model",
             evidence=f"highest mean of a tenth of the steps ÷ first loss, of the median task: "
-            f"{span(list(blown.values()), '.2f')}; at most {BLOWN:g}; lr {_rate_of(patient):g}",
+            f"{span(list(blown.values()), '.2f')}; at most {BLOWN:g}{_rate_of(patient)}",
             cause="the learning rate is too high: early steps threw the weights far off",
             fix="divide the learning rate by 10, or warm it up",
             sure="likely",
         )
 
 
-def _rate_of(patient: Patient) -> float:
-    """Return the learning rate of the model: that of the method if it has its own, else that of the recipe."""
+def _rate_of(patient: Patient) -> str:
+    """Return the learning rate of the model as a clause: the method's own, else the recipe's; empty if unknown."""
     own = (patient.runs[0].record["method"].get("parameters") or {}).get("base_lr")
-    return float(patient.recipe["lr"] if own is None else own)
+    rate = patient.recipe.get("lr") if own is None else own
+    return "" if rate is None else f"; lr {rate:g}"
 
 
 def _path(run: Run) -> float | None:
@@ -97,7 +98,7 @@ def _overshoot(run: Run) -> float | None:
 
 
 def _blown(run: Run) -> float | None:
-    by_task = [run.losses(task) for task in (run.steps[0]["losses"] if run.steps else {})]
+    by_task = [losses for task in run.record["tasks"] if len(losses := run.losses(task))]
     tenth = min(map(len, by_task), default=0) // 10
     if tenth < 3:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import partial
-from math import log
+from math import isfinite, log
 
 from mtlbench.diagnose.evidence import Patient, Run
 from mtlbench.diagnose.finding import Finding, span
@@ -25,6 +25,7 @@ def check_training(patient: Patient) -> Iterator[Finding]:
     :param patient: the cells of one method.
     """
     yield from _not_finite(patient)
+    yield from _broken(patient)
     yield from _frozen(patient)
     yield from _start(patient)
     yield from _zero(patient)
@@ -50,6 +51,36 @@ def _not_finite(patient: Patient) -> Iterator[Finding]:
             seeds=tuple(run.seed for run in failed),
             of=examined,
         )
+
+
+def _broken(patient: Patient) -> Iterator[Finding]:
+    """Find numbers that are not finite in histories: a cell fails on one, a watched run goes on."""
+    for task in patient.tasks:
+        cases = {run.seed: place for run in patient.runs if (place := _first_broken(run, task)) is not None}
+        if cases:
+            step, what, count = next(iter(cases.values()))
+            yield patient.finding(
+                cases,
+                task,
+                code="not-finite",
+                severity="error",
+                what=f"the {what} of {task} was not finite, and training went on",
+                evidence=f"first at step {step}; at {count} of the recorded steps",
+                cause="the learning rate is too high, a loss takes the logarithm of 0, or half precision overflowed",
+                fix="lower the learning rate or warm it up; use bfloat16 or float32; look at the loss and its labels",
+                sure="possible",
+            )
+
+
+def _first_broken(run: Run, task: str) -> tuple[int, str, int] | None:
+    """Return the first step with a loss or gradient that is not finite, which it was, and the number of such steps."""
+    found = []
+    for row in run.steps:
+        for what, values in (("loss", row["losses"]), ("gradient", row.get("norms") or {})):
+            if values.get(task) is not None and not isfinite(values[task]):
+                found.append((row["step"], what))
+                break
+    return (*found[0], len(found)) if found else None
 
 
 def _frozen(patient: Patient) -> Iterator[Finding]:

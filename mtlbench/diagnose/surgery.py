@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,7 +47,8 @@ def check_surgery(patient: Patient) -> Iterator[Finding]:
     :param patient: the cells of one method.
     """
     method = patient.runs[0].record["method"] if patient.runs else {}
-    if not method.get("joint") or method["reads"] not in ("gram", "gradients", "cross_gram"):
+    reads = ("gram", "gradients", "cross_gram")
+    if not method.get("joint") or (method["reads"] not in reads and not patient.watched):
         return
     conflicts = {run.seed: conflict for run in patient.runs if (conflict := conflict_of(run)) is not None}
     if not conflicts:
@@ -76,10 +77,15 @@ def check_surgery(patient: Patient) -> Iterator[Finding]:
             what="surgery has nothing to do: task gradients do not oppose one another",
             evidence=f"{evidence}; surgery matters from {FEW:.0%} on",
             cause="gradients of this many parameters on different rows are nearly orthogonal",
-            fix="differences to a plain sum are then differences of weights and of the update's norm: compare with "
+            fix="keep the plain sum, or tune fixed weights"
+            if patient.watched
+            else "differences to a plain sum are then differences of weights and of the update's norm: compare with "
             "update_norm=sum and with tuned fixed weights",
             sure="certain",
         )
+        return
+    if patient.watched:
+        yield _opposed(patient, conflicts, evidence)
         return
     if curved and min(first_two) >= FEW and min(curved) >= CURVED:
         yield patient.finding(
@@ -112,6 +118,32 @@ def check_surgery(patient: Patient) -> Iterator[Finding]:
             fix="look at losses after the step, not at cosines, to judge interference",
             sure="likely",
         )
+
+
+def _opposed(patient: Patient, conflicts: Mapping[int, Conflict], evidence: str) -> Finding:
+    """Return the finding on a watched run whose gradients conflict; its steps were not probed."""
+    cosines: dict[str, list[float]] = {}
+    for run in patient.runs:
+        for row in run.measured("cosines"):
+            for pair, value in row["cosines"].items():
+                cosines.setdefault(pair, []).extend([] if value is None else [value])
+    worst = min((pair for pair in cosines if cosines[pair]), key=lambda pair: float(np.median(cosines[pair])))
+    first, second = worst.split("|")
+    opposed = float(np.mean(np.array(cosines[worst]) < OPPOSED))
+    return patient.finding(
+        conflicts,
+        first,
+        second,
+        code="conflict",
+        severity="note",
+        what=f"some task gradients oppose one another, most of all those of {first} and {second}",
+        evidence=f"their median cosine is {np.median(cosines[worst]):.2f}, and below {OPPOSED:g} at {opposed:.0%} of "
+        f"the measured steps; {evidence}",
+        cause="the tasks need different shared parameters, or one contradicts the other",
+        fix="whether surgery helps shows in scores only: train again with a method, at least 5 seeds of each, beside "
+        "the plain sum and fixed weights",
+        sure="possible",
+    )
 
 
 def conflict_of(run: Run) -> Conflict | None:

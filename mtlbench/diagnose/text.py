@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import chain
 from typing import Any
 
-from mtlbench.diagnose import Finding, diagnose
+from mtlbench.diagnose import NOT_MEASURED, Finding, diagnose
 from mtlbench.records.groups import Cells, Record, headings
+from mtlbench.records.watched import OWN
 from mtlbench.report.blocks import Block, Bullets, Heading, Paragraph
 
 
@@ -29,6 +31,8 @@ def examined(cells: Cells, findings: Sequence[Finding]) -> list[Block]:
     :param cells: the group.
     :param findings: its findings, the gravest first.
     """
+    if cells.watched:
+        return watched_blocks(cells, findings)
     counts = {"finished": len(cells.done), "failed": len(cells.failed), "unfinished": len(cells.unfinished)}
     states = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     grave = sum(finding.severity != "note" for finding in findings)
@@ -39,7 +43,27 @@ def examined(cells: Cells, findings: Sequence[Finding]) -> list[Block]:
     if cells.unfinished:
         lines = [f"{cell['method']} seed {cell['seed']}: {_state(cell)}" for cell in unfinished(cells)]
         blocks.append(Bullets("Not at their end: examined as far as their checkpoints go", tuple(lines)))
-    return blocks + [Bullets(_title(alike), _lines(alike)) for alike in _alike(findings)]
+    return blocks + _bullets(findings)
+
+
+def watched_blocks(cells: Cells, findings: Sequence[Finding]) -> list[Block]:
+    """Return the findings on a watched run as blocks of text, and what cannot be told from it.
+
+    :param cells: the group, which is one run.
+    :param findings: its findings, the gravest first.
+    """
+    record = cells.records[0]
+    grave = sum(finding.severity != "note" for finding in findings)
+    result = f"{grave} finding{'s' * (grave > 1)}" if grave else "nothing is wrong in what was measured"
+    state = "" if record["status"] == "done" else f", {record['status']}"
+    looks = record["watched"]["looks"]
+    text = f"Own training, watched{state}: {record['recipe']['steps']} steps, gradients at {looks} of them; {result}."
+    unknown = tuple(f"{why}: {', '.join(codes)}" for why, codes in NOT_MEASURED.items())
+    return [Paragraph(text), *_bullets(findings), Bullets("Not measured in a watched run", unknown)]
+
+
+def _bullets(findings: Sequence[Finding]) -> list[Block]:
+    return [Bullets(_title(alike), _lines(alike)) for alike in _alike(findings)]
 
 
 def by_group(records: Sequence[Record]) -> dict[str, list[Block]]:
@@ -94,6 +118,7 @@ def to_json(found: Sequence[tuple[Cells, Sequence[Finding]]]) -> str:
             "done": len(cells.done),
             "failed": len(cells.failed),
             "unfinished": unfinished(cells),
+            **({"not_measured": sorted(chain.from_iterable(NOT_MEASURED.values()))} if cells.watched else {}),
         }
         for cells, _ in found
     ]
@@ -113,7 +138,8 @@ def _alike(findings: Sequence[Finding]) -> list[list[Finding]]:
 def _title(alike: Sequence[Finding]) -> str:
     first, methods = alike[0], [finding.method for finding in alike]
     where = f"{methods[0]}: " if len(methods) == 1 else f"{len(methods)} methods: "
-    return f"{first.severity} {first.code}: {where if first.method else ''}{first.what}"
+    named = first.method and methods != [OWN]  # the heading has said so
+    return f"{first.severity} {first.code}: {where if named else ''}{first.what}"
 
 
 def _lines(alike: Sequence[Finding]) -> tuple[str, ...]:
@@ -129,4 +155,6 @@ def _lines(alike: Sequence[Finding]) -> tuple[str, ...]:
 
 
 def _cells(finding: Finding) -> str:
+    if finding.method == OWN:
+        return "this run"
     return f"{len(finding.seeds)} of {finding.of} cells" if finding.of else "no cell"

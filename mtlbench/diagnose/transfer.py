@@ -18,6 +18,8 @@ def check_transfer(patient: Patient) -> Iterator[Finding]:
 
     :param patient: the cells of one method.
     """
+    if patient.watched:  # it has no floors and no single-task training beside it
+        return
     encoder = patient.cells.encoder
     for task, described in patient.tasks.items():
         metric = described["metrics"][0]

@@ -1,4 +1,4 @@
-"""Records and histories of unfinished cells, from their checkpoints."""
+"""Records and histories of unfinished cells, from their checkpoints, and of watched runs, from their logs."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from mtlbench.records.history_form import HistoryRow, check_row
 from mtlbench.records.leases import holders
 from mtlbench.records.record_file import verified
 from mtlbench.records.store import CHECKPOINTS
+from mtlbench.records.watched_log import watched_logs
 from mtlbench.training.checkpoint import newest_files, read_parts
 from mtlbench.training.history_rows import merged
 
 
 def unfinished(results: Path, tell: Callable[[str], None]) -> list[dict[str, Any]]:
-    """Return the records of all cells with a checkpoint, as of that checkpoint.
+    """Return the records of all cells with a checkpoint, as of that checkpoint, and of watched runs that go on.
 
     ``status`` is ``"running"`` if a process has the lease of the cell, else ``"stopped"``; ``history`` has the rows.
 
     :param results: the results folder.
-    :param tell: called with a message for the user for each unusable checkpoint.
+    :param tell: called with a message for the user for each unusable checkpoint or log.
     """
     held = {holder.key for holder in holders(results) if not holder.gone}
-    records = []
+    records = list(watched_logs(results, tell))
     for key, path in newest_files(results / CHECKPOINTS):
         try:
             record, history = _read(path)

@@ -185,7 +185,7 @@ def load_registry(plugin_files: tuple[str, ...] = ()) -> Registry:
             except Exception as error:  # a plugin may raise anything; the others must work
                 registry.broken.append(Broken(origin, said(error)))
     for file in plugin_files:
-        module = _import_file(file)
+        module = import_file(file)
         if sum(registry.add_module(module, base, file) for base in GROUPS.values()) == 0:
             raise UsageError(f"plugin {file} defines no method and no task: subclass Method or Task, and set name")
     return registry
@@ -203,19 +203,25 @@ def _installed(group: str) -> Iterator[tuple[str, Any]]:
 
 
 @cache
-def _import_file(file: str) -> ModuleType:
+def import_file(file: str, kind: str = "plugin") -> ModuleType:
+    """Import a Python file under a name of its own, once.
+
+    :param file: its path.
+    :param kind: what the file holds, for messages.
+    :raises UsageError: when the file does not exist, is no Python file or fails to import.
+    """
     path = Path(file)
     if not path.is_file():
-        raise UsageError(f"plugin file {file} does not exist")
+        raise UsageError(f"{kind} file {file} does not exist")
     name = f"mtlbench_plugin_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise UsageError(f"plugin file {file} is not a Python file")
+        raise UsageError(f"{kind} file {file} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickle look the module up by name
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # a script may exit, for instance through argparse
         del sys.modules[name]
-        raise UsageError(f"plugin {file} failed to import: {said(error)}") from error
+        raise UsageError(f"{kind} {file} failed to import: {said(error)}") from error
     return module

@@ -81,10 +81,16 @@ class TaskEntry(TypedDict):
     """A task of a cell."""
 
     spec: Annotated[Name, Field(description="name and parameters, as in the recipe")]
-    prediction: Annotated[Name, Field(description="`classification`, `regression` or `multilabel`")]
-    metrics: Annotated[list[Name], Field(min_length=1, description="the primary metric first; higher is better")]
-    train: Annotated[Count, Field(description="training rows")]
-    dev: Annotated[Count, Field(description="development rows")]
+    prediction: Annotated[
+        Name | None,
+        Field(description="`classification`, `regression` or `multilabel`; null where a watched run does not say"),
+    ]
+    metrics: Annotated[
+        list[Name],
+        Field(description="the primary metric first; higher is better. Empty only for a watched run without scores"),
+    ]
+    train: Annotated[Count | None, Field(description="training rows; null where a watched run does not say")]
+    dev: Annotated[Count | None, Field(description="development rows; null where a watched run does not say")]
     skipped: NotRequired[Annotated[dict[str, Count], Field(description="split → rows that were left out")]]
     source: NotRequired[Annotated[str, Field(description="where the rows come from")]]
     corpus: NotRequired[Annotated[str | None, Field(description="the corpus that the rows belong to")]]
@@ -196,3 +202,49 @@ class FileEntry(TypedDict):
     name: Annotated[str, Field(description="name of the file, without a folder")]
     bytes: Annotated[Count, Field(description="its size")]
     sha256: Annotated[str, Field(description="hash of its content")]
+
+
+@form
+class WatchedTaskEntry(TypedDict):
+    """A task's gradients in a watched run, over the steps at which they were measured."""
+
+    looks: Annotated[Count, Field(description="steps at which its gradient was measured")]
+    not_finite: Annotated[Count, Field(description="steps at which its loss or its gradient was not finite")]
+    norm: Annotated[float | None, Field(description="median norm of its gradient over all watched parameters")]
+    share: Annotated[
+        float | None,
+        Field(
+            description="median share ⟨gᵢ, u⟩ / ‖u‖² of the plain sum u of all tasks' gradients; null where no step "
+            "with all tasks was measured"
+        ),
+    ]
+    first_loss: Annotated[float | None, Field(description="mean loss over the first tenth of the steps")]
+    last_loss: Annotated[float | None, Field(description="mean loss over the last tenth of the steps")]
+
+
+@form
+class ProposedEntry(TypedDict):
+    """The weights that a method would have given in a watched run."""
+
+    looks: Annotated[Count, Field(description="measured steps with weights")]
+    shares: Annotated[
+        dict[str, float],
+        Field(description="task → its weight over the sum of absolute weights, median; empty without such a step"),
+    ]
+
+
+@form
+class WatchedEntry(TypedDict):
+    """A user's own training that was watched: measured, not done by this program."""
+
+    every: Annotated[int, Field(ge=1, description="steps from one measurement of a task's gradient to the next")]
+    looks: Annotated[Count, Field(description="steps at which gradients were measured")]
+    seconds: Annotated[float | None, Field(description="time spent on these measurements")]
+    parameters: Annotated[Count, Field(description="numbers in the watched parameters")]
+    rank: Annotated[Count, Field(description="the process whose losses were measured")]
+    processes: Annotated[Count, Field(ge=1, description="processes that trained; other ranks were not measured")]
+    tasks: Annotated[dict[str, WatchedTaskEntry], Field(description="task → its gradients")]
+    proposed: Annotated[
+        dict[str, ProposedEntry],
+        Field(description="spec of a method → its weights at the measured steps. It did not train the model"),
+    ]

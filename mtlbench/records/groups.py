@@ -76,6 +76,11 @@ class Cells:
         """Encoder of all cells; empty where records lack it."""
         return self.records[0].get("encoder") or {}
 
+    @property
+    def watched(self) -> Mapping[str, Any] | None:
+        """What a watched run measured, if the group is one: a run of a user's own, which is compared with nothing."""
+        return self.records[0].get("watched")
+
     @cached_property
     def done(self) -> dict[tuple[str, int], Record]:
         """The finished cells by method and seed."""
@@ -188,12 +193,14 @@ def collect(records: Sequence[Record]) -> list[Cells]:
 
 def headings(groups: Sequence[Cells]) -> list[str]:
     """Return a heading for each group: its suite, and the settings that differ between groups, as users write them."""
-    facts = [_facts(cells) for cells in groups]
+    facts = [{} if cells.watched else _facts(cells) for cells in groups]
+    cell_facts = [fact for fact, cells in zip(facts, groups, strict=True) if not cells.watched]
     names = sorted({name for fact in facts for name in fact})
-    differences = [name for name in names if len({fact.get(name) for fact in facts}) > 1]
+    differences = [name for name in names if len({fact.get(name) for fact in cell_facts}) > 1]
     titles = []
     for cells, fact in zip(groups, facts, strict=True):
         differing = ", ".join(f"{name}={fact[name]}" for name in differences if name in fact)
+        differing = "own training, watched" if cells.watched else differing
         titles.append(f"{cells.suite} ({differing})" if differing else cells.suite)
     repeated = {title for title in titles if titles.count(title) > 1}
     return [f"{t} [{c.group[:8]}]" if t in repeated else t for t, c in zip(titles, groups, strict=True)]

@@ -22,7 +22,9 @@ class HistoryRow(TypedDict):
         Annotated[ByTask, Field(description="of a step: task → mean over its rows, whatever `sampling`")]
     ]
     scores: NotRequired[Annotated[dict[str, Measured], Field(description="of an evaluation: task → metric → value")]]
-    elapsed: NotRequired[Annotated[float | None, Field(description="of an evaluation: training seconds so far")]]
+    elapsed: NotRequired[
+        Annotated[float | None, Field(description="of an evaluation or a look: training seconds so far")]
+    ]
     seconds: NotRequired[Annotated[float, Field(description="duration of the step")]]
     weights: NotRequired[
         Annotated[
@@ -55,6 +57,18 @@ class HistoryRow(TypedDict):
             Field(
                 description='every `measure_every` steps: `"a|b"` → cosine between the gradients of two tasks; null '
                 "where a gradient is zero"
+            ),
+        ]
+    ]
+    look: NotRequired[
+        Annotated[float, Field(description="of a watched run: duration of the measurement of norms and cosines")]
+    ]
+    proposed: NotRequired[
+        Annotated[
+            dict[str, Measured],
+            Field(
+                description="of a watched run: spec of a method → task → the weight that it would have given; absent "
+                "where a loss or a gradient was not finite, or a task had no loss"
             ),
         ]
     ]
@@ -123,6 +137,8 @@ def check_row(row: Any, tasks: Collection[str]) -> HistoryRow:
             raise ValueError(f"not the form of a history: {name} are of other tasks than its losses")
     if not set(row.get("floored", ())) <= measured.keys():
         raise ValueError("not the form of a history: floored are of other tasks than its losses")
+    if any(not weights.keys() <= measured.keys() for weights in row.get("proposed", {}).values()):
+        raise ValueError("not the form of a history: proposed weights are of other tasks than its losses")
     norms = row.get("norms", {})
     if not row.get("cosines", {}).keys() <= {f"{a}|{b}" for a in norms for b in norms}:
         raise ValueError("not the form of a history: cosines are of other tasks than its norms")

@@ -26,6 +26,7 @@ from mtlbench.records.entries import (
     RecipeEntry,
     Scores,
     TaskEntry,
+    WatchedEntry,
     form,
 )
 
@@ -142,6 +143,15 @@ class RecordFile(TypedDict):
             description="side files: `history`, `predictions`, `test_predictions` (where there is a test split), `log`"
         ),
     ]
+    watched: NotRequired[
+        Annotated[
+            WatchedEntry | None,
+            Field(
+                description="of a user's own training that was watched, see [Watched runs](#watched-runs); absent for "
+                "a cell"
+            ),
+        ]
+    ]
     checksum: NotRequired[
         Annotated[str, Field(description="SHA-256 of the record's canonical JSON without this field")]
     ]
@@ -171,6 +181,13 @@ def check_record(record: Any) -> None:
         reason = first["msg"].replace("Input should be", "should be")
         raise ValueError(f"not the form of a record: {where} {reason}") from None
     tasks = checked["tasks"]
+    watched = checked.get("watched")
+    if watched is None:
+        _check_described(tasks)
+    elif checked["group"] != checked["key"]:
+        raise ValueError("not the form of a record: a watched run is a group of its own, so its group is its key")
+    elif any(names != set(tasks) for names in _watched_tasks(watched)):
+        raise ValueError("not the form of a record: watched is of other tasks")
     if not all(task["spec"] in checked["recipe"]["tasks"] for task in tasks.values()):
         raise ValueError("not the form of a record: a task is not one of the recipe's")
     for task, scores in [*checked["scores"].items(), *(checked.get("test_scores") or {}).items()]:
@@ -179,3 +196,19 @@ def check_record(record: Any) -> None:
     for file in checked["files"].values():
         if not is_file_name(file["name"]):
             raise ValueError(f"not the form of a record: side file {file['name']} would lie elsewhere")
+
+
+def _check_described(tasks: dict[str, TaskEntry]) -> None:
+    """Check that the tasks of a cell are described in full; those of a watched run need not be.
+
+    :raises ValueError: when one is not; the message names the field.
+    """
+    for name, task in tasks.items():
+        for field in ("prediction", "metrics", "train", "dev"):
+            if task[field] is None or task[field] == []:
+                raise ValueError(f"not the form of a record: tasks.{name}.{field} should have a value")
+
+
+def _watched_tasks(watched: WatchedEntry) -> list[set[str]]:
+    """Return the tasks that were measured, and those of every method that had weights."""
+    return [set(watched["tasks"]), *(set(one["shares"]) for one in watched["proposed"].values() if one["shares"])]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -107,14 +107,26 @@ def read_side_file(record: Mapping[str, Any], what: str) -> bytes:
 def read_history(record: Mapping[str, Any]) -> Iterator[HistoryRow]:
     """Yield the rows of a record's history, one per step or evaluation.
 
-    :param record: as read from a folder, with its path.
+    :param record: as read from a folder, with its path; or that of an unfinished run, which has the rows itself.
     :raises OSError: when the file cannot be read.
     :raises ValueError: as :func:`read_side_file`, and when a line is not JSON or has not the form of a row.
     """
+    if "history" in record:
+        yield from record["history"]
+        return
     for line in read_side_file(record, "history").decode().splitlines():
-        try:
-            row = json.loads(line)
-        except RecursionError:
-            raise ValueError("its history is nested too deeply") from None
-        row = _visible(row) if "\\" in line or not line.isascii() else row
-        yield check_row(row, record["tasks"])
+        yield read_row(line, record["tasks"])
+
+
+def read_row(line: str, tasks: Collection[str]) -> HistoryRow:
+    """Parse and check a line of a history. Characters that do not print are written out, as in records.
+
+    :param line: of the file.
+    :param tasks: the tasks of its record.
+    :raises ValueError: when it is not JSON, or has not the form of a row.
+    """
+    try:
+        row = json.loads(line)
+    except RecursionError:
+        raise ValueError("its history is nested too deeply") from None
+    return check_row(_visible(row) if "\\" in line or not line.isascii() else row, tasks)

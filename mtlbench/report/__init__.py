@@ -104,7 +104,10 @@ def _page(
     tables = [
         (group.heading, table)
         for group in report.groups
-        for table in (settings(group, cells_of[group.group]), runs(cells_of[group.group]))
+        for table in (
+            settings(group, cells_of[group.group]),
+            *(() if group.watched else (runs(cells_of[group.group]),)),
+        )
     ]
     by_heading = {group.heading: findings[group.group] for group in report.groups if group.group in findings}
     blocks = with_findings(document(report), by_heading)

@@ -19,6 +19,7 @@ from mtlbench.report.origins import cautions, superseded
 from mtlbench.report.ranking import mean_ranks, ranking
 from mtlbench.report.result import Cost, Failed, GroupReport, Missing, Report, Score, ScoredTask
 from mtlbench.report.split import on_test
+from mtlbench.report.watched import watched_group
 
 
 def build(
@@ -51,11 +52,12 @@ def build(
     if margin is not None and not 0 < margin < math.inf:
         raise UsageError(f"a margin of equivalence must be positive, not {margin}")
     groups = collect(on_test(records) if split == "test" else records)
-    methods = {method for cells in groups for method in cells.methods}
+    methods = {method for cells in groups if not cells.watched for method in cells.methods}
     if len(methods) > 1 and all(cells.find(baseline) is None for cells in groups):
         raise unknown("baseline", baseline, methods)
     group_reports = (
-        _group(cells, title, baseline, margin, examples) for cells, title in zip(groups, headings(groups), strict=True)
+        watched_group(cells, title) if cells.watched else _group(cells, title, baseline, margin, examples)
+        for cells, title in zip(groups, headings(groups), strict=True)
     )
     return Report(baseline=baseline, groups=tuple(group_reports), damaged=damaged)
 

@@ -18,6 +18,7 @@ from mtlbench.report.blocks import Section as Section
 from mtlbench.report.blocks import Table as Table
 from mtlbench.report.numbers import interval, memory, number, p_value, plus_minus, signed
 from mtlbench.report.result import Difference, GroupReport, Report, Score, ScoredTask
+from mtlbench.report.watched import watched_blocks
 
 BELOW, TUNED, FEWER, SEPARABLE = "▼", "†", "‡", "*"
 
@@ -29,7 +30,7 @@ def document(report: Report) -> list[Block]:
     """
     blocks: list[Block] = []
     for group in report.groups:
-        blocks += _group(group)
+        blocks += watched_blocks(group) if group.watched else _group(group)
     if report.damaged:
         damaged = tuple(f"{path}: {reason}" for path, reason in report.damaged)
         blocks.append(Bullets("Damaged records, set aside", damaged))

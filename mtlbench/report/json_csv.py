@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
+from mtlbench.errors import UsageError
 from mtlbench.host.safe_names import spreadsheet_cell
 from mtlbench.report.result import CONFIDENCE, Difference, GroupReport, Report
 
@@ -35,6 +36,8 @@ def to_json(report: Report) -> str:
         "rankings": _rows(report, "rankings"),
         "pairs": _rows(report, "pairs"),
         "example_intervals": _rows(report, "example_intervals"),
+        "watched": _rows(report, "watched"),
+        "watched_methods": _rows(report, "watched_methods"),
         "missing": _rows(report, "missing"),
         "failed": _rows(report, "failed"),
         "damaged": [{"path": path, "reason": reason} for path, reason in report.damaged],
@@ -47,8 +50,11 @@ def to_csv(report: Report) -> str:
     """Return the report as CSV: a line per method, task and metric, with the comparison to the baseline and the cost.
 
     :param report: the report.
+    :raises UsageError: when there are no cells, but watched runs.
     """
     lines = [line for group in report.groups for line in _lines(group)]
+    if not lines and any(group.watched for group in report.groups):
+        raise UsageError("watched runs have no scores of methods, so no CSV; use --format json, or mtlbench export")
     buffer = io.StringIO()
     names = list(dict.fromkeys(name for line in lines for name in line))
     writer = csv.DictWriter(buffer, names, restval="", lineterminator="\n")

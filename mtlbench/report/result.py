@@ -97,6 +97,36 @@ class Ranking:
 
 
 @dataclass(frozen=True)
+class WatchedTask:
+    """A task of a watched run: a user's own training, measured by mtlbench.Watch and compared with nothing."""
+
+    task: str
+    looks: int
+    """Number of steps at which the task's gradient was measured."""
+    norm: float | None
+    """Median norm of the gradient over the watched parameters."""
+    share: float | None
+    """Median share of the plain sum of the gradients."""
+    first_loss: float | None
+    """Mean loss over the first tenth of the steps."""
+    last_loss: float | None
+    """Mean loss over the last tenth of the steps."""
+    scores: dict[str, float | None] = field(default_factory=dict)
+    """Metric → the last score that the training reported."""
+
+
+@dataclass(frozen=True)
+class WatchedMethod:
+    """The weights that a method would have given in a watched run. It did not train the model."""
+
+    spec: str
+    looks: int
+    """Number of measured steps with weights."""
+    shares: dict[str, float]
+    """Task → median share of the sum of absolute weights."""
+
+
+@dataclass(frozen=True)
 class Missing:
     """A cell without a record, although other cells of its method or seed have one."""
 
@@ -149,6 +179,9 @@ class GroupReport:
     """Every two methods of the ranking compared on the ranked numbers, as the Holm family ``"pairs"``."""
     example_intervals: tuple[ExampleInterval, ...] = ()
     """Empty unless the caller supplied scores by row."""
+    watched: tuple[WatchedTask, ...] = ()
+    """The tasks of a watched run, which is a group of its own; empty for cells. Such a group has no other results."""
+    watched_methods: tuple[WatchedMethod, ...] = ()
 
 
 @dataclass(frozen=True)

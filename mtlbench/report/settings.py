@@ -8,6 +8,7 @@ from typing import Any
 
 from mtlbench.records.groups import Cells, Record, spec
 from mtlbench.report.blocks import Row, Section, Table
+from mtlbench.report.numbers import ABSENT
 from mtlbench.report.result import GroupReport
 
 DIGITS = 12
@@ -22,9 +23,10 @@ def settings(group: GroupReport, cells: Cells) -> Table:
     """
     sections = [
         _section("Recipe", group.recipe),
+        _section("Watched", _watched(cells)),
         _section("Encoder", cells.encoder),
         *(_section(f"Task {task.name}", _task(cells, task.name)) for task in group.tasks),
-        *(_section(f"Method {method}", _method(cells, method)) for method in group.methods),
+        *(_section(f"Method {method}", _method(cells, method)) for method in group.methods if not group.watched),
         _section("Software", _joined((record.get("environment") or {}).get("versions") for record in cells.records)),
         _section("Source", _joined((record.get("environment") or {}).get("git") for record in cells.records)),
         _section("Machine", _joined((record.get("environment") or {}).get("machine") for record in cells.records)),
@@ -44,7 +46,7 @@ def runs(cells: Cells) -> Table:
                 str(r["seed"]),
                 str(r["status"]),
                 str(r["started"])[:19],
-                f"{r['seconds']:.0f}",
+                ABSENT if r["seconds"] is None else f"{r['seconds']:.0f}",
                 r["key"][:DIGITS],
             )
         )
@@ -61,7 +63,17 @@ def _section(heading: str, values: Mapping[str, Any]) -> Section:
 def _task(cells: Cells, name: str) -> Mapping[str, Any]:
     """Return a task's description without its floors, which the report shows elsewhere."""
     task: Mapping[str, Any] = next((r["tasks"][name] for r in cells.records if name in r.get("tasks", {})), {})
-    return {key: value for key, value in task.items() if key != "floors"}
+    unknown: tuple[Any, ...] = (None, []) if cells.watched else ()
+    return {key: value for key, value in task.items() if key != "floors" and value not in unknown}
+
+
+def _watched(cells: Cells) -> Mapping[str, Any]:
+    """Return how a run was watched; nothing for cells."""
+    if cells.watched is None:
+        return {}
+    record = cells.records[0]
+    numbers = {name: value for name, value in cells.watched.items() if not isinstance(value, dict)}
+    return {"started (UTC)": str(record["started"])[:19], "seconds of training": record["seconds"], **numbers}
 
 
 def _method(cells: Cells, method: str) -> Mapping[str, Any]:

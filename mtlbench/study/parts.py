@@ -83,6 +83,7 @@ def study_of(records: Sequence[Record]) -> StudyResult:
     :param records: the records of a results folder.
     :raises UsageError: as :func:`mtlbench.report.build.build`.
     """
+    records = [record for record in records if not record.get("watched")]  # a user's own training is no part of a grid
     parts = _parts(records)
     suites = sorted((p for p in parts if not LADDER.fullmatch(p.suite)), key=lambda p: (-len(p.cells.done), p.suite))
     scored = [record for part in suites for record in part.cells.records if record.get("test_scores")]

@@ -12,11 +12,12 @@ from numpy.typing import ArrayLike
 from torch.utils.weak import WeakIdKeyDictionary
 
 from mtlbench.contract.method import Method
+from mtlbench.contract.numbers import as_numbers, written
 from mtlbench.contract.observation import Matrix, Vector
 from mtlbench.engine.library import get_method
 from mtlbench.errors import UsageError
 from mtlbench.surgery.gradient_step import GradientStep
-from mtlbench.surgery.graph import Graph
+from mtlbench.surgery.graph import Graph, refuse_unreached
 from mtlbench.surgery.losses import task_losses
 from mtlbench.surgery.parameters import shared_parameters
 from mtlbench.surgery.ranks import Ranks
@@ -27,10 +28,11 @@ from mtlbench.surgery.surgery import Surgery
 
 @dataclass
 class _Kept:
-    """What calls of :func:`backward` keep with a model: the methods created from names, and the rows."""
+    """What calls of :func:`backward` keep with a model: the methods created from names, the rows, and tasks' names."""
 
     methods: dict[str, Method] = field(default_factory=dict)
     rows: Rows | None = None
+    names: Sequence[str] | None = None
 
 
 _KEPT: Any = WeakIdKeyDictionary()
@@ -82,9 +84,9 @@ def backward(
             kept.methods[method] = get_method(method)
         method = kept.methods[method]
     surgery = Surgery(parameters, method, last_shared_layer=last_shared_layer, data_parallel=data_parallel)
-    surgery.rows = kept.rows
+    surgery.rows, surgery.task_names = kept.rows, kept.names
     surgery.loss(losses, representation=representation, further=further).backward()
-    kept.rows = surgery.rows
+    kept.rows, kept.names = surgery.rows, surgery.task_names
     return surgery.weights
 
 
@@ -119,15 +121,18 @@ class TaskGradients:
         if not batch.complete:
             raise UsageError("TaskGradients needs every loss: leave out those that are None")
         self.shared = list(named.values())
-        graph = Graph.of(batch.tensors, {id(parameter) for parameter in self.shared})
-        step = StepInput(batch, graph, named, [], [], None, Ranks())
+        ids = {id(parameter) for parameter in self.shared}
+        refuse_unreached(batch.tensors, ids, batch.labels)
+        graph = Graph.of(batch.tensors, ids, labels=batch.labels)
+        step = StepInput(batch, graph, named, [], [], [], None, Ranks())
         self._rows = Rows(layout_of(self.shared), batch.tasks)
         self._heads = GradientStep(get_method("sum")).collect(step, self._rows)
         numbers = step.host(*self._heads.norms())
         step.check(numbers[: batch.tasks], numbers[batch.tasks :], self._heads.tasks)
         self.losses: Vector = numbers[: batch.tasks]
         """(K,) losses."""
-        self.heads = graph.heads
+        owned = list(zip(self._heads.tasks, self._heads.parameters, strict=True))
+        self.heads = [[leaf for owner, leaf in owned if owner == task] for task in range(batch.tasks)]
         """For each loss, the parameters outside ``shared`` that it reaches."""
         self.jacobian = self._rows.matrix(batch.tasks)
         """(K, P) gradients of the shared parameters, one row per loss."""
@@ -135,7 +140,10 @@ class TaskGradients:
         """(K, K) inner products of the gradients, in float64."""
         for task, square in enumerate(np.diagonal(self.gram)):
             if not np.isfinite(square):
-                raise step.not_finite(task, "gradient", float(square))
+                culprit = self._rows.culprit(task)
+                raise step.not_finite(
+                    task, "gradient", float(square), None if culprit is None else list(named)[culprit]
+                )
 
     def combine(self, weights: ArrayLike) -> torch.Tensor:
         """Return Σ wᵢ gᵢ.
@@ -160,7 +168,7 @@ class TaskGradients:
             parameter.grad = gradient.clone() if parameter.grad is None else parameter.grad + gradient
 
     def _factors(self, weights: ArrayLike) -> Vector:
-        factors = np.asarray(weights, dtype=np.float64)
+        factors = as_numbers(weights, "weights")
         if factors.shape != self.losses.shape or not np.isfinite(factors).all():
-            raise UsageError(f"weights must be {len(self.losses)} finite numbers, got {factors.tolist()}")
+            raise UsageError(f"weights must be {len(self.losses)} finite numbers, not {written(factors)}")
         return factors

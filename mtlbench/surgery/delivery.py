@@ -43,8 +43,8 @@ class Parcel:
             raise UsageError("this loss was backpropagated already: call Surgery.loss() again at every step")
         if self.unscaled and float(output) >= 2.0:
             raise UsageError(
-                f"the loss is scaled by {float(output):g} after the task gradients were computed in float16, too late to "
-                "save small ones: pass scaler= to Surgery"
+                f"the loss is scaled by {float(output):g} after the task gradients were computed in float16, too late "
+                "to save small ones: pass scaler= to Surgery"
             )
         gradients, self._gradients = self._gradients, None
         factor = output if self.scale is None else output / self.scale.to(output.device)
@@ -64,8 +64,9 @@ class _Deliver(torch.autograd.Function):
         return value.clone()
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, output: torch.Tensor) -> Any:
+        if torch.is_grad_enabled():
+            raise UsageError("create_graph=True: a method's update has no graph, so it cannot be differentiated again")
         return None, None, None, *ctx.parcel.open(output)
 
 

@@ -42,7 +42,6 @@ def examine(
     losses: TaskLosses,
     shared: dict[str, torch.Tensor],
     *,
-    tasks: Sequence[str] | None = None,
     heads: Sequence[Sequence[torch.Tensor]] | None = None,
     skipping: RowSkipping | None = None,
     scale: float = 1.0,
@@ -55,7 +54,6 @@ def examine(
 
     :param losses: the losses of the tasks that are present, with their graphs.
     :param shared: the shared parameters that require a gradient, by name.
-    :param tasks: the tasks' names, if they have any.
     :param heads: for each present task, the parameters that belong to it alone, where the user names them.
     :param skipping: the replaced layers, if any.
     :param scale: the gradient scaler's factor.
@@ -63,11 +61,11 @@ def examine(
     """
     others = {} if model is None else named_parameters("model", model)
     names = {id(parameter): name for name, parameter in [*others.items(), *shared.items()]}
-    graph = Graph.of(losses.tensors, {id(parameter) for parameter in shared.values()}, heads, refuse=False)
-    present = [str(position) if tasks is None else tasks[position] for position in losses.positions]
+    ids = {id(parameter) for parameter in shared.values()}
+    graph = Graph.of(losses.tensors, ids, heads, losses.labels, refuse=False)
     devices = {parameter.device for parameter in shared.values() if parameter.device.type == "cuda"}
     with torch.random.fork_rng(devices=list(devices)):  # a checkpoint may draw numbers again
-        return _findings(_Batch(losses, present, graph, shared, names, skipping, scale), others)
+        return _findings(_Batch(losses, losses.labels, graph, shared, names, skipping, scale), others)
 
 
 def _findings(batch: _Batch, others: Mapping[str, torch.Tensor]) -> Examination:
@@ -160,7 +158,7 @@ def _deviation(one: torch.Tensor | None, other: torch.Tensor | None, scale: floa
 
 def _disputed(batch: _Batch) -> list[str]:
     """Return the names of leaves outside the shared ones that several losses reach."""
-    if not batch.graph.compiled:
+    if not batch.graph.joined:
         return [_name(batch, leaf) for leaf in batch.graph.disputed]
     live: Counter[str] = Counter()
     for task in range(len(batch.tasks)):

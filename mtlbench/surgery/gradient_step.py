@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from mtlbench.contract.method_output import ask_update, ask_weights
 from mtlbench.contract.observation import Matrix, Vector
 from mtlbench.errors import UsageError
 from mtlbench.surgery.delivery import Parcel, clip
-from mtlbench.surgery.heads import HeadGradients
+from mtlbench.surgery.heads import HeadGradients, norms_of
 from mtlbench.surgery.passes import into_row
 from mtlbench.surgery.rows import Rows
 from mtlbench.surgery.skipping import RowSkipping
@@ -34,65 +34,87 @@ class GradientStep:
         self.method, self.accumulate, self.skipping = method, accumulate, skipping
         self.micro = 0
         """The number of micro-batches collected so far."""
-        self._positions: Sequence[int] = ()
-        self._rows: weakref.ref[Rows] | None = None
         self._heads: HeadGradients | None = None
         self._losses: Vector = np.zeros(0)
+        self._overflow = False
+        """Whether a head's gradient was not finite, and a gradient scaler will skip the step for it."""
+        self._first: tuple[Sequence[int], Rows] | None = None
+        """The tasks and the rows of the first micro-batch."""
+        self._norms: Vector = np.zeros(0)
+        """The shared parameters' norms at the first micro-batch."""
+
+    def restart(self) -> bool:
+        """Drop the micro-batches collected so far, and return whether there were any."""
+        dropped, self.micro, self._heads, self._first = self.micro, 0, None, None
+        return dropped > 0
 
     def run(self, step: StepInput, rows: Rows) -> StepOutput:
-        """Collect one micro-batch's gradients, and after the last one combine them. An error begins the step anew.
+        """Collect one micro-batch's gradients, and after the last one combine them.
 
         :param step: the micro-batch's losses and graphs.
         :param rows: the rows for them, at least K.
-        :raises UsageError: when two losses reach a parameter that is not shared, micro-batches differ in their tasks or
-            parameters, or processes in what they reach.
+        :raises UsageError: when two losses reach a parameter that is not shared, or processes differ in what they
+            reach.
         :raises NotFinite: when a loss or a gradient is not finite and there is no gradient scaler.
         :raises SolverError: see :meth:`Method.weights`.
         :raises CellError: when the method's return value is wrong.
         """
-        micro, self.micro = self.micro, 0
-        if micro and step.losses.positions != self._positions:
-            raise UsageError(
-                f"micro-batch {micro + 1} has losses of other tasks than the first one: give all {self.accumulate} "
-                "micro-batches of an optimizer step the same tasks"
-            )
-        if micro and (self._rows is None or self._rows() is not rows):
-            raise UsageError(
-                f"the shared parameters changed before micro-batch {micro + 1}: freeze or unfreeze between steps"
-            )
-        self._positions, self._rows = step.losses.positions, weakref.ref(rows)
-        output = self._run(step, rows, micro)
-        self.micro = (micro + 1) % self.accumulate
-        return output
-
-    def _run(self, step: StepInput, rows: Rows, micro: int) -> StepOutput:
         tasks = len(step.losses.tensors)
-        heads = self.collect(step, rows, begin=micro == 0)
-        numbers = step.host(*heads.norms(), *([] if step.scale is None else [step.scale]))
-        losses, norms = numbers[:tasks], numbers[tasks : tasks + len(heads.tasks)]
+        self._same_step(step, rows)
+        heads = self.collect(step, rows)
+        versions = norms_of(step.parameters) if self.accumulate > 1 else []
+        numbers = step.host(*([] if step.scale is None else [step.scale]), *heads.norms(), *versions)
+        losses, rest = numbers[:tasks], numbers[tasks if step.scale is None else tasks + 1 :]
+        norms, parameters = rest[: len(heads.tasks)], rest[len(heads.tasks) :]
+        self._same_parameters(parameters)
         step.check(losses, norms, heads.tasks)
-        scale = 1.0 if step.scale is None else float(numbers[-1])
-        if micro:
+        scale = 1.0 if step.scale is None else float(numbers[tasks])
+        if step.scale is not None:
+            self._overflow = step.anywhere(not np.isfinite(norms).all()) or (self._overflow and self.micro > 0)
+        if self.micro:
             losses = losses + self._losses
             if self._heads is not None:
                 heads.merge(self._heads)
-        if micro + 1 < self.accumulate:
-            self._heads, self._losses = heads, losses
+        if self.micro + 1 < self.accumulate:
+            self._heads, self._losses, self.micro = heads, losses, self.micro + 1
             return StepOutput(step.value(np.ones(tasks), numbers[:tasks]), Parcel([], []), losses)
-        self._heads = None
-        return self._combine(step, rows, heads, losses / self.accumulate, scale)
+        output = self._combine(step, rows, heads, losses / self.accumulate, scale)
+        self.restart()
+        return output
 
-    def collect(self, step: StepInput, rows: Rows, *, begin: bool = True) -> HeadGradients:
+    def _same_step(self, step: StepInput, rows: Rows) -> None:
+        """Refuse a micro-batch that cannot be averaged with the first one."""
+        if self.micro == 0 or self._first is None:
+            self._first = step.losses.positions, rows
+        elif self._first != (step.losses.positions, rows):
+            raise UsageError(
+                f"micro-batch {self.micro + 1} of {self.accumulate} has other tasks, or other shared parameters that "
+                "require a gradient, than the first: give all micro-batches of one step the same"
+            )
+
+    def _same_parameters(self, norms: Vector) -> None:
+        """Refuse a micro-batch when the optimizer has stepped since the first one.
+
+        :param norms: the shared parameters' norms; a fused optimizer leaves no other trace.
+        """
+        if self.micro and not np.array_equal(norms, self._norms):
+            raise UsageError(
+                f"the shared parameters changed after {self.micro} of {self.accumulate} micro-batches: step the "
+                "optimizer after the last one, and set surgery.accumulate where a step has fewer (as an epoch's last "
+                "may)"
+            )
+        self._norms = norms
+
+    def collect(self, step: StepInput, rows: Rows) -> HeadGradients:
         """Run one pass per loss, write the shared parameters' gradients to the rows, and return the others.
 
         :param step: the losses and their graphs.
         :param rows: the rows, at least K.
-        :param begin: begin the rows anew; or add to them.
         """
         shared, count = step.parameters, len(step.losses.tensors)
         heads = HeadGradients(step.graph, step.losses.tensors)
         for task, (loss, factor) in enumerate(zip(step.losses.tensors, step.loss_factors, strict=True)):
-            if begin:
+            if self.micro == 0:
                 rows.begin(task)
             retain = step.graph.overlap and task < count - 1
             with nullcontext() if self.skipping is None else self.skipping.into(rows, task, shared):
@@ -111,13 +133,15 @@ class GradientStep:
         step.ranks.same("shared parameters", [float(i in reached) for i in range(len(step.shared))], rows.device)
         rows.average(step.ranks, tasks)
         gram = rows.gram(tasks) / unit**2
-        if not np.isfinite(gram).all() or not np.isfinite(losses).all():
+        overflow = step.scale is not None and self._overflow
+        if overflow or not np.isfinite(gram).all() or not np.isfinite(losses).all():
             self._refuse_unless_scaled(step, rows, gram)
-            ones = np.ones(tasks)  # not finite either, so the scaler skips this step
-            return self._output(step, rows, heads, rows.combine(ones), losses, None, None)
+            nothing = rows.combine(np.full(tasks, np.nan))  # so that the scaler skips this step for certain
+            return replace(self._output(step, rows, heads, nothing, losses, None, None), skipped=True)
         weights = None
         if method.returns == "update":
             update = ask_update(method, observe(method, losses=losses, gradients=self._matrix(rows, tasks, unit)))
+            update = step.ranks.agreed_update(update)
             gradients = rows.split(update * unit)
         else:
             reads = {"gradients": self._matrix(rows, tasks, unit)} if method.reads == "gradients" else {"gram": gram}

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch.autograd.graph import get_gradient_edge
 
 from mtlbench.errors import UsageError
 
 REENTRANT = "CheckpointFunctionBackward"
 COMPILED = "CompiledFunctionBackward"
+SINK = "_DDPSinkBackward"
+"""The node through which ``DistributedDataParallel`` leads all outputs of a forward, each on its own."""
+JOINING = {COMPILED, "StackBackward0", "CatBackward0"}
+"""Nodes that join tensors of several tasks: a loss that reaches one seems to reach all that is behind it."""
+IGNORED = (
+    "an input that requires a gradient, and that several losses reach, gets none from surgery (it may be the output of "
+    "frozen layers): add it to shared if it is trained, or detach it"
+)
 
 
 @dataclass
@@ -19,20 +29,22 @@ class Graph:
     """What the graphs of K losses have in common, and what each has alone.
 
     :param heads: for each loss, the leaves outside the shared parameters that it alone reaches.
-    :param disputed: leaves outside the shared parameters that several losses reach. A compiled module is a single node,
-        so every loss on its outputs seems to reach all of its parameters; the gradients tell which does.
+    :param disputed: leaves outside the shared parameters that several losses seem to reach, because they are behind a
+        compiled module, which is a single node, or behind stacked outputs or losses. The gradients tell which does.
     :param overlap: whether the graphs have nodes in common, so that a pass must not free them.
     :param reentrant: whether a reentrant checkpoint hides leaves and refuses ``torch.autograd.grad``.
-    :param compiled: whether a compiled module is among the nodes.
     :param half: whether float16 is among the types of the gradients on the way.
+    :param joined: whether only the gradients can settle a dispute.
+    :param labels: the losses' names or numbers, for messages.
     """
 
     heads: list[list[torch.Tensor]]
     disputed: list[torch.Tensor] = field(default_factory=list)
     overlap: bool = False
     reentrant: bool = False
-    compiled: bool = False
     half: bool = False
+    joined: bool = False
+    labels: Sequence[str] = ()
 
     @classmethod
     def of(
@@ -40,6 +52,7 @@ class Graph:
         losses: Sequence[torch.Tensor],
         shared: Collection[int],
         heads: Sequence[Sequence[torch.Tensor]] | None = None,
+        labels: Sequence[str] | None = None,
         *,
         refuse: bool = True,
     ) -> Graph:
@@ -48,23 +61,29 @@ class Graph:
         :param losses: K losses.
         :param shared: ids of the shared parameters.
         :param heads: for each loss, the parameters that belong to it alone, where the user names them.
-        :param refuse: whether to refuse disputed leaves.
-        :raises UsageError: when two losses reach a parameter that is not shared.
+        :param labels: the losses' names or numbers, for messages.
+        :param refuse: whether to refuse disputed leaves, and to warn of inputs.
+        :raises UsageError: when two losses reach a parameter that is not shared, or a loss reaches one that the user
+            named as another's.
         """
-        graph = cls([[] for _ in losses])
+        graph = cls([[] for _ in losses], labels=labels or [str(number) for number in range(len(losses))])
         visited: set[Any] = set()
         common: set[Any] = set()
         for own, loss in zip(graph.heads, losses, strict=True):
-            own.extend(leaf for leaf in graph._leaves(loss.grad_fn, visited, common) if id(leaf) not in shared)
+            own.extend(leaf for leaf in graph._leaves(origin(loss), visited, common) if id(leaf) not in shared)
         graph.overlap = any(not hasattr(node, "variable") for node in common)
         again: set[Any] = set()
         inside = {id(leaf): leaf for node in common for leaf in graph._leaves(node, again, set())}
         graph.disputed = [leaf for key, leaf in inside.items() if key not in shared]
         contested = {id(leaf) for leaf in graph.disputed}
+        if refuse and not all(isinstance(leaf, torch.nn.Parameter) for leaf in graph.disputed):
+            warnings.warn(IGNORED, stacklevel=4)  # the line that calls Surgery.loss
+            graph.disputed = [leaf for leaf in graph.disputed if isinstance(leaf, torch.nn.Parameter)]
         graph.heads = [[leaf for leaf in own if id(leaf) not in contested] for own in graph.heads]
         if heads is not None:
             graph._assign(heads)
-        if graph.disputed and refuse and not graph.compiled:
+        graph.joined = any(node.name() in JOINING for node in again)
+        if refuse and graph.disputed and not graph.joined:
             raise UsageError(graph.dispute(losses, graph.disputed[0]))
         return graph
 
@@ -74,14 +93,11 @@ class Graph:
         :param losses: the K losses.
         :param leaf: the leaf.
         """
-        reached = [number for number, loss in enumerate(losses) if id(leaf) in _reached(loss)]
+        reached = [label for label, loss in zip(self.labels, losses, strict=True) if reaches(loss, {id(leaf)})]
         first, second = (reached + reached)[:2]
-        if isinstance(leaf, torch.nn.Parameter):
-            what, fix = "a parameter", "add it to shared"
-        else:
-            what, fix = "a tensor", "add it to shared, or detach it if it is an input"
         return (
-            f"losses {first} and {second} both reach {what} of shape {tuple(leaf.shape)} that is not in shared: {fix}"
+            f"losses {first} and {second} both reach a parameter of shape {tuple(leaf.shape)} that is not in shared: "
+            "add it to shared (or make a new Surgery, if it replaced a shared one)"
         )
 
     @staticmethod
@@ -91,12 +107,20 @@ class Graph:
         :param loss: the loss.
         """
         visited: set[Any] = set()
-        Graph([[]])._leaves(loss.grad_fn, visited, set())
+        Graph([[]])._leaves(origin(loss), visited, set())
         return visited
 
     def _assign(self, heads: Sequence[Sequence[torch.Tensor]]) -> None:
         """Settle the disputes by what the user named."""
         owner = {id(leaf): number for number, group in enumerate(heads) for leaf in group}
+        for number, own in enumerate(self.heads):
+            for leaf in own:
+                if owner.get(id(leaf), number) != number:
+                    named = self.labels[owner[id(leaf)]]
+                    raise UsageError(
+                        f"heads gives task {named} a parameter of shape {tuple(leaf.shape)}, but loss "
+                        f"{self.labels[number]} reaches it: list the heads in the tasks' order"
+                    )
         for leaf in self.disputed:
             if id(leaf) in owner:
                 self.heads[owner[id(leaf)]].append(leaf)
@@ -122,18 +146,63 @@ class Graph:
                     leaves.append(node.variable)
             else:
                 self._note(node)
-            stack.extend(parent for parent, _ in node.next_functions)
+            stack.extend(_behind(*edge) for edge in node.next_functions)
         return leaves
 
     def _note(self, node: Any) -> None:
         name = node.name()
         self.reentrant |= name == REENTRANT
-        self.compiled |= name == COMPILED
         self.half |= any(entry.dtype == torch.float16 for entry in node._input_metadata)
 
 
-def _reached(loss: torch.Tensor) -> set[int]:
-    return {id(leaf) for leaf in Graph([[]])._leaves(loss.grad_fn, set(), set())}
+def reaches(loss: torch.Tensor, leaves: Collection[int]) -> bool:
+    """Return whether a loss reaches one of some leaves; the walk ends at the first.
+
+    :param loss: the loss.
+    :param leaves: their ids.
+    """
+    visited, stack = set(), [origin(loss)]
+    while stack:
+        node = stack.pop()
+        if node is None or node in visited:
+            continue
+        visited.add(node)
+        if id(getattr(node, "variable", None)) in leaves:
+            return True
+        stack.extend(_behind(*edge) for edge in node.next_functions)
+    return False
+
+
+def refuse_unreached(losses: Sequence[torch.Tensor], shared: Collection[int], labels: Sequence[str]) -> None:
+    """Refuse a loss without a gradient to combine.
+
+    :param losses: K losses.
+    :param shared: ids of the shared parameters.
+    :param labels: the losses' names or numbers.
+    :raises UsageError: when a loss reaches no shared parameter.
+    """
+    for label, loss in zip(labels, losses, strict=True):
+        if reaches(loss, shared) or any(node.name() == REENTRANT for node in Graph.nodes(loss)):  # which hides leaves
+            continue
+        raise UsageError(
+            f"loss {label} reaches no shared parameter that requires a gradient (is something on the way detached, or "
+            "was a parameter replaced?): if this is meant, leave it out, and add it to the loss that Surgery.loss() "
+            "returns"
+        )
+
+
+def origin(tensor: torch.Tensor) -> Any:
+    """Return the node that computed a tensor, behind those that hand tensors on.
+
+    :param tensor: a tensor with a graph.
+    """
+    return _behind(*get_gradient_edge(tensor)[:2])  # a leaf has a node too
+
+
+def _behind(node: Any, output: int) -> Any:
+    while node is not None and node.name() == SINK:
+        node, output = node.next_functions[output]
+    return node
 
 
 def past(losses: Sequence[torch.Tensor], representation: Sequence[torch.Tensor], shared: Collection[int]) -> bool:
@@ -143,6 +212,6 @@ def past(losses: Sequence[torch.Tensor], representation: Sequence[torch.Tensor],
     :param representation: tensors between the shared parameters and the heads.
     :param shared: ids of the shared parameters.
     """
-    visited = {tensor.grad_fn for tensor in representation}
+    visited = {origin(tensor) for tensor in representation}
     graph = Graph([[]])
-    return any(id(leaf) in shared for loss in losses for leaf in graph._leaves(loss.grad_fn, visited, set()))
+    return any(id(leaf) in shared for loss in losses for leaf in graph._leaves(origin(loss), visited, set()))

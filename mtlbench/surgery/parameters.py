@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from types import FunctionType, MethodType
 from typing import Any
 
 import torch
@@ -23,7 +24,11 @@ def named_parameters(argument: str, source: Any) -> dict[str, torch.Tensor]:
     """
     names: dict[int, str] = {}
     result: dict[str, torch.Tensor] = {}
-    for name, parameter in _walk(argument, source):
+    try:
+        pairs = list(_walk(argument, source))
+    except RecursionError:
+        raise UsageError(f"{argument} holds itself: give {ACCEPTED}") from None
+    for name, parameter in pairs:
         if id(parameter) in names:
             continue
         _refuse(argument, name, parameter)
@@ -36,32 +41,90 @@ def named_parameters(argument: str, source: Any) -> dict[str, torch.Tensor]:
 def shared_parameters(source: Any) -> dict[str, torch.Tensor]:
     """Return the shared parameters by name, of which at least one requires a gradient.
 
-    :param source: as for :func:`named_parameters`.
+    :param source: as for :func:`named_parameters`, or a :class:`Source`.
     :raises UsageError: as :func:`named_parameters`, and when no parameter requires a gradient.
     """
-    result = named_parameters("shared", source)
+    result = source.read() if isinstance(source, Source) else named_parameters("shared", source)
     if not result:
-        raise UsageError("shared has no parameters: pass the module that all tasks share, or its parameters")
+        raise UsageError(
+            "shared has no parameters: pass the module that all tasks share, or its parameters (a generator of them "
+            "can be read only once)"
+        )
     if not any(parameter.requires_grad for parameter in result.values()):
+        if not any(isinstance(parameter, nn.Parameter) for parameter in result.values()):
+            raise UsageError(
+                "shared has plain tensors without gradients, such as buffers or the copies in .data and state_dict(): "
+                "pass the module or module.parameters()"
+            )
         raise UsageError(f"none of the {len(result)} shared parameters requires a gradient: unfreeze some")
     return result
+
+
+class Source:
+    """Parameters by name, to read at every step: a module's may be replaced, as by ``load_state_dict(assign=True)``.
+
+    :param argument: name of the argument, for messages.
+    :param source: as for :func:`named_parameters`.
+    :raises UsageError: as :func:`named_parameters`.
+    """
+
+    def __init__(self, argument: str, source: Any) -> None:
+        self.argument, self.parameters = argument, named_parameters(argument, source)
+        items = list(source.values()) if isinstance(source, Mapping) else source
+        self._roots: list[Any] = list(items) if isinstance(items, list | tuple) else [items]
+        if not all(isinstance(item, nn.Module) for item in self._roots):
+            self._roots = []
+        self._modules = [module for root in self._roots for module in root.modules()]
+        self._ids = self._present()
+
+    def read(self) -> dict[str, torch.Tensor]:
+        """Return the parameters by name.
+
+        :raises UsageError: when one was replaced by a tensor that no optimizer could train here.
+        """
+        if self._present() != self._ids:
+            self.parameters, self._ids = named_parameters(self.argument, self._roots), self._present()
+        return self.parameters
+
+    def _present(self) -> list[int]:
+        return [id(parameter) for module in self._modules for parameter in module._parameters.values()]
+
+
+def described(value: Any) -> str:
+    """Return what a wrong argument is, for messages.
+
+    :param value: the argument.
+    """
+    if value is None:
+        return "None"
+    if isinstance(value, type):
+        return f"the class {value.__name__} (give an object of it)"
+    if isinstance(value, MethodType | FunctionType):
+        return f"the function {value.__name__} (call it)"
+    if isinstance(value, torch.optim.Optimizer):
+        return "an optimizer (which has the heads' parameters too)"
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
 def _walk(argument: str, source: Any) -> Iterator[tuple[str, torch.Tensor]]:
     if isinstance(source, nn.Module):
         yield from source.named_parameters()
     elif isinstance(source, torch.Tensor):
-        yield f"{argument} of shape {tuple(source.shape)}", source
+        yield f"a tensor of shape {tuple(source.shape)}", source
     elif isinstance(source, Mapping):
-        yield from _walk(argument, list(source.items()))
+        group = source.get("params")  # a parameter group of an optimizer
+        yield from _walk(argument, list(source.items()) if group is None or isinstance(group, torch.Tensor) else group)
     elif isinstance(source, tuple) and len(source) == 2 and isinstance(source[0], str):
         for name, parameter in _walk(argument, source[1]):
             yield (source[0] if isinstance(source[1], torch.Tensor) else f"{source[0]}.{name}"), parameter
-    elif isinstance(source, Iterable) and not isinstance(source, str | bytes):
+    elif isinstance(source, set | frozenset):
+        raise UsageError(f"{argument} is a set, which has no order: give a list")
+    elif isinstance(source, Iterable) and not isinstance(source, str | bytes | type):
         for item in source:
             yield from _walk(argument, item)
     else:
-        raise UsageError(f"{argument} must be {ACCEPTED}, not {type(source).__name__}")
+        raise UsageError(f"{argument} must be {ACCEPTED}, not {described(source)}")
 
 
 def _refuse(argument: str, name: str, parameter: torch.Tensor) -> None:
@@ -85,8 +148,8 @@ def _refuse(argument: str, name: str, parameter: torch.Tensor) -> None:
     )
     if sharded:
         raise UsageError(
-            f"{argument}: {name} is sharded over processes (FSDP, tensor parallel or ZeRO), where no process sees whole "
-            "task gradients: use DistributedDataParallel"
+            f"{argument}: {name} is sharded over processes (FSDP, tensor parallel or ZeRO), where no process sees "
+            "whole task gradients: use DistributedDataParallel"
         )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -36,7 +36,7 @@ def gradients_of(
         then the pass fills ``.grad``, which is put back afterwards.
     :param receive: takes the position and the gradient of each leaf as soon as torch has it, while it is in the cache,
         and returns what to return in its place, so that torch frees it.
-    :raises UsageError: when torch freed buffers of a compiled graph that another pass needs.
+    :raises UsageError: when the graph was freed or changed since the forward.
     """
     with _without_hooks(inputs), _hooked(inputs, None if reentrant else receive):
         try:
@@ -48,12 +48,17 @@ def gradients_of(
         except RuntimeError as error:
             if DONATED in str(error):
                 raise UsageError(
-                    "the losses share one compiled graph, whose buffers torch frees in the first pass: set "
-                    "torch._functorch.config.donated_buffer = False before the model's first forward"
+                    "the losses share one compiled graph, whose buffers torch frees in the first pass: import "
+                    "torch._functorch.config and set its donated_buffer = False before the model's first forward"
                 ) from error
             if "second time" in str(error):
                 raise UsageError(
                     "the losses' graph was freed by an earlier backward pass: compute the losses anew at every step"
+                ) from error
+            if "modified by an inplace operation" in str(error):
+                raise UsageError(
+                    "something in the losses' graph was changed in place after the forward, as by an optimizer's step: "
+                    "compute the losses after it"
                 ) from error
             raise
 
@@ -70,6 +75,19 @@ def _by_accumulation(
     finally:
         for tensor, gradient in zip(inputs, previous, strict=True):
             tensor.grad = gradient
+
+
+@contextmanager
+def without_autocast(tensors: Iterable[torch.Tensor]) -> Iterator[None]:
+    """Switch autocast off: a backward pass inside it would round what it rounds nowhere else.
+
+    :param tensors: tensors on the devices concerned.
+    """
+    with ExitStack() as stack:
+        for kind in {tensor.device.type for tensor in tensors}:
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
 
 
 @contextmanager
@@ -138,9 +156,7 @@ def into_row(
         return rows.receive(task, position, gradient) if position < count else gradient
 
     inputs = [*shared, *others]
-    gradients = gradients_of(
-        [loss], inputs, [factor], retain_graph=retain_graph, reentrant=reentrant, receive=receive
-    )
+    gradients = gradients_of([loss], inputs, [factor], retain_graph=retain_graph, reentrant=reentrant, receive=receive)
     if reentrant:
         for position, gradient in enumerate(gradients[:count]):
             if gradient is not None:

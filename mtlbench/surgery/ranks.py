@@ -14,7 +14,7 @@ from mtlbench.contract.observation import Vector
 from mtlbench.errors import UsageError
 
 DISAGREEMENT = 1e-3
-"""Tolerated relative distance of this process's weights from the first one's; rounding is far smaller."""
+"""Tolerated relative distance of this process's weights or update from the first one's; rounding is far smaller."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,11 @@ class Ranks:
         ids = {id(parameter) for parameter in shared}
         for module in gc.get_objects():  # once: nothing leads from a parameter to the module that wraps it
             if type(module) is torch.nn.parallel.DistributedDataParallel and ids & set(map(id, module.parameters())):
+                if module.static_graph:
+                    raise UsageError(
+                        "DistributedDataParallel with static_graph=True counts the backward passes of its first step, "
+                        "but surgery runs one per loss: leave it out (find_unused_parameters=True is fine)"
+                    )
                 return cls(distributed.get_world_size(module.process_group), module.process_group, module)
         raise UsageError(
             f"there are {distributed.get_world_size()} processes, but no DistributedDataParallel module holds the shared "
@@ -105,13 +110,26 @@ class Ranks:
         """
         if self.count == 1:
             return weights
-        tensor = torch.from_numpy(weights.copy()).to(like.device)
-        torch.distributed.broadcast(tensor, group=self.group, group_src=0)
-        first: Vector = tensor.cpu().numpy()
-        far = np.abs(first - weights).max() > DISAGREEMENT * max(np.abs(first).max(), np.abs(weights).max())
-        if self.total(np.array([float(far)]), like)[0] > 0.0:
+        first: Vector = self.agreed_update(torch.from_numpy(weights.copy()).to(like.device), "weights").cpu().numpy()
+        return first
+
+    def agreed_update(self, update: torch.Tensor, what: str = "updates") -> torch.Tensor:
+        """Return the first process's update, as :meth:`agreed` does with weights.
+
+        :param update: this process's numbers.
+        :param what: what they are, for the message.
+        :raises UsageError: when they differ from the first process's by more than rounding.
+        """
+        if self.count == 1:
+            return update
+        first = update.clone()
+        torch.distributed.broadcast(first, group=self.group, group_src=0)
+        distance, *sizes = (
+            float(torch.linalg.vector_norm(v, dtype=torch.float64)) for v in (first - update, first, update)
+        )
+        if self.total(np.array([float(distance > DISAGREEMENT * max(sizes))]), update)[0] > 0.0:
             raise UsageError(
-                "the processes' methods give different weights for the same gradients: create the method in every "
+                f"the processes' methods give different {what} for the same gradients: create the method in every "
                 "process with the same parameters, seed and state"
             )
         return first

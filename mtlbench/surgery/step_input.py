@@ -26,20 +26,20 @@ class StepInput:
     :param graph: what their graphs have in common.
     :param shared: the shared parameters that require a gradient, by name.
     :param representation: tensors that all losses are computed from; empty where none were given.
+    :param last: parameters of the last shared layer; empty where it was not given.
     :param further: the losses of further independent batches.
     :param scale: the gradient scaler's factor, as a scalar tensor; ``None`` without a scaler.
     :param ranks: the processes that the batch is spread over.
-    :param task_names: all tasks' names, where they have any.
     """
 
     losses: TaskLosses
     graph: Graph
     shared: dict[str, torch.Tensor]
     representation: Sequence[torch.Tensor]
+    last: Sequence[torch.Tensor]
     further: Sequence[TaskLosses]
     scale: torch.Tensor | None
     ranks: Ranks
-    task_names: Sequence[str] | None = None
 
     @property
     def parameters(self) -> list[torch.Tensor]:
@@ -55,13 +55,18 @@ class StepInput:
         """Return the losses, averaged over the processes, and further scalars of this process, in one transfer.
 
         :param tensors: scalar tensors.
+        :raises NotFinite: when one of them is not finite in another process and there is no scaler; in that process,
+            :meth:`check` raises, and none is left waiting for it.
         """
         first = self.losses.tensors[0]
         scalars = [tensor.detach().to(first.device, torch.float64) for tensor in (*self.losses.tensors, *tensors)]
         numbers: Vector = torch.stack(scalars).cpu().numpy()
         count = len(self.losses.tensors)
-        means = self.ranks.total(numbers[:count], first) / self.ranks.count
-        return np.concatenate([means, numbers[count:]])
+        finite = bool(np.isfinite(numbers[count:]).all())
+        totals = self.ranks.total(np.append(numbers[:count], float(not finite)), first)
+        if finite and totals[-1] > 0.0 and self.scale is None:
+            raise NotFinite(None, "gradient", float("nan"), "some parameter in another process")
+        return np.concatenate([totals[:-1] / self.ranks.count, numbers[count:]])
 
     def check(self, losses: Vector, norms: Vector | None = None, tasks: Sequence[int] = ()) -> None:
         """Refuse losses or heads' gradients that are not finite, unless a gradient scaler will skip the step.
@@ -80,24 +85,32 @@ class StepInput:
             if not np.isfinite(norm):
                 raise self.not_finite(task, "gradient", float(norm), "its head")
 
-    def check_gradients(
+    def all_finite(
         self, leaves: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor], heads: HeadGradients
-    ) -> None:
-        """Refuse an update that is not finite, unless a gradient scaler will skip the step.
+    ) -> bool:
+        """Return whether an update is finite in all processes; if not, a gradient scaler will skip the step.
 
         :param leaves: shared parameters.
         :param gradients: a gradient for each.
         :param heads: the gradients of the others.
         :raises NotFinite: when one is not finite and there is no scaler.
         """
-        if self.scale is not None:
-            return
         norms = self.host(*norms_of(gradients), *heads.norms())[len(self.losses.tensors) :]
+        if self.scale is not None:
+            return not self.anywhere(not np.isfinite(norms).all())
         self.check(np.zeros(0), norms[len(gradients) :], heads.tasks)
         names = {id(leaf): name for name, leaf in self.shared.items()}
         for leaf, norm in zip(leaves, norms, strict=False):
             if not np.isfinite(norm):
                 raise NotFinite(None, "gradient", float(norm), names[id(leaf)])
+        return True
+
+    def anywhere(self, flag: bool) -> bool:
+        """Return whether a flag is set in some process.
+
+        :param flag: this process's.
+        """
+        return bool(self.ranks.total(np.array([float(flag)]), self.losses.tensors[0])[0] > 0.0)
 
     def not_finite(self, task: int, what: str, value: float, parameter: str | None = None) -> NotFinite:
         """Return the error about a number that is not finite.
@@ -108,7 +121,7 @@ class StepInput:
         :param parameter: the first parameter concerned, if known.
         """
         position = self.losses.positions[task]
-        name = None if self.task_names is None else self.task_names[position]
+        name = None if self.losses.names is None else self.losses.names[position]
         return NotFinite(position, what, value, parameter, name)
 
     def value(self, weights: Vector, losses: Vector) -> torch.Tensor:
@@ -132,6 +145,7 @@ class StepOutput:
     :param losses: (K,) losses.
     :param weights: (K,) weights; ``None`` for a method that returns an update, or where no method was asked.
     :param gram: (K, K) inner products that the method read, if any.
+    :param skipped: whether the gradient scaler will skip this step, because something is not finite.
     """
 
     value: torch.Tensor
@@ -139,6 +153,7 @@ class StepOutput:
     losses: Vector
     weights: Vector | None = None
     gram: Matrix | None = field(default=None)
+    skipped: bool = False
 
 
 def head_factors(method: Method, weights: Vector, losses: Vector) -> Vector:

@@ -3,30 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self, get_args
+from contextlib import ExitStack
+from typing import Any, Self
 
-import numpy as np
 import torch
 
-from mtlbench.contract.method import Method, without_trainer
+from mtlbench.contract.method import Method
 from mtlbench.contract.method_output import tell_after
 from mtlbench.contract.observation import Matrix, Vector
-from mtlbench.engine.library import get_method
-from mtlbench.errors import UsageError, shown
+from mtlbench.contract.state_codec import flatten, unflatten
+from mtlbench.errors import UsageError, one_line
+from mtlbench.surgery.arguments import (
+    Domain,
+    checked_domain,
+    checked_method,
+    checked_processes,
+    checked_scaler,
+    count,
+    flag,
+    head_groups,
+    progress,
+    task_names,
+)
 from mtlbench.surgery.delivery import deliver
 from mtlbench.surgery.examination import examine
 from mtlbench.surgery.finding import Examination
 from mtlbench.surgery.gradient_step import GradientStep
-from mtlbench.surgery.graph import Graph, past
-from mtlbench.surgery.losses import TaskLosses, all_or_independent, task_losses
-from mtlbench.surgery.parameters import named_parameters, shared_parameters
+from mtlbench.surgery.graph import Graph, refuse_unreached
+from mtlbench.surgery.losses import TaskLosses, all_or_independent, further_losses, task_losses
+from mtlbench.surgery.parameters import Source, shared_parameters
+from mtlbench.surgery.passes import without_autocast
 from mtlbench.surgery.ranks import Ranks
+from mtlbench.surgery.representation import representation_of
 from mtlbench.surgery.rows import Rows, layout_of
 from mtlbench.surgery.skipping import RowSkipping
 from mtlbench.surgery.step_input import StepInput
+from mtlbench.surgery.undo import undone_on_error
 from mtlbench.surgery.weighted_step import WeightedStep
-
-Domain = Literal["shared", "last_shared_layer", "representation"]
 
 
 class Surgery:
@@ -51,11 +64,13 @@ class Surgery:
     losses alone cost one joint backward pass, as the plain sum does, and no rows.
 
     :param shared: the module that all tasks share, or its parameters (with names or without, in lists or alone). A
-        parameter that is listed twice counts once; frozen ones are left out as long as they are frozen.
+        parameter that is listed twice counts once; frozen ones are left out as long as they are frozen. A module's
+        parameters may be replaced later, as by ``load_state_dict(assign=True)``.
     :param method: a name or spec such as ``"cagrad[c=0.2]"``, or a :class:`mtlbench.Method`.
     :param tasks: K, or the tasks' names; with names, the losses may come as a mapping.
-    :param heads: for each task, the parameters (or modules) that belong to it alone. Needed where the graph does not
-        tell: in a model compiled as a whole, or inside reentrant checkpoints.
+    :param heads: for each task, the parameters (or modules) that belong to it alone, as a list or a mapping by the
+        tasks' names. Needed where the graph does not tell: in a model compiled as a whole, or inside reentrant
+        checkpoints.
     :param gram_of: the parameters whose gradients' inner products the method reads, in place of the method's own
         choice: ``"shared"``, ``"last_shared_layer"``, or the ``"representation"`` that all losses are computed from
         (as in MGDA-UB). The last two need one backward pass through the shared module in place of K, and are another,
@@ -91,31 +106,33 @@ class Surgery:
         data_parallel: Any = "auto",
         scaler: Any = None,
     ) -> None:
-        self.parameters = shared_parameters(shared)
-        """The shared parameters by name, frozen ones included."""
-        self.method = get_method(method) if isinstance(method, str) else without_trainer(_checked_method(method))
+        self._source = Source("shared", shared)
+        self.parameters = shared_parameters(self._source)
+        """The shared parameters by name, frozen ones included. Those of modules are read anew at every step."""
+        self.task_names: Sequence[str] | None
+        self._tasks, self.task_names = task_names(tasks)
+        """The tasks' names, if they have any; those of the first mapping, where positions matter to the method."""
+        self.method = checked_method(method, self._tasks)
         """The method, with its state."""
-        self.scaler = scaler
+        self.scaler = checked_scaler(scaler)
         """The loop's gradient scaler."""
-        self._names = None if tasks is None or isinstance(tasks, int) else _distinct(tasks)
-        self._tasks = (
-            len(self._names) if self._names is not None else tasks if tasks is None else _count("tasks", tasks)
-        )
-        self._heads = None if heads is None else [list(named_parameters("heads", group).values()) for group in heads]
-        self.renew_every, self.accumulate = _count("renew_every", renew_every), _count("accumulate", accumulate)
-        last = (
-            [] if last_shared_layer is None else list(named_parameters("last_shared_layer", last_shared_layer).values())
-        )
-        self.gram_of: Domain = self.method.gram_of if gram_of is None else gram_of
+        self._heads = head_groups(heads, self._tasks, self.task_names, self.parameters.values())
+        self.renew_every = count("renew_every", renew_every)
+        self._last = None if last_shared_layer is None else Source("last_shared_layer", last_shared_layer)
+        self.gram_of: Domain = checked_domain(self.method, gram_of, self._last)
         """The parameters whose gradients' inner products the method reads."""
-        self._check(gram_of, last)
-        self.skipping = RowSkipping(self.parameters.values(), shared) if skip_zero_rows else None
+        self._check()
+        self._by_gradients = GradientStep(self.method)
+        self.accumulate = accumulate
+        skips = flag("skip_zero_rows", skip_zero_rows)
+        self._data_parallel = checked_processes(data_parallel)
+        self._ranks: Ranks | None = None
+        self.skipping = RowSkipping(self.parameters.values(), shared) if skips else None
         """The layers that skip rows of zeros, if asked for."""
-        self._data_parallel, self._ranks = data_parallel, None
         self.rows: Rows | None = None
-        self._by_gradients = GradientStep(self.method, self.accumulate, self.skipping)
-        self._by_weights = WeightedStep(self.method, self.gram_of, last)
-        self._steps = 0
+        self._by_gradients.skipping = self.skipping
+        self._by_weights = WeightedStep(self.method, self.gram_of)
+        self._steps, self._skipped = 0, False
         self._renewed: tuple[Sequence[int], Vector] | None = None
         self.losses: Vector | None = None
         """(K,) losses of the last step, of the tasks that were present, averaged over processes."""
@@ -123,6 +140,25 @@ class Surgery:
         """(K,) weights of the last step; ``None`` before the first, and for a method that returns an update."""
         self.gram: Matrix | None = None
         """(K, K) inner products that were computed last; ``None`` if none were."""
+
+    @property
+    def accumulate(self) -> int:
+        """The number of micro-batches of one optimizer step. Set it where a step has fewer, as an epoch's last may."""
+        return self._by_gradients.accumulate
+
+    @accumulate.setter
+    def accumulate(self, number: int) -> None:
+        number = count("accumulate", number)
+        if number > 1 and (self.gram_of != "shared" or self.method.batches > 1 or self.renew_every > 1):
+            raise UsageError(
+                "accumulate averages whole task gradients: use it without gram_of, renew_every and further="
+            )
+        if number != self.accumulate and self._by_gradients.micro:
+            raise UsageError(
+                f"accumulate is changed after {self._by_gradients.micro} of {self.accumulate} micro-batches: change it "
+                "before a step's first one"
+            )
+        self._by_gradients.accumulate = number
 
     @property
     def name(self) -> str:
@@ -141,32 +177,39 @@ class Surgery:
         """Return a loss whose ``backward()`` delivers the method's update. Call this once per (micro-)batch.
 
         The task gradients are computed here; the losses' graphs are free afterwards. Nothing is written before
-        ``backward()``, so an error leaves every ``.grad`` as it was.
+        ``backward()``, and an error leaves every ``.grad`` and the method as they were (but for a method that keeps
+        K × P numbers, whose message says so).
 
-        :param losses: K scalar losses with their graphs: a list, a mapping by the tasks' names, or a (K,) tensor.
-            ``None`` stands for a task without labels in this batch; it is left out of this step.
+        :param losses: K scalar losses with their graphs, each of which reaches a shared parameter: a list, a mapping by
+            the tasks' names, or a (K,) tensor. ``None`` stands for a task without labels in this batch; it is left out
+            of this step.
         :param representation: the tensor, or tensors, that all losses are computed from, for
-            ``gram_of="representation"``.
+            ``gram_of="representation"``; else it is not used.
         :param further: for SDMGrad and MoDo: K losses on each of two more, independent batches.
         :returns: a scalar tensor: Σ wᵢ Lᵢ, or Σ Lᵢ for a method that returns an update.
-        :raises UsageError: when an argument does not fit, or two losses reach a parameter that is not shared.
+        :raises UsageError: when an argument does not fit, or two losses reach a parameter that is not shared. An input
+            that requires a gradient and that several losses reach is a warning: it gets no gradient.
         :raises NotFinite: when a loss or a gradient is not finite and there is no ``scaler``.
         :raises SolverError: when a solution fails the method's own optimality conditions.
         :raises CellError: when the method does not return K finite weights, or P finite numbers as its update.
         """
-        step = self._input(losses, representation, further)
-        present = step.losses.positions
-        again = self._renewed if self._steps % self.renew_every else None
-        weights = None if again is None or again[0] != present else again[1]
-        if weights is None and self._needs_rows:
-            output = self._by_gradients.run(step, self._fitting_rows(step))
-        else:
-            output = self._by_weights.run(step, weights)
-        self.losses, self.gram = output.losses, output.gram
+        with undone_on_error(self.method, self._by_gradients), ExitStack() as stack:
+            step = self._input(losses, representation, further)
+            stack.enter_context(without_autocast([*step.losses.tensors, *step.parameters]))
+            present = step.losses.positions
+            again = self._renewed if self._steps % self.renew_every else None
+            weights = None if again is None or again[0] != present else again[1]
+            if weights is None and self._needs_rows:
+                output = self._by_gradients.run(step, self._fitting_rows(step))
+            else:
+                output = self._by_weights.run(step, weights)
+        if self.method.state != "none" or self.renew_every > 1:  # positions of tasks matter from now on
+            self._tasks, self.task_names = step.losses.tasks, step.losses.names or self.task_names
+        self.losses, self.gram, self._skipped = output.losses, output.gram, output.skipped
         if output.weights is not None:
             self.weights = output.weights
             self._renewed = (present, output.weights)
-        self._steps += self._by_gradients.micro == 0
+        self._steps += self._by_gradients.micro == 0 and not output.skipped
         return deliver(output.value, output.parcel)
 
     def check(self, losses: Any, *, model: Any = None) -> Examination:
@@ -195,40 +238,62 @@ class Surgery:
         :returns: the findings; ``.ok`` tells whether all is well, and ``str()`` says it in words.
         :raises UsageError: when an argument does not fit.
         """
-        batch = task_losses(losses, self._names, tasks=self._tasks)
+        batch = task_losses(losses, self.task_names, tasks=self._tasks)
         scale = 1.0 if self.scaler is None or not self.scaler.is_enabled() else float(self.scaler.get_scale())
-        shared, heads = self._trainable(), self._heads_of(batch)
-        return examine(batch, shared, tasks=self._names, heads=heads, skipping=self.skipping, scale=scale, model=model)
+        shared, heads = self._trainable(), self._groups(batch)
+        with without_autocast([*batch.tensors, *shared.values()]):
+            return examine(batch, shared, heads=heads, skipping=self.skipping, scale=scale, model=model)
 
     def after_step(self, losses: Any) -> None:
         """Pass the losses of the same batches after the optimizer's step, for methods that read them (FAMO).
 
+        After a step that the gradient scaler skipped, this does nothing.
+
         :param losses: K losses as for :meth:`loss`, with or without graphs.
         :raises UsageError: when their number or one of them is wrong.
         """
-        values = task_losses(losses, self._names, tasks=self._tasks, graphs=False)
+        values = task_losses(losses, self.task_names, tasks=self._tasks, graphs=False)
         like = values.tensors[0]
-        numbers = torch.stack([loss.detach().double() for loss in values.tensors]).cpu().numpy()
+        numbers = torch.stack([loss.detach().to(like.device, torch.float64) for loss in values.tensors]).cpu().numpy()
+        if self._skipped:
+            return
         ranks = self._ranks or Ranks()
-        tell_after(self.method, ranks.total(numbers, like) / ranks.count)
+        with undone_on_error(self.method, self._by_gradients):
+            tell_after(self.method, ranks.total(numbers, like) / ranks.count)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what the next step depends on, for ``torch.save``: the method's state, and the weights in use."""
+        """Return what the next step depends on: the method's state, and the weights in use.
+
+        ``torch.save`` writes it, and ``torch.load`` reads it with its default ``weights_only=True``.
+        """
         renewed = None if self._renewed is None else [list(self._renewed[0]), self._renewed[1].tolist()]
-        return {"method": self.method.state_dict(), "steps": self._steps, "renewed": renewed}
+        own = {"name": self.method.name, "method": self.method.state_dict(), "steps": self._steps, "renewed": renewed}
+        data, tensors = flatten(own)
+        return {"data": data, "tensors": tensors}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a state, so that the next steps are those that would have followed.
 
         :param state: a return value of :meth:`state_dict`.
+        :raises UsageError: when it is something else, or that of another method; then nothing is restored.
         """
-        self.method.load_state_dict(state["method"])
-        self._steps, renewed = state["steps"], state["renewed"]
-        self._renewed = None if renewed is None else (renewed[0], np.array(renewed[1]))
+        fault = UsageError("the state is not one that Surgery.state_dict() returned")
+        try:
+            own = unflatten(state["data"], state["tensors"])
+            name, steps, renewed = own["name"], own["steps"], own["renewed"]
+        except Exception as error:  # a file may hold anything
+            raise fault from error
+        if name != self.method.name:
+            raise UsageError(f"the state is that of method {one_line(str(name), 60)}, but this is {self.method.name}")
+        steps, renewed = progress(steps, renewed)
+        self.method.load_state_dict(own.get("method"))
+        self._steps, self._renewed = steps, renewed
+        self._by_gradients.restart()
 
     def close(self) -> None:
-        """Free the rows, and give replaced layers back their own forward."""
+        """Free the rows, drop micro-batches of an unfinished step, and give replaced layers back their own forward."""
         self.rows = None
+        self._by_gradients.restart()
         if self.skipping is not None:
             self.skipping.close()
 
@@ -240,8 +305,7 @@ class Surgery:
 
     @property
     def _needs_rows(self) -> bool:
-        reads_rows = self.method.reads == "gradients" or (self.method.reads == "gram" and self.gram_of == "shared")
-        return reads_rows or self.accumulate > 1
+        return self.method.reads == "gradients" or self._reads("shared") or self.accumulate > 1
 
     def _fitting_rows(self, step: StepInput) -> Rows:
         """Return the rows of earlier steps, or new ones where those do not fit."""
@@ -252,17 +316,26 @@ class Surgery:
             self.rows = Rows(layout, tasks)
         return self.rows
 
-    def _input(self, losses: Any, representation: Any, further: Sequence[Any]) -> StepInput:
+    def _input(self, losses: Any, representation: Any, further: Any) -> StepInput:
         """Validate the arguments of :meth:`loss`."""
-        batch = task_losses(losses, self._names, tasks=self._tasks)
+        if torch.is_inference_mode_enabled():
+            raise UsageError("Surgery.loss() runs backward passes: call it outside torch.inference_mode()")
+        batch = task_losses(losses, self.task_names, tasks=self._tasks)
         all_or_independent(self.method, batch)
-        self._tasks = batch.tasks if self._tasks is None and self.method.state != "none" else self._tasks
-        shared, heads = self._trainable(), self._heads_of(batch)
+        shared = self._trainable()
         ids = {id(parameter) for parameter in shared.values()}
+        heads = self._groups(batch)
+        refuse_unreached(batch.tensors, ids, batch.labels)
         if self._ranks is None:
             self._ranks = Ranks.of(shared.values(), self._data_parallel)
         present = [float(position in batch.positions) for position in range(batch.tasks)]
         self._ranks.same("losses", present, batch.tensors[0])
+        graph = Graph.of(batch.tensors, ids, heads, batch.labels)
+        if graph.reentrant and self._ranks.synchronizes:
+            raise UsageError(
+                "a reentrant checkpoint runs DistributedDataParallel's hooks in every backward pass: use "
+                "use_reentrant=False"
+            )
         if self.accumulate > 1 and self._ranks.synchronizes and self._by_gradients.micro < self.accumulate - 1:
             raise UsageError(
                 f"micro-batch {self._by_gradients.micro + 1} of {self.accumulate} would synchronize gradients: run all "
@@ -270,59 +343,30 @@ class Surgery:
             )
         return StepInput(
             batch,
-            Graph.of(batch.tensors, ids, heads),
+            graph,
             shared,
-            self._representation(batch, representation, ids),
-            self._further(further, batch.tasks),
+            representation_of(self.method, representation, batch.tensors, ids, used=self._reads("representation")),
+            self._last_layer() if self._reads("last_shared_layer") else [],
+            further_losses(further, batch, self.method),
             self._scale(batch.tensors[0]),
             self._ranks,
-            self._names,
         )
 
     def _trainable(self) -> dict[str, torch.Tensor]:
+        """Read the shared parameters anew, and return those that require a gradient."""
+        self.parameters = self._source.read()
         shared = {name: parameter for name, parameter in self.parameters.items() if parameter.requires_grad}
         if not shared:
             raise UsageError("no shared parameter requires a gradient any more: unfreeze some")
         return shared
 
-    def _heads_of(self, batch: TaskLosses) -> list[list[torch.Tensor]] | None:
+    def _groups(self, batch: TaskLosses) -> list[list[torch.Tensor]] | None:
         """Return the parameters that the user named for each task that is present."""
         if self._heads is None:
             return None
         if len(self._heads) != batch.tasks:
             raise UsageError(f"heads has {len(self._heads)} groups for {batch.tasks} tasks: give one for every task")
-        return [self._heads[position] for position in batch.positions]
-
-    def _representation(self, batch: TaskLosses, representation: Any, shared: set[int]) -> list[torch.Tensor]:
-        if self.gram_of != "representation" or self.method.reads != "gram":
-            return []
-        tensors = [representation] if isinstance(representation, torch.Tensor) else list(representation or ())
-        if not tensors:
-            raise UsageError(
-                f"method {self.method.name} reads the gradients of the representation: give representation"
-            )
-        if any(not isinstance(tensor, torch.Tensor) or tensor.grad_fn is None for tensor in tensors):
-            raise UsageError("representation must be tensors computed by the shared module, with their graph")
-        if past(batch.tensors, tensors, shared):
-            raise UsageError(
-                "a loss reaches a shared parameter on a way around the representation: give all tensors between the "
-                "shared parameters and the heads"
-            )
-        nodes = [{node for node in reached} for reached in (Graph.nodes(loss) for loss in batch.tensors)]
-        if len(nodes) > 1 and not any(sum(t.grad_fn in group for group in nodes) > 1 for t in tensors):
-            raise UsageError(
-                "every loss has a representation of its own, so their gradients are orthogonal and no method can see a "
-                "conflict: use gram_of='shared' or 'last_shared_layer' for batches of their own"
-            )
-        return tensors
-
-    def _further(self, further: Sequence[Any], tasks: int) -> list[TaskLosses]:
-        expected = self.method.batches - 1
-        if len(further) != expected or any(len(list(batch)) != tasks for batch in further):
-            advice = f"further= {expected} lists of {tasks} losses" if expected else "no further="
-            plural = "es" if expected else ""
-            raise UsageError(f"method {self.method.name} takes {expected + 1} batch{plural} a step: give {advice}")
-        return [task_losses(batch, self._names, tasks=tasks) for batch in further]
+        return [list(self._heads[position].read().values()) for position in batch.positions]
 
     def _scale(self, loss: torch.Tensor) -> torch.Tensor | None:
         """Return the gradient scaler's factor without waiting for the device."""
@@ -331,41 +375,22 @@ class Surgery:
         scale: torch.Tensor = self.scaler.scale(torch.ones((), device=loss.device))
         return scale
 
-    def _check(self, gram_of: Any, last: list[torch.Tensor]) -> None:
-        """Refuse choices that do not fit the method."""
-        method = self.method
-        if gram_of is not None and gram_of not in get_args(Domain):
-            raise UsageError(f"gram_of must be {', '.join(get_args(Domain))}, not {shown(gram_of)}")
-        if gram_of not in (None, method.gram_of) and method.reads != "gram":
-            raise UsageError(f"method {method.name} reads no Gram matrix, so gram_of does not apply: leave it out")
-        if self.gram_of == "last_shared_layer" and method.reads == "gram" and not last:
-            raise UsageError(
-                f"{method.name} reads the last shared layer: pass last_shared_layer= or parameters_of=shared"
-            )
+    def _reads(self, domain: Domain) -> bool:
+        return self.method.reads == "gram" and self.gram_of == domain
+
+    def _last_layer(self) -> list[torch.Tensor]:
+        """Return the last shared layer's parameters that require a gradient."""
+        last = [] if self._last is None else [p for p in self._last.read().values() if p.requires_grad]
         if {id(parameter) for parameter in last} - {id(parameter) for parameter in self.parameters.values()}:
             raise UsageError("last_shared_layer has parameters that are not among the shared ones")
-        if self.renew_every > 1 and method.returns == "update":
-            raise UsageError(f"method {method.name} returns an update, not weights: it cannot be used with renew_every")
-        if self.accumulate > 1 and (self.gram_of != "shared" or method.batches > 1 or self.renew_every > 1):
+        if not last and self._reads("last_shared_layer"):
+            raise UsageError("last_shared_layer has no parameter that requires a gradient: give the layer itself")
+        return last
+
+    def _check(self) -> None:
+        """Refuse choices that do not fit each other."""
+        self._last_layer()
+        if self.renew_every > 1 and self.method.returns == "update":
             raise UsageError(
-                "accumulate averages whole task gradients: use it without gram_of, renew_every and further="
+                f"method {self.method.name} returns an update, not weights: it cannot be used with renew_every"
             )
-
-
-def _checked_method(method: Any) -> Method:
-    if isinstance(method, Method):
-        return method
-    raise UsageError(f"method must be a name, a spec or a Method, not {shown(method)}")
-
-
-def _count(argument: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise UsageError(f"{argument} must be a whole number of at least 1, not {shown(value)}")
-    return value
-
-
-def _distinct(names: Sequence[str]) -> list[str]:
-    result = [str(name) for name in names]
-    if not result or len(set(result)) != len(result):
-        raise UsageError(f"tasks must be K, or K different names, not {shown(names)}")
-    return result

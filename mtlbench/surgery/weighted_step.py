@@ -11,6 +11,7 @@ from mtlbench.contract.method import Method, Parameters
 from mtlbench.contract.method_input import observe
 from mtlbench.contract.method_output import ask_weights
 from mtlbench.contract.observation import Matrix, Vector
+from mtlbench.errors import UsageError
 from mtlbench.solvers.inner_products import gram
 from mtlbench.surgery.delivery import Parcel, clip
 from mtlbench.surgery.heads import HeadGradients
@@ -26,11 +27,10 @@ class WeightedStep:
 
     :param method: returns weights.
     :param gram_of: the parameters whose inner products it reads, if it reads any.
-    :param last: the last shared layer's parameters.
     """
 
-    def __init__(self, method: Method, gram_of: Parameters, last: Sequence[torch.Tensor]) -> None:
-        self.method, self.gram_of, self.last = method, gram_of, list(last)
+    def __init__(self, method: Method, gram_of: Parameters) -> None:
+        self.method, self.gram_of = method, gram_of
         self._further: list[Rows] = []
 
     def run(self, step: StepInput, weights: Vector | None = None) -> StepOutput:
@@ -42,6 +42,13 @@ class WeightedStep:
         :raises SolverError: see :meth:`Method.weights`.
         :raises CellError: when the method's return value is wrong.
         """
+        saved = None if step.scale is None else self.method.state_dict()
+        output = self._run(step, weights)
+        if saved is not None and output.skipped:  # the method was asked before the gradients were known
+            self.method.load_state_dict(saved)
+        return output
+
+    def _run(self, step: StepInput, weights: Vector | None) -> StepOutput:
         numbers = step.host(*([] if step.scale is None else [step.scale]))
         tasks, scale = len(step.losses.tensors), 1.0 if step.scale is None else float(numbers[-1])
         losses, products = numbers[:tasks], None
@@ -81,7 +88,7 @@ class WeightedStep:
         return step.ranks.agreed(ask_weights(self.method, observation), step.losses.tensors[0])
 
     def _domain(self, step: StepInput) -> Sequence[torch.Tensor]:
-        return self.last if self.gram_of == "last_shared_layer" else step.representation
+        return step.last if self.gram_of == "last_shared_layer" else step.representation
 
     def _partial(self, step: StepInput, heads: HeadGradients, inputs: Sequence[torch.Tensor]) -> list[Gradients]:
         """Run K passes that end at the given tensors and at the heads, whose gradients go to ``heads``."""
@@ -100,6 +107,8 @@ class WeightedStep:
         if self.gram_of == "last_shared_layer":
             rows = Rows(layout_of(inputs), len(pieces))
             for task, gradients in enumerate(pieces):
+                if all(gradient is None for gradient in gradients):
+                    raise UsageError(f"loss {step.losses.labels[task]} does not reach last_shared_layer")
                 for position, gradient in enumerate(gradients):
                     if gradient is not None:
                         rows.receive(task, position, gradient)
@@ -142,15 +151,15 @@ class WeightedStep:
         """Return the gradients of the shared parameters, from those of the representation onwards."""
         outputs, starts = [], []
         for number, tensor in enumerate(step.representation):
-            parts = [(w, row[number]) for w, row in zip(weights.tolist(), pieces, strict=True) if row[number] is not None]
+            parts = [
+                (w, row[number]) for w, row in zip(weights.tolist(), pieces, strict=True) if row[number] is not None
+            ]
             total = torch.zeros_like(tensor)
             for weight, part in parts:
                 total.add_(part, alpha=weight)  # type: ignore[arg-type]
             outputs.append(tensor)
             starts.append(total)
-        return gradients_of(
-            outputs, step.parameters, starts, retain_graph=False, reentrant=step.graph.reentrant
-        )
+        return gradients_of(outputs, step.parameters, starts, retain_graph=False, reentrant=step.graph.reentrant)
 
     def _output(
         self,
@@ -169,11 +178,14 @@ class WeightedStep:
             updates = [gradient.clone() for gradient in updates]  # torch may give two parameters one tensor
             step.ranks.mean_(updates)
             clip(updates, self.method.clip_norm, scale)
-        step.check_gradients([leaf for leaf, _ in reached], updates, heads)
+        finite = step.all_finite([leaf for leaf, _ in reached], updates, heads) and bool(np.isfinite(losses).all())
+        if not finite:  # so that the scaler skips this step for certain
+            updates = [torch.full_like(gradient, torch.nan) for gradient in updates]
         parcel = Parcel(
             [leaf for leaf, _ in reached] + heads.parameters,
             updates + heads.times(factors),
             scale=step.scale,
             unscaled=step.graph.half and step.scale is None,
         )
-        return StepOutput(step.value(weights, losses), parcel, losses, weights, products)
+        value = step.value(weights, losses)
+        return StepOutput(value, parcel, losses, weights if finite else None, products, skipped=not finite)

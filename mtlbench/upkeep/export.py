@@ -43,7 +43,7 @@ class Value(NamedTuple):
     """The task, ``a|b`` for a pair of tasks, or empty for a value of all tasks together."""
     what: str
     """``loss``, ``weight``, ``norm``, ``cosine``, ``seconds``, ``factor``, ``skipped``, ``floored`` (1 if the task's
-    loss was 0), or the name of a metric."""
+    loss was 0), ``weight by METHOD`` (of a watched run), or the name of a metric."""
     value: float
     elapsed: float
     """Training time in seconds from the start of training to the end of the step."""
@@ -80,11 +80,15 @@ def values(history: Iterable[Mapping[str, Any]]) -> Iterator[Value]:
                     if value is not None:
                         yield Value(step, task, metric, value, row["elapsed"])
             continue
-        elapsed += row["seconds"]
+        elapsed = row.get("elapsed", elapsed + row.get("seconds", 0.0))  # a watched run has times of its looks alone
         for name, what in BY_TASK.items():
             for task, value in row.get(name, {}).items():
                 if value is not None:
                     yield Value(step, task, what, value, elapsed)
+        for spec, weights in row.get("proposed", {}).items():
+            for task, value in weights.items():
+                if value is not None:
+                    yield Value(step, task, f"weight by {spec}", value, elapsed)
         for task in row.get("floored", ()):
             yield Value(step, task, "floored", 1.0, elapsed)
         for name in ALONE:
@@ -195,7 +199,7 @@ def _write_mlflow(histories: Iterable[tuple[Record, list[Value]]], folder: Path)
                     Metric(_mlflow_name(value.tag), value.value, started + round(1000 * value.elapsed), value.step)
                     for value in history
                 ]
-                settings = {"method": method["name"], "seed": record["seed"], **method["parameters"]}
+                settings = {"method": method["name"], "seed": record["seed"], **method.get("parameters", {})}
                 parameters = [Param(_mlflow_name(name), str(value)) for name, value in settings.items()]
                 tags = [RunTag("mtlbench.key", record["key"]), RunTag("mtlbench.group", record["group"])]
                 client.log_batch(run, params=parameters, tags=tags)

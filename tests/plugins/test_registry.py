@@ -31,7 +31,7 @@ class Mine(Method):
 
 @pytest.fixture(autouse=True)
 def _fresh() -> None:
-    registry_module._import_file.cache_clear()
+    registry_module.import_file.cache_clear()
 
 
 def write(folder: Path, content: str, name: str = "mine.py") -> str:

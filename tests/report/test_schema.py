@@ -35,6 +35,8 @@ LISTS = {
     "rankings": (model.Ranking, "Friedman's test of the joint methods' ranks."),
     "pairs": (model.Difference, "Every two joint methods against each other, on the numbers of the ranking."),
     "example_intervals": (model.ExampleInterval, "Intervals over seeds and development rows at once, if requested."),
+    "watched": (model.WatchedTask, "Every task of watched runs: users' own training, compared with nothing."),
+    "watched_methods": (model.WatchedMethod, "Weights that methods would have given in watched runs."),
     "missing": (model.Missing, "Cells without a record."),
     "failed": (model.Failed, "Cells that stopped with an error."),
 }

@@ -15,9 +15,9 @@ from torch import nn
 from mtlbench import TaskGradients, UsageError, aggregate, backward, get_method, weights
 from mtlbench.contract.method import Method
 from mtlbench.contract.observation import Matrix, Vector
-from mtlbench.surgery import backward as backward_module
 from mtlbench.engine.step import NotFinite
 from mtlbench.errors import CellError
+from mtlbench.surgery import backward as backward_module
 
 
 def weighted(*given: Any, **options: Any) -> Vector:

@@ -30,6 +30,15 @@ KINDS: Final[tuple[Callable[[Context], Figure], ...]] = (
 )
 """Kinds of figures in the order of the page, the most important first."""
 
+WATCHED_KINDS: Final[tuple[Callable[[Context], Figure], ...]] = (
+    curves.losses,
+    cosines.cosines,
+    curves.norm_ratios,
+    curves.weights,
+    curves.scores_by_step,
+)
+"""Kinds of figures of a watched run: none that compares."""
+
 
 @dataclass(frozen=True)
 class Gallery:
@@ -51,7 +60,7 @@ def figures_of(group: GroupReport, cells: Cells) -> Gallery:
         [],
         [Omission(f"Not in the figures over training: {cell}", group.heading) for cell in traces.unread],
     )
-    for kind in KINDS:
+    for kind in WATCHED_KINDS if group.watched else KINDS:
         try:
             figures.append(replace(kind(context), group=group.heading))
         except Unavailable as reason:

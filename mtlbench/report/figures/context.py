@@ -26,7 +26,12 @@ class Context:
 
     @cached_property
     def ranking(self) -> tuple[str, ...]:
-        """All methods: single-task, the baseline, then the others from best to worst, unranked ones last."""
+        """All methods: single-task, the baseline, then the others from best to worst, unranked ones last.
+
+        Of a watched run: the user's own training, then the methods whose weights were computed.
+        """
+        if self.group.watched:
+            return (*self.group.methods, *(method.spec for method in self.group.watched_methods))
         ranks = {rank.method: rank.mean_rank for rank in self.group.mean_ranks}
         single = self.cells.single_task
         return tuple(

@@ -105,8 +105,9 @@ def weights(context: Context) -> Figure:
     if frame.empty or frame["task"].nunique() < 2:
         raise Unavailable("Task weights: no joint method's history has weights of two tasks")
     even = 1.0 / frame["task"].nunique()
+    title = "Weights that methods would give" if context.group.watched else "Task weights"
     return _figure(
-        context, "weights", "Task weights, as shares of their sum", "step",
+        context, "weights", f"{title}, as shares of their sum", "step",
         _binned(frame), _tasks(context, frame, "weight share"), _mean, even=even,
     )  # fmt: skip
 
@@ -126,7 +127,7 @@ def band(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _scores(context: Context, title: str) -> pd.DataFrame:
     """Return the evaluations of the primary metrics."""
-    primary = {task.name: task.primary for task in context.group.tasks}
+    primary = {task.name: task.primary for task in context.group.tasks if task.metrics}
     frame = context.traces.evaluations
     frame = frame[frame["metric"] == frame["task"].map(primary)].rename(columns={"score": "value"})
     if frame.empty:
@@ -146,7 +147,7 @@ def _binned(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _metrics(context: Context) -> list[CurvePanel]:
     """Return a panel with the floor for every task's primary metric."""
-    floors = [(task, task.floor(task.primary)) for task in context.group.tasks]
+    floors = [(task, task.floor(task.primary)) for task in context.group.tasks if task.metrics]
     return [CurvePanel(t.name, f"{style.short(t.name)} {t.primary} ↑", f.value if f else None) for t, f in floors]
 
 
@@ -187,7 +188,9 @@ def _figure(
     methods = [method for method in context.ranking if (frame["method"] == method).any()]
     words = [_described(frame, panel, methods, summary) for panel in panels]
     seeds = frame.groupby("method")["seed"].nunique()
-    kind = BAND if seeds.max() > 1 else "Lines: the single seed."
+    kind = (
+        BAND if seeds.max() > 1 else "Lines: the watched run." if context.group.watched else "Lines: the single seed."
+    )
     dotted = " Dotted: the trivial floor, where it is near." if any(panel.floor is not None for panel in panels) else ""
     dotted += f" Dotted: {number(even, 2)}, where all tasks are alike." if even is not None else ""
     return Figure(

@@ -1,4 +1,4 @@
-"""Histories of a group's finished cells as tidy tables."""
+"""Histories of a group's finished cells, or of a watched run, as tidy tables."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class Traces:
 
 
 def read(cells: Cells) -> Traces:
-    """Read the history of every finished cell; unreadable histories are listed in :attr:`Traces.unread`.
+    """Read the history of every finished cell, or of a watched run so far; :attr:`Traces.unread` lists unreadable ones.
 
     :param cells: the cells of one group.
     """
     rows: dict[str, list[tuple[Any, ...]]] = {"steps": [], "cosines": [], "evaluations": []}
     unread = []
-    for (method, seed), record in sorted(cells.done.items()):
+    for (method, seed), record in sorted({**(cells.unfinished if cells.watched else {}), **cells.done}.items()):
         try:
             new_rows = _rows(method, seed, record)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # truncated, or of another form
@@ -78,6 +78,10 @@ def _rows(method: str, seed: int, record: Record) -> dict[str, list[tuple[Any, .
             steps.append(
                 (method, seed, step, task, _finite(loss), _finite(weights.get(task)), _finite(norms.get(task)))
             )
+        for spec, proposed in (row.get("proposed") or {}).items():
+            steps += [
+                (spec, seed, step, task, math.nan, _finite(weight), math.nan) for task, weight in proposed.items()
+            ]
         row_cosines: Mapping[str, Any] = row.get("cosines") or {}
         for pair, cosine in row_cosines.items():
             if not math.isnan(value := _finite(cosine)):

@@ -12,11 +12,12 @@ import torch
 
 from mtlbench.surgery.finding import Deviation, Examination
 from mtlbench.surgery.graph import Graph
+from mtlbench.surgery.layout import layout_of
 from mtlbench.surgery.losses import TaskLosses
 from mtlbench.surgery.native import Tally
 from mtlbench.surgery.parameters import named_parameters
 from mtlbench.surgery.passes import gradients_of, into_row
-from mtlbench.surgery.rows import Rows, layout_of
+from mtlbench.surgery.rows import Rows
 from mtlbench.surgery.skipping import RowSkipping
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 0.02, torch.bfloat16: 0.1}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -12,26 +11,8 @@ import torch
 
 from mtlbench.contract.observation import Matrix, Vector
 from mtlbench.solvers.inner_products import BLOCK, Part, gram_between, gram_of_parts
+from mtlbench.surgery.layout import Block, Layout, UpdateMemory, blocks_of, weighted_sum, widest
 from mtlbench.surgery.ranks import Ranks
-
-Layout = tuple[tuple[torch.Size, torch.dtype, torch.device, bool], ...]
-"""Shape, type and device of every parameter, and whether it is a table of which a step touches few rows."""
-
-
-@dataclass(frozen=True)
-class Block:
-    """Parameters of one type and device, in one (K, P) buffer; tables come last.
-
-    :param positions: positions of the parameters among all shared ones, in the buffer's order.
-    :param buffer: (K, P) numbers.
-    :param dense: the number of columns before the first table.
-    :param tables: (K, columns) views of the buffer, by the table's position.
-    """
-
-    positions: Sequence[int]
-    buffer: torch.Tensor
-    dense: int
-    tables: Mapping[int, torch.Tensor]
 
 
 class Rows:
@@ -46,22 +27,12 @@ class Rows:
 
     def __init__(self, layout: Layout, tasks: int) -> None:
         self.layout, self.tasks = layout, tasks
-        kinds = list(dict.fromkeys((dtype, device) for _, dtype, device, _ in layout))
-        self.blocks: list[Block] = []
+        self.blocks = blocks_of(layout, tasks)
         self.views: list[list[torch.Tensor]] = [[torch.empty(0)] * len(layout) for _ in range(tasks)]
-        for kind in kinds:
-            positions = sorted(
-                (number for number, entry in enumerate(layout) if entry[1:3] == kind), key=lambda i: layout[i][3]
-            )
-            sizes = [layout[position][0].numel() for position in positions]
-            buffer = torch.zeros(tasks, sum(sizes), dtype=kind[0], device=kind[1])
-            parts = dict(zip(positions, buffer.split(sizes, dim=1), strict=True))
-            tables = {position: part for position, part in parts.items() if layout[position][3]}
-            dense = sum(sizes) - sum(part.shape[1] for part in tables.values())
-            self.blocks.append(Block(positions, buffer, dense, tables))
-            for task, row in enumerate(buffer):
-                for position, view in zip(positions, self._split(row, positions), strict=True):
-                    self.views[task][position] = view
+        for block in self.blocks:
+            for views, row in zip(self.views, block.buffer, strict=True):
+                for position, view in block.split(row, layout).items():
+                    views[position] = view
         self._written: list[set[int]] = [set() for _ in range(tasks)]
         """Positions of the parameters that a task's gradient reached since :meth:`begin`."""
         self._sparse: list[dict[int, list[torch.Tensor]]] = [{} for _ in range(tasks)]
@@ -71,7 +42,7 @@ class Rows:
         self._touched: list[dict[int, list[torch.Tensor]]] = [{} for _ in range(tasks)]
         self._whole: list[set[int]] = [set() for _ in range(tasks)]
         """Tables of which every row may be nonzero, by task."""
-        self._updates: dict[int, tuple[torch.Tensor, int]] = {}
+        self._memory = UpdateMemory()
 
     @property
     def device(self) -> torch.Tensor:
@@ -202,9 +173,9 @@ class Rows:
         """
         result: list[Any] = [None] * len(self.layout)
         for number, block in enumerate(self.blocks):
-            total = self._update(number)
-            _weighted(block.buffer[: len(weights), : block.dense], weights, total[: block.dense])
-            for position, view in zip(block.positions, self._split(total, block.positions), strict=True):
+            total = self._memory.of(number, block)
+            weighted_sum(block.buffer[: len(weights), : block.dense], weights, total[: block.dense])
+            for position, view in block.split(total, self.layout).items():
                 result[position] = view
                 if position in block.tables:
                     self._combine_table(block.tables[position], view, position, weights)
@@ -235,7 +206,7 @@ class Rows:
         :param tasks: the number of rows in use.
         """
         parts = [block.buffer[:tasks] for block in self.blocks]
-        wide = torch.promote_types(torch.float32, _widest(part.dtype for part in parts))
+        wide = torch.promote_types(torch.float32, widest(part.dtype for part in parts))
         first = parts[0].device
         if len(parts) == 1:
             return parts[0].to(wide)
@@ -249,7 +220,7 @@ class Rows:
         result: list[Any] = [None] * len(self.layout)
         pieces = update.split([block.buffer.shape[1] for block in self.blocks])
         for block, piece in zip(self.blocks, pieces, strict=True):
-            for position, view in zip(block.positions, self._split(piece, block.positions), strict=True):
+            for position, view in block.split(piece, self.layout).items():
                 result[position] = view.to(block.buffer.device, block.buffer.dtype)
         return result
 
@@ -261,29 +232,15 @@ class Rows:
         bad = (i for i, view in enumerate(self.views[task]) if not bool(torch.isfinite(view).all()))
         return next(bad, None)
 
-    def _split(self, flat: torch.Tensor, positions: Sequence[int]) -> list[torch.Tensor]:
-        shapes = [self.layout[position][0] for position in positions]
-        pieces = flat.split([shape.numel() for shape in shapes])
-        return [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]
-
-    def _update(self, number: int) -> torch.Tensor:
-        """Return memory for the update of a block: that of the last step if no ``.grad`` or other tensor uses it."""
-        update, alone = self._updates.get(number, (None, 0))
-        if update is None or _users(update) > alone:
-            buffer = self.blocks[number].buffer
-            update = torch.empty(buffer.shape[1], dtype=buffer.dtype, device=buffer.device)
-            self._updates[number] = update, _users(update)
-        return update
-
     def _combine_table(self, table: torch.Tensor, out: torch.Tensor, position: int, weights: Vector) -> None:
         tasks = len(weights)
         if self._is_whole(position, tasks):
-            _weighted(table[:tasks], weights, out.flatten())
+            weighted_sum(table[:tasks], weights, out.flatten())
             return
         out.zero_()
         for rows, part in self._parts(position, tasks):
             total = part.new_empty(part.shape[1])
-            _weighted(part, weights, total)
+            weighted_sum(part, weights, total)
             out[rows] = total.view(len(rows), *out.shape[1:])
 
     def _is_whole(self, position: int, tasks: int) -> bool:
@@ -308,39 +265,3 @@ class Rows:
         numbers = [rows for task in range(tasks) for rows in self._touched[task].get(position, [])]
         device = self.layout[position][2]
         return torch.cat(numbers).unique() if numbers else torch.empty(0, dtype=torch.int64, device=device)
-
-
-def layout_of(parameters: Iterable[torch.Tensor], tables: Iterable[int] = ()) -> Layout:
-    """Describe parameters for :class:`Rows`.
-
-    :param parameters: the shared parameters.
-    :param tables: ids of those that are tables with reported rows.
-    """
-    ids = set(tables)
-    return tuple((parameter.shape, parameter.dtype, parameter.device, id(parameter) in ids) for parameter in parameters)
-
-
-def _widest(types: Iterable[torch.dtype]) -> torch.dtype:
-    widest = torch.float16
-    for dtype in types:
-        widest = torch.promote_types(widest, dtype)
-    return widest
-
-
-def _weighted(rows: torch.Tensor, weights: Vector, out: torch.Tensor) -> None:
-    """Write Σ wᵢ rᵢ to a vector; half types are summed in single precision."""
-    if rows.dtype in (torch.float32, torch.float64):
-        factors = torch.from_numpy(weights).to(rows.dtype)
-        if rows.is_cuda:
-            factors = factors.pin_memory()  # or the copy would wait for the device
-        torch.mv(rows.T, factors.to(rows.device, non_blocking=True), out=out)
-        return
-    total = torch.zeros(rows.shape[1], dtype=torch.float32, device=rows.device)
-    for row, weight in zip(rows, weights.tolist(), strict=True):
-        total.add_(row, alpha=weight)
-    out.copy_(total)
-
-
-def _users(tensor: torch.Tensor) -> int:
-    """Return how many tensors use a tensor's memory."""
-    return int(torch._C._storage_Use_Count(tensor.untyped_storage()._cdata))

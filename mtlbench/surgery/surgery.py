@@ -30,12 +30,13 @@ from mtlbench.surgery.examination import examine
 from mtlbench.surgery.finding import Examination
 from mtlbench.surgery.gradient_step import GradientStep
 from mtlbench.surgery.graph import Graph, refuse_unreached
+from mtlbench.surgery.layout import layout_of
 from mtlbench.surgery.losses import TaskLosses, all_or_independent, further_losses, task_losses
 from mtlbench.surgery.parameters import Source, shared_parameters
 from mtlbench.surgery.passes import without_autocast
 from mtlbench.surgery.ranks import Ranks
 from mtlbench.surgery.representation import representation_of
-from mtlbench.surgery.rows import Rows, layout_of
+from mtlbench.surgery.rows import Rows
 from mtlbench.surgery.skipping import RowSkipping
 from mtlbench.surgery.step_input import StepInput
 from mtlbench.surgery.undo import undone_on_error

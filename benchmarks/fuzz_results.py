@@ -15,7 +15,6 @@ from safetensors.torch import save
 
 from benchmarks.fuzz_told import call, refused
 from benchmarks.sample_record import EVALUATION, STEP, full, history
-from mtlbench.contract.state_codec import flatten
 from mtlbench.diagnose.unfinished import unfinished
 from mtlbench.execute.worker import _parquet
 from mtlbench.host.provenance import versions
@@ -24,6 +23,7 @@ from mtlbench.records.groups import collect
 from mtlbench.records.store import CHECKPOINTS, Store
 from mtlbench.report.figures.traces import read
 from mtlbench.training.checkpoint import SCHEMA, Checkpoints
+from mtlbench.training.state_codec import flatten
 
 BETWEEN = b"\n---\n"
 """Between the files of an input that is several."""

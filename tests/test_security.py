@@ -19,7 +19,6 @@ import torch
 
 from benchmarks.sample_record import STEP, full, history, record, task
 from mtlbench import cli
-from mtlbench.contract.state_codec import unflatten
 from mtlbench.diagnose.evidence import Run
 from mtlbench.diagnose.unfinished import unfinished
 from mtlbench.host.safe_names import folder_name, is_file_name, visible
@@ -32,6 +31,7 @@ from mtlbench.report.predictions import right_answers
 from mtlbench.text.encoder import Encoder
 from mtlbench.text.model import load_encoder
 from mtlbench.training.checkpoint import Checkpoints
+from mtlbench.training.state_codec import unflatten
 
 SOURCES = sorted(path for folder in ("mtlbench", "methods", "tasks") for path in Path(folder).rglob("*.py"))
 HOSTILE = "<script>alert(1)</script>\"' onload=x [red]\x1b[2J\r\n\u202e=cmd|/c"

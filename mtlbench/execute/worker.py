@@ -21,7 +21,6 @@ import torch
 import transformers.models.bert.modeling_bert  # noqa: F401  the same
 from numpy.typing import NDArray
 
-from mtlbench.contract.state_codec import NotStorable
 from mtlbench.engine.processes import ProcessDied, Processes, spread
 from mtlbench.errors import CellError, OutOfMemory, UsageError
 from mtlbench.execute.executor import RETRIES, CellJob, Event
@@ -35,6 +34,7 @@ from mtlbench.records.store import CHECKPOINTS, NotRecorded, Store
 from mtlbench.training.checkpoint import Checkpoints
 from mtlbench.training.history_rows import count_floored
 from mtlbench.training.result import CellProgress, CellResult
+from mtlbench.training.state_codec import NotStorable
 from mtlbench.training.train import Training
 
 

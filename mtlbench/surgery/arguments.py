@@ -118,6 +118,28 @@ def head_groups(
     return groups
 
 
+def given_source(argument: str, source: Any) -> Source | None:
+    """Return where parameters are, or ``None`` where none were given.
+
+    :param argument: name of the argument, for messages.
+    :param source: as for :class:`Source`, or ``None``.
+    :raises UsageError: as :class:`Source`.
+    """
+    return None if source is None else Source(argument, source)
+
+
+def checked_period(method: Method, steps: Any) -> int:
+    """Return the number of steps between two requests for weights.
+
+    :param method: the method.
+    :param steps: the user's choice.
+    :raises UsageError: when it is no whole number of at least 1, or the method has no weights to use again.
+    """
+    if count("renew_every", steps) > 1 and method.returns == "update":
+        raise UsageError(f"method {method.name} returns an update, not weights: it cannot be used with renew_every")
+    return int(steps)
+
+
 def checked_scaler(scaler: Any) -> Any:
     """Return a gradient scaler, or ``None``.
 

@@ -33,7 +33,8 @@ class _Kept:
 
     methods: dict[str, Method] = field(default_factory=dict)
     rows: Rows | None = None
-    names: Sequence[str] | None = None
+    names: Any = field(default_factory=WeakIdKeyDictionary)
+    """The tasks' names by the method that numbers them."""
 
 
 _KEPT: Any = WeakIdKeyDictionary()
@@ -84,10 +85,13 @@ def backward(
         if method not in kept.methods:
             kept.methods[method] = get_method(method)
         method = kept.methods[method]
-    surgery = Surgery(parameters, method, last_shared_layer=last_shared_layer, data_parallel=data_parallel)
-    surgery.rows, surgery.task_names = kept.rows, kept.names
-    surgery.loss(losses, representation=representation, further=further).backward()
-    kept.rows, kept.names = surgery.rows, surgery.task_names
+    names = kept.names.get(method) if isinstance(method, Method) else None  # Surgery refuses anything else
+    surgery = Surgery(parameters, method, tasks=names, last_shared_layer=last_shared_layer, data_parallel=data_parallel)
+    surgery.rows = kept.rows
+    surgery.loss(losses, representation=representation, further=further).backward()  # type: ignore[no-untyped-call]
+    kept.rows = surgery.rows
+    if surgery.task_names is not None:
+        kept.names[surgery.method] = surgery.task_names
     return surgery.weights
 
 

@@ -11,16 +11,17 @@ import torch
 from mtlbench.contract.method import Method
 from mtlbench.contract.method_output import tell_after
 from mtlbench.contract.observation import Matrix, Vector
-from mtlbench.contract.state_codec import flatten, unflatten
-from mtlbench.errors import UsageError, one_line
+from mtlbench.errors import UsageError, shown
 from mtlbench.surgery.arguments import (
     Domain,
     checked_domain,
     checked_method,
+    checked_period,
     checked_processes,
     checked_scaler,
     count,
     flag,
+    given_source,
     head_groups,
     progress,
     task_names,
@@ -29,13 +30,10 @@ from mtlbench.surgery.delivery import deliver
 from mtlbench.surgery.examination import examine
 from mtlbench.surgery.finding import Examination
 from mtlbench.surgery.gradient_step import GradientStep
-from mtlbench.surgery.graph import Graph, refuse_unreached
 from mtlbench.surgery.layout import layout_of
-from mtlbench.surgery.losses import TaskLosses, all_or_independent, further_losses, task_losses
 from mtlbench.surgery.parameters import Source, shared_parameters
 from mtlbench.surgery.passes import without_autocast
-from mtlbench.surgery.ranks import Ranks
-from mtlbench.surgery.representation import representation_of
+from mtlbench.surgery.reader import StepReader
 from mtlbench.surgery.rows import Rows
 from mtlbench.surgery.skipping import RowSkipping
 from mtlbench.surgery.step_input import StepInput
@@ -107,32 +105,32 @@ class Surgery:
         data_parallel: Any = "auto",
         scaler: Any = None,
     ) -> None:
-        self._source = Source("shared", shared)
-        self.parameters = shared_parameters(self._source)
-        """The shared parameters by name, frozen ones included. Those of modules are read anew at every step."""
-        self.task_names: Sequence[str] | None
-        self._tasks, self.task_names = task_names(tasks)
-        """The tasks' names, if they have any; those of the first mapping, where positions matter to the method."""
-        self.method = checked_method(method, self._tasks)
+        source = Source("shared", shared)
+        parameters = shared_parameters(source)
+        number, names = task_names(tasks)
+        self.method = checked_method(method, number)
         """The method, with its state."""
-        self.scaler = checked_scaler(scaler)
-        """The loop's gradient scaler."""
-        self._heads = head_groups(heads, self._tasks, self.task_names, self.parameters.values())
-        self.renew_every = count("renew_every", renew_every)
-        self._last = None if last_shared_layer is None else Source("last_shared_layer", last_shared_layer)
-        self.gram_of: Domain = checked_domain(self.method, gram_of, self._last)
+        last = given_source("last_shared_layer", last_shared_layer)
+        self.renew_every = checked_period(self.method, renew_every)
+        self.gram_of: Domain = checked_domain(self.method, gram_of, last)
         """The parameters whose gradients' inner products the method reads."""
-        self._check()
-        self._by_gradients = GradientStep(self.method)
+        self._reader = StepReader(
+            source,
+            self.method,
+            self.gram_of,
+            tasks=number,
+            names=names,
+            heads=head_groups(heads, number, names, parameters.values()),
+            last=last,
+            processes=checked_processes(data_parallel),
+            scaler=checked_scaler(scaler),
+        )
+        self._by_gradients, self._by_weights = GradientStep(self.method), WeightedStep(self.method, self.gram_of)
         self.accumulate = accumulate
         skips = flag("skip_zero_rows", skip_zero_rows)
-        self._data_parallel = checked_processes(data_parallel)
-        self._ranks: Ranks | None = None
-        self.skipping = RowSkipping(self.parameters.values(), shared) if skips else None
+        self.skipping = self._by_gradients.skipping = RowSkipping(self.parameters.values(), shared) if skips else None
         """The layers that skip rows of zeros, if asked for."""
         self.rows: Rows | None = None
-        self._by_gradients.skipping = self.skipping
-        self._by_weights = WeightedStep(self.method, self.gram_of)
         self._steps, self._skipped = 0, False
         self._renewed: tuple[Sequence[int], Vector] | None = None
         self.losses: Vector | None = None
@@ -141,6 +139,25 @@ class Surgery:
         """(K,) weights of the last step; ``None`` before the first, and for a method that returns an update."""
         self.gram: Matrix | None = None
         """(K, K) inner products that were computed last; ``None`` if none were."""
+
+    @property
+    def parameters(self) -> dict[str, torch.Tensor]:
+        """The shared parameters by name, frozen ones included. Those of modules are read anew at every step."""
+        return self._reader.parameters
+
+    @property
+    def task_names(self) -> Sequence[str] | None:
+        """The tasks' names, if they have any; those of the first mapping, where positions matter to the method."""
+        return self._reader.names
+
+    @property
+    def scaler(self) -> Any:
+        """The loop's gradient scaler, if it has one."""
+        return self._reader.scaler
+
+    @scaler.setter
+    def scaler(self, scaler: Any) -> None:
+        self._reader.scaler = checked_scaler(scaler)
 
     @property
     def accumulate(self) -> int:
@@ -195,7 +212,10 @@ class Surgery:
         :raises CellError: when the method does not return K finite weights, or P finite numbers as its update.
         """
         with undone_on_error(self.method, self._by_gradients), ExitStack() as stack:
-            step = self._input(losses, representation, further)
+            collected = self._by_gradients
+            step = self._reader.read(
+                losses, representation, further, micro=collected.micro, accumulate=collected.accumulate
+            )
             stack.enter_context(without_autocast([*step.losses.tensors, *step.parameters]))
             present = step.losses.positions
             again = self._renewed if self._steps % self.renew_every else None
@@ -205,7 +225,7 @@ class Surgery:
             else:
                 output = self._by_weights.run(step, weights)
         if self.method.state != "none" or self.renew_every > 1:  # positions of tasks matter from now on
-            self._tasks, self.task_names = step.losses.tasks, step.losses.names or self.task_names
+            self._reader.fix_positions(step.losses)
         self.losses, self.gram, self._skipped = output.losses, output.gram, output.skipped
         if output.weights is not None:
             self.weights = output.weights
@@ -239,9 +259,9 @@ class Surgery:
         :returns: the findings; ``.ok`` tells whether all is well, and ``str()`` says it in words.
         :raises UsageError: when an argument does not fit.
         """
-        batch = task_losses(losses, self.task_names, tasks=self._tasks)
+        batch = self._reader.losses(losses)
         scale = 1.0 if self.scaler is None or not self.scaler.is_enabled() else float(self.scaler.get_scale())
-        shared, heads = self._trainable(), self._groups(batch)
+        shared, heads = self._reader.trainable(), self._reader.head_groups(batch)
         with without_autocast([*batch.tensors, *shared.values()]):
             return examine(batch, shared, heads=heads, skipping=self.skipping, scale=scale, model=model)
 
@@ -253,12 +273,12 @@ class Surgery:
         :param losses: K losses as for :meth:`loss`, with or without graphs.
         :raises UsageError: when their number or one of them is wrong.
         """
-        values = task_losses(losses, self.task_names, tasks=self._tasks, graphs=False)
+        values = self._reader.losses(losses, graphs=False)
         like = values.tensors[0]
         numbers = torch.stack([loss.detach().to(like.device, torch.float64) for loss in values.tensors]).cpu().numpy()
         if self._skipped:
             return
-        ranks = self._ranks or Ranks()
+        ranks = self._reader.ranks
         with undone_on_error(self.method, self._by_gradients):
             tell_after(self.method, ranks.total(numbers, like) / ranks.count)
 
@@ -268,9 +288,7 @@ class Surgery:
         ``torch.save`` writes it, and ``torch.load`` reads it with its default ``weights_only=True``.
         """
         renewed = None if self._renewed is None else [list(self._renewed[0]), self._renewed[1].tolist()]
-        own = {"name": self.method.name, "method": self.method.state_dict(), "steps": self._steps, "renewed": renewed}
-        data, tensors = flatten(own)
-        return {"data": data, "tensors": tensors}
+        return {"name": self.method.name, "method": self.method.state_dict(), "steps": self._steps, "renewed": renewed}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a state, so that the next steps are those that would have followed.
@@ -278,16 +296,12 @@ class Surgery:
         :param state: a return value of :meth:`state_dict`.
         :raises UsageError: when it is something else, or that of another method; then nothing is restored.
         """
-        fault = UsageError("the state is not one that Surgery.state_dict() returned")
-        try:
-            own = unflatten(state["data"], state["tensors"])
-            name, steps, renewed = own["name"], own["steps"], own["renewed"]
-        except Exception as error:  # a file may hold anything
-            raise fault from error
-        if name != self.method.name:
-            raise UsageError(f"the state is that of method {one_line(str(name), 60)}, but this is {self.method.name}")
-        steps, renewed = progress(steps, renewed)
-        self.method.load_state_dict(own.get("method"))
+        if not isinstance(state, Mapping) or not {"name", "method", "steps", "renewed"} <= set(state):
+            raise UsageError("the state is not one that Surgery.state_dict() returned")
+        if state["name"] != self.method.name:
+            raise UsageError(f"the state is that of method {shown(state['name'])}, but this is {self.method.name}")
+        steps, renewed = progress(state["steps"], state["renewed"])
+        self.method.load_state_dict(state["method"])
         self._steps, self._renewed = steps, renewed
         self._by_gradients.restart()
 
@@ -306,7 +320,7 @@ class Surgery:
 
     @property
     def _needs_rows(self) -> bool:
-        return self.method.reads == "gradients" or self._reads("shared") or self.accumulate > 1
+        return self.method.reads == "gradients" or self._reader.reads("shared") or self.accumulate > 1
 
     def _fitting_rows(self, step: StepInput) -> Rows:
         """Return the rows of earlier steps, or new ones where those do not fit."""
@@ -316,82 +330,3 @@ class Surgery:
             self.rows = None  # before the new ones take memory
             self.rows = Rows(layout, tasks)
         return self.rows
-
-    def _input(self, losses: Any, representation: Any, further: Any) -> StepInput:
-        """Validate the arguments of :meth:`loss`."""
-        if torch.is_inference_mode_enabled():
-            raise UsageError("Surgery.loss() runs backward passes: call it outside torch.inference_mode()")
-        batch = task_losses(losses, self.task_names, tasks=self._tasks)
-        all_or_independent(self.method, batch)
-        shared = self._trainable()
-        ids = {id(parameter) for parameter in shared.values()}
-        heads = self._groups(batch)
-        refuse_unreached(batch.tensors, ids, batch.labels)
-        if self._ranks is None:
-            self._ranks = Ranks.of(shared.values(), self._data_parallel)
-        present = [float(position in batch.positions) for position in range(batch.tasks)]
-        self._ranks.same("losses", present, batch.tensors[0])
-        graph = Graph.of(batch.tensors, ids, heads, batch.labels)
-        if graph.reentrant and self._ranks.synchronizes:
-            raise UsageError(
-                "a reentrant checkpoint runs DistributedDataParallel's hooks in every backward pass: use "
-                "use_reentrant=False"
-            )
-        if self.accumulate > 1 and self._ranks.synchronizes and self._by_gradients.micro < self.accumulate - 1:
-            raise UsageError(
-                f"micro-batch {self._by_gradients.micro + 1} of {self.accumulate} would synchronize gradients: run all "
-                "but the last under model.no_sync()"
-            )
-        return StepInput(
-            batch,
-            graph,
-            shared,
-            representation_of(self.method, representation, batch.tensors, ids, used=self._reads("representation")),
-            self._last_layer() if self._reads("last_shared_layer") else [],
-            further_losses(further, batch, self.method),
-            self._scale(batch.tensors[0]),
-            self._ranks,
-        )
-
-    def _trainable(self) -> dict[str, torch.Tensor]:
-        """Read the shared parameters anew, and return those that require a gradient."""
-        self.parameters = self._source.read()
-        shared = {name: parameter for name, parameter in self.parameters.items() if parameter.requires_grad}
-        if not shared:
-            raise UsageError("no shared parameter requires a gradient any more: unfreeze some")
-        return shared
-
-    def _groups(self, batch: TaskLosses) -> list[list[torch.Tensor]] | None:
-        """Return the parameters that the user named for each task that is present."""
-        if self._heads is None:
-            return None
-        if len(self._heads) != batch.tasks:
-            raise UsageError(f"heads has {len(self._heads)} groups for {batch.tasks} tasks: give one for every task")
-        return [list(self._heads[position].read().values()) for position in batch.positions]
-
-    def _scale(self, loss: torch.Tensor) -> torch.Tensor | None:
-        """Return the gradient scaler's factor without waiting for the device."""
-        if self.scaler is None or not self.scaler.is_enabled():
-            return None
-        scale: torch.Tensor = self.scaler.scale(torch.ones((), device=loss.device))
-        return scale
-
-    def _reads(self, domain: Domain) -> bool:
-        return self.method.reads == "gram" and self.gram_of == domain
-
-    def _last_layer(self) -> list[torch.Tensor]:
-        """Return the last shared layer's parameters that require a gradient."""
-        last = [] if self._last is None else [p for p in self._last.read().values() if p.requires_grad]
-        if {id(parameter) for parameter in last} - {id(parameter) for parameter in self.parameters.values()}:
-            raise UsageError("last_shared_layer has parameters that are not among the shared ones")
-        if not last and self._reads("last_shared_layer"):
-            raise UsageError("last_shared_layer has no parameter that requires a gradient: give the layer itself")
-        return last
-
-    def _check(self) -> None:
-        """Refuse choices that do not fit each other."""
-        self._last_layer()
-        if self.renew_every > 1 and self.method.returns == "update":
-            raise UsageError(
-                f"method {self.method.name} returns an update, not weights: it cannot be used with renew_every"
-            )

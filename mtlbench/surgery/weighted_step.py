@@ -85,7 +85,12 @@ class WeightedStep:
                 task = int(np.argmin(np.isfinite(products).all(axis=1)))
                 raise step.not_finite(task, "gradient", float(products[task, task]))
             return np.ones(len(losses))
-        observation = observe(self.method, losses=losses, **({} if products is None else {self.method.reads: products}))
+        observation = observe(
+            self.method,
+            losses=losses,
+            gram=products if self.method.reads == "gram" else None,
+            cross_gram=products if self.method.reads == "cross_gram" else None,
+        )
         return step.ranks.agreed(ask_weights(self.method, observation), step.losses.tensors[0])
 
     def _domain(self, step: StepInput) -> Sequence[torch.Tensor]:

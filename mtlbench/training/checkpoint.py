@@ -19,9 +19,9 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
-from mtlbench.contract.state_codec import DTYPES, Tensors, flatten, unflatten
 from mtlbench.host.disk import write_whole
 from mtlbench.host.provenance import versions
+from mtlbench.training.state_codec import DTYPES, Tensors, flatten, unflatten
 
 SCHEMA = 2
 """Version of the state's form."""

@@ -91,7 +91,6 @@ ARGUMENTS: list[tuple[str, Call, str]] = [
             ({"a": 1}, "a list of K different names"),
             ({"a"}, "a list of K different names"),
             (torch.tensor(3), "a list of K different names"),
-            (object(), "a list of K different names"),
             ([None], "a task's name must be one line of text"),
             ([["a"]], "a task's name must be one line of text"),
             (["a\nb"], "a task's name must be one line of text"),

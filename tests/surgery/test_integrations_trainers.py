@@ -132,7 +132,7 @@ def test_the_last_step_of_an_epoch_has_fewer_micro_batches(tmp_path: Path) -> No
 @pytest.mark.parametrize("bf16", [False, True])
 def test_trainer_resumes(tmp_path: Path, bf16: bool) -> None:
     whole = train(tmp_path, method="gradvac", bf16=bf16)
-    assert whole["surgery"].state_dict()["data"] != torch.load(tmp_path / "checkpoint-2" / "surgery.pt")["data"]
+    assert repr(whole["surgery"].state_dict()) != repr(torch.load(tmp_path / "checkpoint-2" / "surgery.pt"))
     resumed = train(
         tmp_path,
         method="gradvac",

@@ -15,7 +15,6 @@ from library_cases import Toy
 from torch import nn
 
 from mtlbench import Surgery
-from mtlbench.contract.state_codec import flatten, unflatten
 
 # The life of a model and of its surgery
 
@@ -138,8 +137,7 @@ def test_two_surgeries_on_one_model() -> None:
 
 
 def spoilt(state: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
-    data, tensors = flatten({**unflatten(state["data"], state["tensors"]), name: value})
-    return {"data": data, "tensors": tensors}
+    return {**state, name: value}
 
 
 @pytest.mark.parametrize(

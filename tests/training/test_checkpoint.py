@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import torch
 
-from mtlbench.contract.state_codec import NotStorable
 from mtlbench.engine.packed.strategy import Strategy
 from mtlbench.engine.scaling import LossScale
 from mtlbench.host.disk import TEMPORARY
@@ -25,6 +24,7 @@ from mtlbench.training import checkpoint as checkpoint_module
 from mtlbench.training import engines
 from mtlbench.training.checkpoint import Checkpoints
 from mtlbench.training.result import CellResult
+from mtlbench.training.state_codec import NotStorable
 from mtlbench.training.train import Training
 
 Make = Callable[..., Workload]

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mtlbench.contract.state_codec import DTYPES, NotStorable, flatten, unflatten
 from mtlbench.plugins.registry import load_registry
+from mtlbench.training.state_codec import DTYPES, NotStorable, flatten, unflatten
 
 TYPES = [torch.complex64, torch.complex128, *DTYPES]
 

@@ -18,10 +18,11 @@ from mtlbench.engine.library import get_method
 from mtlbench.errors import UsageError
 from mtlbench.surgery.gradient_step import GradientStep
 from mtlbench.surgery.graph import Graph, refuse_unreached
+from mtlbench.surgery.layout import layout_of
 from mtlbench.surgery.losses import task_losses
 from mtlbench.surgery.parameters import shared_parameters
 from mtlbench.surgery.ranks import Ranks
-from mtlbench.surgery.rows import Rows, layout_of
+from mtlbench.surgery.rows import Rows
 from mtlbench.surgery.step_input import StepInput
 from mtlbench.surgery.surgery import Surgery
 

@@ -163,10 +163,14 @@ class GradientStep:
         ones = np.ones(len(losses))
         factors = head_factors(self.method, ones if weights is None else weights, losses)
         positions = rows.reached(len(losses))
-        reached = [(leaf, gradients[i]) for i, leaf in enumerate(step.parameters) if i in positions]
+        reached = [
+            (leaf, rows.in_layout(i, gradients[i], len(losses)))
+            for i, leaf in enumerate(step.parameters)
+            if i in positions
+        ]
         parcel = Parcel(
             [leaf for leaf, _ in reached] + heads.parameters,
-            [g.to_sparse(1) if id(leaf) in step.graph.sparse else g for leaf, g in reached] + heads.times(factors),
+            [gradient for _, gradient in reached] + heads.times(factors),
             owned=len(reached),
             scale=step.scale,
             unscaled=step.graph.half and step.scale is None,

@@ -34,7 +34,7 @@ class Graph:
     :param overlap: whether the graphs have nodes in common, so that a pass must not free them.
     :param reentrant: whether a reentrant checkpoint hides leaves and refuses ``torch.autograd.grad``.
     :param half: whether float16 is among the types of the gradients on the way.
-    :param sparse: ids of the leaves that get sparse gradients.
+    :param joined: whether only the gradients can settle a dispute.
     :param labels: the losses' names or numbers, for messages.
     """
 
@@ -43,7 +43,7 @@ class Graph:
     overlap: bool = False
     reentrant: bool = False
     half: bool = False
-    sparse: set[int] = field(default_factory=set)
+    joined: bool = False
     labels: Sequence[str] = ()
 
     @classmethod
@@ -53,6 +53,8 @@ class Graph:
         shared: Collection[int],
         heads: Sequence[Sequence[torch.Tensor]] | None = None,
         labels: Sequence[str] | None = None,
+        *,
+        refuse: bool = True,
     ) -> Graph:
         """Walk the graphs.
 
@@ -60,6 +62,7 @@ class Graph:
         :param shared: ids of the shared parameters.
         :param heads: for each loss, the parameters that belong to it alone, where the user names them.
         :param labels: the losses' names or numbers, for messages.
+        :param refuse: whether to refuse disputed leaves, and to warn of inputs.
         :raises UsageError: when two losses reach a parameter that is not shared, or a loss reaches one that the user
             named as another's.
         """
@@ -73,13 +76,14 @@ class Graph:
         inside = {id(leaf): leaf for node in common for leaf in graph._leaves(node, again, set())}
         graph.disputed = [leaf for key, leaf in inside.items() if key not in shared]
         contested = {id(leaf) for leaf in graph.disputed}
-        if not all(isinstance(leaf, torch.nn.Parameter) for leaf in graph.disputed):
+        if refuse and not all(isinstance(leaf, torch.nn.Parameter) for leaf in graph.disputed):
             warnings.warn(IGNORED, stacklevel=4)  # the line that calls Surgery.loss
             graph.disputed = [leaf for leaf in graph.disputed if isinstance(leaf, torch.nn.Parameter)]
         graph.heads = [[leaf for leaf in own if id(leaf) not in contested] for own in graph.heads]
         if heads is not None:
             graph._assign(heads)
-        if graph.disputed and not any(node.name() in JOINING for node in again):
+        graph.joined = any(node.name() in JOINING for node in again)
+        if refuse and graph.disputed and not graph.joined:
             raise UsageError(graph.dispute(losses, graph.disputed[0]))
         return graph
 
@@ -149,10 +153,6 @@ class Graph:
         name = node.name()
         self.reentrant |= name == REENTRANT
         self.half |= any(entry.dtype == torch.float16 for entry in node._input_metadata)
-        if getattr(node, "_saved_sparse", False):  # the table is the first input of an embedding
-            table = node.next_functions[0][0]
-            if table is not None and hasattr(table, "variable"):
-                self.sparse.add(id(table.variable))
 
 
 def reaches(loss: torch.Tensor, leaves: Collection[int]) -> bool:

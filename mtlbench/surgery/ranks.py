@@ -58,8 +58,9 @@ class Ranks:
                     )
                 return cls(distributed.get_world_size(module.process_group), module.process_group, module)
         raise UsageError(
-            f"there are {distributed.get_world_size()} processes, but no DistributedDataParallel module holds the shared "
-            "parameters: wrap the model first, or pass data_parallel=False if each process trains a model of its own"
+            f"there are {distributed.get_world_size()} processes, but no DistributedDataParallel module holds the "
+            "shared parameters: wrap the model first, or pass data_parallel=False if each process trains a model of "
+            "its own"
         )
 
     @property

@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
 from mtlbench.contract.observation import Matrix, Vector
-from mtlbench.solvers.inner_products import gram, gram_between
+from mtlbench.solvers.inner_products import BLOCK, Part, gram_between, gram_of_parts
+from mtlbench.surgery.layout import Block, Layout, UpdateMemory, blocks_of, weighted_sum, widest
 from mtlbench.surgery.ranks import Ranks
-
-Layout = tuple[tuple[torch.Size, torch.dtype, torch.device, bool], ...]
-"""Shape, type and device of every parameter, and whether it is a table of which a step touches few rows."""
-
-
-@dataclass(frozen=True)
-class Block:
-    """Parameters of one type and device, in one (K, P) buffer; tables come last.
-
-    :param positions: positions of the parameters among all shared ones, in the buffer's order.
-    :param buffer: (K, P) numbers.
-    :param dense: the number of columns before the first table.
-    """
-
-    positions: Sequence[int]
-    buffer: torch.Tensor
-    dense: int
 
 
 class Rows:
@@ -43,26 +27,22 @@ class Rows:
 
     def __init__(self, layout: Layout, tasks: int) -> None:
         self.layout, self.tasks = layout, tasks
-        kinds = list(dict.fromkeys((dtype, device) for _, dtype, device, _ in layout))
-        self.blocks: list[Block] = []
+        self.blocks = blocks_of(layout, tasks)
         self.views: list[list[torch.Tensor]] = [[torch.empty(0)] * len(layout) for _ in range(tasks)]
-        for kind in kinds:
-            positions = sorted(
-                (number for number, entry in enumerate(layout) if entry[1:3] == kind), key=lambda i: layout[i][3]
-            )
-            sizes = [layout[position][0].numel() for position in positions]
-            buffer = torch.zeros(tasks, sum(sizes), dtype=kind[0], device=kind[1])
-            dense = sum(size for position, size in zip(positions, sizes, strict=True) if not layout[position][3])
-            self.blocks.append(Block(positions, buffer, dense))
-            for task, row in enumerate(buffer):
-                for position, view in zip(positions, self._split(row, positions), strict=True):
-                    self.views[task][position] = view
+        for block in self.blocks:
+            for views, row in zip(self.views, block.buffer, strict=True):
+                for position, view in block.split(row, layout).items():
+                    views[position] = view
         self._written: list[set[int]] = [set() for _ in range(tasks)]
         """Positions of the parameters that a task's gradient reached since :meth:`begin`."""
+        self._sparse: list[dict[int, list[torch.Tensor]]] = [{} for _ in range(tasks)]
+        """Numbers of the rows in sparse gradients, by the parameter's position."""
+        self._dense: list[set[int]] = [set() for _ in range(tasks)]
+        """Positions of the parameters with a gradient that was not sparse."""
         self._touched: list[dict[int, list[torch.Tensor]]] = [{} for _ in range(tasks)]
         self._whole: list[set[int]] = [set() for _ in range(tasks)]
         """Tables of which every row may be nonzero, by task."""
-        self._updates: dict[int, tuple[torch.Tensor, int]] = {}
+        self._memory = UpdateMemory()
 
     @property
     def device(self) -> torch.Tensor:
@@ -81,7 +61,8 @@ class Rows:
 
         :param task: the row's number.
         """
-        self._written[task].clear()
+        for state in (self._written, self._sparse, self._dense):
+            state[task].clear()
         for position, rows in self._touched[task].items():
             if position not in self._whole[task]:
                 self.views[task][position][torch.cat(rows)] = 0.0
@@ -102,7 +83,10 @@ class Rows:
             if position not in self._written[task]:
                 view.zero_()
             view.add_(gradient)
-        elif position in self._written[task]:
+            self._written[task].add(position)
+            self._sparse[task].setdefault(position, []).append(gradient._indices()[0])
+            return view
+        if position in self._written[task]:
             view.add_(gradient)
         else:
             view.copy_(gradient)
@@ -134,6 +118,7 @@ class Rows:
         """
         self.views[task][position].index_add_(0, numbers, gradient)
         self._written[task].add(position)
+        self._dense[task].add(position)
         self._touched[task].setdefault(position, []).append(numbers)
 
     def finish(self, task: int) -> None:
@@ -147,6 +132,7 @@ class Rows:
 
     def _write(self, task: int, position: int) -> None:
         self._written[task].add(position)
+        self._dense[task].add(position)
         if self.layout[position][3]:
             self._whole[task].add(position)
 
@@ -162,19 +148,14 @@ class Rows:
         tables = {position for position, entry in enumerate(self.layout) if entry[3]}
         for task in range(tasks):  # other processes touched other rows
             self._whole[task].update(tables)
+            self._sparse[task].clear()
 
     def gram(self, tasks: int) -> Matrix:
         """Return the (K, K) inner products of the rows in use, in float64.
 
         :param tasks: the number of rows in use.
         """
-        total = np.zeros((tasks, tasks))
-        for block in self.blocks:
-            total = total + gram(block.buffer[:tasks], [(0, block.dense)])
-            for position in block.positions:
-                if self.layout[position][3]:
-                    total = total + gram(self._table(position, tasks))
-        return total
+        return np.sum([gram_of_parts(partial(self._parts_of, block, tasks)) for block in self.blocks], axis=0)
 
     def gram_with(self, other: Rows, tasks: int) -> Matrix:
         """Return the (K, K) inner products of these rows with those of another batch.
@@ -192,13 +173,32 @@ class Rows:
         """
         result: list[Any] = [None] * len(self.layout)
         for number, block in enumerate(self.blocks):
-            total = self._update(number)
-            _weighted(block.buffer[: len(weights), : block.dense], weights, total[: block.dense])
-            for position, view in zip(block.positions, self._split(total, block.positions), strict=True):
+            total = self._memory.of(number, block)
+            weighted_sum(block.buffer[: len(weights), : block.dense], weights, total[: block.dense])
+            for position, view in block.split(total, self.layout).items():
                 result[position] = view
-                if self.layout[position][3]:
-                    self._combine_table(view, position, weights)
+                if position in block.tables:
+                    self._combine_table(block.tables[position], view, position, weights)
         return result
+
+    def in_layout(self, position: int, gradient: torch.Tensor, tasks: int) -> torch.Tensor:
+        """Return a parameter's gradient as a sparse tensor where torch's own would be one.
+
+        It has every row that a sparse gradient had, zero or not: an optimizer may move those. Processes read different
+        rows, so there the nonzero ones of their mean count.
+
+        :param position: the parameter's position.
+        :param gradient: a dense gradient.
+        :param tasks: the number of rows in use.
+        """
+        if any(position in dense for dense in self._dense[:tasks]):
+            return gradient
+        numbers = [rows for sparse in self._sparse[:tasks] for rows in sparse.get(position, [])]
+        if not numbers:
+            return gradient.to_sparse(1)
+        rows = torch.cat(numbers).unique()
+        values = gradient[rows]
+        return torch.sparse_coo_tensor(rows[None], values, gradient.shape, is_coalesced=True, check_invariants=False)
 
     def matrix(self, tasks: int) -> torch.Tensor:
         """Return the rows in use as one (K, P) matrix, of float32 at least; no copy where there is one block of it.
@@ -206,7 +206,7 @@ class Rows:
         :param tasks: the number of rows in use.
         """
         parts = [block.buffer[:tasks] for block in self.blocks]
-        wide = torch.promote_types(torch.float32, _widest(part.dtype for part in parts))
+        wide = torch.promote_types(torch.float32, widest(part.dtype for part in parts))
         first = parts[0].device
         if len(parts) == 1:
             return parts[0].to(wide)
@@ -220,7 +220,7 @@ class Rows:
         result: list[Any] = [None] * len(self.layout)
         pieces = update.split([block.buffer.shape[1] for block in self.blocks])
         for block, piece in zip(self.blocks, pieces, strict=True):
-            for position, view in zip(block.positions, self._split(piece, block.positions), strict=True):
+            for position, view in block.split(piece, self.layout).items():
                 result[position] = view.to(block.buffer.device, block.buffer.dtype)
         return result
 
@@ -232,78 +232,36 @@ class Rows:
         bad = (i for i, view in enumerate(self.views[task]) if not bool(torch.isfinite(view).all()))
         return next(bad, None)
 
-    def _split(self, flat: torch.Tensor, positions: Sequence[int]) -> list[torch.Tensor]:
-        shapes = [self.layout[position][0] for position in positions]
-        pieces = flat.split([shape.numel() for shape in shapes])
-        return [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]
-
-    def _update(self, number: int) -> torch.Tensor:
-        """Return memory for the update of a block: that of the last step if no ``.grad`` or other tensor uses it."""
-        update, alone = self._updates.get(number, (None, 0))
-        if update is None or _users(update) > alone:
-            buffer = self.blocks[number].buffer
-            update = torch.empty(buffer.shape[1], dtype=buffer.dtype, device=buffer.device)
-            self._updates[number] = update, _users(update)
-        return update
-
-    def _combine_table(self, out: torch.Tensor, position: int, weights: Vector) -> None:
+    def _combine_table(self, table: torch.Tensor, out: torch.Tensor, position: int, weights: Vector) -> None:
         tasks = len(weights)
-        if any(position in self._whole[task] for task in range(tasks)):
-            flat = torch.stack([self.views[task][position].flatten() for task in range(tasks)])
-            _weighted(flat, weights, out.flatten())
+        if self._is_whole(position, tasks):
+            weighted_sum(table[:tasks], weights, out.flatten())
             return
         out.zero_()
-        rows = self._rows_of(position, tasks)
-        if len(rows):
-            chosen = torch.stack([self.views[task][position][rows].flatten() for task in range(tasks)])
-            total = chosen.new_empty(chosen.shape[1])
-            _weighted(chosen, weights, total)
+        for rows, part in self._parts(position, tasks):
+            total = part.new_empty(part.shape[1])
+            weighted_sum(part, weights, total)
             out[rows] = total.view(len(rows), *out.shape[1:])
 
-    def _table(self, position: int, tasks: int) -> torch.Tensor:
-        """Return a table's gradients as (K, columns), without rows that no task touched."""
-        if any(position in self._whole[task] for task in range(tasks)):
-            return torch.stack([self.views[task][position].flatten() for task in range(tasks)])
-        rows = self._rows_of(position, tasks)
-        return torch.stack([self.views[task][position][rows].flatten() for task in range(tasks)])
+    def _is_whole(self, position: int, tasks: int) -> bool:
+        return any(position in self._whole[task] for task in range(tasks))
+
+    def _parts_of(self, block: Block, tasks: int) -> Iterator[Part]:
+        """Yield all of a block that may be nonzero, as matrices with one row per task."""
+        yield block.buffer[:tasks], [(0, block.dense)]
+        for position, table in block.tables.items():
+            if self._is_whole(position, tasks):
+                yield table[:tasks], [(0, table.shape[1])]
+            else:
+                yield from ((part, [(0, part.shape[1])]) for _, part in self._parts(position, tasks))
+
+    def _parts(self, position: int, tasks: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield numbers of rows that some task touched in a table, and their gradients as (K, columns)."""
+        width = max(1, self.layout[position][0][1:].numel())
+        for rows in self._rows_of(position, tasks).split(max(1, BLOCK // width)):
+            yield rows, torch.stack([self.views[task][position][rows].flatten() for task in range(tasks)])
 
     def _rows_of(self, position: int, tasks: int) -> torch.Tensor:
         numbers = [rows for task in range(tasks) for rows in self._touched[task].get(position, [])]
         device = self.layout[position][2]
         return torch.cat(numbers).unique() if numbers else torch.empty(0, dtype=torch.int64, device=device)
-
-
-def layout_of(parameters: Iterable[torch.Tensor], tables: Iterable[int] = ()) -> Layout:
-    """Describe parameters for :class:`Rows`.
-
-    :param parameters: the shared parameters.
-    :param tables: ids of those that are tables with reported rows.
-    """
-    ids = set(tables)
-    return tuple((parameter.shape, parameter.dtype, parameter.device, id(parameter) in ids) for parameter in parameters)
-
-
-def _widest(types: Iterable[torch.dtype]) -> torch.dtype:
-    widest = torch.float16
-    for dtype in types:
-        widest = torch.promote_types(widest, dtype)
-    return widest
-
-
-def _weighted(rows: torch.Tensor, weights: Vector, out: torch.Tensor) -> None:
-    """Write Σ wᵢ rᵢ to a vector; half types are summed in single precision."""
-    if rows.dtype in (torch.float32, torch.float64):
-        factors = torch.from_numpy(weights).to(rows.dtype)
-        if rows.is_cuda:
-            factors = factors.pin_memory()  # or the copy would wait for the device
-        torch.mv(rows.T, factors.to(rows.device, non_blocking=True), out=out)
-        return
-    total = torch.zeros(rows.shape[1], dtype=torch.float32, device=rows.device)
-    for row, weight in zip(rows, weights.tolist(), strict=True):
-        total.add_(row, alpha=weight)
-    out.copy_(total)
-
-
-def _users(tensor: torch.Tensor) -> int:
-    """Return how many tensors use a tensor's memory."""
-    return int(torch._C._storage_Use_Count(tensor.untyped_storage()._cdata))

@@ -1,9 +1,9 @@
 """Shared layers whose backward pass skips rows with a gradient of exactly zero, such as padding.
 
-Half of the rows of a padded batch of texts are dead: padding, and in the last layer all but the one that the heads read.
-A row of zeros adds nothing to ``dW = dYᵀ X``, and its row of ``dX = dY W`` is zero, so leaving it out is exact. In a pass
-of :class:`mtlbench.Surgery` the weights' gradients are added straight to the task's row; in every other backward pass the
-layer returns them, as torch's own does.
+Half of the rows of a padded batch of texts are dead: padding, and in the last layer all but the one that the heads
+read. A row of zeros adds nothing to ``dW = dYᵀ X``, and its row of ``dX = dY W`` is zero, so leaving it out is exact. In
+a pass of :class:`mtlbench.Surgery` the weights' gradients are added straight to the task's row; in every other backward
+pass the layer returns them, as torch's own does.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from torch import nn
 from torch.nn import functional
 
 from mtlbench.errors import UsageError
+from mtlbench.surgery.native import Tally, gradients_by_torch
 from mtlbench.surgery.rows import Rows
 
 FEWEST = 32
@@ -59,6 +61,8 @@ class RowSkipping:
             raise UsageError("skip_zero_rows replaces layers: pass shared as a module, or a list of modules")
         self.current: Pass | None = None
         """The pass that is running, if any."""
+        self.tally: Tally | None = None
+        """Where rows are counted while torch's own backward runs in the layers."""
         self.tables: set[int] = set()
         """Ids of the weights of replaced ``Embedding`` layers."""
         self._forwards: dict[nn.Module, _LinearForward | _EmbeddingForward] = {}
@@ -95,6 +99,15 @@ class RowSkipping:
             yield
         finally:
             self.current = None
+
+    @contextmanager
+    def natively(self) -> Iterator[Tally]:
+        """Have the layers run torch's own backward, also of forwards that were before this, and count their rows."""
+        self.tally = Tally()
+        try:
+            yield self.tally
+        finally:
+            self.tally = None
 
 
 class _LinearForward:
@@ -135,8 +148,11 @@ class _Linear(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, output: torch.Tensor) -> Any:
         x, weight = ctx.saved_tensors
-        dy, inputs = output.reshape(-1, output.shape[-1]), x.reshape(-1, x.shape[-1])
-        live = live_rows(dy)
+        tally = ctx.own.skipping.tally
+        if tally is not None:
+            return *gradients_by_torch(functional.linear, (x, weight, ctx.own.layer.bias), ctx, output, tally), None
+        dy, inputs = output.flatten(0, -2), x.flatten(0, -2)
+        live = live_rows(dy, inputs)
         dy = dy if live is None else dy[live]
         dx = None
         if ctx.needs_input_grad[0]:
@@ -169,7 +185,12 @@ class _Embedding(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, output: torch.Tensor) -> Any:
         layer, current = ctx.own.layer, ctx.own.skipping.current
-        dy, numbers = output.reshape(-1, output.shape[-1]), ctx.saved_tensors[0].reshape(-1)
+        tally = ctx.own.skipping.tally
+        if tally is not None:
+            function = partial(functional.embedding, padding_idx=layer.padding_idx)
+            return *gradients_by_torch(function, (ctx.saved_tensors[0], layer.weight), ctx, output, tally), None
+        numbers = ctx.saved_tensors[0].flatten()
+        dy = output.reshape(len(numbers), output.shape[-1])
         live = live_rows(dy)
         if live is not None:
             dy, numbers = dy[live], numbers[live]
@@ -183,10 +204,11 @@ class _Embedding(torch.autograd.Function):
         return None, torch.zeros_like(layer.weight).index_add_(0, numbers, dy), None
 
 
-def live_rows(gradient: torch.Tensor) -> torch.Tensor | None:
+def live_rows(gradient: torch.Tensor, inputs: torch.Tensor | None = None) -> torch.Tensor | None:
     """Return the numbers of the rows that hold a number other than zero (NaN is one), or ``None`` for all of them.
 
     :param gradient: (rows, columns) real numbers on the CPU.
+    :param inputs: as many rows that these are multiplied with: 0 · ∞ is NaN, so one that is not finite is alive.
     """
     if len(gradient) < FEWEST or not gradient.shape[1]:
         return None
@@ -194,7 +216,10 @@ def live_rows(gradient: torch.Tensor) -> torch.Tensor | None:
     doubtful = bits.amax(1) == 0
     if int(doubtful.sum()) <= (1.0 - WORTHWHILE) * len(gradient):
         return None
-    return (~(doubtful & (bits.amin(1) == 0))).nonzero().squeeze(1)
+    dead = doubtful & (bits.amin(1) == 0)
+    if inputs is not None and not torch.isfinite(inputs.sum()):
+        dead &= torch.isfinite(inputs).all(1)
+    return (~dead).nonzero().squeeze(1)
 
 
 def _position(current: Pass | None, parameter: torch.Tensor) -> int | None:

@@ -26,14 +26,17 @@ from mtlbench.surgery.arguments import (
     task_names,
 )
 from mtlbench.surgery.delivery import deliver
+from mtlbench.surgery.examination import examine
+from mtlbench.surgery.finding import Examination
 from mtlbench.surgery.gradient_step import GradientStep
 from mtlbench.surgery.graph import Graph, refuse_unreached
-from mtlbench.surgery.losses import all_or_independent, further_losses, task_losses
+from mtlbench.surgery.layout import layout_of
+from mtlbench.surgery.losses import TaskLosses, all_or_independent, further_losses, task_losses
 from mtlbench.surgery.parameters import Source, shared_parameters
 from mtlbench.surgery.passes import without_autocast
 from mtlbench.surgery.ranks import Ranks
 from mtlbench.surgery.representation import representation_of
-from mtlbench.surgery.rows import Rows, layout_of
+from mtlbench.surgery.rows import Rows
 from mtlbench.surgery.skipping import RowSkipping
 from mtlbench.surgery.step_input import StepInput
 from mtlbench.surgery.undo import undone_on_error
@@ -210,6 +213,38 @@ class Surgery:
         self._steps += self._by_gradients.micro == 0 and not output.skipped
         return deliver(output.value, output.parcel)
 
+    def check(self, losses: Any, *, model: Any = None) -> Examination:
+        """Compare every task's gradients on your own batch with those of torch, and say what else there is to know.
+
+        It changes nothing: ``.grad``, random numbers and the method's state stay, and the losses can go to :meth:`loss`
+        afterwards. It takes three passes per loss and, for a moment, memory for K rows. With several processes, each
+        looks at its own part of the batch.
+
+        >>> import mtlbench, torch
+        >>> shared = torch.nn.Parameter(torch.zeros(2))
+        >>> surgery = mtlbench.Surgery(shared, "pcgrad", tasks=2)
+        >>> print(surgery.check([shared[0], shared[1] - shared[0]]))
+        Surgery is right on this batch.
+        Largest relative difference from torch.autograd.grad: none.
+        The backward pass is deterministic: two runs gave the same bits.
+        The losses have graphs of their own.
+        Head of task 0: no parameter of its own.
+        Head of task 1: no parameter of its own.
+        Shared numbers: 2 in float32; the rows take 1.6e-05 MB.
+        Norms of the task gradients: 1, 1.41.
+        Cosines between them: -0.71; 100% of the pairs conflict.
+
+        :param losses: K scalar losses as for :meth:`loss`.
+        :param model: the whole model, so that parameters outside ``shared`` have names.
+        :returns: the findings; ``.ok`` tells whether all is well, and ``str()`` says it in words.
+        :raises UsageError: when an argument does not fit.
+        """
+        batch = task_losses(losses, self.task_names, tasks=self._tasks)
+        scale = 1.0 if self.scaler is None or not self.scaler.is_enabled() else float(self.scaler.get_scale())
+        shared, heads = self._trainable(), self._groups(batch)
+        with without_autocast([*batch.tensors, *shared.values()]):
+            return examine(batch, shared, heads=heads, skipping=self.skipping, scale=scale, model=model)
+
     def after_step(self, losses: Any) -> None:
         """Pass the losses of the same batches after the optimizer's step, for methods that read them (FAMO).
 
@@ -288,21 +323,15 @@ class Surgery:
             raise UsageError("Surgery.loss() runs backward passes: call it outside torch.inference_mode()")
         batch = task_losses(losses, self.task_names, tasks=self._tasks)
         all_or_independent(self.method, batch)
-        self.parameters = self._source.read()
-        shared = {name: parameter for name, parameter in self.parameters.items() if parameter.requires_grad}
-        if not shared:
-            raise UsageError("no shared parameter requires a gradient any more: unfreeze some")
+        shared = self._trainable()
         ids = {id(parameter) for parameter in shared.values()}
-        if self._heads is not None and len(self._heads) != batch.tasks:
-            raise UsageError(f"heads has {len(self._heads)} groups for {batch.tasks} tasks: give one for every task")
+        heads = self._groups(batch)
         refuse_unreached(batch.tensors, ids, batch.labels)
-        groups = [] if self._heads is None else [self._heads[position] for position in batch.positions]
-        heads = [list(group.read().values()) for group in groups]
         if self._ranks is None:
             self._ranks = Ranks.of(shared.values(), self._data_parallel)
         present = [float(position in batch.positions) for position in range(batch.tasks)]
         self._ranks.same("losses", present, batch.tensors[0])
-        graph = Graph.of(batch.tensors, ids, heads or None, batch.labels)
+        graph = Graph.of(batch.tensors, ids, heads, batch.labels)
         if graph.reentrant and self._ranks.synchronizes:
             raise UsageError(
                 "a reentrant checkpoint runs DistributedDataParallel's hooks in every backward pass: use "
@@ -323,6 +352,22 @@ class Surgery:
             self._scale(batch.tensors[0]),
             self._ranks,
         )
+
+    def _trainable(self) -> dict[str, torch.Tensor]:
+        """Read the shared parameters anew, and return those that require a gradient."""
+        self.parameters = self._source.read()
+        shared = {name: parameter for name, parameter in self.parameters.items() if parameter.requires_grad}
+        if not shared:
+            raise UsageError("no shared parameter requires a gradient any more: unfreeze some")
+        return shared
+
+    def _groups(self, batch: TaskLosses) -> list[list[torch.Tensor]] | None:
+        """Return the parameters that the user named for each task that is present."""
+        if self._heads is None:
+            return None
+        if len(self._heads) != batch.tasks:
+            raise UsageError(f"heads has {len(self._heads)} groups for {batch.tasks} tasks: give one for every task")
+        return [list(self._heads[position].read().values()) for position in batch.positions]
 
     def _scale(self, loss: torch.Tensor) -> torch.Tensor | None:
         """Return the gradient scaler's factor without waiting for the device."""

@@ -15,8 +15,9 @@ from mtlbench.errors import UsageError
 from mtlbench.solvers.inner_products import gram
 from mtlbench.surgery.delivery import Parcel, clip
 from mtlbench.surgery.heads import HeadGradients
+from mtlbench.surgery.layout import layout_of
 from mtlbench.surgery.passes import gradients_of, into_row
-from mtlbench.surgery.rows import Rows, layout_of
+from mtlbench.surgery.rows import Rows
 from mtlbench.surgery.step_input import StepInput, StepOutput, head_factors
 
 Gradients = list[torch.Tensor | None]

@@ -198,6 +198,7 @@ def lightning(function: Any) -> Any:
 def fit(folder: Path, change: dict[str, str] | None = None, **options: Any) -> dict[str, Any]:
     pytest.importorskip("lightning", reason="extra 'integrations'")
     settings = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, **options}
+    settings["enable_checkpointing"] = False
     return run_block(
         "Lightning",
         change={
@@ -237,8 +238,8 @@ def test_lightning_in_float16(tmp_path: Path) -> None:
 @lightning
 def test_lightning_resumes(tmp_path: Path) -> None:
     change = {'"pcgrad"': '"gradvac"', "max_epochs=1": "max_epochs=2"}
-    whole = fit(tmp_path / "whole", change)
-    half = fit(tmp_path / "half", {'"pcgrad"': '"gradvac"'})
+    whole = fit(tmp_path, change)
+    half = fit(tmp_path, {'"pcgrad"': '"gradvac"'})
     half["trainer"].save_checkpoint(tmp_path / "half.ckpt")
     resumed = fit(
         tmp_path / "resumed", change | {"module, loader)": f'module, loader, ckpt_path="{tmp_path}/half.ckpt")'}

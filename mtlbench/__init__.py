@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from mtlbench.contract.observation import Matrix, Observation, Vector
     from mtlbench.contract.task import Rows, Splits, Task
     from mtlbench.contract.wrapper import Wrapper
-    from mtlbench.surgery.backward import TaskGradients, backward
-    from mtlbench.surgery.surgery import Surgery
     from mtlbench.engine.library import aggregate, get_method, weights
     from mtlbench.errors import CellError, SolverError, UsageError
+    from mtlbench.surgery.backward import TaskGradients, backward
+    from mtlbench.surgery.surgery import Surgery
     from mtlbench.text.metrics import metric
     from mtlbench.watch.watch import Watch
 

@@ -86,7 +86,7 @@ def backward(
         method = kept.methods[method]
     surgery = Surgery(parameters, method, last_shared_layer=last_shared_layer, data_parallel=data_parallel)
     surgery.rows, surgery.task_names = kept.rows, kept.names
-    surgery.loss(losses, representation=representation, further=further).backward()
+    surgery.loss(losses, representation=representation, further=further).backward()  # type: ignore[no-untyped-call]
     kept.rows, kept.names = surgery.rows, surgery.task_names
     return surgery.weights
 

@@ -79,7 +79,7 @@ def deliver(value: torch.Tensor, parcel: Parcel) -> torch.Tensor:
     """
     anchor = torch.zeros((), requires_grad=True)  # a parcel without leaves still needs a graph
     with torch.enable_grad():
-        loss: torch.Tensor = _Deliver.apply(value, parcel, anchor, *parcel.leaves)
+        loss: torch.Tensor = _Deliver.apply(value, parcel, anchor, *parcel.leaves)  # type: ignore[no-untyped-call]
     return loss
 
 

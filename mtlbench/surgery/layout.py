@@ -35,7 +35,7 @@ class Block:
         :param layout: the layout of all shared parameters.
         """
         shapes = [layout[position][0] for position in self.positions]
-        pieces = flat.split([shape.numel() for shape in shapes])
+        pieces = flat.split([shape.numel() for shape in shapes])  # type: ignore[no-untyped-call]
         views = [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]
         return dict(zip(self.positions, views, strict=True))
 
@@ -62,7 +62,7 @@ def blocks_of(layout: Layout, tasks: int) -> list[Block]:
         positions = sorted(members, key=lambda number: layout[number][3])
         sizes = [layout[position][0].numel() for position in positions]
         buffer = torch.zeros(tasks, sum(sizes), dtype=dtype, device=device)
-        parts = dict(zip(positions, buffer.split(sizes, dim=1), strict=True))
+        parts = dict(zip(positions, buffer.split(sizes, dim=1), strict=True))  # type: ignore[no-untyped-call]
         tables = {position: part for position, part in parts.items() if layout[position][3]}
         dense = sum(sizes) - sum(part.shape[1] for part in tables.values())
         blocks.append(Block(positions, buffer, dense, tables))

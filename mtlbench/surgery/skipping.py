@@ -1,8 +1,8 @@
 """Shared layers whose backward pass skips rows with a gradient of exactly zero, such as padding.
 
 Half of the rows of a padded batch of texts are dead: padding, and in the last layer all but the one that the heads
-read. A row of zeros adds nothing to ``dW = dYᵀ X``, and its row of ``dX = dY W`` is zero, so leaving it out is exact. In
-a pass of :class:`mtlbench.Surgery` the weights' gradients are added straight to the task's row; in every other backward
+read. A row of zeros adds nothing to ``dW = dYᵀ X``, and its row of ``dX = dY W`` is zero, so leaving it out is exact.
+In a pass of :class:`mtlbench.Surgery` the weights' gradients are added straight to the task's row; in every other backward
 pass the layer returns them, as torch's own does.
 """
 
@@ -79,7 +79,7 @@ class RowSkipping:
     def open(self) -> None:
         """Replace the layers' forward."""
         for layer, forward in self._forwards.items():
-            layer.forward = forward  # type: ignore[method-assign]
+            layer.forward = forward
 
     def close(self) -> None:
         """Give the layers back their own forward."""
@@ -120,7 +120,7 @@ class _LinearForward:
         weight, bias = self.layer.weight, self.layer.bias
         if not _applies(input) or input.dtype != weight.dtype or input.ndim < 2:
             return functional.linear(input, weight, bias)
-        output: torch.Tensor = _Linear.apply(input, weight, bias, self)
+        output: torch.Tensor = _Linear.apply(input, weight, bias, self)  # type: ignore[no-untyped-call]
         return output
 
 
@@ -133,7 +133,7 @@ class _EmbeddingForward:
     def __call__(self, input: torch.Tensor) -> torch.Tensor:
         if not _applies(input):
             return functional.embedding(input, self.layer.weight, self.layer.padding_idx)
-        output: torch.Tensor = _Embedding.apply(input, self.layer.weight, self)
+        output: torch.Tensor = _Embedding.apply(input, self.layer.weight, self)  # type: ignore[no-untyped-call]
         return output
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -85,7 +86,8 @@ class WeightedStep:
                 task = int(np.argmin(np.isfinite(products).all(axis=1)))
                 raise step.not_finite(task, "gradient", float(products[task, task]))
             return np.ones(len(losses))
-        observation = observe(self.method, losses=losses, **({} if products is None else {self.method.reads: products}))
+        read: dict[str, Any] = {} if products is None else {self.method.reads: products}
+        observation = observe(self.method, losses=losses, **read)
         return step.ranks.agreed(ask_weights(self.method, observation), step.losses.tensors[0])
 
     def _domain(self, step: StepInput) -> Sequence[torch.Tensor]:
@@ -117,8 +119,8 @@ class WeightedStep:
             rows.average(step.ranks, len(pieces))
             return rows.gram(len(pieces))
         products = np.zeros((len(pieces), len(pieces)))
-        for tensor, gradients in zip(inputs, zip(*pieces, strict=True), strict=True):
-            flat = [tensor.new_zeros(tensor.numel()) if g is None else g.flatten() for g in gradients]
+        for tensor, column in zip(inputs, zip(*pieces, strict=True), strict=True):
+            flat = [tensor.new_zeros(tensor.numel()) if g is None else g.flatten() for g in column]
             products += gram(torch.stack(flat))
         # the samples of different processes are orthogonal in the representation
         total: Matrix = step.ranks.total(products, inputs[0]) / step.ranks.count**2

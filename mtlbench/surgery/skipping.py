@@ -2,8 +2,8 @@
 
 Half of the rows of a padded batch of texts are dead: padding, and in the last layer all but the one that the heads
 read. A row of zeros adds nothing to ``dW = dYᵀ X``, and its row of ``dX = dY W`` is zero, so leaving it out is exact.
-In a pass of :class:`mtlbench.Surgery` the weights' gradients are added straight to the task's row; in every other backward
-pass the layer returns them, as torch's own does.
+In a pass of :class:`mtlbench.Surgery` the weights' gradients are added straight to the task's row; in every other
+backward pass the layer returns them, as torch's own does.
 """
 
 from __future__ import annotations

@@ -76,13 +76,13 @@ def texts(model: str, *, padded: bool = True, how: str = "separate", lora: bool 
 
     def forward(step: int) -> tuple[Losses, list[torch.Tensor]]:
         batches = [_batch(task, step, padded) for task in range(len(heads))]
-        targets = [_targets(task, step, head.out_features) for task, head in enumerate(heads)]
+        targets = [_targets(task, step, outputs) for task, (outputs, _, _) in enumerate(CORPORA.values())]
         if how == "separate":
             features = [read(*batch) for batch in batches]
         elif how == "shared":
             features = [read(*batches[1])] * len(heads)
         else:
-            features = list(read(*_joined(batches)).split(ROWS))
+            features = list(torch.split(read(*_joined(batches)), ROWS))
         pairs = zip(heads, features, targets, strict=True)
         losses = [_loss(head(vectors), target) for head, vectors, target in pairs]
         return losses, features if how != "shared" else features[:1]

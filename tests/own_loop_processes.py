@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 import traceback
 import warnings
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from typing import Any
 import pytest
 import torch
 import transformers.models.bert.modeling_bert  # noqa: F401  # once, before the processes part
-from own_loop_page import BATCH, LR, TASKS, batches, blocks, by_hand, distance, make_model, rows
+from own_loop_page import BATCH, LR, TASKS, batches, blocks, by_hand, distance, make_model, rows, run_block
 from torch.nn.parallel import DistributedDataParallel
 
 import mtlbench
@@ -48,6 +49,8 @@ def work(rank: int, port: int, folder: str) -> None:
             results[name] = function(rank)
         except UsageError as error:
             results[name] = f"UsageError: {error}"
+        except ImportError as error:
+            results[name] = f"not installed: {error}"
         except Exception:
             results[name] = traceback.format_exc()
             print(results[name], file=sys.stderr)
@@ -387,10 +390,6 @@ def sharded(rank: int) -> Any:
 @check
 def accelerate(rank: int) -> Any:
     """The page's block, in two processes: Accelerate wraps the model, and shares out the rows."""
-    try:
-        import accelerate as _  # noqa: F401
-    except ImportError:
-        return "not installed"
     namespace: dict[str, Any] = {}
     model = make_model(torch.float64, namespace)
     loader = torch.utils.data.DataLoader(rows(torch.float64), batch_size=BATCH)
@@ -400,6 +399,54 @@ def accelerate(rank: int) -> Any:
     assert isinstance(namespace["replica"], DistributedDataParallel)
     joined = batches(2 * PROCESSES * BATCH, torch.float64)
     return distance(model, by_hand(joined, dtype=torch.float64, clip=1.0))
+
+
+@check
+def trainer(rank: int) -> Any:
+    """The page's block, in two processes: the Trainer wraps the model, and shares out the rows."""
+    settings = {
+        "max_steps": 2,
+        "lr_scheduler_type": "constant",
+        "train_sampling_strategy": "sequential",
+        "report_to": [],
+        "disable_tqdm": True,
+        "use_cpu": True,
+        "save_strategy": "no",
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        change = {"max_steps=4, save_steps=2": "**settings"}
+        names = run_block("Hugging Face Trainer", change=change, output_dir=folder, settings=settings)
+    assert isinstance(names["trainer"].model_wrapped, DistributedDataParallel)
+    return distance(names["model"], by_hand(batches(2 * PROCESSES * BATCH), clip=1.0))
+
+
+@check
+def lightning(rank: int) -> Any:
+    """The page's block, in two processes: Lightning wraps the module, and shares out the rows in its own order."""
+    warnings.filterwarnings("ignore", message=".*(many workers|srun.*is available|LeafSpec.*deprecated)")
+    os.environ |= {"TORCHELASTIC_RUN_ID": "none", "GROUP_RANK": "0", "LOCAL_WORLD_SIZE": str(PROCESSES)}  # as torchrun
+    settings = {
+        "strategy": "ddp",
+        "devices": PROCESSES,
+        "accumulate_grad_batches": 2,
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "enable_checkpointing": False,
+    }
+    change = {
+        "tasks=tasks)": "tasks=tasks, accumulate=2)",
+        "lr=0.1": f"lr={LR}",
+        "default_root_dir=output_dir": "**settings",
+        "        return self.surgery": "        seen.append(batch)\n        return self.surgery",
+    }
+    seen: list[Any] = []
+    names = run_block("Lightning", change=change, settings=settings, seen=seen)
+    everywhere: list[Any] = [None] * PROCESSES
+    torch.distributed.all_gather_object(everywhere, seen)
+    first, second = (everywhere[0][i : i + 2] + everywhere[1][i : i + 2] for i in (0, 2))
+    steps = [{name: torch.cat([batch[name] for batch in group]) for name in group[0]} for group in (first, second)]
+    return distance(names["model"], by_hand(steps, clip=1.0))
 
 
 if __name__ == "__main__":

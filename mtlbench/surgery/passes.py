@@ -120,7 +120,7 @@ def _hooked(
         view = receive(position, gradient)
         return None if gradient.is_sparse else view
 
-    handles = [tensor.register_hook(partial(hook, position)) for position, tensor in enumerate(tensors)]
+    handles = [tensor.register_hook(partial(hook, position)) for position, tensor in enumerate(tensors)]  # type: ignore[no-untyped-call]
     try:
         yield
     finally:

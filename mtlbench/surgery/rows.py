@@ -196,7 +196,7 @@ class Rows:
         numbers = [rows for sparse in self._sparse[:tasks] for rows in sparse.get(position, [])]
         if not numbers:
             return gradient.to_sparse(1)
-        rows = torch.cat(numbers).unique()
+        rows = torch.cat(numbers).unique()  # type: ignore[no-untyped-call]
         values = gradient[rows]
         return torch.sparse_coo_tensor(rows[None], values, gradient.shape, is_coalesced=True, check_invariants=False)
 
@@ -218,7 +218,7 @@ class Rows:
         :param update: (P,) numbers.
         """
         result: list[Any] = [None] * len(self.layout)
-        pieces = update.split([block.buffer.shape[1] for block in self.blocks])
+        pieces = update.split([block.buffer.shape[1] for block in self.blocks])  # type: ignore[no-untyped-call]
         for block, piece in zip(self.blocks, pieces, strict=True):
             for position, view in block.split(piece, self.layout).items():
                 result[position] = view.to(block.buffer.device, block.buffer.dtype)
@@ -258,10 +258,10 @@ class Rows:
     def _parts(self, position: int, tasks: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Yield numbers of rows that some task touched in a table, and their gradients as (K, columns)."""
         width = max(1, self.layout[position][0][1:].numel())
-        for rows in self._rows_of(position, tasks).split(max(1, BLOCK // width)):
+        for rows in self._rows_of(position, tasks).split(max(1, BLOCK // width)):  # type: ignore[no-untyped-call]
             yield rows, torch.stack([self.views[task][position][rows].flatten() for task in range(tasks)])
 
     def _rows_of(self, position: int, tasks: int) -> torch.Tensor:
         numbers = [rows for task in range(tasks) for rows in self._touched[task].get(position, [])]
         device = self.layout[position][2]
-        return torch.cat(numbers).unique() if numbers else torch.empty(0, dtype=torch.int64, device=device)
+        return torch.cat(numbers).unique() if numbers else torch.empty(0, dtype=torch.int64, device=device)  # type: ignore[no-untyped-call]

@@ -1,9 +1,9 @@
 """Shared layers whose backward pass skips rows with a gradient of exactly zero, such as padding.
 
 Half of the rows of a padded batch of texts are dead: padding, and in the last layer all but the one that the heads
-read. A row of zeros adds nothing to ``dW = dYᵀ X``, and its row of ``dX = dY W`` is zero: leaving it out is exact. In
-a pass of :class:`mtlbench.Surgery` the weights' gradients are added straight to the task's row; in every other backward
-pass the layer returns them, as torch's own does.
+read. A row of zeros adds nothing to ``dW = dYᵀ X``, and its row of ``dX = dY W`` is zero, so leaving it out is exact.
+In a pass of :class:`mtlbench.Surgery` the weights' gradients are added straight to the task's row; in every other
+backward pass the layer returns them, as torch's own does.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class RowSkipping:
     def open(self) -> None:
         """Replace the layers' forward."""
         for layer, forward in self._forwards.items():
-            layer.forward = forward  # type: ignore[method-assign]
+            layer.forward = forward
 
     def close(self) -> None:
         """Give the layers back their own forward."""

@@ -122,8 +122,8 @@ class WeightedStep:
             rows.average(step.ranks, len(pieces))
             return rows.gram(len(pieces))
         products = np.zeros((len(pieces), len(pieces)))
-        for tensor, gradients in zip(inputs, zip(*pieces, strict=True), strict=True):
-            flat = [tensor.new_zeros(tensor.numel()) if g is None else g.flatten() for g in gradients]
+        for tensor, column in zip(inputs, zip(*pieces, strict=True), strict=True):
+            flat = [tensor.new_zeros(tensor.numel()) if g is None else g.flatten() for g in column]
             products += gram(torch.stack(flat))
         # the samples of different processes are orthogonal in the representation
         total: Matrix = step.ranks.total(products, inputs[0]) / step.ranks.count**2

@@ -106,7 +106,8 @@ class Passes:
             for part, graphs in zip(own, self._parts(forward, number), strict=True):
                 culprits = Culprits(self.layout, self._pack)
                 self._backward(graphs, culprits)
-                if (error := culprits.first(self.heads.groups)) is not None:
+                error = culprits.first(self.heads.groups)
+                if error is not None and error.task is not None:
                     yield number, part, error.task, error.value, error.parameter
 
     def _blame(self, method: Method, forward: JointForward) -> None:

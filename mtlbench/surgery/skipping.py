@@ -26,8 +26,6 @@ FEWEST = 32
 """Rows from which a search for dead ones pays."""
 WORTHWHILE = 0.9
 """Share of live rows above which copying them costs more than multiplying the dead ones."""
-INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
-"""Integers of a number's size in bytes."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +139,7 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, own: _LinearForward) -> Any:
         ctx.save_for_backward(x, weight)
-        ctx.own = own
+        ctx.own, ctx.finite = own, None
         return functional.linear(x, weight, bias)
 
     @staticmethod
@@ -152,7 +150,9 @@ class _Linear(torch.autograd.Function):
         if tally is not None:
             return *gradients_by_torch(functional.linear, (x, weight, ctx.own.layer.bias), ctx, output, tally), None
         dy, inputs = output.flatten(0, -2), x.flatten(0, -2)
-        live = live_rows(dy, inputs)
+        live = live_rows(dy)
+        if live is not None and not _finite(ctx, inputs):  # 0 · ∞ is NaN, so a row that is not finite is alive
+            live = torch.cat([live, (~torch.isfinite(inputs).all(1)).nonzero().squeeze(1)]).unique()
         dy = dy if live is None else dy[live]
         dx = None
         if ctx.needs_input_grad[0]:
@@ -204,22 +204,24 @@ class _Embedding(torch.autograd.Function):
         return None, torch.zeros_like(layer.weight).index_add_(0, numbers, dy), None
 
 
-def live_rows(gradient: torch.Tensor, inputs: torch.Tensor | None = None) -> torch.Tensor | None:
+def live_rows(gradient: torch.Tensor) -> torch.Tensor | None:
     """Return the numbers of the rows that hold a number other than zero (NaN is one), or ``None`` for all of them.
 
     :param gradient: (rows, columns) real numbers on the CPU.
-    :param inputs: as many rows that these are multiplied with: 0 · ∞ is NaN, so one that is not finite is alive.
     """
     if len(gradient) < FEWEST or not gradient.shape[1]:
         return None
-    bits = gradient.contiguous().view(INTEGERS[gradient.element_size()])  # exact, and faster than any test of floats
-    doubtful = bits.amax(1) == 0
-    if int(doubtful.sum()) <= (1.0 - WORTHWHILE) * len(gradient):
+    doubtful = gradient.amax(1) == 0.0  # exact for any number, -0.0 and NaN included, and faster than a norm
+    if int(doubtful.count_nonzero()) <= (1.0 - WORTHWHILE) * len(gradient):
         return None
-    dead = doubtful & (bits.amin(1) == 0)
-    if inputs is not None and not torch.isfinite(inputs.sum()):
-        dead &= torch.isfinite(inputs).all(1)
-    return (~dead).nonzero().squeeze(1)
+    return (~(doubtful & (gradient.amin(1) == 0.0))).nonzero().squeeze(1)
+
+
+def _finite(ctx: Any, inputs: torch.Tensor) -> bool:
+    """Return whether a layer's inputs are finite; looked at in the first of its passes."""
+    if ctx.finite is None:
+        ctx.finite = bool(torch.isfinite(inputs.sum()))
+    return bool(ctx.finite)
 
 
 def _position(current: Pass | None, parameter: torch.Tensor) -> int | None:

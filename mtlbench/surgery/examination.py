@@ -111,7 +111,7 @@ def _findings(batch: _Batch, others: Mapping[str, torch.Tensor]) -> Examination:
             for name, leaf in batch.shared.items()
             if 0 < counts[id(leaf)] < len(batch.tasks)
         },
-        heads={task: [_name(batch, leaf) for leaf in own] for task, own in zip(batch.tasks, graph.heads, strict=True)},
+        heads={task: _names(batch, own) for task, own in zip(batch.tasks, graph.heads, strict=True)},
         disputed=_disputed(batch),
         hooked=[name for name, leaf in batch.shared.items() if _has_hooks(leaf)],
         overlap=graph.overlap,
@@ -172,6 +172,12 @@ def _disputed(batch: _Batch) -> list[str]:
 def _name(batch: _Batch, leaf: torch.Tensor) -> str:
     what = "parameter" if isinstance(leaf, torch.nn.Parameter) else "tensor"
     return batch.names.get(id(leaf), f"a {what} of shape {tuple(leaf.shape)}")
+
+
+def _names(batch: _Batch, leaves: Sequence[torch.Tensor]) -> list[str]:
+    """Return names in the model's order, as far as it is known."""
+    order = {key: number for number, key in enumerate(batch.names)}
+    return [_name(batch, leaf) for leaf in sorted(leaves, key=lambda leaf: order.get(id(leaf), len(order)))]
 
 
 def _has_hooks(leaf: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,10 @@ SINK = "_DDPSinkBackward"
 """The node through which ``DistributedDataParallel`` leads all outputs of a forward, each on its own."""
 JOINING = {COMPILED, "StackBackward0", "CatBackward0"}
 """Nodes that join tensors of several tasks: a loss that reaches one seems to reach all that is behind it."""
+CASTS = {COMPILED, "ToCopyBackward0", "torch::autograd::AccumulateGrad"}
+"""Nodes at which a graph can change to float16."""
+COMMON = -1
+"""Stands for several losses among the numbers of losses."""
 IGNORED = (
     "an input that requires a gradient, and that several losses reach, gets none from surgery (it may be the output of "
     "frozen layers): add it to shared if it is trained, or detach it"
@@ -67,24 +72,20 @@ class Graph:
             named as another's.
         """
         graph = cls([[] for _ in losses], labels=labels or [str(number) for number in range(len(losses))])
-        visited: set[Any] = set()
-        common: set[Any] = set()
-        for own, loss in zip(graph.heads, losses, strict=True):
-            own.extend(leaf for leaf in graph._leaves(origin(loss), visited, common) if id(leaf) not in shared)
-        graph.overlap = any(not hasattr(node, "variable") for node in common)
-        again: set[Any] = set()
-        inside = {id(leaf): leaf for node in common for leaf in graph._leaves(node, again, set())}
-        graph.disputed = [leaf for key, leaf in inside.items() if key not in shared]
-        contested = {id(leaf) for leaf in graph.disputed}
+        owners = graph._walk(losses)
+        for node, owner in owners.items():
+            if not hasattr(node, "variable"):
+                graph.overlap |= owner == COMMON
+                graph.joined |= owner == COMMON and node.name() in JOINING
+            elif node.variable.requires_grad and id(node.variable) not in shared:  # or it was frozen after the forward
+                (graph.disputed if owner == COMMON else graph.heads[owner]).append(node.variable)
         if refuse and not all(isinstance(leaf, torch.nn.Parameter) for leaf in graph.disputed):
             warnings.warn(IGNORED, stacklevel=4)  # the line that calls Surgery.loss
             graph.disputed = [leaf for leaf in graph.disputed if isinstance(leaf, torch.nn.Parameter)]
-        graph.heads = [[leaf for leaf in own if id(leaf) not in contested] for own in graph.heads]
         if heads is not None:
             graph._assign(heads)
-        graph.joined = any(node.name() in JOINING for node in again)
         if refuse and graph.disputed and not graph.joined:
-            raise UsageError(graph.dispute(losses, graph.disputed[0]))
+            raise UsageError(graph.dispute(losses, max(graph.disputed, key=torch.Tensor.numel)))
         return graph
 
     def dispute(self, losses: Sequence[torch.Tensor], leaf: torch.Tensor) -> str:
@@ -99,16 +100,6 @@ class Graph:
             f"losses {first} and {second} both reach a parameter of shape {tuple(leaf.shape)} that is not in shared: "
             "add it to shared (or make a new Surgery, if it replaced a shared one)"
         )
-
-    @staticmethod
-    def nodes(loss: torch.Tensor) -> set[Any]:
-        """Return all nodes of a loss's graph.
-
-        :param loss: the loss.
-        """
-        visited: set[Any] = set()
-        Graph([[]])._leaves(origin(loss), visited, set())
-        return visited
 
     def _assign(self, heads: Sequence[Sequence[torch.Tensor]]) -> None:
         """Settle the disputes by what the user named."""
@@ -129,30 +120,46 @@ class Graph:
         for own, group in zip(self.heads, heads, strict=True):  # a reentrant checkpoint hides them from the walk
             own.extend(leaf for leaf in group if self.reentrant and id(leaf) not in known)
 
-    def _leaves(self, root: Any, visited: set[Any], common: set[Any]) -> list[torch.Tensor]:
-        """Return the leaves below a node; nodes that an earlier walk visited end up in ``common`` and end this one."""
-        leaves, own, stack = [], set(), [root]
-        while stack:
-            node = stack.pop()
-            if node is None or node in own:
+    def _walk(self, losses: Sequence[torch.Tensor]) -> dict[Any, int]:
+        """Return the number of the loss that reaches each node, or :data:`COMMON`.
+
+        All losses go down step by step, so that nodes in common are found before what is below them is walked twice.
+        """
+        owners: dict[Any, int] = {}
+        queue = deque((origin(loss), number) for number, loss in enumerate(losses))
+        while queue:
+            node, number = queue.popleft()
+            known = owners.get(node)
+            if known in (number, COMMON):
                 continue
-            if node in visited:
-                common.add(node)
-                continue
-            visited.add(node)
-            own.add(node)
-            if hasattr(node, "variable"):
-                if node.variable.requires_grad:  # or it was frozen after the forward
-                    leaves.append(node.variable)
-            else:
+            if known is None:
                 self._note(node)
-            stack.extend(_behind(*edge) for edge in node.next_functions)
-        return leaves
+            else:
+                number = COMMON
+            owners[node] = number
+            queue.extend((_behind(*edge), number) for edge in reversed(node.next_functions) if edge[0] is not None)
+        return owners
 
     def _note(self, node: Any) -> None:
         name = node.name()
         self.reentrant |= name == REENTRANT
-        self.half |= any(entry.dtype == torch.float16 for entry in node._input_metadata)
+        if name in CASTS:
+            self.half |= any(entry.dtype == torch.float16 for entry in node._input_metadata)
+
+
+def nodes(tensor: torch.Tensor, ends: Collection[Any] = ()) -> set[Any]:
+    """Return all nodes of a tensor's graph.
+
+    :param tensor: the tensor.
+    :param ends: nodes that the walk does not pass.
+    """
+    visited, stack = set(), [origin(tensor)]
+    while stack:
+        node = stack.pop()
+        if node is not None and node not in visited and node not in ends:
+            visited.add(node)
+            stack.extend(_behind(*edge) for edge in node.next_functions)
+    return visited
 
 
 def reaches(loss: torch.Tensor, leaves: Collection[int]) -> bool:
@@ -182,7 +189,7 @@ def refuse_unreached(losses: Sequence[torch.Tensor], shared: Collection[int], la
     :raises UsageError: when a loss reaches no shared parameter.
     """
     for label, loss in zip(labels, losses, strict=True):
-        if reaches(loss, shared) or any(node.name() == REENTRANT for node in Graph.nodes(loss)):  # which hides leaves
+        if reaches(loss, shared) or any(node.name() == REENTRANT for node in nodes(loss)):  # which hides leaves
             continue
         raise UsageError(
             f"loss {label} reaches no shared parameter that requires a gradient (is something on the way detached, or "
@@ -212,6 +219,5 @@ def past(losses: Sequence[torch.Tensor], representation: Sequence[torch.Tensor],
     :param representation: tensors between the shared parameters and the heads.
     :param shared: ids of the shared parameters.
     """
-    visited = {origin(tensor) for tensor in representation}
-    graph = Graph([[]])
-    return any(id(leaf) in shared for loss in losses for leaf in graph._leaves(origin(loss), visited, set()))
+    ends = {origin(tensor) for tensor in representation}
+    return any(id(getattr(node, "variable", None)) in shared for loss in losses for node in nodes(loss, ends))

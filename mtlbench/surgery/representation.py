@@ -9,7 +9,7 @@ import torch
 
 from mtlbench.contract.method import Method
 from mtlbench.errors import UsageError
-from mtlbench.surgery.graph import Graph, origin, past
+from mtlbench.surgery.graph import nodes, origin, past
 from mtlbench.surgery.parameters import described
 
 
@@ -45,8 +45,8 @@ def representation_of(
             "a loss reaches a shared parameter on a way around the representation: give all tensors between the shared "
             "parameters and the heads"
         )
-    nodes = [Graph.nodes(loss) for loss in losses]
-    if len(nodes) > 1 and not any(sum(origin(tensor) in group for group in nodes) > 1 for tensor in tensors):
+    graphs = [nodes(loss) for loss in losses]
+    if len(graphs) > 1 and not any(sum(origin(tensor) in graph for graph in graphs) > 1 for tensor in tensors):
         raise UsageError(
             "every loss has a representation of its own, so their gradients are orthogonal and no method can see a "
             "conflict: use gram_of='shared' or 'last_shared_layer' for batches of their own"
@@ -57,4 +57,4 @@ def representation_of(
 def _nested(tensors: Sequence[torch.Tensor]) -> bool:
     """Return whether one of some tensors is computed from another."""
     origins = {origin(tensor) for tensor in tensors}
-    return any((origins - {origin(tensor)}) & Graph.nodes(tensor) for tensor in tensors)
+    return any((origins - {origin(tensor)}) & nodes(tensor) for tensor in tensors)

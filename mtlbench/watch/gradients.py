@@ -12,7 +12,7 @@ from mtlbench.contract.observation import Matrix
 from mtlbench.engine.flat import views
 from mtlbench.errors import UsageError, is_out_of_memory, said
 from mtlbench.solvers.inner_products import gram
-from mtlbench.surgery.graph import REENTRANT, Graph
+from mtlbench.surgery.graph import REENTRANT, nodes
 from mtlbench.surgery.parameters import named_parameters, shared_parameters
 from mtlbench.surgery.passes import gradients_of
 
@@ -94,7 +94,7 @@ def _gradients(
     :raises UsageError: naming the task, when they cannot be computed.
     """
     failed = f"cannot measure the gradient of task {task}"
-    if check and any(node.name() == REENTRANT for node in Graph.nodes(loss)):
+    if check and any(node.name() == REENTRANT for node in nodes(loss)):
         raise UsageError(f"{failed}: activation checkpointing needs use_reentrant=False")
     try:
         return gradients_of([loss], parameters, [None], retain_graph=True)

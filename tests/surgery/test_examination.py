@@ -275,7 +275,7 @@ def test_named_heads_settle_a_dispute() -> None:
     heads[0] += toy.trunk[2].parameters()
     examination = mtlbench.Surgery(toy.trunk[0], "mgda", heads=heads).check(toy.losses(), model=toy)
     assert not examination.disputed
-    assert examination.heads["0"] == ["heads.0.weight", "heads.0.bias", "trunk.2.weight", "trunk.2.bias"]
+    assert examination.heads["0"] == ["trunk.2.weight", "trunk.2.bias", "heads.0.weight", "heads.0.bias"]
 
 
 def test_a_scaled_loop() -> None:

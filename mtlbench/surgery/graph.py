@@ -19,7 +19,8 @@ SINK = "_DDPSinkBackward"
 """The node through which ``DistributedDataParallel`` leads all outputs of a forward, each on its own."""
 JOINING = {COMPILED, "StackBackward0", "CatBackward0"}
 """Nodes that join tensors of several tasks: a loss that reaches one seems to reach all that is behind it."""
-CASTS = {COMPILED, "ToCopyBackward0", "torch::autograd::AccumulateGrad"}
+LEAF = "AccumulateGrad"
+CASTS = {COMPILED, "ToCopyBackward0", LEAF}
 """Nodes at which a graph can change to float16."""
 COMMON = -1
 """Stands for several losses among the numbers of losses."""
@@ -74,9 +75,9 @@ class Graph:
         graph = cls([[] for _ in losses], labels=labels or [str(number) for number in range(len(losses))])
         owners = graph._walk(losses)
         for node, owner in owners.items():
-            if not hasattr(node, "variable"):
+            if type(node).__name__ != LEAF:
                 graph.overlap |= owner == COMMON
-                graph.joined |= owner == COMMON and node.name() in JOINING
+                graph.joined |= owner == COMMON and type(node).__name__ in JOINING
             elif node.variable.requires_grad and id(node.variable) not in shared:  # or it was frozen after the forward
                 (graph.disputed if owner == COMMON else graph.heads[owner]).append(node.variable)
         if refuse and not all(isinstance(leaf, torch.nn.Parameter) for leaf in graph.disputed):
@@ -127,24 +128,25 @@ class Graph:
         """
         owners: dict[Any, int] = {}
         queue = deque((origin(loss), number) for number, loss in enumerate(losses))
+        sinks = torch.distributed.is_available() and torch.distributed.is_initialized()
         while queue:
             node, number = queue.popleft()
             known = owners.get(node)
-            if known in (number, COMMON):
-                continue
             if known is None:
-                self._note(node)
+                kind = type(node).__name__  # the same as node.name(), in a tenth of the time
+                self.reentrant |= kind == REENTRANT
+                if kind in CASTS:
+                    self.half |= any(entry.dtype == torch.float16 for entry in node._input_metadata)
+            elif known in (number, COMMON):
+                continue
             else:
                 number = COMMON
             owners[node] = number
-            queue.extend((_behind(*edge), number) for edge in reversed(node.next_functions) if edge[0] is not None)
+            for edge in node.next_functions:
+                child = _behind(*edge) if sinks else edge[0]
+                if child is not None:
+                    queue.append((child, number))
         return owners
-
-    def _note(self, node: Any) -> None:
-        name = node.name()
-        self.reentrant |= name == REENTRANT
-        if name in CASTS:
-            self.half |= any(entry.dtype == torch.float16 for entry in node._input_metadata)
 
 
 def nodes(tensor: torch.Tensor, ends: Collection[Any] = ()) -> set[Any]:
@@ -189,7 +191,7 @@ def refuse_unreached(losses: Sequence[torch.Tensor], shared: Collection[int], la
     :raises UsageError: when a loss reaches no shared parameter.
     """
     for label, loss in zip(labels, losses, strict=True):
-        if reaches(loss, shared) or any(node.name() == REENTRANT for node in nodes(loss)):  # which hides leaves
+        if reaches(loss, shared) or any(type(node).__name__ == REENTRANT for node in nodes(loss)):  # which hides leaves
             continue
         raise UsageError(
             f"loss {label} reaches no shared parameter that requires a gradient (is something on the way detached, or "
@@ -207,7 +209,7 @@ def origin(tensor: torch.Tensor) -> Any:
 
 
 def _behind(node: Any, output: int) -> Any:
-    while node is not None and node.name() == SINK:
+    while node is not None and type(node).__name__ == SINK:
         node, output = node.next_functions[output]
     return node
 

@@ -94,7 +94,7 @@ def _gradients(
     :raises UsageError: naming the task, when they cannot be computed.
     """
     failed = f"cannot measure the gradient of task {task}"
-    if check and any(node.name() == REENTRANT for node in nodes(loss)):
+    if check and any(type(node).__name__ == REENTRANT for node in nodes(loss)):
         raise UsageError(f"{failed}: activation checkpointing needs use_reentrant=False")
     try:
         return gradients_of([loss], parameters, [None], retain_graph=True)

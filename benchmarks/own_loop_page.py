@@ -24,8 +24,8 @@ BARS = [
     ("CNN, one shared batch, K = 40", EXACT, 28.0),
     ("CNN, one shared batch, K = 40", REPRESENTATION, 1.20),
     ("CNN, one shared batch, K = 40", RENEWED, 3.8),
-    ("MiniLM with LoRA, a batch a task", SKIPPED, 1.05),
-    ("MiniLM with LoRA, one shared batch, K = 3", SKIPPED, 2.0),
+    ("MiniLM with LoRA, a batch a task", EXACT, 1.05),
+    ("MiniLM with LoRA, one shared batch, K = 3", EXACT, 2.0),
 ]
 """Case, contender, and the most that its step may take in steps of the plain sum."""
 Seconds = dict[str, list[float | None]]
@@ -46,7 +46,7 @@ def figures(results: dict[str, Any]) -> Iterator[tuple[str, str, float, str, boo
         if value is not None:
             yield f"{name} ÷ plain sum", case, value, f"≤ {most:.2f}", value <= most
     for case, part in cases.items():
-        ours = SKIPPED if ratio(part["seconds"], SKIPPED, EXACT) else EXACT
+        ours = min(EXACT, SKIPPED, key=lambda name: ratio(part["seconds"], name, PLAIN) or 0.0)
         for name in part["seconds"]:
             value = ratio(part["seconds"], name, ours) if name.startswith("TorchJD") else None
             if value is not None:
@@ -61,7 +61,7 @@ def _memory(rows: list[dict[str, Any]]) -> Iterator[tuple[str, str, float, str, 
         if row["contender"] in (EXACT, SKIPPED):
             extra = (row["peak"] - plain[row["case"]]) / (row["tasks"] * row["shared"])
             what = f"{row['contender']}: peak memory beyond the plain sum ÷ K × P numbers"
-            yield what, row["case"], extra, "≤ 1.05", extra <= 1.05
+            yield what, row["case"], extra, "≤ 1.00", extra <= 1.0
 
 
 def table(part: dict[str, Any]) -> Iterator[str]:
@@ -97,7 +97,12 @@ cycles of 10 steps: its figures are means. {results["threads"]} threads; {machin
     yield """
 Rows of zeros: half of the rows of a padded batch have a gradient of exactly zero (padding, and in the last layer all
 but [CLS]). Skipping them is exact, and speeds up the plain sum too: its row says by how much. One shared batch: an
-exact method needs one forward and K backward passes, (1 + 2K) / 3 plain steps: 2.33 for 3 tasks, 27 for 40.
+exact method needs one forward and K backward passes, (1 + 2K) / 3 plain steps: 2.33 for 3 tasks, 27 for 40. TorchJD
+runs the same passes there, so both are at that floor. TorchJD is compared with the faster of our two ways.
+
+Memory: K rows of P numbers, and the update's P, are kept between steps. The plain sum has its P gradients from the
+backward pass to `zero_grad` only, so up to P numbers of the update come on top of the rows. Memory that is found anew at
+every step costs more than it saves.
 """
     for case, part in results["cases"].items():
         yield f"## {case}\n"

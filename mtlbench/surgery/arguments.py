@@ -11,8 +11,6 @@ import torch
 from torch import nn
 
 from mtlbench.contract.method import Method, without_trainer
-from mtlbench.contract.numbers import as_numbers
-from mtlbench.contract.observation import Vector
 from mtlbench.engine.library import get_method
 from mtlbench.errors import UsageError, shown
 from mtlbench.surgery.losses import task_name
@@ -128,18 +126,6 @@ def given_source(argument: str, source: Any) -> Source | None:
     return None if source is None else Source(argument, source)
 
 
-def checked_period(method: Method, steps: Any) -> int:
-    """Return the number of steps between two requests for weights.
-
-    :param method: the method.
-    :param steps: the user's choice.
-    :raises UsageError: when it is no whole number of at least 1, or the method has no weights to use again.
-    """
-    if count("renew_every", steps) > 1 and method.returns == "update":
-        raise UsageError(f"method {method.name} returns an update, not weights: it cannot be used with renew_every")
-    return int(steps)
-
-
 def checked_scaler(scaler: Any) -> Any:
     """Return a gradient scaler, or ``None``.
 
@@ -183,24 +169,3 @@ def checked_domain(method: Method, gram_of: Any, last: Any) -> Domain:
         raise UsageError(f"{method.name} reads the last shared layer: pass last_shared_layer={other}")
     domain: Domain = gram_of
     return domain
-
-
-def progress(steps: Any, renewed: Any) -> tuple[int, tuple[list[int], Vector] | None]:
-    """Return the number of steps and the weights in use of a saved state.
-
-    :param steps: the saved number of steps.
-    :param renewed: positions of tasks and a weight for each, or ``None``.
-    :raises UsageError: when they are something else.
-    """
-    fault = UsageError("the state is not one that Surgery.state_dict() returned")
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
-        raise fault
-    if renewed is None:
-        return steps, None
-    if not isinstance(renewed, list | tuple) or len(renewed) != 2 or not isinstance(renewed[0], list):
-        raise fault
-    positions, weights = renewed[0], as_numbers(renewed[1], "the state's weights")
-    valid = all(type(position) is int for position in positions) and weights.shape == (len(positions),)
-    if not valid or not np.isfinite(weights).all():
-        raise fault
-    return steps, (positions, weights)

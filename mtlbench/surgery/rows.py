@@ -259,7 +259,10 @@ class Rows:
         """Yield numbers of rows that some task touched in a table, and their gradients as (K, columns)."""
         width = max(1, self.layout[position][0][1:].numel())
         for rows in self._rows_of(position, tasks).split(max(1, BLOCK // width)):  # type: ignore[no-untyped-call]
-            yield rows, torch.stack([self.views[task][position][rows].flatten() for task in range(tasks)])
+            yield (
+                rows,
+                torch.stack([self.views[task][position].index_select(0, rows).flatten() for task in range(tasks)]),
+            )
 
     def _rows_of(self, position: int, tasks: int) -> torch.Tensor:
         numbers = [rows for task in range(tasks) for rows in self._touched[task].get(position, [])]

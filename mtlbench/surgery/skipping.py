@@ -153,7 +153,7 @@ class _Linear(torch.autograd.Function):
         live = live_rows(dy)
         if live is not None and not _finite(ctx, inputs):  # 0 · ∞ is NaN, so a row that is not finite is alive
             live = torch.cat([live, (~torch.isfinite(inputs).all(1)).nonzero().squeeze(1)]).unique()
-        dy = dy if live is None else dy[live]
+        dy = dy if live is None else dy.index_select(0, live)
         dx = None
         if ctx.needs_input_grad[0]:
             dx = dy @ weight
@@ -163,7 +163,7 @@ class _Linear(torch.autograd.Function):
         layer, current = ctx.own.layer, ctx.own.skipping.current
         dw = db = None
         if ctx.needs_input_grad[1]:
-            inputs = inputs if live is None else inputs[live]
+            inputs = inputs if live is None else inputs.index_select(0, live)
             position = _position(current, layer.weight)
             if position is None:
                 dw = dy.T @ inputs
@@ -193,7 +193,7 @@ class _Embedding(torch.autograd.Function):
         dy = output.reshape(len(numbers), output.shape[-1])
         live = live_rows(dy)
         if live is not None:
-            dy, numbers = dy[live], numbers[live]
+            dy, numbers = dy.index_select(0, live), numbers[live]
         if layer.padding_idx is not None:
             real = numbers != layer.padding_idx
             dy, numbers = dy[real], numbers[real]

@@ -16,14 +16,12 @@ from mtlbench.surgery.arguments import (
     Domain,
     checked_domain,
     checked_method,
-    checked_period,
     checked_processes,
     checked_scaler,
     count,
     flag,
     given_source,
     head_groups,
-    progress,
     task_names,
 )
 from mtlbench.surgery.delivery import deliver
@@ -34,6 +32,7 @@ from mtlbench.surgery.layout import layout_of
 from mtlbench.surgery.parameters import Source, shared_parameters
 from mtlbench.surgery.passes import without_autocast
 from mtlbench.surgery.reader import StepReader
+from mtlbench.surgery.renewal import Renewal
 from mtlbench.surgery.rows import Rows
 from mtlbench.surgery.skipping import RowSkipping
 from mtlbench.surgery.step_input import StepInput
@@ -111,7 +110,7 @@ class Surgery:
         self.method = checked_method(method, number)
         """The method, with its state."""
         last = given_source("last_shared_layer", last_shared_layer)
-        self.renew_every = checked_period(self.method, renew_every)
+        self._renewal = Renewal(self.method, renew_every)
         self.gram_of: Domain = checked_domain(self.method, gram_of, last)
         """The parameters whose gradients' inner products the method reads."""
         self._reader = StepReader(
@@ -131,8 +130,7 @@ class Surgery:
         self.skipping = self._by_gradients.skipping = RowSkipping(self.parameters.values(), shared) if skips else None
         """The layers that skip rows of zeros, if asked for."""
         self.rows: Rows | None = None
-        self._steps, self._skipped = 0, False
-        self._renewed: tuple[Sequence[int], Vector] | None = None
+        self._skipped = False
         self.losses: Vector | None = None
         """(K,) losses of the last step, of the tasks that were present, averaged over processes."""
         self.weights: Vector | None = None
@@ -158,6 +156,11 @@ class Surgery:
     @scaler.setter
     def scaler(self, scaler: Any) -> None:
         self._reader.scaler = checked_scaler(scaler)
+
+    @property
+    def renew_every(self) -> int:
+        """The number of steps between two requests for weights."""
+        return self._renewal.every
 
     @property
     def accumulate(self) -> int:
@@ -217,9 +220,7 @@ class Surgery:
                 losses, representation, further, micro=collected.micro, accumulate=collected.accumulate
             )
             stack.enter_context(without_autocast([*step.losses.tensors, *step.parameters]))
-            present = step.losses.positions
-            again = self._renewed if self._steps % self.renew_every else None
-            weights = None if again is None or again[0] != present else again[1]
+            weights = self._renewal.weights(step.losses.positions)
             if weights is None and self._needs_rows:
                 output = self._by_gradients.run(step, self._fitting_rows(step))
             else:
@@ -227,10 +228,9 @@ class Surgery:
         if self.method.state != "none" or self.renew_every > 1:  # positions of tasks matter from now on
             self._reader.fix_positions(step.losses)
         self.losses, self.gram, self._skipped = output.losses, output.gram, output.skipped
-        if output.weights is not None:
-            self.weights = output.weights
-            self._renewed = (present, output.weights)
-        self._steps += self._by_gradients.micro == 0 and not output.skipped
+        self.weights = self.weights if output.weights is None else output.weights
+        complete = self._by_gradients.micro == 0 and not output.skipped
+        self._renewal.record(step.losses.positions, output.weights, complete=complete)
         return deliver(output.value, output.parcel)
 
     def check(self, losses: Any, *, model: Any = None) -> Examination:
@@ -287,8 +287,7 @@ class Surgery:
 
         ``torch.save`` writes it, and ``torch.load`` reads it with its default ``weights_only=True``.
         """
-        renewed = None if self._renewed is None else [list(self._renewed[0]), self._renewed[1].tolist()]
-        return {"name": self.method.name, "method": self.method.state_dict(), "steps": self._steps, "renewed": renewed}
+        return {"name": self.method.name, "method": self.method.state_dict(), **self._renewal.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a state, so that the next steps are those that would have followed.
@@ -300,9 +299,9 @@ class Surgery:
             raise UsageError("the state is not one that Surgery.state_dict() returned")
         if state["name"] != self.method.name:
             raise UsageError(f"the state is that of method {shown(state['name'])}, but this is {self.method.name}")
-        steps, renewed = progress(state["steps"], state["renewed"])
+        progress = self._renewal.parsed(state)
         self.method.load_state_dict(state["method"])
-        self._steps, self._renewed = steps, renewed
+        self._renewal.restore(*progress)
         self._by_gradients.restart()
 
     def close(self) -> None:

@@ -18,6 +18,8 @@ from mtlbench import Surgery
 
 RUN_BY_TESTS = {
     "The plain loop": 2,  # the first block is part of every test
+    "Check it on your own batch": 1,
+    "Cost and cheaper ways": 3,
     "Mixed precision": 2,
     "Gradient accumulation": 2,
     "Several processes": 2,
@@ -56,6 +58,29 @@ def test_plain_loop() -> None:
     reference = by_hand(batches(), clip=1.0)
     assert distance(model, reference) < 1e-4
     assert distance(reference, by_hand(batches(), "sum", clip=1.0)) > 1e-2
+
+
+def test_check(capsys: pytest.CaptureFixture[str]) -> None:
+    model = run_block("Check it on your own batch")["model"]
+    assert "Surgery is right on this batch." in capsys.readouterr().out
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_skipping_rows_of_zeros_is_exact() -> None:
+    names = run_block("Cost and cheaper ways", 0, dtype=torch.float64)
+    assert distance(names["model"], by_hand(batches(dtype=torch.float64), dtype=torch.float64)) < 1e-10
+    assert all("forward" not in vars(module) for module in names["model"].modules())
+
+
+@pytest.mark.parametrize("block", [1, 2])
+def test_cheaper_ways_are_other_methods_and_say_so(block: int) -> None:
+    names = run_block("Cost and cheaper ways", block, dtype=torch.float64)
+    assert names["surgery"].name in (
+        "pcgrad, Gram matrix of the representation",
+        "pcgrad, weights renewed every 10 steps",
+    )
+    assert distance(names["model"], by_hand(batches(dtype=torch.float64), dtype=torch.float64)) > 1e-4
+    assert distance(names["model"], by_hand(batches(dtype=torch.float64), "sum", dtype=torch.float64)) > 1e-4
 
 
 # Precision

@@ -152,7 +152,7 @@ class _Linear(torch.autograd.Function):
         dy, inputs = output.flatten(0, -2), x.flatten(0, -2)
         live = live_rows(dy)
         if live is not None and not _finite(ctx, inputs):  # 0 · ∞ is NaN, so a row that is not finite is alive
-            live = torch.cat([live, (~torch.isfinite(inputs).all(1)).nonzero().squeeze(1)]).unique()
+            live = torch.unique(torch.cat([live, (~torch.isfinite(inputs).all(1)).nonzero().squeeze(1)]))
         dy = dy if live is None else dy.index_select(0, live)
         dx = None
         if ctx.needs_input_grad[0]:

@@ -101,8 +101,8 @@ exact method needs one forward and K backward passes, (1 + 2K) / 3 plain steps: 
 runs the same passes there, so both are at that floor. TorchJD is compared with the faster of our two ways.
 
 Memory: K rows of P numbers, and the update's P, are kept between steps. The plain sum has its P gradients from the
-backward pass to `zero_grad` only, so up to P numbers of the update come on top of the rows. Finding memory anew at every
-step costs more than that is worth.
+backward pass to `zero_grad` only, so up to P numbers of the update come on top of the rows. Finding memory anew at
+every step costs more than that is worth.
 """
     for case, part in results["cases"].items():
         yield f"## {case}\n"

@@ -85,8 +85,8 @@ def page(results: dict[str, Any]) -> Iterator[str]:
 Made by `make bench-own-loop`: whole optimizer steps (forward, backward, fused AdamW) of a loop in plain torch and
 Hugging Face modules with random weights. Contenders take turns in one process, on one model and the same batches;
 medians, and medians of ratios within a round. A contender whose weights are renewed every 10 steps is timed over whole
-cycles of 10 steps: its figures are means. Each case is a run of its own. {results["threads"]} threads; {machine["processor"]}; Python
-{versions["python"]}, torch {versions["torch"]}, transformers {versions["transformers"]}.
+cycles of 10 steps: its figures are means. Each case is a run of its own. {results["threads"]} threads;
+{machine["processor"]}; Python {versions["python"]}, torch {versions["torch"]}, transformers {versions["transformers"]}.
 
 {sum(row[4] for row in rows)} of {len(rows)} figures meet their bar.
 

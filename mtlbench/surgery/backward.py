@@ -166,8 +166,8 @@ class TaskGradients:
         :raises UsageError: when the weights are not K finite numbers.
         """
         factors = self._factors(weights)
-        update = zip(self.shared, self._rows.combine(factors), strict=True)
-        reached = [pair for position, pair in enumerate(update) if position in self._rows.reached(len(factors))]
+        update, positions = self._rows.combine(factors), self._rows.reached(len(factors))
+        reached = [pair for i, pair in enumerate(zip(self.shared, update, strict=True)) if i in positions]
         heads = zip(self._heads.parameters, self._heads.times(np.ones_like(factors)), strict=True)
         for parameter, gradient in [*reached, *heads]:
             parameter.grad = gradient.clone() if parameter.grad is None else parameter.grad + gradient

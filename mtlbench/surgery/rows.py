@@ -49,6 +49,14 @@ class Rows:
         """A tensor on the device of the first parameter."""
         return self.blocks[0].buffer
 
+    def fit(self, layout: Layout, tasks: int) -> bool:
+        """Return whether the rows can take the gradients of some step.
+
+        :param layout: the layout of the step's parameters.
+        :param tasks: the number of its tasks.
+        """
+        return self.layout == layout and self.tasks >= tasks
+
     def reached(self, tasks: int) -> set[int]:
         """Return the positions of the parameters that some task's gradient reached.
 

@@ -49,7 +49,14 @@ class StepInput:
     @property
     def loss_factors(self) -> list[torch.Tensor | None]:
         """The gradient that each loss's backward pass starts from."""
-        return [None if self.scale is None else self.scale.to(loss.device, loss.dtype) for loss in self.losses.tensors]
+        return [self.factor(loss) for loss in self.losses.tensors]
+
+    def factor(self, loss: torch.Tensor) -> torch.Tensor | None:
+        """Return the gradient that a loss's backward pass starts from; ``None`` stands for 1.
+
+        :param loss: a loss of this or of a further batch.
+        """
+        return None if self.scale is None else self.scale.to(loss.device, loss.dtype)
 
     def host(self, *tensors: torch.Tensor) -> Vector:
         """Return the losses, averaged over the processes, and further scalars of this process, in one transfer.

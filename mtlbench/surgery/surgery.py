@@ -325,7 +325,7 @@ class Surgery:
         """Return the rows of earlier steps, or new ones where those do not fit."""
         tables = set() if self.skipping is None else self.skipping.tables
         layout, tasks = layout_of(step.parameters, tables), len(step.losses.tensors)
-        if self.rows is None or self.rows.layout != layout or self.rows.tasks < tasks:
+        if self.rows is None or not self.rows.fit(layout, tasks):
             self.rows = None  # before the new ones take memory
             self.rows = Rows(layout, tasks)
         return self.rows

@@ -133,13 +133,12 @@ class WeightedStep:
         """Return the inner products between the task gradients of the second batch and those of the third."""
         shared, tasks = step.parameters, len(step.losses.tensors)
         layout = layout_of(shared)
-        if not self._further or self._further[0].layout != layout or self._further[0].tasks < tasks:
+        if not self._further or not self._further[0].fit(layout, tasks):
             self._further = [Rows(layout, tasks), Rows(layout, tasks)]
         for rows, batch in zip(self._further, step.further, strict=True):
             for task, loss in enumerate(batch.tensors):
-                factor = None if step.scale is None else step.scale.to(loss.device, loss.dtype)
                 rows.begin(task)
-                into_row(rows, task, loss, factor, shared, retain_graph=True)
+                into_row(rows, task, loss, step.factor(loss), shared, retain_graph=True)
             rows.average(step.ranks, tasks)
         return self._further[0].gram_with(self._further[1], tasks)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,8 +12,8 @@ from mtlbench.engine.flat import views
 from mtlbench.errors import UsageError, is_out_of_memory, said
 from mtlbench.solvers.inner_products import gram
 from mtlbench.surgery.graph import REENTRANT, nodes
-from mtlbench.surgery.parameters import named_parameters, shared_parameters
-from mtlbench.surgery.passes import gradients_of
+from mtlbench.surgery.parameters import Source, shared_parameters
+from mtlbench.surgery.passes import gradients_of, without_autocast
 
 
 class Shared:
@@ -26,13 +25,14 @@ class Shared:
 
     def __init__(self, source: Any) -> None:
         self.source = source if isinstance(source, torch.nn.Module | torch.Tensor) else list(source)
+        self._named = Source("shared", self.source)
         self.checked = False
         """Whether a look has found that no layer hides its parameters from the graph."""
-        shared_parameters(self.source)
+        shared_parameters(self._named)
 
     def parameters(self) -> list[torch.Tensor]:
         """Return the parameters that require a gradient, each once."""
-        return [parameter for parameter in named_parameters("shared", self.source).values() if parameter.requires_grad]
+        return [parameter for parameter in self._named.read().values() if parameter.requires_grad]
 
     def buffers(self) -> list[tuple[str, torch.Tensor, int]]:
         """Return name, buffer and version of the module's buffers; torch raises the version when it writes to one."""
@@ -52,9 +52,7 @@ def measure(losses: Sequence[torch.Tensor], tasks: Sequence[str], shared: Shared
     :raises UsageError: when a gradient cannot be computed beside the training: the graph was freed, or recomputing
         activations fails or changes the module's buffers.
     """
-    device = losses[0].device.type
-    available = torch.amp.is_autocast_available(device)
-    with torch.autocast(device, enabled=False) if available else contextlib.nullcontext():
+    with without_autocast(losses):
         rows = _task_gradients(losses, tasks, shared)
         return rows, gram(rows)
 

@@ -139,9 +139,9 @@ class TaskGradients:
         owned = list(zip(self._heads.tasks, self._heads.parameters, strict=True))
         self.heads = [[leaf for owner, leaf in owned if owner == task] for task in range(batch.tasks)]
         """For each loss, the parameters outside ``shared`` that it reaches."""
-        self.jacobian = self._rows.matrix(batch.tasks)
+        self.jacobian = self._rows.matrix()
         """(K, P) gradients of the shared parameters, one row per loss."""
-        self.gram: Matrix = self._rows.gram(batch.tasks)
+        self.gram: Matrix = self._rows.gram()
         """(K, K) inner products of the gradients, in float64."""
         for task, square in enumerate(np.diagonal(self.gram)):
             if not np.isfinite(square):
@@ -166,7 +166,7 @@ class TaskGradients:
         :raises UsageError: when the weights are not K finite numbers.
         """
         factors = self._factors(weights)
-        update, positions = self._rows.combine(factors), self._rows.reached(len(factors))
+        update, positions = self._rows.split(self.combine(weights)), self._rows.reached
         reached = [pair for i, pair in enumerate(zip(self.shared, update, strict=True)) if i in positions]
         heads = zip(self._heads.parameters, self._heads.times(np.ones_like(factors)), strict=True)
         for parameter, gradient in [*reached, *heads]:

@@ -118,7 +118,7 @@ def _findings(batch: _Batch, others: Mapping[str, torch.Tensor]) -> Examination:
         dead_share=tally.share,
         types=_sizes(shared),
         megabytes=sum(block.buffer.numel() * block.buffer.element_size() for block in rows.blocks) / 1e6,
-        gram=rows.gram(len(batch.tasks)) / batch.scale**2,
+        gram=rows.gram() / batch.scale**2,
     )
 
 

@@ -113,6 +113,8 @@ class GradientStep:
         """
         shared, count = step.parameters, len(step.losses.tensors)
         heads = HeadGradients(step.graph, step.losses.tensors)
+        if self.micro == 0:
+            rows.open(count, shared)
         for task, (loss, factor) in enumerate(zip(step.losses.tensors, step.loss_factors, strict=True)):
             if self.micro == 0:
                 rows.begin(task)
@@ -129,10 +131,10 @@ class GradientStep:
     def _combine(self, step: StepInput, rows: Rows, heads: HeadGradients, losses: Vector, scale: float) -> StepOutput:
         """Ask the method, and combine the rows: they hold ``scale · accumulate`` times the task gradients' means."""
         method, tasks, unit = self.method, len(losses), scale * self.accumulate
-        reached = rows.reached(tasks)
+        reached = rows.reached
         step.ranks.same("shared parameters", [float(i in reached) for i in range(len(step.shared))], rows.device)
-        rows.average(step.ranks, tasks)
-        gram = rows.gram(tasks) / unit**2
+        rows.average(step.ranks)
+        gram = rows.gram() / unit**2
         overflow = step.scale is not None and self._overflow
         if overflow or not np.isfinite(gram).all() or not np.isfinite(losses).all():
             self._refuse_unless_scaled(step, rows, gram)
@@ -140,11 +142,11 @@ class GradientStep:
             return replace(self._output(step, rows, heads, nothing, losses, None, None), skipped=True)
         weights = None
         if method.returns == "update":
-            update = ask_update(method, observe(method, losses=losses, gradients=self._matrix(rows, tasks, unit)))
+            update = ask_update(method, observe(method, losses=losses, gradients=self._matrix(rows, unit)))
             update = step.ranks.agreed_update(update)
             gradients = rows.split(update * unit)
         else:
-            reads = {"gradients": self._matrix(rows, tasks, unit)} if method.reads == "gradients" else {"gram": gram}
+            reads = {"gradients": self._matrix(rows, unit)} if method.reads == "gradients" else {"gram": gram}
             weights = step.ranks.agreed(ask_weights(method, observe(method, losses=losses, **reads)), rows.device)
             gradients = rows.combine(weights)
         clip(gradients, method.clip_norm, unit)
@@ -162,11 +164,8 @@ class GradientStep:
     ) -> StepOutput:
         ones = np.ones(len(losses))
         factors = head_factors(self.method, ones if weights is None else weights, losses)
-        positions = rows.reached(len(losses))
         reached = [
-            (leaf, rows.in_layout(i, gradients[i], len(losses)))
-            for i, leaf in enumerate(step.parameters)
-            if i in positions
+            (leaf, rows.in_layout(i, gradients[i])) for i, leaf in enumerate(step.parameters) if i in rows.reached
         ]
         parcel = Parcel(
             [leaf for leaf, _ in reached] + heads.parameters,
@@ -186,6 +185,6 @@ class GradientStep:
         raise step.not_finite(task, "gradient", float(np.sqrt(gram[task, task])), name)
 
     @staticmethod
-    def _matrix(rows: Rows, tasks: int, unit: float) -> torch.Tensor:
-        matrix = rows.matrix(tasks)
+    def _matrix(rows: Rows, unit: float) -> torch.Tensor:
+        matrix = rows.matrix()
         return matrix if unit == 1.0 else matrix / unit

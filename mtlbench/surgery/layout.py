@@ -13,20 +13,55 @@ Layout = tuple[tuple[torch.Size, torch.dtype, torch.device, bool], ...]
 """Shape, type and device of every parameter, and whether it is a table of which a step touches few rows."""
 
 
+ALIGNED = 64
+"""Bytes to which every row is aligned: sums of a library may depend on it in their last bits."""
+CHUNK = {"cpu": 2**18}
+"""Columns to sum at a time, by the kind of device: their total stays in the cache."""
+
+
 @dataclass(frozen=True)
 class Block:
-    """Parameters of one type and device, in one (K, P) buffer; tables come last.
+    """Parameters of one type and device, in one buffer of a row for each slot; tables come last.
 
     :param positions: positions of the parameters among all shared ones, in the buffer's order.
-    :param buffer: (K, P) numbers.
+    :param buffer: (slots, P) numbers.
     :param dense: the number of columns before the first table.
-    :param tables: (K, columns) views of the buffer, by the table's position.
+    :param tables: the first column and the number of columns of each table, by its position.
     """
 
     positions: Sequence[int]
     buffer: torch.Tensor
     dense: int
-    tables: Mapping[int, torch.Tensor]
+    tables: Mapping[int, tuple[int, int]]
+
+    @classmethod
+    def allocate(cls, positions: Sequence[int], slots: int, layout: Layout) -> Block:
+        """Return a block with any numbers in it, and zeros in its tables.
+
+        :param positions: positions of its parameters.
+        :param slots: the number of rows.
+        :param layout: the layout of all shared parameters.
+        """
+        ordered = sorted(positions, key=lambda position: layout[position][3])
+        sizes = [layout[position][0].numel() for position in ordered]
+        starts = [sum(sizes[:number]) for number in range(len(sizes))]
+        entries = zip(ordered, starts, sizes, strict=True)
+        tables = {position: (start, size) for position, start, size in entries if layout[position][3]}
+        _, dtype, device, _ = layout[ordered[0]]
+        columns, unit = sum(sizes), ALIGNED // dtype.itemsize
+        buffer = torch.empty(slots, -(-columns // unit) * unit, dtype=dtype, device=device)[:, :columns]
+        dense = columns - sum(size for _, size in tables.values())
+        buffer[:, dense:] = 0.0
+        return cls(ordered, buffer, dense, tables)
+
+    def table(self, position: int, slots: slice) -> torch.Tensor:
+        """Return (slots, columns) numbers of a table.
+
+        :param position: its position.
+        :param slots: the slots.
+        """
+        start, size = self.tables[position]
+        return self.buffer[slots, start : start + size]
 
     def split(self, flat: torch.Tensor, layout: Layout) -> dict[int, torch.Tensor]:
         """Return views of a vector of the block's columns, by the parameter's position and of its shape.
@@ -50,23 +85,15 @@ def layout_of(parameters: Iterable[torch.Tensor], tables: Iterable[int] = ()) ->
     return tuple((parameter.shape, parameter.dtype, parameter.device, id(parameter) in ids) for parameter in parameters)
 
 
-def blocks_of(layout: Layout, tasks: int) -> list[Block]:
-    """Allocate buffers of zeros.
+def blocks_of(layout: Layout, slots: int) -> list[Block]:
+    """Allocate a block for each type and device.
 
     :param layout: the layout of all shared parameters.
-    :param tasks: K.
+    :param slots: the number of rows.
     """
-    blocks = []
-    for dtype, device in dict.fromkeys((dtype, device) for _, dtype, device, _ in layout):
-        members = [number for number, entry in enumerate(layout) if entry[1:3] == (dtype, device)]
-        positions = sorted(members, key=lambda number: layout[number][3])
-        sizes = [layout[position][0].numel() for position in positions]
-        buffer = torch.zeros(tasks, sum(sizes), dtype=dtype, device=device)
-        parts = dict(zip(positions, torch.split(buffer, sizes, dim=1), strict=True))
-        tables = {position: part for position, part in parts.items() if layout[position][3]}
-        dense = sum(sizes) - sum(part.shape[1] for part in tables.values())
-        blocks.append(Block(positions, buffer, dense, tables))
-    return blocks
+    kinds = dict.fromkeys((dtype, device) for _, dtype, device, _ in layout)
+    members = [[number for number, entry in enumerate(layout) if entry[1:3] == kind] for kind in kinds]
+    return [Block.allocate(positions, slots, layout) for positions in members]
 
 
 def widest(types: Iterable[torch.dtype]) -> torch.dtype:
@@ -85,39 +112,16 @@ def weighted_sum(rows: torch.Tensor, weights: Vector, out: torch.Tensor) -> None
 
     :param rows: (K, P) the rᵢ.
     :param weights: (K,) the wᵢ.
-    :param out: (P,) the vector.
+    :param out: (P,) the vector; it may be one of the rows.
     """
-    if rows.dtype in (torch.float32, torch.float64):
-        factors = torch.from_numpy(weights).to(rows.dtype)
-        if rows.is_cuda:
-            factors = factors.pin_memory()  # or the copy would wait for the device
-        torch.mv(rows.T, factors.to(rows.device, non_blocking=True), out=out)
-        return
-    total = torch.zeros(rows.shape[1], dtype=torch.float32, device=rows.device)
-    for row, weight in zip(rows, weights.tolist(), strict=True):
-        total.add_(row, alpha=weight)
-    out.copy_(total)
-
-
-class UpdateMemory:
-    """Memory for the update of a block: that of the last step, if no ``.grad`` or other tensor uses it any more."""
-
-    def __init__(self) -> None:
-        self._updates: dict[int, tuple[torch.Tensor, int]] = {}
-
-    def of(self, number: int, block: Block) -> torch.Tensor:
-        """Return a vector of the block's columns, with any numbers in it.
-
-        :param number: the block's number.
-        :param block: the block.
-        """
-        update, alone = self._updates.get(number, (None, 0))
-        if update is None or _users(update) > alone:
-            update = block.buffer.new_empty(block.buffer.shape[1])
-            self._updates[number] = update, _users(update)
-        return update
-
-
-def _users(tensor: torch.Tensor) -> int:
-    """Return how many tensors use a tensor's memory."""
-    return int(torch._C._storage_Use_Count(tensor.untyped_storage()._cdata))
+    columns, chunk = rows.shape[1], CHUNK.get(rows.device.type, 2**22)
+    precise = torch.promote_types(rows.dtype, torch.float32)
+    memory = torch.empty(min(chunk, columns), dtype=precise, device=rows.device)
+    first, *rest = weights.tolist()
+    for start in range(0, columns, chunk):
+        part = slice(start, min(start + chunk, columns))
+        total = memory[: part.stop - start]
+        torch.mul(rows[0, part].to(precise), first, out=total)
+        for row, weight in zip(rows[1:], rest, strict=True):
+            total.add_(row[part], alpha=weight)
+        out[part] = total

@@ -119,8 +119,8 @@ class WeightedStep:
                     if gradient is not None:
                         rows.receive(task, position, gradient)
                 rows.finish(task)
-            rows.average(step.ranks, len(pieces))
-            return rows.gram(len(pieces))
+            rows.average(step.ranks)
+            return rows.gram()
         products = np.zeros((len(pieces), len(pieces)))
         for tensor, column in zip(inputs, zip(*pieces, strict=True), strict=True):
             flat = [tensor.new_zeros(tensor.numel()) if g is None else g.flatten() for g in column]
@@ -139,8 +139,8 @@ class WeightedStep:
             for task, loss in enumerate(batch.tensors):
                 rows.begin(task)
                 into_row(rows, task, loss, step.factor(loss), shared, retain_graph=True)
-            rows.average(step.ranks, tasks)
-        return self._further[0].gram_with(self._further[1], tasks)
+            rows.average(step.ranks)
+        return self._further[0].gram_with(self._further[1])
 
     def _joint(self, step: StepInput, leaves: Sequence[torch.Tensor], weights: Vector) -> Gradients:
         """Return the gradients of Σ wᵢ Lᵢ for the shared parameters and the given leaves."""

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from mtlbench.execute.worker import prepare_process
 from mtlbench.plan.cells import CHECKPOINT_EVERY, Workload
-from mtlbench.plan.suite import load_suite
 from mtlbench.plugins.registry import load_registry
+from mtlbench.recipe.suite import load_suite
 from mtlbench.text.encoder import Encoder
 from mtlbench.training.checkpoint import KEPT, SHARE, Checkpoints
 from mtlbench.training.train import Training

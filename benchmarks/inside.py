@@ -14,8 +14,8 @@ from mtlbench.bench.contenders import Ours
 from mtlbench.engine.packed import packed_engine as engine
 from mtlbench.engine.packed.rows import GradientRows
 from mtlbench.plan.cells import Workload
-from mtlbench.plan.suite import load_suite
 from mtlbench.plugins.registry import load_registry
+from mtlbench.recipe.suite import load_suite
 from mtlbench.text.batches import TaskData
 from mtlbench.training.engines import Inputs
 from mtlbench.training.train import train

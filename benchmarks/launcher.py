@@ -31,8 +31,8 @@ from mtlbench.execute.executor import CellJob, Event
 from mtlbench.execute.scheduler import Scheduler
 from mtlbench.host.provenance import environment
 from mtlbench.plan.cells import Cell, Workload, make_cells
-from mtlbench.plan.suite import load_suite
 from mtlbench.plugins.registry import load_registry
+from mtlbench.recipe.suite import load_suite
 from mtlbench.records.header import header
 from mtlbench.records.leases import holders
 from mtlbench.records.record import Record

@@ -13,8 +13,8 @@ from benchmarks.workloads import Corpus, make_tasks, minilm
 from mtlbench.bench.contenders import Contender, Ours, Padded, PaddedModel, make_optimizer
 from mtlbench.contract.method import Method
 from mtlbench.engine.cost import PeakMemory
-from mtlbench.plan.suite import Recipe
 from mtlbench.plugins.registry import load_registry
+from mtlbench.recipe.suite import Recipe
 from mtlbench.text.batches import TaskData
 from mtlbench.text.encoder import Encoder, EncoderFiles
 from mtlbench.text.model import MultiTaskModel

@@ -27,8 +27,8 @@ from mtlbench.diagnose import Finding, diagnose
 from mtlbench.execute.executor import CellJob, Event
 from mtlbench.execute.worker import run_cell
 from mtlbench.plan.cells import Workload, make_cells, parse_seeds
-from mtlbench.plan.suite import load_suite
 from mtlbench.plugins.registry import load_registry
+from mtlbench.recipe.suite import load_suite
 from mtlbench.records.header import header
 from mtlbench.records.leases import Leases
 from mtlbench.records.record import Record

@@ -21,8 +21,8 @@ import torch
 from mtlbench.engine.processes import Processes, spread
 from mtlbench.execute.worker import prepare_process
 from mtlbench.plan.cells import Workload
-from mtlbench.plan.suite import load_suite
 from mtlbench.plugins.registry import load_registry
+from mtlbench.recipe.suite import load_suite
 from mtlbench.training.result import CellResult
 from mtlbench.training.train import train
 

@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import Any
 
 from mtlbench.plan.cells import PROTOCOL, fingerprint
-from mtlbench.plan.suite import Recipe
 from mtlbench.plugins.fingerprint import of_code, source_fingerprint
 from mtlbench.plugins.registry import load_registry
+from mtlbench.recipe.suite import Recipe
 from mtlbench.records.record import Record
 from mtlbench.records.record_file import read_record, read_side_file
 from mtlbench.records.store import Store

@@ -14,7 +14,8 @@ from xml.sax.saxutils import escape
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE, FIGURE = ROOT / "docs" / "architecture.md", ROOT / "docs" / "architecture.svg"
-FOLDERS = {"mtlbench": ROOT / "mtlbench", "mtlbench.methods": ROOT / "methods", "mtlbench.tasks": ROOT / "tasks"}
+PLUGINS = ("methods", "problems", "tasks")
+FOLDERS = {"mtlbench": ROOT / "mtlbench"} | {f"mtlbench.{name}": ROOT / name for name in PLUGINS}
 
 ORDER = (
     ("cli",),
@@ -29,8 +30,10 @@ ORDER = (
     ("training",),
     ("records",),
     ("plan",),
-    ("tasks",),
+    ("tasks", "problems"),
     ("text",),
+    ("problem",),
+    ("recipe",),
     ("surgery",),
     ("engine",),
     ("plugins",),

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mtlbench.plan.suite import Recipe
+from mtlbench.recipe.suite import Recipe
 from mtlbench.records.history_form import ROW_FORM
 from mtlbench.records.record import RECORD_FORM
 

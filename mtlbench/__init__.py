@@ -12,24 +12,29 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mtlbench.contract.method import Method
     from mtlbench.contract.observation import Matrix, Observation, Vector
+    from mtlbench.contract.problem import Data, Examples, Problem, Target
     from mtlbench.contract.task import Rows, Splits, Task
     from mtlbench.contract.wrapper import Wrapper
     from mtlbench.engine.library import aggregate, get_method, weights
     from mtlbench.errors import CellError, SolverError, UsageError
+    from mtlbench.problem.metrics import metric
     from mtlbench.surgery.backward import TaskGradients, backward
     from mtlbench.surgery.surgery import Surgery
-    from mtlbench.text.metrics import metric
     from mtlbench.watch.watch import Watch
 
 __all__ = [
     "CellError",
+    "Data",
+    "Examples",
     "Matrix",
     "Method",
     "Observation",
+    "Problem",
     "Rows",
     "SolverError",
     "Splits",
     "Surgery",
+    "Target",
     "Task",
     "TaskGradients",
     "UsageError",
@@ -45,13 +50,17 @@ __all__ = [
 
 _HOMES = {
     "CellError": "errors",
+    "Data": "contract.problem",
+    "Examples": "contract.problem",
     "Matrix": "contract.observation",
     "Method": "contract.method",
     "Observation": "contract.observation",
+    "Problem": "contract.problem",
     "Rows": "contract.task",
     "SolverError": "errors",
     "Splits": "contract.task",
     "Surgery": "surgery.surgery",
+    "Target": "contract.problem",
     "Task": "contract.task",
     "TaskGradients": "surgery.backward",
     "UsageError": "errors",
@@ -61,7 +70,7 @@ _HOMES = {
     "aggregate": "engine.library",
     "backward": "surgery.backward",
     "get_method": "engine.library",
-    "metric": "text.metrics",
+    "metric": "problem.metrics",
     "weights": "engine.library",
 }
 """Public name → the module that defines it."""

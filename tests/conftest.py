@@ -14,8 +14,8 @@ from command_line import command_line
 
 from benchmarks.tiny_bert import write_tiny_bert
 from mtlbench.plan.cells import Workload
-from mtlbench.plan.suite import Recipe, load_suite
 from mtlbench.plugins.registry import load_registry
+from mtlbench.recipe.suite import Recipe, load_suite
 
 torch.set_num_threads(1)  # two test processes with two threads each would wait for one another, seven times as long
 

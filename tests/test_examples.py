@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import mtlbench
-from mtlbench.text import metrics
+from mtlbench.problem import metrics
 
 EXEMPT = {
     "Vector": "a type alias, which has no docstring of its own",

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 
 def test_the_list_of_packages_is_the_folders() -> None:
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    found = {"mtlbench", "mtlbench.methods", "mtlbench.tasks"}
+    found = {"mtlbench", "mtlbench.methods", "mtlbench.problems", "mtlbench.tasks"}
     found |= {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "mtlbench").rglob("__init__.py")}
     assert set(listed) == found
 
@@ -83,7 +83,7 @@ def test_wheel_and_third_party_plugins_work_installed(built: Path, tmp_path: Pat
         f"import sys; sys.path += {borrowed!r}\n"
         "import mtlbench, mtlbench.methods, numpy\n"
         f"assert mtlbench.__file__.startswith({str(site)!r}), mtlbench.__file__\n"
-        "from mtlbench.plugins.registry import load_registry\nfrom mtlbench.plan.suite import packaged_suites\n"
+        "from mtlbench.plugins.registry import load_registry\nfrom mtlbench.recipe.suite import packaged_suites\n"
         "found = load_registry()\nassert not found.broken, found.broken\n"
         "assert found.method('halved').name == 'halved' and 'echo' in found.tasks and 'pcgrad' in found.methods\n"
         "assert 'theirs' in found.origins[found.methods['halved']]\n"

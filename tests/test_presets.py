@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from mtlbench.plan.cells import Workload
-from mtlbench.plan.suite import load_suite
 from mtlbench.plugins.registry import load_registry
+from mtlbench.recipe.suite import load_suite
 from mtlbench.training.train import train
 
 REDUCED_STEPS = 3

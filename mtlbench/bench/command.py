@@ -24,8 +24,8 @@ from mtlbench.host.streams import print_data
 from mtlbench.host.terminal import console
 from mtlbench.plan.cells import Workload
 from mtlbench.plan.conditions import check_methods
-from mtlbench.plan.suite import load_suite
 from mtlbench.plugins.registry import Registry, load_registry
+from mtlbench.recipe.suite import load_suite
 from mtlbench.text.model_trial import Traits
 
 

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from mtlbench.contract.method import Method
 from mtlbench.contract.task import Task
 from mtlbench.engine.packed.pack import Sequences
-from mtlbench.plan.suite import Recipe
+from mtlbench.recipe.suite import Recipe
 from mtlbench.text.batches import TaskData
 from mtlbench.text.encoder import Encoder, EncoderFiles
 from mtlbench.text.model import MultiTaskModel, load_encoder

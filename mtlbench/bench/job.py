@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtlbench.plan.suite import Recipe
+from mtlbench.recipe.suite import Recipe
 
 WARM_UP = 2
 """First steps, which are not timed: they also allocate memory and the optimizer's state."""

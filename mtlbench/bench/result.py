@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass, field
 
-from mtlbench.plan.suite import Recipe
+from mtlbench.recipe.suite import Recipe
 
 PLAIN = "plain padded sum"
 """Name of the baseline, to which all times and peaks are related."""

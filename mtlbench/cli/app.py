@@ -58,7 +58,7 @@ def complete_tasks(incomplete: str) -> list[str]:
 
 def complete_suites(incomplete: str) -> list[str]:
     """Return the packaged suites whose names begin with a text."""
-    from mtlbench.plan.suite import packaged_suites
+    from mtlbench.recipe.suite import packaged_suites
 
     return [name for name in packaged_suites() if name.startswith(incomplete)]
 

@@ -14,9 +14,9 @@ from mtlbench.contract.wrapper import Wrapper
 from mtlbench.errors import unknown
 from mtlbench.host.streams import print_data
 from mtlbench.host.terminal import Console
-from mtlbench.plan.suite import Suite, load_suite, packaged_suites
 from mtlbench.plugins.describe import facts
 from mtlbench.plugins.registry import Registry, load_registry
+from mtlbench.recipe.suite import Suite, load_suite, packaged_suites
 
 KINDS = ("methods", "tasks", "suites")
 

@@ -26,7 +26,7 @@ DEFAULT_METRICS: dict[Kind, tuple[str, ...]] = {
     "regression": ("pearson", "spearman"),
     "multilabel": ("micro_f1", "macro_f1", "exact_match"),
 }
-"""Default metrics by kind of task, the primary one first; see :mod:`mtlbench.text.metrics`."""
+"""Default metrics by kind of task, the primary one first; see :mod:`mtlbench.problem.metrics`."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ class Task(Plugin):
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The names of the task's metrics (see :mod:`mtlbench.text.metrics`), the primary one first."""
+        """The names of the task's metrics (see :mod:`mtlbench.problem.metrics`), the primary one first."""
         return DEFAULT_METRICS[self.prediction]
 
     def targets(self, splits: Splits, labels: NDArray[Any]) -> NDArray[Any]:

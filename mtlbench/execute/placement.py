@@ -9,7 +9,7 @@ from mtlbench.errors import UsageError, unknown
 from mtlbench.execute.executor import Executor
 from mtlbench.execute.local import Local, Slot, device_slots
 from mtlbench.host.provenance import usable_cores
-from mtlbench.plan.suite import Recipe
+from mtlbench.recipe.suite import Recipe
 
 OPTIONS = {
     "devices": "local",

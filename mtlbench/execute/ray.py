@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from mtlbench.errors import UsageError, one_line
 from mtlbench.execute.executor import RETRIES, CellJob, Event
 from mtlbench.execute.remote import run_remote
-from mtlbench.plan.suite import Recipe
+from mtlbench.recipe.suite import Recipe
 
 try:
     import ray

@@ -7,10 +7,10 @@ import signal
 from dataclasses import replace
 from typing import cast
 
+from mtlbench.contract.entries import EnvironmentEntry
 from mtlbench.execute.executor import RETRIES, CellJob, Event
 from mtlbench.execute.stop import Stop
 from mtlbench.host.provenance import environment
-from mtlbench.records.entries import EnvironmentEntry
 from mtlbench.records.leases import FolderRemoved, LeaseLost
 from mtlbench.records.record import Record
 

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mtlbench.contract.entries import ErrorEntry
 from mtlbench.execute.executor import CellJob, Event, Executor
 from mtlbench.execute.heartbeat import Heartbeat
 from mtlbench.plan.cells import Cell
-from mtlbench.records.entries import ErrorEntry
 from mtlbench.records.header import now
 from mtlbench.records.leases import Leases
 from mtlbench.records.record import Record

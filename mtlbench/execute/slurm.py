@@ -21,7 +21,7 @@ from rich.markup import escape
 from mtlbench.errors import UsageError
 from mtlbench.execute.executor import CellJob, Event
 from mtlbench.host.terminal import console
-from mtlbench.plan.suite import Recipe
+from mtlbench.recipe.suite import Recipe
 
 try:
     import submitit

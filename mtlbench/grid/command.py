@@ -22,8 +22,8 @@ from mtlbench.grid.text import introduce, print_plan
 from mtlbench.host.provenance import environment
 from mtlbench.host.terminal import console, duration
 from mtlbench.plan.cells import CHECKPOINT_EVERY, Cell, Workload, make_cells, parse_seeds
-from mtlbench.plan.suite import load_suite
 from mtlbench.plugins.registry import Registry, load_registry
+from mtlbench.recipe.suite import load_suite
 from mtlbench.records.header import header
 from mtlbench.records.record import Record
 from mtlbench.records.store import Store

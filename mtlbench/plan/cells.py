@@ -13,9 +13,9 @@ from mtlbench.contract.method import Method
 from mtlbench.contract.task import Splits, Task
 from mtlbench.errors import UsageError
 from mtlbench.plan.conditions import check_methods, check_recipe
-from mtlbench.plan.suite import Recipe
 from mtlbench.plugins.fingerprint import source_fingerprint
 from mtlbench.plugins.registry import Registry
+from mtlbench.recipe.suite import Recipe
 from mtlbench.text.encoder import Encoder, EncoderFiles
 from mtlbench.text.model_trial import Traits, try_model
 from mtlbench.text.splits import carve
@@ -26,7 +26,7 @@ PROTOCOL = 4
 
 It is part of every key and is raised by one when the arithmetic changes, so that older cells no longer count as done:
 the code outside of a method's file is in no fingerprint. Another problem gets a number of its own, so that a change to
-one leaves the cells of the others done. For one suite, raise :attr:`mtlbench.plan.suite.Recipe.version` instead.
+one leaves the cells of the others done. For one suite, raise :attr:`mtlbench.recipe.suite.Recipe.version` instead.
 """
 SEEDS_END = 2**63
 """The first number that is too large for a seed."""

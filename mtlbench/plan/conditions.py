@@ -12,7 +12,7 @@ from mtlbench.contract.method import Method
 from mtlbench.contract.method_input import observe
 from mtlbench.contract.spec import parse_spec
 from mtlbench.errors import UsageError
-from mtlbench.plan.suite import Recipe
+from mtlbench.recipe.suite import Recipe
 from mtlbench.text.model_trial import Traits
 
 LOSS = 1000.0

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from mtlbench.contract.plugin import Plugin
 from mtlbench.contract.wrapper import Wrapper
 
-PLUGIN_PACKAGES = ("mtlbench.methods.", "mtlbench.tasks.")
+PLUGIN_PACKAGES = ("mtlbench.methods.", "mtlbench.problems.", "mtlbench.tasks.")
 """Modules that count in the fingerprint of a file that imports them: a method may build on another one."""
 DECLARATIONS = {"search", "source"}
 """Class attributes that change no result: the search space of ``mtlbench tune``, and the paper."""

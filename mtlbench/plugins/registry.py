@@ -22,6 +22,7 @@ from typing import Any, TypeVar, cast
 
 from mtlbench.contract.method import Method
 from mtlbench.contract.plugin import Plugin
+from mtlbench.contract.problem import Problem
 from mtlbench.contract.spec import expand_spec, parse_spec
 from mtlbench.contract.task import Task
 from mtlbench.contract.wrapper import Wrapper
@@ -30,7 +31,7 @@ from mtlbench.host.safe_names import is_key
 
 P = TypeVar("P", bound=Plugin)
 
-GROUPS: dict[str, type[Plugin]] = {"mtlbench.methods": Method, "mtlbench.tasks": Task}
+GROUPS: dict[str, type[Plugin]] = {"mtlbench.methods": Method, "mtlbench.tasks": Task, "mtlbench.problems": Problem}
 """Entry-point group, which is also the packaged folder → base class of its plugins."""
 
 
@@ -53,6 +54,7 @@ class Registry:
     :param methods: classes of methods; those of wrapped methods are added on first use.
     :param wrappers: classes of wrappers.
     :param tasks: classes of tasks.
+    :param problems: classes of problems.
     :param origins: the module, entry point or file that defines a class.
     :param broken: plugins that failed to load.
     """
@@ -60,6 +62,7 @@ class Registry:
     methods: dict[str, type[Method]] = field(default_factory=dict)
     wrappers: dict[str, type[Wrapper]] = field(default_factory=dict)
     tasks: dict[str, type[Task]] = field(default_factory=dict)
+    problems: dict[str, type[Problem]] = field(default_factory=dict)
     origins: dict[type[Plugin], str] = field(default_factory=dict)
     broken: list[Broken] = field(default_factory=list)
 
@@ -106,6 +109,15 @@ class Registry:
         name, parameters = parse_spec(text)
         return self._class(self.tasks, "task", name).make(dict(parameters))
 
+    def problem(self, text: str) -> Problem:
+        """Create a problem from its spec.
+
+        :param text: such as ``digits[overlap=4]``.
+        :raises UsageError: as :meth:`method`.
+        """
+        name, parameters = parse_spec(text)
+        return self._class(self.problems, "problem", name).make(dict(parameters))
+
     def catalogue(self) -> list[str]:
         """Return the names of all methods in alphabetical order, with one example of every wrapper."""
         examples = [f"{prefix}-{cls.example}" for prefix, cls in self.wrappers.items() if cls.example]
@@ -128,7 +140,7 @@ class Registry:
         """Register every concrete subclass of a base class that a module itself defines.
 
         :param module: the imported module.
-        :param base: the base class, :class:`Method` or :class:`Task`.
+        :param base: the base class, such as :class:`Method`.
         :param origin: the source of the module, for messages.
         :returns: the number of registered classes.
         :raises UsageError: as :meth:`add`.
@@ -148,7 +160,7 @@ class Registry:
     def add(self, cls: type[Plugin], origin: str) -> None:
         """Register one class.
 
-        :param cls: the class of a method, a wrapper or a task.
+        :param cls: the class of a method, a wrapper, a task or a problem.
         :param origin: its source, for messages.
         :raises UsageError: when its name cannot stand on a command line, or another plugin has the name.
         """
@@ -157,7 +169,7 @@ class Registry:
                 f"{cls.kind} {cls.__name__} from {origin}: its name is {shown(cls.name)}; it may hold letters, digits, "
                 "'.', '_' and '-' only"
             )
-        tables = {Wrapper: self.wrappers, Method: self.methods, Task: self.tasks}
+        tables = {Wrapper: self.wrappers, Method: self.methods, Task: self.tasks, Problem: self.problems}
         table = cast(dict[str, type[Plugin]], next(table for base, table in tables.items() if issubclass(cls, base)))
         if cls.name in table and table[cls.name] is not cls:
             first = self.origins[table[cls.name]]
@@ -169,7 +181,7 @@ class Registry:
 def load_registry(plugin_files: tuple[str, ...] = ()) -> Registry:
     """Find all plugins.
 
-    :param plugin_files: files from ``--plugin``; each must define at least one method or task.
+    :param plugin_files: files from ``--plugin``; each must define at least one method, task or problem.
     :raises UsageError: when such a file is missing, fails to import, defines no plugin, or uses a name that is taken.
         Failures in the packaged folders and entry points are listed in :attr:`Registry.broken` instead.
     """
@@ -187,7 +199,9 @@ def load_registry(plugin_files: tuple[str, ...] = ()) -> Registry:
     for file in plugin_files:
         module = import_file(file)
         if sum(registry.add_module(module, base, file) for base in GROUPS.values()) == 0:
-            raise UsageError(f"plugin {file} defines no method and no task: subclass Method or Task, and set name")
+            raise UsageError(
+                f"plugin {file} defines no method, task or problem: subclass Method, Task or Problem, and set name"
+            )
     return registry
 
 

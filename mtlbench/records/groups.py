@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from mtlbench.plan.suite import Recipe
+from mtlbench.recipe.suite import Recipe
 
 Record = Mapping[str, Any]
 """A :class:`mtlbench.records.record.Record`, or a view of one, as readers see it."""

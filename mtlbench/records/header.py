@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, cast
 
+from mtlbench.contract.entries import EnvironmentEntry, TaskEntry
 from mtlbench.plan.cells import Cell, Workload
 from mtlbench.plugins.fingerprint import source_fingerprint
 from mtlbench.plugins.registry import Registry
-from mtlbench.records.entries import EnvironmentEntry, TaskEntry
 from mtlbench.records.record import SCHEMA, Record
 
 

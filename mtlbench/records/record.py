@@ -9,9 +9,7 @@ from typing import Annotated, Any, Final, Literal, NotRequired
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic accepts typing's own only from Python 3.12 on
 
-from mtlbench.host.safe_names import is_file_name
-from mtlbench.plan.cells import SEEDS_END
-from mtlbench.records.entries import (
+from mtlbench.contract.entries import (
     ConflictEntry,
     CostEntry,
     Count,
@@ -29,6 +27,8 @@ from mtlbench.records.entries import (
     WatchedEntry,
     form,
 )
+from mtlbench.host.safe_names import is_file_name
+from mtlbench.plan.cells import SEEDS_END
 
 SCHEMA: Final = 1
 """Version of the form."""

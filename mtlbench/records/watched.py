@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mtlbench.records.entries import ConflictEntry, ProposedEntry, Scores, WatchedTaskEntry
+from mtlbench.contract.entries import ConflictEntry, ProposedEntry, Scores, WatchedTaskEntry
 from mtlbench.records.history_form import HistoryRow
 from mtlbench.records.record import SCHEMA, Record
 from mtlbench.records.shares import update_shares

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mtlbench.plan.suite import Recipe, load_suite, packaged_suites
+from mtlbench.recipe.suite import Recipe, load_suite, packaged_suites
 from mtlbench.records.groups import Cells, Record, collect
 from mtlbench.report.build import build
 from mtlbench.report.result import GroupReport

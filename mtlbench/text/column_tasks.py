@@ -15,8 +15,8 @@ from mtlbench.contract.numerals import number
 from mtlbench.contract.spec import Names
 from mtlbench.contract.task import Kind, Rows, Splits, Task
 from mtlbench.errors import UsageError
+from mtlbench.problem.metrics import metrics_of
 from mtlbench.text.labels import Classes, Labels, LabelSets, Scores
-from mtlbench.text.metrics import metrics_of
 from mtlbench.text.splits import split_off
 
 Count = Annotated[int | Names | None, Field(union_mode="left_to_right")]

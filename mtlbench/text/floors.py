@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mtlbench.contract.task import Rows, Splits, Task
 from mtlbench.errors import UsageError
-from mtlbench.text.metrics import metrics_of, value_of
+from mtlbench.problem.metrics import metrics_of, value_of
 
 Values = NDArray[Any]
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-Sampling = Literal["uniform", "proportional", "sqrt", "annealed"]
+from mtlbench.recipe.suite import Sampling
 
 ANNEALED = 0.8
 """Decrease of the exponent from the first step to the last."""

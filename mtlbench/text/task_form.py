@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mtlbench.contract.task import DEFAULT_METRICS, Splits, Task
 from mtlbench.errors import CellError, UsageError, said, shown
 from mtlbench.host.safe_names import is_key
-from mtlbench.text.metrics import METRICS, answers, metrics_of, value_of
+from mtlbench.problem.metrics import METRICS, answers, metrics_of, value_of
 from mtlbench.text.row_form import checked_splits
 from mtlbench.text.task_loss import loss_of
 

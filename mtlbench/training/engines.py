@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from mtlbench import seeds
+from mtlbench.contract.entries import EngineEntry
 from mtlbench.contract.method import Method
 from mtlbench.contract.observation import Vector
 from mtlbench.engine.cost import give_memory_back
@@ -24,8 +25,7 @@ from mtlbench.engine.processes import ALONE, Processes
 from mtlbench.engine.scaling import LossScale
 from mtlbench.engine.step import Forward, NotFinite, Step
 from mtlbench.errors import CellError
-from mtlbench.plan.suite import Recipe
-from mtlbench.records.entries import EngineEntry
+from mtlbench.recipe.suite import Recipe
 from mtlbench.text.batches import TaskData
 from mtlbench.text.model import MultiTaskModel
 from mtlbench.text.task_loss import loss_of

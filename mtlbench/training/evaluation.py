@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from mtlbench.contract.entries import Scores
 from mtlbench.engine.packed.pack import Pack
 from mtlbench.engine.processes import Processes
 from mtlbench.errors import CellError
-from mtlbench.records.entries import Scores
+from mtlbench.problem.metrics import score
 from mtlbench.text.batches import TaskData
-from mtlbench.text.metrics import score
 from mtlbench.text.model import MultiTaskModel
 from mtlbench.training.result import Labels, Outputs
 

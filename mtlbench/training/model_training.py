@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from mtlbench.contract.entries import EncoderEntry, Scores
 from mtlbench.contract.method import Method
 from mtlbench.contract.method_output import tell_after
 from mtlbench.contract.observation import Vector
@@ -17,7 +18,6 @@ from mtlbench.engine.processes import Processes
 from mtlbench.engine.step import NotFinite
 from mtlbench.errors import CellError, OutOfMemory, UsageError, is_out_of_memory
 from mtlbench.plan.cells import Workload
-from mtlbench.records.entries import EncoderEntry, Scores
 from mtlbench.records.history_form import HistoryRow
 from mtlbench.text.batches import TaskData
 from mtlbench.text.model import MultiTaskModel

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from mtlbench.records.entries import PairingEntry
+from mtlbench.contract.entries import PairingEntry
 from mtlbench.text.batches import TaskData
 from mtlbench.text.model import MultiTaskModel, state_fingerprint
 from mtlbench.training.engines import Inputs

@@ -9,8 +9,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from mtlbench.contract.entries import ConflictEntry, CostEntry, EncoderEntry, EngineEntry, PairingEntry, Scores
 from mtlbench.engine.cost import summarize_cost
-from mtlbench.records.entries import ConflictEntry, CostEntry, EncoderEntry, EngineEntry, PairingEntry, Scores
 from mtlbench.records.history_form import HistoryRow
 from mtlbench.training.history_rows import merged
 

@@ -17,8 +17,8 @@ from mtlbench.grid.text import introduce
 from mtlbench.grid.tuned_file import Tuned, write_tuned
 from mtlbench.host.terminal import console
 from mtlbench.plan.cells import MOST_SEEDS, SEEDS_END, Cell, Workload
-from mtlbench.plan.suite import load_suite
 from mtlbench.plugins.registry import Registry, load_registry
+from mtlbench.recipe.suite import load_suite
 from mtlbench.records.store import Store
 from mtlbench.tune.sampler import Sampler, load_optuna
 from mtlbench.tune.space import read_space

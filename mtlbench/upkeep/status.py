@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from mtlbench.contract.entries import ErrorEntry
 from mtlbench.errors import UsageError
 from mtlbench.host.streams import print_data
 from mtlbench.host.terminal import duration
-from mtlbench.records.entries import ErrorEntry
 from mtlbench.records.leases import Holder, holders
 from mtlbench.records.record import Record
 from mtlbench.records.store import CHECKPOINTS, Store

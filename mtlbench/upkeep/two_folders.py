@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mtlbench.contract.entries import MethodEntry
 from mtlbench.errors import UsageError
-from mtlbench.records.entries import MethodEntry
 from mtlbench.records.groups import collect
 from mtlbench.records.record import Record
 from mtlbench.records.store import FolderContents, Store

@@ -15,7 +15,7 @@ from mtlbench.cli.grids import run
 from mtlbench.cli.tune import tune
 from mtlbench.contract.numerals import number
 from mtlbench.errors import UsageError
-from mtlbench.plan.suite import load_suite
+from mtlbench.recipe.suite import load_suite
 
 
 @given(st.floats(allow_nan=False) | st.integers(-(10**20), 10**20))

@@ -23,8 +23,8 @@ from mtlbench.errors import CellError, UsageError
 from mtlbench.execute.placement import Placement
 from mtlbench.grid.command import RunRequest, _spread
 from mtlbench.plan.cells import Workload
-from mtlbench.plan.suite import load_suite
 from mtlbench.plugins.registry import load_registry
+from mtlbench.recipe.suite import load_suite
 from mtlbench.records.record import Record
 from mtlbench.records.store import Store
 from mtlbench.training.checkpoint import Checkpoints

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from mtlbench.plan.cells import Workload, make_cells
-from mtlbench.plan.suite import load_suite
 from mtlbench.plugins.registry import Registry, load_registry
+from mtlbench.recipe.suite import load_suite
 
 TASK = "table[called=mood,train=mood.csv,dev=mood.csv,text=text,label=label,classes=3]"
 PLUGIN = """

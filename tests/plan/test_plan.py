@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from mtlbench import seeds
 from mtlbench.errors import UsageError
 from mtlbench.plan.cells import Workload, make_cells, parse_seeds
-from mtlbench.plan.suite import load_suite, packaged_suites
 from mtlbench.plugins.registry import load_registry
+from mtlbench.recipe.suite import load_suite, packaged_suites
 
 
 def test_seeds_are_a_number_or_a_list() -> None:

@@ -13,9 +13,9 @@ import pytest
 from factory import grid
 
 from mtlbench.execute.worker import _parquet
+from mtlbench.problem.metrics import METRICS, answers
 from mtlbench.report.build import build
 from mtlbench.report.predictions import right_answers
-from mtlbench.text.metrics import METRICS, answers
 from mtlbench.training.result import CellResult
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from study_records import climbed, suite
 
-from mtlbench.plan.suite import packaged_suites
+from mtlbench.recipe.suite import packaged_suites
 from mtlbench.study.parts import StudiedSuite, study_of
 
 

@@ -18,10 +18,10 @@ from mtlbench.diagnose.evidence import Run
 from mtlbench.execute.worker import _parquet
 from mtlbench.plan.cells import Workload
 from mtlbench.plugins.registry import load_registry
+from mtlbench.problem.metrics import answers
 from mtlbench.records.record_file import read_side_file
 from mtlbench.records.store import Store
 from mtlbench.text.floors import floors
-from mtlbench.text.metrics import answers
 from mtlbench.training.result import CellResult
 from mtlbench.training.train import train
 

@@ -14,9 +14,9 @@ import pytest
 
 from mtlbench.contract.spec import split_specs
 from mtlbench.plan.cells import Workload
-from mtlbench.plan.suite import Suite, load_suite
 from mtlbench.plugins.registry import load_registry
-from mtlbench.text.metrics import METRICS
+from mtlbench.problem.metrics import METRICS
+from mtlbench.recipe.suite import Suite, load_suite
 from mtlbench.training.result import CellResult
 from mtlbench.training.train import train
 

@@ -9,8 +9,8 @@ import pytest
 
 from mtlbench.contract.task import DEFAULT_METRICS, Kind, Task
 from mtlbench.errors import CellError, UsageError
-from mtlbench.text.metrics import METRICS, metric
-from mtlbench.text.metrics import score as score_task
+from mtlbench.problem.metrics import METRICS, metric
+from mtlbench.problem.metrics import score as score_task
 
 
 class Scored(Task):

@@ -17,9 +17,9 @@ import torch
 from mtlbench.contract.task import Rows, Splits, Task
 from mtlbench.errors import CellError, UsageError
 from mtlbench.plan.cells import Workload, make_cells
-from mtlbench.plan.suite import load_suite
 from mtlbench.plugins.registry import load_registry
-from mtlbench.text.metrics import METRICS, metric, score
+from mtlbench.problem.metrics import METRICS, metric, score
+from mtlbench.recipe.suite import load_suite
 from mtlbench.training.train import train
 
 TEXTS: list[Any] = [

@@ -21,8 +21,8 @@ from mtlbench.engine.packed.packed_engine import PackedEngine
 from mtlbench.engine.step import Forward, NotFinite, Step
 from mtlbench.errors import CellError, UsageError
 from mtlbench.plan.cells import Workload
-from mtlbench.plan.suite import load_suite
 from mtlbench.plugins.registry import load_registry
+from mtlbench.recipe.suite import load_suite
 from mtlbench.training.result import CellResult
 from mtlbench.training.train import train
 

@@ -19,7 +19,8 @@ from pydantic import (
 
 from mtlbench.contract.numerals import check_plain
 from mtlbench.errors import UsageError, unknown
-from mtlbench.text.sampling import Sampling
+
+Sampling = Literal["uniform", "proportional", "sqrt", "annealed"]
 
 
 class Recipe(BaseModel):
@@ -30,10 +31,12 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
-    tasks: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Specs of the tasks, in the order of the heads."""
-    model: str
-    """Spec of the encoder."""
+    tasks: tuple[str, ...] = ()
+    """Specs of the tasks, in the order of the heads. With a problem: names of some of its tasks, or none for all."""
+    model: str = ""
+    """Spec of the encoder, for tasks on texts."""
+    problem: str | None = None
+    """Spec of a problem that brings its own data and model, in place of tasks on texts and their encoder."""
     steps: Annotated[int | None, Field(ge=1)] = None
     """Optimizer steps; each takes one batch of every task."""
     epochs: Annotated[int | None, Field(ge=1)] = None
@@ -100,6 +103,14 @@ class Recipe(BaseModel):
         value = read(written)
         check_plain(written, value)
         return value
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Recipe:
+        if self.problem is None and not (self.tasks and self.model):
+            raise ValueError("give tasks and a model, or a problem")
+        if self.problem is not None and self.model:
+            raise ValueError(f"problem={self.problem} brings its own model: give no model")
+        return self
 
     @model_validator(mode="after")
     def _one_length(self) -> Recipe:

@@ -1,0 +1,179 @@
+"""The interface between a problem and everything above it: keys, records, the training loop, the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from mtlbench.contract.entries import EncoderEntry, EngineEntry, PairingEntry, Scores, TaskEntry
+from mtlbench.contract.method import Method
+from mtlbench.contract.observation import Vector
+from mtlbench.contract.task import Kind
+from mtlbench.engine.processes import Processes
+from mtlbench.engine.scaling import LossScale
+from mtlbench.engine.step import Step
+from mtlbench.recipe.suite import Recipe
+
+Outputs = dict[str, NDArray[np.float32]]
+"""Task → (N, outputs) raw outputs."""
+Labels = dict[str, NDArray[Any]]
+"""Task → (N,) labels, or (N, outputs) where a row may have several."""
+
+
+class Scored(Protocol):
+    """A task, as far as keys, records and scores are concerned."""
+
+    @property
+    def key(self) -> str:
+        """The name in records, tables and seeds."""
+
+    @property
+    def spec(self) -> str:
+        """Name and parameters."""
+
+    @property
+    def prediction(self) -> Kind:
+        """The kind of label."""
+
+    @property
+    def outputs(self) -> int:
+        """The number of outputs of a row."""
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of metrics, the primary one first."""
+
+
+class Session(Protocol):
+    """One model in training: its tasks, batches, engine and evaluation.
+
+    Batches and random numbers of a step depend only on seed and step, so that a session needs no state but that of the
+    model and of the loss scale.
+    """
+
+    model: nn.Module
+    """The model, in training mode and on its device."""
+    tasks: Sequence[str]
+    """Keys of the tasks that it trains on."""
+    shared: Sequence[torch.Tensor]
+    """The trained shared parameters."""
+    heads: Sequence[torch.Tensor]
+    """All other trained parameters."""
+    size: EncoderEntry
+    """Numbers of shared parameters and of trained ones."""
+    pairing: PairingEntry
+    """Hashes that must agree between methods of one seed; made before the first step."""
+    engine: EngineEntry
+    """The engine's name, and why it is not the packed one."""
+    splits: Sequence[str]
+    """The splits to score: ``dev``, and ``test`` if there is one."""
+
+    @property
+    def scale(self) -> LossScale | None:
+        """The loss scale in float16, else ``None``."""
+
+    def step(self, method: Method, step: int, *, measure: bool) -> Step:
+        """Fill ``.grad`` of every trained parameter for one step.
+
+        :param method: the method that weighs the task gradients.
+        :param step: the step, from 0.
+        :param measure: whether to return the Gram matrix.
+        :returns: losses, weights and measurements.
+        :raises NotFinite: when a loss or gradient is NaN or infinite.
+        """
+
+    def ahead(self, step: int) -> None:
+        """Prepare the batches of the next step, while the device may still compute this one.
+
+        :param step: the next step, from 0.
+        """
+
+    def losses_after(self, step: int) -> Vector:
+        """Return (K,) losses of a step's own batches, with its random numbers, at the current parameters.
+
+        :param step: the step, from 0.
+        :raises NotFinite: when a loss is NaN or infinite.
+        """
+
+    def factors(self, step: int) -> list[float]:
+        """Return the factors of the tasks' losses in a step; histories contain the losses without them.
+
+        :param step: the step, from 0.
+        """
+
+    def evaluate(self, split: str, step: int) -> tuple[Scores, Outputs, Labels]:
+        """Score the model on every task's rows of a split.
+
+        :param split: ``"dev"`` or ``"test"``.
+        :param step: optimizer steps done, for error messages.
+        :raises CellError: when a metric is not defined for the outputs; it names step and task.
+        """
+
+
+class CellRows(Protocol):
+    """The rows of one cell: what each seed draws for each task."""
+
+    seen: Mapping[str, int]
+    """Task → training rows that the steps take, each as often as it is taken."""
+    cut: Mapping[str, Mapping[str, int]]
+    """Task → what was cut off its rows, where inputs have a largest size."""
+
+    def session(self, tasks: Sequence[int], processes: Processes) -> Session:
+        """Return a new model, ready for its first step.
+
+        :param tasks: positions of the tasks that it trains on: all, or one for the single-task baseline.
+        :param processes: the processes that train it together.
+        """
+
+
+class Loaded(Protocol):
+    """A problem with its rows, as a recipe chooses them."""
+
+    tasks: Sequence[Scored]
+    """The tasks, in the order of the heads."""
+
+    @property
+    def title(self) -> str:
+        """The model or the problem, for people."""
+
+    @property
+    def rows(self) -> int:
+        """The number of training rows of the largest task: an epoch."""
+
+    def recipe(self, recipe: Recipe) -> Recipe:
+        """Return the recipe with specs in their canonical spelling, so that two spellings give the same key.
+
+        :param recipe: as the user wrote it.
+        """
+
+    def identity(self, recipe: Recipe) -> dict[str, Any]:
+        """Return everything besides method, seed and the recipe's own fields that decides results, as plain data.
+
+        :param recipe: the canonical recipe.
+        """
+
+    def check(self, recipe: Recipe) -> None:
+        """Try the model once, before a grid begins.
+
+        :param recipe: the canonical recipe.
+        :raises UsageError: when the model does not suit these tasks or this recipe.
+        """
+
+    def describe(self) -> dict[str, TaskEntry]:
+        """Return each task's rows, source, trivial floors and oddities, by its key, as records have them."""
+
+    def entry(self) -> EncoderEntry:
+        """Return the model, as records have it."""
+
+    def prepare(self, recipe: Recipe, method: Method, seed: int) -> CellRows:
+        """Return the rows of one cell.
+
+        :param recipe: the canonical recipe, with steps.
+        :param method: it says how many independent batches a step has, and whether tasks train jointly.
+        :param seed: of initial weights, batches and dropout masks.
+        """

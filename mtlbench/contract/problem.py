@@ -84,7 +84,7 @@ class Examples:
         """
         labels = np.asarray(self.labels[task])
         present = ~np.isnan(labels) if labels.dtype.kind == "f" else labels >= 0
-        rows: NDArray[np.bool_] = present.reshape(len(labels), -1).all(axis=1)
+        rows: NDArray[np.bool_] = np.asarray(present).reshape(len(labels), -1).min(axis=1)
         return rows
 
     def take(self, rows: NDArray[np.int64]) -> Any:

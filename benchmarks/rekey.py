@@ -25,7 +25,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mtlbench.plan.cells import PROTOCOL, fingerprint
+from mtlbench.plan.cells import fingerprint
 from mtlbench.plugins.fingerprint import of_code, source_fingerprint
 from mtlbench.plugins.registry import load_registry
 from mtlbench.recipe.suite import Recipe
@@ -33,6 +33,7 @@ from mtlbench.records.record import Record
 from mtlbench.records.record_file import read_record, read_side_file
 from mtlbench.records.store import Store
 from mtlbench.text.encoder import Encoder
+from mtlbench.text.problem import PROTOCOL
 
 HERE = Path(__file__).parent.parent
 REGISTRY = load_registry()

@@ -54,6 +54,11 @@ class Target:
         """The name, as of every task."""
         return self.name
 
+    @property
+    def counted_spec(self) -> str:
+        """The name, as of every task."""
+        return self.name
+
 
 @dataclass(frozen=True)
 class Examples:

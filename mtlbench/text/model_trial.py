@@ -19,6 +19,7 @@ import numpy as np
 from mtlbench import seeds
 from mtlbench.errors import UsageError, one_line
 from mtlbench.host.disk import write_whole
+from mtlbench.recipe.suite import Recipe
 from mtlbench.text.encoder import MINILM, Encoder, EncoderFiles
 from mtlbench.text.model_config import INSTEAD
 
@@ -49,6 +50,20 @@ class Traits:
 
     unpacked: str | None = None
     recomputes: bool = True
+
+
+def check_recipe(recipe: Recipe, traits: Traits) -> None:
+    """Check that the model supports the recipe's way of computing.
+
+    :param traits: what a trial showed of the model.
+    :raises UsageError: when every cell would fail.
+    """
+    if recipe.engine in ("packed", "lean") and traits.unpacked is not None:
+        raise UsageError(f"engine={recipe.engine} is not possible: {traits.unpacked}; use engine=auto or loop")
+    if recipe.accumulate > 1 and (recipe.engine == "loop" or traits.unpacked is not None):
+        raise UsageError(f"accumulate needs the packed engine, not the loop ({traits.unpacked or 'asked for'})")
+    if recipe.checkpointing and not traits.recomputes:
+        raise UsageError("checkpointing is not possible: transformers knows no layers of this encoder to recompute")
 
 
 def try_model(encoder: Encoder, files: EncoderFiles, max_length: int, *, pairs: bool) -> Traits:

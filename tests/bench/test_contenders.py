@@ -15,9 +15,9 @@ from mtlbench.bench.contenders import Padded, PaddedModel, make_optimizer
 from mtlbench.plan.cells import Workload
 from mtlbench.plugins.registry import load_registry
 from mtlbench.text.batches import TaskData
+from mtlbench.text.engines import Inputs, make_engine
 from mtlbench.text.model import MultiTaskModel
 from mtlbench.text.tokens import Tokenizer
-from mtlbench.training.engines import Inputs, make_engine
 
 
 @pytest.mark.parametrize("settings", ["", ",pooling=mean", ",pairs=apart", ",pooling=mean,pairs=apart"])
@@ -26,12 +26,12 @@ def test_the_padded_model_computes_what_ours_does(
 ) -> None:
     """The plain sum that all is compared with has the gradients of our own sum, without dropout."""
     workload = make_workload(model=f"{tiny_bert}[layers=1{settings}]", engine="packed")
-    tokenizer = Tokenizer(workload.encoder, workload.files, 32)
+    tokenizer = Tokenizer(workload.problem.encoder, workload.problem.files, 32)
     data = [
         TaskData.prepare(task, replace(splits), tokenizer, seed=0, sizes=np.full(1, 4), batches=1, device="cpu")
-        for task, splits in zip(workload.tasks, workload.splits, strict=True)
+        for task, splits in zip(workload.tasks, workload.problem.splits, strict=True)
     ]
-    arguments: Any = (workload.encoder, workload.files, workload.tasks, 0)
+    arguments: Any = (workload.problem.encoder, workload.problem.files, workload.tasks, 0)
     ours, padded = MultiTaskModel(*arguments).eval(), PaddedModel(*arguments).eval()
     padded.fine_tuning.load_state_dict(ours.fine_tuning.state_dict())
     padded.heads.load_state_dict(ours.heads.state_dict())

@@ -11,7 +11,8 @@ import pytest
 
 from mtlbench.contract.task import Rows
 from mtlbench.grid.command import RunRequest
-from mtlbench.grid.overfit import one_batch, run_overfit
+from mtlbench.grid.overfit import run_overfit
+from mtlbench.text.problem import one_batch
 
 STEPS = 160
 SUITE = """

@@ -22,8 +22,7 @@ from mtlbench.plugins.registry import load_registry
 from mtlbench.records.header import header
 from mtlbench.records.store import Store
 from mtlbench.text.batches import TaskData, batch_schedule
-from mtlbench.text.description import describe_tasks
-from mtlbench.training.engines import Inputs
+from mtlbench.text.engines import Inputs
 from mtlbench.training.result import CellProgress, CellResult
 from mtlbench.training.step_effect import Probe
 from mtlbench.training.train import Training, train
@@ -117,11 +116,11 @@ def test_the_record_names_the_engine_and_what_was_cut(make_workload: Make, tmp_p
     ):
         workload, registry = make_workload(engine=engine, steps=1, evaluations=1, max_length=8), load_registry()
         cell = make_cells(workload, [registry.method("sum")], [0])[0]
-        described = header(cell, workload, registry, describe_tasks(workload.tasks, workload.splits), {})
+        described = header(cell, workload, registry, {})
         record = save(described, run(workload, "sum"), Store(tmp_path), CellProgress(1.0), None)
         assert record["engine"] == expected
         assert record["cut"]["mood"]["tokens"] == 8
-        words = [len(texts[0].split()) for texts in workload.splits[0].dev.texts]
+        words = [len(texts[0].split()) for texts in workload.problem.splits[0].dev.texts]
         assert record["cut"]["mood"]["dev"] == sum(length + 2 > 8 for length in words) > 0
 
 
@@ -282,7 +281,7 @@ def test_a_loss_that_is_nan_names_step_and_task(make_workload: Make, monkeypatch
         return outputs.sum() * (float("nan") if len(calls) == 1 + 3 else 1.0)  # the pairing's, and step 3's
 
     monkeypatch.setattr(broken, "loss", loss)
-    object.__setattr__(workload, "tasks", (workload.tasks[0], broken, workload.tasks[2]))
+    object.__setattr__(workload.problem, "tasks", (workload.tasks[0], broken, workload.tasks[2]))
     training = Training(workload, load_registry().method("pcgrad"), 0)
     with pytest.raises(CellError, match="step 3: the loss of task same is nan") as caught:
         list(training.run())
@@ -497,7 +496,7 @@ def test_a_loss_that_is_nan_after_the_step_names_step_and_task(make_workload: Ma
         return outputs.sum() * (float("nan") if len(calls) == 1 + 2 * 2 else 1.0)  # the pairing's, and two a step
 
     broken.loss = loss  # type: ignore[method-assign]
-    object.__setattr__(workload, "tasks", (*workload.tasks[:2], broken))
+    object.__setattr__(workload.problem, "tasks", (*workload.tasks[:2], broken))
     with pytest.raises(CellError, match="step 2: the loss after the step of task like is nan"):
         run(workload, Listener())
 
@@ -517,7 +516,7 @@ def test_what_a_method_cannot_be_shown_names_the_step(make_workload: Make) -> No
     workload = make_workload()
     broken = copy.copy(workload.tasks[0])
     broken.loss = lambda outputs, targets: 0.0 * outputs.sum() - 1.0  # type: ignore[method-assign]
-    object.__setattr__(workload, "tasks", (broken, *workload.tasks[1:]))
+    object.__setattr__(workload.problem, "tasks", (broken, *workload.tasks[1:]))
     words = (
         r"step 1: method logarithms takes logarithms of the losses, .*: \[-1.0, .*\(tasks, in this order: mood, same"
     )

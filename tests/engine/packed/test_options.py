@@ -273,7 +273,7 @@ def test_a_cell_names_step_task_and_parameter(make_workload: Make, engine: str) 
     broken = copy.copy(workload.tasks[1])
     usual = broken.loss
     broken.loss = lambda outputs, targets: usual(outputs, targets) + torch.sqrt(0.0 * outputs.sum())  # type: ignore
-    object.__setattr__(workload, "tasks", (workload.tasks[0], broken, workload.tasks[2]))
+    object.__setattr__(workload.problem, "tasks", (workload.tasks[0], broken, workload.tasks[2]))
     with pytest.raises(CellError, match=r"^step 1: the gradient of task same is nan, first in encoder\.embeddings\."):
         run(workload, "pcgrad")
 
@@ -313,7 +313,7 @@ def test_a_lack_of_memory_says_what_helps(make_workload: Make, ask: Callable[[],
 
 
 def test_a_lack_of_memory_in_evaluation_says_where(make_workload: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mtlbench.training.model_training.evaluate", lambda *_: _raise(MemoryError("full")))
+    monkeypatch.setattr("mtlbench.text.session.evaluate", lambda *_: _raise(MemoryError("full")))
     with pytest.raises(CellError, match=r"^evaluation after step 2: out of memory \(full\)"):
         run(make_workload(), "sum")
 

@@ -24,7 +24,7 @@ from mtlbench.text.model_config import first_position
 INIT_SPREAD = 0.02
 """Standard deviation of new linear layers' weights, as in BERT."""
 
-FAMILIES = ("bert", "distilbert", "electra", "roberta")
+FAMILIES = ("bert", "distilbert", "electra", "modernbert", "roberta", "xlm-roberta")
 """Encoder families that read packs."""
 
 

@@ -71,15 +71,11 @@ class Recomputation:
             raise CellError("checkpointing is not possible: transformers knows no layers of this encoder to recompute")
 
         def recompute(forward: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
-            current = tape.pack, tape.states  # in a loop over tasks, the tape has others by the backward pass
+            context = tape.context  # in a loop over tasks, the tape has another by the backward pass
 
             def restored(*inputs: Any, **options: Any) -> Any:
-                previous = tape.pack, tape.states
-                tape.pack, tape.states = current
-                try:
+                with tape.within(context):
                     return forward(*inputs, **options)
-                finally:
-                    tape.pack, tape.states = previous
 
             return checkpoint(restored, *arguments, use_reentrant=False, **keywords)
 

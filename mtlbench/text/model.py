@@ -169,6 +169,8 @@ def _unpacked(encoder: nn.Module) -> str | None:
     family = str(encoder.config.model_type)  # type: ignore[union-attr]
     if family not in FAMILIES:
         return f"encoder family {family} is not among {', '.join(FAMILIES)}"
+    if not getattr(encoder, "_supports_attention_backend", False):  # as of ModernBERT in transformers 5.0
+        return f"this version of transformers has no choice of attention for encoder family {family}"
     layer = unsupported(encoder)
     return None if layer is None else f"layer {layer} is not supported"
 

@@ -11,6 +11,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from mtlbench.engine.packed.adapters import adapter_fault
 from mtlbench.engine.packed.dropout import dropped
 from mtlbench.engine.packed.tape import Tape
 from mtlbench.errors import CellError
@@ -19,8 +20,10 @@ SUPPORTED = (nn.Linear, nn.LayerNorm, nn.Embedding)
 
 
 def unsupported(model: nn.Module) -> str | None:
-    """Return name and class of the first layer with parameters that :func:`install` does not support, if any."""
+    """Return name and class, or fault, of the first layer that :func:`install` does not support, if any."""
     for name, layer in model.named_modules():
+        if (fault := adapter_fault(layer, SUPPORTED)) is not None:
+            return f"{name or 'the model'} ({fault})"
         if type(layer) not in SUPPORTED and next(layer.parameters(recurse=False), None) is not None:
             return f"{name or 'the model'} ({type(layer).__name__})"
         if type(layer) is nn.LayerNorm and layer.elementwise_affine and len(layer.normalized_shape) > 1:

@@ -28,22 +28,31 @@ def adapter_fault(module: nn.Module, supported: tuple[type[nn.Module], ...]) -> 
     if isinstance(module, PeftModel) and module.active_peft_config.is_prompt_learning:
         return f"{module.active_peft_config.peft_type.value} of peft, which puts tokens before the texts"
     if isinstance(module, ModulesToSaveWrapper):
-        kind = type(module.original_module)
-        return _state(module, module.modules_to_save) if kind in supported else f"a copy of {kind.__name__} by peft"
-    if not isinstance(module, BaseTunerLayer):
-        return None
-    if type(module) is not Linear:
-        return f"{type(module).__module__.split('.')[2]}.{type(module).__name__} of peft"
-    if module.lora_variant:
-        return f"LoRA as {type(next(iter(module.lora_variant.values()))).__name__}"
-    return _state(module, module.lora_A)
+        return _copy_fault(module, supported)
+    kind: type[object] = type(module)
+    if kind is Linear:
+        return _lora_fault(module)
+    if isinstance(module, BaseTunerLayer):
+        return f"{kind.__module__.split('.')[2]}.{kind.__name__} of peft"
+    return None
 
 
-def _state(module: Any, adapters: nn.ModuleDict) -> str | None:
+def _copy_fault(layer: Any, supported: tuple[type[nn.Module], ...]) -> str | None:
+    kind = type(layer.original_module)
+    return _state_fault(layer, layer.modules_to_save) if kind in supported else f"a copy of {kind.__name__} by peft"
+
+
+def _lora_fault(layer: Any) -> str | None:
+    if layer.lora_variant:
+        return f"LoRA as {type(next(iter(layer.lora_variant.values()))).__name__}"
+    if layer.merged:
+        return "an adapter that is merged into its layer, where it is not trained: unmerge it"
+    return _state_fault(layer, layer.lora_A)
+
+
+def _state_fault(layer: Any, adapters: nn.ModuleDict) -> str | None:
     if len(adapters) != 1:
         return f"{len(adapters)} adapters, {', '.join(adapters)}: delete all but one"
-    if getattr(module, "merged", False):
-        return "an adapter that is merged into its layer, where it is not trained: unmerge it"
-    if module.disable_adapters or not set(adapters) & set(module.active_adapters):
+    if layer.disable_adapters or not set(adapters) & set(layer.active_adapters):
         return "an adapter that is switched off: make it active"
     return None

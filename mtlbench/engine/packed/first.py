@@ -35,9 +35,8 @@ class FirstTokens:
         self._tape = tape
         self._outputs: dict[nn.Module, torch.Tensor] = {}
         layer = [module for module in encoder.modules() if isinstance(module, GradientCheckpointingLayer)][-1]
-        modules = [
-            module for module in layer.modules() if not isinstance(module, nn.ModuleDict)
-        ]  # adapters have any name
+        # not dictionaries of adapters, which may have any name
+        modules = [module for module in layer.modules() if not isinstance(module, nn.ModuleDict)]
         (attention,) = (module for module in modules if any(hasattr(module, name) for name in KEYS + JOINED))
         self._projections = [getattr(attention, name) for name in KEYS + VALUES + JOINED if hasattr(attention, name)]
         self._module = sys.modules[type(attention).__module__]

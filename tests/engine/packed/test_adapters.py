@@ -12,7 +12,20 @@ import pytest
 import torch
 from packs import CLOSE, LENGTHS, SEEDS
 from step_batches import close
-from tiny_models import FAMILIES, WAYS, Encoded, Truth, grads, make_encoder, make_engine, sequences, shared_of, truth
+from tiny_models import (
+    FAMILIES,
+    WAYS,
+    Encoded,
+    Truth,
+    autocast,
+    grads,
+    halves,
+    make_encoder,
+    make_engine,
+    sequences,
+    shared_of,
+    truth,
+)
 
 from mtlbench import get_method
 from mtlbench.engine.packed.layers import Recomputation, unsupported
@@ -179,6 +192,31 @@ def test_dropout_is_a_tasks_own(family: str, place: str) -> None:
         model = model_of(family, config, dropout=0.2).train().pack_attention()
         check(model, true, way, 1e-10, seeds=True)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@families
+@pytest.mark.parametrize("way", ["buffer", "lean"])
+def test_half_precision_is_close(family: str, way: str) -> None:
+    model = model_of(family, config_of(family), dtype=torch.float32, first=True).pack_attention()
+    step = make_engine(model, way).step(get_method("pcgrad"), autocast(forward(model)), measure=True)
+    true = padded(family, "query and value", "A and B")
+    assert step.weights is not None
+    assert close(step.gram, true.gram, 0.05)
+    assert close(grads(shared_of(model)[0]).double(), torch.from_numpy(step.weights) @ true.rows, 0.05)
+
+
+def test_batches_in_parts_give_the_whole_batchs_gradients() -> None:
+    batches = [sequences(lengths) for lengths in ([5, 12], [30, 1, 2, 9], [7, 40])]
+    true = truth(model_of("bert", config_of("bert")), batches, padded=True)
+    model = model_of("bert", config_of("bert"), first=True).pack_attention()
+
+    def run(number: int, part: int = 0) -> list[Forward]:
+        return model.forwards(Pack.of([halves(batch, part) for batch in batches], "cpu"), range(3))
+
+    step = make_engine(model, parts=2).step(get_method("pcgrad"), run, measure=True)
+    assert step.weights is not None
+    assert close(step.losses, true.losses, 1e-12) and close(step.gram, true.gram, 1e-10)
+    assert close(grads(shared_of(model)[0]), torch.from_numpy(step.weights) @ true.rows, 1e-10)
 
 
 def test_layers_may_be_injected_and_have_any_name() -> None:

@@ -13,7 +13,9 @@ from step_batches import close
 from tiny_models import (
     Encoded,
     Truth,
+    autocast,
     grads,
+    halves,
     make_encoder,
     make_engine,
     modernbert_config,
@@ -117,3 +119,28 @@ def test_single_precision_is_close(name: str) -> None:
 @pytest.mark.parametrize("first", [False, True], ids=["whole last layer", "first tokens"])
 def test_recomputed_activations_give_them_too(name: str, first: bool) -> None:
     check(name, "buffer", dtype=torch.float64, first=first, recomputed=True)
+
+
+@pytest.mark.parametrize("name", ["xlm-roberta", "modernbert"])
+@pytest.mark.parametrize("way", ["buffer", "lean"])
+def test_half_precision_is_close(name: str, way: str) -> None:
+    model = model_of(name, dtype=torch.float32, first=True).pack_attention()
+    step = make_engine(model, way).step(get_method("pcgrad"), autocast(forward(model)), measure=True)
+    assert step.weights is not None
+    assert close(step.gram, padded(name).gram, 0.05)
+    assert close(grads(shared_of(model)[0]).double(), torch.from_numpy(step.weights) @ padded(name).rows, 0.03)
+
+
+@pytest.mark.parametrize("name", ["xlm-roberta", "modernbert"])
+def test_batches_in_parts_give_the_whole_batchs_gradients(name: str) -> None:
+    batches = [sequences(lengths) for lengths in ([5, 12], [30, 1, 2, 9], [7, 40])]
+    true = truth(model_of(name), batches, padded=True)
+    model = model_of(name, first=True).pack_attention()
+
+    def run(number: int, part: int = 0) -> list[Forward]:
+        return model.forwards(Pack.of([halves(batch, part) for batch in batches], "cpu"), range(3))
+
+    step = make_engine(model, parts=2).step(get_method("pcgrad"), run, measure=True)
+    assert step.weights is not None
+    assert close(step.losses, true.losses, 1e-12) and close(step.gram, true.gram, 1e-10)
+    assert close(grads(shared_of(model)[0]), torch.from_numpy(step.weights) @ true.rows, 1e-10)

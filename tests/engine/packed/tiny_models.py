@@ -203,6 +203,24 @@ def task_losses(heads: nn.ModuleList, features: torch.Tensor, pack: Pack, tasks:
     return actual
 
 
+def autocast(run: Callable[..., list[Forward]], dtype: torch.dtype = torch.bfloat16) -> Callable[..., list[Forward]]:
+    """Let forwards compute in half precision."""
+
+    def halved(*arguments: Any, **keywords: Any) -> list[Forward]:
+        with torch.autocast("cpu", dtype):
+            return run(*arguments, **keywords)
+
+    return halved
+
+
+def halves(batch: Sequences, part: int) -> Sequences:
+    """Return one of two parts of a batch with an even number of sequences."""
+    size = len(batch.lengths) // 2
+    rows = slice(part * size, (part + 1) * size)
+    begin, end = np.concatenate([[0], np.cumsum(batch.lengths)])[[rows.start, rows.stop]]
+    return Sequences(batch.ids[begin:end], batch.kinds[begin:end], batch.lengths[rows])
+
+
 def shared_of(model: Model) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """Return the trained shared parameters, each once, tables last; and the tables."""
     modules = nn.ModuleList(model.shared_modules)

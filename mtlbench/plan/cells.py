@@ -17,6 +17,7 @@ from mtlbench.plugins.fingerprint import source_fingerprint
 from mtlbench.plugins.registry import Registry
 from mtlbench.recipe.suite import Recipe
 from mtlbench.text.encoder import Encoder, EncoderFiles
+from mtlbench.text.model_config import PACKED_SINCE
 from mtlbench.text.model_trial import Traits, try_model
 from mtlbench.text.splits import carve
 from mtlbench.text.task_form import check_training, checked_key, load_splits
@@ -111,6 +112,7 @@ class Workload:
         device, tasks = self.recipe.device.partition(":")[0], tuple(task.counted_spec for task in self.tasks)
         recipe = self.recipe.model_copy(update={"device": device, "tasks": tasks})
         settings = self.encoder.parameters.items() - Encoder("").parameters.items()
+        packed = {"packed": PACKED_SINCE[self.files.family]} if self.files.family in PACKED_SINCE else {}
         return {
             "protocol": PROTOCOL,
             "recipe": recipe.model_dump(mode="json", exclude_defaults=True, exclude={"model"}),
@@ -118,7 +120,7 @@ class Workload:
                 {**task.identity, "data": splits.fingerprint, **_foreign_code(task)}
                 for task, splits in zip(self.tasks, self.splits, strict=True)
             ],
-            "encoder": {**dict(settings), "origin": self.files.fingerprint},
+            "encoder": {**dict(settings), "origin": self.files.fingerprint, **packed},
         }
 
 

@@ -43,6 +43,7 @@ class EncoderFiles:
     :param longest: length of the longest sequence that the encoder has positions for, in tokens.
     :param words: size of the vocabulary: the number of tokens that have a vector.
     :param tuned_on: corpora on which the weights are known to have been tuned.
+    :param family: the name of its architecture.
     """
 
     folder: Path
@@ -51,6 +52,7 @@ class EncoderFiles:
     longest: int
     words: int
     tuned_on: tuple[str, ...] = ()
+    family: str = ""
 
 
 @dataclass
@@ -117,7 +119,8 @@ class Encoder(Plugin):
             title += f", first {self.layers} layers"
         tuned_on = ("quora",) if self.origin == MINILM else ()
         files = [folder / "config.json", *tokenizer_files(folder), *weights]
-        return EncoderFiles(folder, title, fingerprint(files), config.longest, config.words, tuned_on)
+        sizes = config.longest, config.words
+        return EncoderFiles(folder, title, fingerprint(files), *sizes, tuned_on, config.family)
 
 
 def _minilm_folder() -> Path:

@@ -24,7 +24,7 @@ from mtlbench.text.model_config import first_position
 INIT_SPREAD = 0.02
 """Standard deviation of new linear layers' weights, as in BERT."""
 
-FAMILIES = ("bert", "distilbert", "electra", "roberta")
+FAMILIES = ("bert", "distilbert", "electra", "modernbert", "roberta", "xlm-roberta")
 """Encoder families that read packs."""
 
 
@@ -169,6 +169,8 @@ def _unpacked(encoder: nn.Module) -> str | None:
     family = str(encoder.config.model_type)  # type: ignore[union-attr]
     if family not in FAMILIES:
         return f"encoder family {family} is not among {', '.join(FAMILIES)}"
+    if not getattr(encoder, "_supports_attention_backend", False):  # as of ModernBERT in transformers 5.0
+        return f"this version of transformers has no choice of attention for encoder family {family}"
     layer = unsupported(encoder)
     return None if layer is None else f"layer {layer} is not supported"
 

@@ -22,6 +22,9 @@ COUNTS_FROM_PADDING = {
     "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
 }  # fmt: skip
 """Families that number positions from the padding token's number plus one, as in fairseq, and use no lower ones."""
+PACKED_SINCE = {"modernbert": 1, "xlm-roberta": 1}
+"""Families that were packed only after cells with them could be trained, and the number of such changes. Packs have
+dropout masks of their own, so the number counts for the keys of cells."""
 ENCODER_DECODERS = {
     "bart", "bigbird_pegasus", "blenderbot", "blenderbot-small", "encoder-decoder", "fsmt", "led", "longt5",
     "m2m_100", "marian", "mbart", "mt5", "mvp", "nllb-moe", "pegasus", "pegasus_x", "plbart", "prophetnet",

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mtlbench.engine.packed.pack import Pack
     from mtlbench.text.model import MultiTaskModel
 
-FORMAT = 1
+FORMAT = 2
 """Version of the trial; increment it with every change, so that models are tried again."""
 SAMPLE = ("The dog runs slowly.", "A cat sleeps in the red house.")
 SHORT, LONGER = 6, 4

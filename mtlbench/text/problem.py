@@ -21,6 +21,7 @@ from mtlbench.problem.interface import Loaded
 from mtlbench.recipe.suite import Recipe
 from mtlbench.text.description import describe_tasks
 from mtlbench.text.encoder import Encoder, EncoderFiles
+from mtlbench.text.model_config import PACKED_SINCE
 from mtlbench.text.model_trial import Traits, check_recipe, try_model
 from mtlbench.text.splits import carve
 from mtlbench.text.task_form import check_training, checked_key, load_splits
@@ -96,13 +97,14 @@ class TextProblem:
         :param recipe: the canonical recipe.
         """
         settings = self.encoder.parameters.items() - Encoder("").parameters.items()
+        packed = {"packed": PACKED_SINCE[self.files.family]} if self.files.family in PACKED_SINCE else {}
         return {
             "protocol": PROTOCOL,
             "tasks": [
                 {**task.identity, "data": splits.fingerprint, **_foreign_code(task)}
                 for task, splits in zip(self.tasks, self.splits, strict=True)
             ],
-            "encoder": {**dict(settings), "origin": self.files.fingerprint},
+            "encoder": {**dict(settings), "origin": self.files.fingerprint, **packed},
         }
 
     def traits(self, recipe: Recipe) -> Traits:

@@ -97,7 +97,7 @@ def test_recipes_that_the_model_cannot_follow(
         check_recipe(recipe, Traits("no packs", recomputes=False))
 
 
-@pytest.mark.parametrize("family", ["mpnet", "modernbert"])
+@pytest.mark.parametrize("family", ["mpnet", "albert"])
 def test_a_model_that_cannot_be_packed_is_told_before_the_first_cell(
     family: str, make_workload: Callable[..., Workload], tmp_path: Path
 ) -> None:

@@ -56,7 +56,7 @@ def test_encoders_are_read_up_to_their_last_position(family: str, pooling: str, 
     folder = write_folder(tmp_path / family, family, **{"pad_token_id": 1} if family in FROM_PADDING else {})
     positions = POSITIONS - 2 if family in FROM_PADDING else UNLIMITED if family in UNBOUNDED else POSITIONS
     assert Encoder.parse(str(folder)).locate().longest == positions
-    packed = family in ("bert", "distilbert", "electra", "roberta")
+    packed = family in ("bert", "distilbert", "electra", "modernbert", "roberta", "xlm-roberta")
     assert (tried(folder, pooling).unpacked is None) == packed
 
 

@@ -39,8 +39,7 @@ class Group:
     """Processes that have joined one another once, and run what they are told."""
 
     def __init__(self, count: int, folder: Path) -> None:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["mtlbench.execute.worker"])
+        context = multiprocessing.get_context("fork")  # this process has imported what they need
         self.connections, self.started = [], []
         for rank in range(count):
             ours, theirs = context.Pipe()
@@ -63,7 +62,7 @@ class Group:
 
     def end(self) -> None:
         for connection in self.connections:
-            connection.close()
+            connection.send(None)
         for process in self.started:
             process.join(10.0)
 
@@ -73,10 +72,10 @@ def serve(rank: int, count: int, file: Path, connection: Connection) -> None:
     torch.use_deterministic_algorithms(True)
     with joined(FileStore(str(file), count), rank, count, "cpu") as processes:
         while True:
-            try:
-                work, arguments = connection.recv()
-            except EOFError:
+            order = connection.recv()
+            if order is None:
                 return
+            work, arguments = order
             try:
                 connection.send((True, work(processes, *arguments)))
             except Exception:

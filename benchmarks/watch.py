@@ -20,7 +20,6 @@ import torch
 
 import mtlbench
 
-
 WARM_UP = 2
 """Steps of the first turn, which is not counted."""
 

@@ -35,14 +35,20 @@ EVERY_KIND = (
 SOME = ("fixed[w=1:2:0.5]", "famo", "pcgrad", "gradnorm[lr=0.2]", "mgda-ub", "graddrop", "sdmgrad")
 
 
+OURS: list[Connection] = []
+"""This process's ends of all pipes. A fork has them, too, and closes them, so that each process ends with this one."""
+
+
 class Group:
     """Processes that have joined one another once, and run what they are told."""
 
     def __init__(self, count: int, folder: Path) -> None:
         context = multiprocessing.get_context("fork")  # this process has imported what they need
-        self.connections, self.started = [], []
+        self.connections: list[Connection] = []
+        self.started = []
         for rank in range(count):
             ours, theirs = context.Pipe()
+            OURS.append(ours)
             process = context.Process(target=serve, args=(rank, count, folder / str(count), theirs), daemon=True)
             process.start()
             theirs.close()
@@ -62,20 +68,22 @@ class Group:
 
     def end(self) -> None:
         for connection in self.connections:
-            connection.send(None)
+            connection.close()
         for process in self.started:
             process.join(10.0)
 
 
 def serve(rank: int, count: int, file: Path, connection: Connection) -> None:
+    for inherited in OURS:
+        inherited.close()
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     with joined(FileStore(str(file), count), rank, count, "cpu") as processes:
         while True:
-            order = connection.recv()
-            if order is None:
+            try:
+                work, arguments = connection.recv()
+            except EOFError:
                 return
-            work, arguments = order
             try:
                 connection.send((True, work(processes, *arguments)))
             except Exception:

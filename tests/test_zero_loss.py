@@ -73,14 +73,14 @@ def trained(workload: Workload, method: str | Method) -> CellResult:
     return outcome
 
 
-# every method in every engine, for one task and for all, from the first step and from the second
+# every method in every engine, for one task and for all, from the first step and from the second; variants in two
 
 CASES = [("packed", 0, 1, False), ("lean", 1, 2, False), ("loop", 1, 1, True), ("loop", 0, 2, False)]
 
 
 @pytest.mark.parametrize("spec", [*READ_LOSSES, *VARIANTS])
 def test_no_cell_dies(make_workload: Make, spec: str) -> None:
-    for engine, which, step, sloped in CASES:
+    for engine, which, step, sloped in CASES if spec in READ_LOSSES else CASES[:2]:
         workload, tasks = make_workload(engine=engine, evaluations=1, steps=3), ZEROS[which]
         outcome = trained(solved(workload, tasks, step, sloped), spec)
         if spec in NOTED:
@@ -98,7 +98,7 @@ def test_no_cell_dies_in_half_precision(make_workload: Make, spec: str, engine: 
 @pytest.mark.parametrize("name", sorted(set(REGISTRY.catalogue()) - {*READ_LOSSES} - {"krum"}))
 def test_methods_that_read_no_losses_have_nothing_to_note(make_workload: Make, name: str) -> None:
     """A task without a gradient is a matter of its own; krum needs more tasks than there are."""
-    outcome = trained(solved(make_workload(engine="loop", steps=2), ["same"]), name)
+    outcome = trained(solved(make_workload(engine="loop", steps=1, evaluations=1), ["same"]), name)
     assert not any("floored" in row for row in outcome.history)
 
 

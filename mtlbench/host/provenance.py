@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from importlib.metadata import PackageNotFoundError, version
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,18 @@ def versions() -> dict[str, str]:
     for package in PACKAGES:
         try:
             installed[package] = version(package)
-        except PackageNotFoundError:
+        except metadata.PackageNotFoundError:
             continue
     return installed
+
+
+@cache
+def version(package: str) -> str:
+    """Return the version of an installed package. Reading it parses a file, so it is kept.
+
+    :raises importlib.metadata.PackageNotFoundError: when the package is not installed.
+    """
+    return metadata.version(package)
 
 
 def _git(folder: Path) -> dict[str, Any] | None:

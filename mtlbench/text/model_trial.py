@@ -10,7 +10,6 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ import numpy as np
 from mtlbench import seeds
 from mtlbench.errors import UsageError, one_line
 from mtlbench.host.disk import write_whole
+from mtlbench.host.provenance import version
 from mtlbench.recipe.suite import Recipe
 from mtlbench.text.encoder import MINILM, Encoder, EncoderFiles
 from mtlbench.text.model_config import INSTEAD

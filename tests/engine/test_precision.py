@@ -140,7 +140,7 @@ def test_packed_and_lean_find_the_same_inner_products(make_workload: Make, preci
 def test_training_gives_the_same_bits_every_time(
     make_workload: Make, method: str, precision: str, options: dict[str, Any]
 ) -> None:
-    workload = make_workload(precision=precision, **options)
+    workload = make_workload(precision=precision, steps=3, evaluations=1, **options)
     one, other = run(workload, method), run(workload, method)
     assert steps_of(one) == steps_of(other) and one.scores == other.scores
     assert all(np.isfinite(list(row["losses"].values())).all() for row in steps_of(one))

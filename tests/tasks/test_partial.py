@@ -67,8 +67,12 @@ def run(workload: Workload, method: str) -> CellResult:
     return train(workload, load_registry().method(method), 0)
 
 
-@pytest.mark.parametrize("method", load_registry().catalogue())
-def test_every_method_trains_on_partial_labels(make_workload: Make, tasks: tuple[str, ...], method: str) -> None:
+@pytest.mark.parametrize(
+    "method", ["sum", "stl", "famo", "uw", "pcgrad", "krum", "gradnorm", "mgda-ub", "graddrop", "sdmgrad"]
+)
+def test_methods_of_every_kind_train_on_partial_labels(
+    make_workload: Make, tasks: tuple[str, ...], method: str
+) -> None:
     if load_registry().method(method).min_tasks > len(tasks):
         tasks = (*tasks, tasks[0].replace("mood", "temper", 1))
     workload = make_workload(steps=2, evaluations=1, tasks=tasks)

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 
 from mtlbench.contract.entries import PairingEntry
+from mtlbench.problem.weights import state_fingerprint
 from mtlbench.text.batches import TaskData
-from mtlbench.text.model import MultiTaskModel, state_fingerprint
+from mtlbench.text.model import MultiTaskModel
 from mtlbench.training.engines import Inputs
 
 

@@ -9,8 +9,8 @@ from typing import Any
 from mtlbench.contract.method import Method
 from mtlbench.engine.processes import ALONE, Processes
 from mtlbench.plan.cells import Workload
+from mtlbench.problem.sampling import batch_sizes
 from mtlbench.text.batches import TaskData
-from mtlbench.text.sampling import batch_sizes
 from mtlbench.text.tokens import Tokenizer
 from mtlbench.training.model_training import ModelTraining
 from mtlbench.training.result import CellResult, ModelResult

@@ -19,7 +19,7 @@ from mtlbench.host.disk import TEMPORARY
 from mtlbench.host.provenance import versions
 from mtlbench.plan.cells import Workload
 from mtlbench.plugins.registry import load_registry
-from mtlbench.text.model import state_fingerprint
+from mtlbench.problem.weights import state_fingerprint
 from mtlbench.training import checkpoint as checkpoint_module
 from mtlbench.training import engines
 from mtlbench.training.checkpoint import Checkpoints

@@ -52,10 +52,10 @@ def constant_answers(task: Scored, train: Values, center: Any = 0.0) -> dict[str
     """
     match task.prediction:
         case "classification":
-            majority = np.bincount(train, minlength=task.outputs).argmax()
-            return {"majority class": majority} | ({"all positive": np.int64(1)} if task.outputs == 2 else {})
+            majority = np.asarray(np.bincount(train, minlength=task.outputs).argmax())
+            return {"majority class": majority} | ({"all positive": np.asarray(1)} if task.outputs == 2 else {})
         case "regression":
-            return {"constant": np.float64(center) if np.ndim(center) == 0 else center}
+            return {"constant": np.asarray(center, dtype=np.float64)}
         case "multilabel":
             return _constant_labels(train)
 
@@ -80,7 +80,7 @@ def tiled(task: Scored, answer: Values, rows: int) -> dict[str, Values]:
     :param answer: the answer to one row.
     :param rows: the number of rows.
     """
-    return dict.fromkeys(task.metrics, np.repeat(np.asarray(answer)[None], rows, axis=0))
+    return dict.fromkeys(task.metrics, np.repeat(answer[None], rows, axis=0))
 
 
 def scores_of(

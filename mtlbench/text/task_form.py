@@ -108,8 +108,8 @@ def _check_declared(task: Task) -> None:
     metrics_of(task)
     if prediction == "regression" and "r2" in metrics:
         raise UsageError(
-            f"{where}: r2 compares numbers in the labels' unit, but the outputs of a task on texts are standardised; use "
-            "pearson or spearman"
+            f"{where}: r2 compares numbers in the labels' unit, but the outputs of a task on texts are standardised; "
+            "use pearson or spearman"
         )
     if not isinstance(_declared(task, "corpus"), str):
         raise UsageError(f"{where}: corpus is {shown(task.corpus)}; declare a name, or nothing")

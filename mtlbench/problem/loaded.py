@@ -123,7 +123,8 @@ class LoadedProblem:
         :raises UsageError: when the model does not suit these tasks or this recipe.
         """
         refuse_options(self.problem, recipe)
-        if recipe.parts > 1 and self.structure.updates_buffers:
+        structure = self.structure
+        if recipe.parts > 1 and structure.updates_buffers:
             raise UsageError(
                 f"problem {self.problem.name}: its model has running statistics, such as BatchNorm's, which differ "
                 "between parts of a batch: use no accumulate and no processes"

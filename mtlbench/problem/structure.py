@@ -62,11 +62,11 @@ def probe(hooks: Hooks, rows: Rows, batch_size: int) -> Structure:
     losses = [loss for one in passes for loss in one.losses]
     for target, loss in zip(hooks.targets, losses, strict=True):
         if not bool(torch.isfinite(loss)):
-            raise CellError(f"{problem}: task {target.name}: the loss of the first batch is {float(loss)}")
+            raise CellError(f"{problem}: task {target.name}: the loss of the first batch is {float(loss.detach())}")
         if not loss.requires_grad:
             raise CellError(f"{problem}: task {target.name}: the loss depends on no parameter that requires a gradient")
     owners = _owners(hooks, model, losses, rows, batch_size)
-    shared = _shared(hooks, model, owners)
+    shared = _shared(hooks, model, owners, passes)
     for number, target in enumerate(hooks.targets):
         if not any(number in owners[name] for name in shared):
             raise CellError(f"{problem}: task {target.name}: the loss depends on none of the shared parameters")
@@ -132,13 +132,18 @@ def _jittered(hooks: Hooks) -> nn.Module:
     return model
 
 
-def _shared(hooks: Hooks, model: nn.Module, owners: dict[str, set[int]]) -> tuple[str, ...]:
+def _shared(hooks: Hooks, model: nn.Module, owners: dict[str, set[int]], passes: Sequence[Forward]) -> tuple[str, ...]:
     """Return the names of the shared parameters, in the model's order."""
     problem, names = f"problem {hooks.problem.name}", [target.name for target in hooks.targets]
     declared = hooks.parameters("shared", model)
+    if declared is None and len(names) == 1:  # no other loss tells: what is before the heads, or all
+        tensors = [tensor for one in passes for tensor in one.representation]
+        ids = {id(getattr(node, "variable", None)) for tensor in tensors for node in nodes(tensor)}
+        named = dict(model.named_parameters())
+        before = tuple(name for name in owners if id(named[name]) in ids)
+        return before or tuple(name for name, tasks in owners.items() if tasks)
     if declared is None:
-        least = min(2, len(names))
-        shared = tuple(name for name, tasks in owners.items() if len(tasks) >= least)
+        shared = tuple(name for name, tasks in owners.items() if len(tasks) > 1)
         if not shared:
             raise CellError(
                 f"{problem}: no parameter is reached by the losses of two tasks, so there is nothing to share"

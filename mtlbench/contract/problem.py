@@ -41,7 +41,7 @@ class Target:
 
     def __post_init__(self) -> None:
         if not self.metrics:
-            defaults = ("r2",) if self.prediction == "regression" else DEFAULT_METRICS[self.prediction]
+            defaults = ("r2",) if self.prediction == "regression" else DEFAULT_METRICS.get(self.prediction, ())
             object.__setattr__(self, "metrics", defaults)
 
     @property

@@ -29,13 +29,22 @@ def rescale(update: torch.Tensor, *, target: float | None, clip: float | None) -
     :param clip: the largest norm allowed; ignored where there is a ``target``.
     :returns: the factor by which the update was multiplied.
     """
-    limit = clip if target is None else target
-    if limit is None:
+    if target is None and clip is None:
         return 1.0
-    norm = norm_of(update)
-    if norm == 0.0:
-        return 1.0
-    factor = limit / norm if target is not None else min(1.0, limit / norm)
+    factor = factor_for(norm_of(update), target=target, clip=clip)
     if factor != 1.0:
         update.mul_(factor)
     return factor
+
+
+def factor_for(norm: float, *, target: float | None, clip: float | None) -> float:
+    """Return the factor that brings an update to a norm, or below a largest one; 1 for an update of zero.
+
+    :param norm: the update's norm.
+    :param target: as for :func:`rescale`.
+    :param clip: as for :func:`rescale`.
+    """
+    limit = clip if target is None else target
+    if limit is None or norm == 0.0:
+        return 1.0
+    return limit / norm if target is not None else min(1.0, limit / norm)

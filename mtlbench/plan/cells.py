@@ -15,6 +15,7 @@ from mtlbench.plan.conditions import check_methods
 from mtlbench.plugins.fingerprint import source_fingerprint
 from mtlbench.plugins.registry import Registry
 from mtlbench.problem.interface import Loaded, Scored
+from mtlbench.problem.loaded import LoadedProblem
 from mtlbench.recipe.suite import Recipe
 from mtlbench.text.problem import TextProblem
 
@@ -54,7 +55,11 @@ class Workload:
         :param plugin_files: files that the registry was loaded with.
         :raises UsageError: when a task, its data or the model is missing or not usable.
         """
-        problem: Loaded = TextProblem.load(recipe, registry, data_dir)
+        problem: Loaded
+        if recipe.problem is None:
+            problem = TextProblem.load(recipe, registry, data_dir)
+        else:
+            problem = LoadedProblem(registry.problem(recipe.problem), recipe, data_dir)
         recipe = problem.recipe(recipe)  # canonical specs: two spellings of the same recipe give the same key
         if recipe.epochs is not None:
             steps = recipe.epochs * -(-problem.rows // recipe.batch_size)
@@ -110,9 +115,11 @@ class Cell:
 def make_cells(workload: Workload, methods: Sequence[Method], seeds: Sequence[int]) -> list[Cell]:
     """Return the grid methods × seeds, seed by seed, so that an interrupted grid has complete comparisons.
 
-    :raises UsageError: when a method is not defined for the tasks.
+    :raises UsageError: when a method is not defined for the tasks, or needs what the problem does not declare.
     """
     check_methods(methods, len(workload.tasks))
+    for method in methods:
+        workload.problem.accept(workload.recipe, method)
     identity = workload.identity()
     group = fingerprint(identity)
     return [

@@ -190,6 +190,14 @@ class Loaded(Protocol):
         :raises UsageError: when the model does not suit these tasks or this recipe.
         """
 
+    def accept(self, recipe: Recipe, method: Method) -> None:
+        """Refuse a method that the problem cannot train, before a grid begins.
+
+        :param recipe: the canonical recipe.
+        :param method: the method.
+        :raises UsageError: when the method needs what the problem does not declare.
+        """
+
     def notes(self, recipe: Recipe) -> list[str]:
         """Return warnings to print before a grid begins.
 

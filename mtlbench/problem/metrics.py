@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mtlbench.contract.task import Kind, Task
+from mtlbench.contract.task import Kind
 from mtlbench.errors import CellError, UsageError, said, shown, unknown
+
+if TYPE_CHECKING:
+    from mtlbench.problem.interface import Scored
 
 Values = NDArray[Any]
 Metric = Callable[[Values, Values, int], float]
@@ -44,7 +47,7 @@ def metric(kind: Kind, name: str) -> Callable[[Metric], Metric]:
     return add
 
 
-def metrics_of(task: Task) -> dict[str, Metric]:
+def metrics_of(task: Scored) -> dict[str, Metric]:
     """Return the metrics that a task names, the primary one first.
 
     :raises UsageError: for a name that is not a metric of the task's kind.
@@ -56,11 +59,12 @@ def metrics_of(task: Task) -> dict[str, Metric]:
     return {name: known[name] for name in task.metrics}
 
 
-def score(task: Task, outputs: Values, labels: Values) -> dict[str, float]:
+def score(task: Scored, outputs: Values, labels: Values) -> dict[str, float]:
     """Return a task's metrics of a head's raw outputs.
 
-    :param outputs: (N, C) logits of classes or labels, or (N, 1) scores on any scale.
-    :param labels: (N,) class numbers 0 … C − 1, (N,) real numbers, or (N, C) zeros and ones.
+    :param outputs: (N, C) logits of classes or labels, or (N, C) numbers on any scale.
+    :param labels: (N,) class numbers 0 … C − 1, real numbers of shape (N,) or, where a row has C, (N, C), or (N, C)
+        zeros and ones.
     :raises CellError: when an output is not finite; the message gives how many and the first row. And when a metric
         is not one finite number, or raises.
     """
@@ -76,7 +80,7 @@ def score(task: Task, outputs: Values, labels: Values) -> dict[str, float]:
 
 
 def value_of(
-    task: Task,
+    task: Scored,
     name: str,
     function: Metric,
     answered: Values,
@@ -101,15 +105,15 @@ def value_of(
 
 
 def answers(prediction: Kind, outputs: Values) -> Values:
-    """Return what raw outputs say: (N,) the class of the largest logit, (N,) the scores as they are, or (N, C) 1 for
-    every label whose logit is above 0, where its probability is one half."""
+    """Return what raw outputs say: (N,) the class of the largest logit, the numbers as they are, (N,) or, where a
+    row has several, (N, C), or (N, C) 1 for every label whose logit is above 0, where its probability is one half."""
     match prediction:
         case "classification":
             return outputs.argmax(axis=1)
         case "multilabel":
             return (outputs > 0).astype(np.int64)
         case "regression":
-            return outputs.reshape(-1)
+            return outputs if outputs.ndim == 2 and outputs.shape[1] > 1 else outputs.reshape(-1)
 
 
 @metric("classification", "accuracy")
@@ -158,7 +162,19 @@ def spearman(answered: Values, labels: Values, outputs: int) -> float:
     return _correlation(stats.spearmanr, answered, labels)
 
 
+@metric("regression", "r2")
+def r2(answered: Values, labels: Values, outputs: int) -> float:
+    """The coefficient of determination R², a mean over the numbers of a row; 0 where the labels are constant."""
+    errors = np.square(answered.astype(np.float64) - labels).reshape(len(labels), -1).sum(axis=0)
+    spread = np.square(labels - labels.mean(axis=0)).reshape(len(labels), -1).sum(axis=0)
+    defined = spread > 0.0
+    return float(np.where(defined, 1.0 - errors / np.where(defined, spread, 1.0), 0.0).mean())
+
+
 def _correlation(correlate: Callable[..., Any], answered: Values, labels: Values) -> float:
+    if answered.ndim == 2:  # several numbers a row: the mean of their correlations
+        pairs = zip(answered.T, labels.T, strict=True)
+        return float(np.mean([_correlation(correlate, one, other) for one, other in pairs]))
     answered, labels = answered.astype(np.float64), labels.astype(np.float64)
     if _is_constant(answered) or _is_constant(labels):
         return 0.0

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from mtlbench.engine.norm import factor_for
 from mtlbench.errors import UsageError
 
 
@@ -83,18 +84,30 @@ def deliver(value: torch.Tensor, parcel: Parcel) -> torch.Tensor:
     return loss
 
 
-def clip(gradients: list[torch.Tensor], limit: float | None, unit: float) -> None:
-    """Clip the shared update in place, where the method's paper does.
+def rescale(gradients: list[torch.Tensor], unit: float, *, target: float | None, clip: float | None) -> float:
+    """Rescale or clip the shared update in place, as :func:`mtlbench.engine.norm.rescale` does with a flat one.
 
     :param gradients: the update, one tensor for each parameter, in memory of its own.
-    :param limit: the largest norm allowed; ``None`` for no limit.
     :param unit: factor that is in the gradients.
+    :param target: the norm to rescale to; ``None`` to leave it.
+    :param clip: the largest norm allowed, where there is no target; ``None`` for no limit.
+    :returns: the factor by which the update was multiplied.
     """
-    if limit is None or not gradients:
-        return
-    first = gradients[0].device
-    norms = torch.stack([torch.linalg.vector_norm(g, dtype=torch.float64).to(first) for g in gradients])
-    norm = float(norms.norm()) / unit
-    if norm > limit:
+    if (target is None and clip is None) or not gradients:
+        return 1.0
+    factor = factor_for(norm_of(gradients) / unit, target=target, clip=clip)
+    if factor != 1.0:
         for gradient in gradients:
-            gradient.mul_(limit / norm)
+            gradient.mul_(factor)
+    return factor
+
+
+def norm_of(gradients: Sequence[torch.Tensor]) -> float:
+    """Return the norm of all numbers of some tensors, in double precision.
+
+    :param gradients: dense or sparse tensors, at least one.
+    """
+    first = gradients[0].device
+    dense = [gradient.coalesce().values() if gradient.is_sparse else gradient for gradient in gradients]
+    norms = [torch.linalg.vector_norm(gradient, dtype=torch.float64).to(first) for gradient in dense]
+    return float(torch.stack(norms).norm())

@@ -14,7 +14,7 @@ from mtlbench.contract.method_input import observe
 from mtlbench.contract.method_output import ask_update, ask_weights
 from mtlbench.contract.observation import Matrix, Vector
 from mtlbench.errors import UsageError
-from mtlbench.surgery.delivery import Parcel, clip
+from mtlbench.surgery.delivery import Parcel, rescale
 from mtlbench.surgery.heads import HeadGradients, norms_of
 from mtlbench.surgery.passes import into_row
 from mtlbench.surgery.rows import Rows
@@ -28,10 +28,18 @@ class GradientStep:
     :param method: reads the gradients or their inner products.
     :param accumulate: the number of micro-batches.
     :param skipping: the layers that write their gradients into the rows themselves, if any.
+    :param match_sum: rescale every update to the norm of the plain sum Σ gᵢ, in place of the method's own clipping.
     """
 
-    def __init__(self, method: Method, accumulate: int = 1, skipping: RowSkipping | None = None) -> None:
-        self.method, self.accumulate, self.skipping = method, accumulate, skipping
+    def __init__(
+        self,
+        method: Method,
+        accumulate: int = 1,
+        skipping: RowSkipping | None = None,
+        *,
+        match_sum: bool = False,
+    ) -> None:
+        self.method, self.accumulate, self.skipping, self.match_sum = method, accumulate, skipping, match_sum
         self.micro = 0
         """The number of micro-batches collected so far."""
         self._heads: HeadGradients | None = None
@@ -140,17 +148,21 @@ class GradientStep:
             self._refuse_unless_scaled(step, rows, gram)
             nothing = rows.combine(np.full(tasks, np.nan))  # so that the scaler skips this step for certain
             return replace(self._output(step, rows, heads, nothing, losses, None, None), skipped=True)
-        weights = None
+        weights, target = None, rows.sum_norm() / unit if self.match_sum else None
+        matrix = self._matrix(rows, unit) if method.reads == "gradients" else None
+        observation = observe(method, losses=losses, gram=gram if matrix is None else None, gradients=matrix)
         if method.returns == "update":
-            update = ask_update(method, observe(method, losses=losses, gradients=self._matrix(rows, unit)))
-            update = step.ranks.agreed_update(update)
+            update = step.ranks.agreed_update(ask_update(method, observation))
             gradients = rows.split(update * unit)
         else:
-            reads = {"gradients": self._matrix(rows, unit)} if method.reads == "gradients" else {"gram": gram}
-            weights = step.ranks.agreed(ask_weights(method, observe(method, losses=losses, **reads)), rows.device)
+            weights = step.ranks.agreed(ask_weights(method, observation), rows.device)
             gradients = rows.combine(weights)
-        clip(gradients, method.clip_norm, unit)
-        return self._output(step, rows, heads, gradients, losses, weights, gram)
+            if target is not None and (weights == 1.0).all():
+                target = None  # it is the plain sum itself
+        limit = None if self.match_sum else method.clip_norm
+        factor = rescale(gradients, unit, target=target, clip=limit)
+        output = self._output(step, rows, heads, gradients, losses, weights, gram)
+        return replace(output, factor=factor, floored=observation.floored)
 
     def _output(
         self,

@@ -11,6 +11,7 @@ import torch
 
 from mtlbench.contract.observation import Matrix, Vector
 from mtlbench.solvers.inner_products import BLOCK, Part, gram_between, gram_of_parts
+from mtlbench.surgery.delivery import norm_of
 from mtlbench.surgery.layout import Block, Layout, weighted_sum
 from mtlbench.surgery.ranks import Ranks
 from mtlbench.surgery.reach import Reach, in_layout, reached_by_some
@@ -149,6 +150,11 @@ class Rows(Slots):
         """
         pairs = zip(self.blocks, other.blocks, strict=True)
         return np.sum([gram_between(a.buffer[self.window], b.buffer[other.window]) for a, b in pairs], axis=0)
+
+    def sum_norm(self) -> float:
+        """Return ‖Σ gᵢ‖, in double precision."""
+        sums = [block.buffer[self.window].sum(dim=0, dtype=torch.float64) for block in self.blocks]
+        return norm_of(sums)
 
     def combine(self, weights: Vector) -> list[torch.Tensor]:
         """Overwrite a row with Σ wᵢ gᵢ, and return it: one tensor for each parameter and of its type.

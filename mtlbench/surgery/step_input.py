@@ -153,6 +153,9 @@ class StepOutput:
     :param weights: (K,) weights; ``None`` for a method that returns an update, or where no method was asked.
     :param gram: (K, K) inner products that the method read, if any.
     :param skipped: whether the gradient scaler will skip this step, because something is not finite.
+    :param factor: factor of the shared update, from clipping or from matching the sum's norm.
+    :param floored: positions, among the present tasks, of losses of exactly 0 that counted as
+        :data:`mtlbench.contract.observation.FLOOR`.
     """
 
     value: torch.Tensor
@@ -161,6 +164,8 @@ class StepOutput:
     weights: Vector | None = None
     gram: Matrix | None = field(default=None)
     skipped: bool = False
+    factor: float = 1.0
+    floored: tuple[int, ...] = ()
 
 
 def head_factors(method: Method, weights: Vector, losses: Vector) -> Vector:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from mtlbench.contract.method_output import ask_weights
 from mtlbench.contract.observation import Matrix, Vector
 from mtlbench.errors import UsageError
 from mtlbench.solvers.inner_products import gram
-from mtlbench.surgery.delivery import Parcel, clip
+from mtlbench.surgery.delivery import Parcel, norm_of, rescale
 from mtlbench.surgery.heads import HeadGradients
 from mtlbench.surgery.layout import layout_of
 from mtlbench.surgery.passes import gradients_of, into_row
@@ -28,10 +29,11 @@ class WeightedStep:
 
     :param method: returns weights.
     :param gram_of: the parameters whose inner products it reads, if it reads any.
+    :param match_sum: rescale every update to the norm of the plain sum Σ gᵢ, in place of the method's own clipping.
     """
 
-    def __init__(self, method: Method, gram_of: Parameters) -> None:
-        self.method, self.gram_of = method, gram_of
+    def __init__(self, method: Method, gram_of: Parameters, *, match_sum: bool = False) -> None:
+        self.method, self.gram_of, self.match_sum = method, gram_of, match_sum
         self._further: list[Rows] = []
 
     def run(self, step: StepInput, weights: Vector | None = None) -> StepOutput:
@@ -62,8 +64,10 @@ class WeightedStep:
             products = self._gram(step, pieces) / scale**2
         elif weights is None and self.method.reads == "cross_gram":
             products = self._cross_gram(step) / scale**2
+        floored: tuple[int, ...] = ()
         if weights is None:
-            weights = self._ask(step, losses, products)
+            weights, floored = self._ask(step, losses, products)
+        target = self._sum_norm(step) / scale if self.match_sum and (weights != 1.0).any() else None
         factors = head_factors(self.method, weights, losses)
         if not asks_gram and (factors != weights).any():  # the joint pass would weight the heads too
             self._partial(step, heads, [])
@@ -76,22 +80,35 @@ class WeightedStep:
             gradients = self._joint(step, leaves, weights)
             heads.take(leaves, gradients[len(step.shared) :])
             factors = np.ones(tasks)
-        return self._output(step, heads, gradients[: len(step.shared)], factors, losses, weights, products, scale)
+        output = self._output(
+            step, heads, gradients[: len(step.shared)], factors, losses, weights, products, scale, target
+        )
+        return replace(output, floored=floored)
 
-    def _ask(self, step: StepInput, losses: Vector, products: Matrix | None) -> Vector:
-        """Return the method's weights; ones where the scaler is about to skip the step for what is not finite."""
+    def _ask(self, step: StepInput, losses: Vector, products: Matrix | None) -> tuple[Vector, tuple[int, ...]]:
+        """Return the method's weights, and the losses of 0 that were replaced; ones where the scaler is about to skip
+        the step for what is not finite."""
         if not np.isfinite(losses).all() or (products is not None and not np.isfinite(products).all()):
             if step.scale is None and products is not None:
                 task = int(np.argmin(np.isfinite(products).all(axis=1)))
                 raise step.not_finite(task, "gradient", float(products[task, task]))
-            return np.ones(len(losses))
+            return np.ones(len(losses)), ()
         observation = observe(
             self.method,
             losses=losses,
             gram=products if self.method.reads == "gram" else None,
             cross_gram=products if self.method.reads == "cross_gram" else None,
         )
-        return step.ranks.agreed(ask_weights(self.method, observation), step.losses.tensors[0])
+        weights = step.ranks.agreed(ask_weights(self.method, observation), step.losses.tensors[0])
+        return weights, observation.floored
+
+    def _sum_norm(self, step: StepInput) -> float:
+        """Return the norm of the plain sum's gradient, times the scaler's factor, by a joint pass of its own."""
+        outputs, reentrant = step.losses.tensors, step.graph.reentrant
+        plain = gradients_of(outputs, step.parameters, step.loss_factors, retain_graph=True, reentrant=reentrant)
+        gradients = [gradient.clone() for gradient in plain if gradient is not None]
+        step.ranks.mean_(gradients)
+        return norm_of(gradients)
 
     def _domain(self, step: StepInput) -> Sequence[torch.Tensor]:
         return step.last if self.gram_of == "last_shared_layer" else step.representation
@@ -176,13 +193,15 @@ class WeightedStep:
         weights: Vector,
         products: Matrix | None,
         scale: float,
+        target: float | None,
     ) -> StepOutput:
         reached = [(leaf, g) for leaf, g in zip(step.parameters, gradients, strict=True) if g is not None]
         updates = [gradient for _, gradient in reached]
-        if self.method.clip_norm is not None:
+        limit, factor = None if self.match_sum else self.method.clip_norm, 1.0
+        if limit is not None or target is not None:
             updates = [gradient.clone() for gradient in updates]  # torch may give two parameters one tensor
             step.ranks.mean_(updates)
-            clip(updates, self.method.clip_norm, scale)
+            factor = rescale(updates, scale, target=target, clip=limit)
         finite = step.all_finite([leaf for leaf, _ in reached], updates, heads) and bool(np.isfinite(losses).all())
         if not finite:  # so that the scaler skips this step for certain
             updates = [torch.full_like(gradient, torch.nan) for gradient in updates]
@@ -193,4 +212,6 @@ class WeightedStep:
             unscaled=step.graph.half and step.scale is None,
         )
         value = step.value(weights, losses)
-        return StepOutput(value, parcel, losses, weights if finite else None, products, skipped=not finite)
+        return StepOutput(
+            value, parcel, losses, weights if finite else None, products, skipped=not finite, factor=factor
+        )

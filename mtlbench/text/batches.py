@@ -11,34 +11,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mtlbench import seeds
 from mtlbench.contract.task import Rows, Splits, Task
 from mtlbench.engine.packed.pack import Pack, Sequences
 from mtlbench.engine.packed.padding import moved
+from mtlbench.problem.schedule import batch_schedule
 from mtlbench.text.tokens import Tokenizer, Tokens
 
 EVALUATION_TOKENS = 4096
 """Approximate number of tokens in one pack during evaluation."""
-
-
-def batch_schedule(seed: int, task: str, rows: int, total: int, number: int = 0) -> NDArray[np.int64]:
-    """Return the row numbers that a task trains on, in order.
-
-    Each epoch is a fresh permutation of the rows. A batch may begin in one epoch and end in the next, so that every
-    row is drawn equally often.
-
-    :param seed: the cell's seed.
-    :param task: the task's key.
-    :param rows: number of training rows.
-    :param total: number of rows over all steps.
-    :param number: 0 for the batches that the update is computed from, which are the same for every method; 1 and 2
-        for the independent batches from which some methods estimate their weights.
-    :returns: (total,) row numbers.
-    """
-    epochs = -(-total // rows)
-    suffix = [number] if number else []
-    order = [seeds.generator(seed, "schedule", task, epoch, *suffix).permutation(rows) for epoch in range(epochs)]
-    return np.concatenate(order)[:total]
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from mtlbench.contract.method import Method
 from mtlbench.engine.processes import Processes
+from mtlbench.problem.sampling import batch_sizes
 from mtlbench.recipe.suite import Recipe
 from mtlbench.text.batches import TaskData
-from mtlbench.text.sampling import batch_sizes
 from mtlbench.text.session import TextSession
 from mtlbench.text.tokens import Tokenizer
 

@@ -4,35 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtlbench.contract.task import Rows, Splits, Task
-from mtlbench.errors import UsageError
-from mtlbench.problem.metrics import metrics_of, value_of
-
-Values = NDArray[Any]
-
-
-class TrivialScore(TypedDict):
-    """One trivial predictor and its score on the development rows."""
-
-    name: str
-    value: float
+from mtlbench.problem.floors import TrivialScore, constant_answers, scores_of, tiled
 
 
 def floors(task: Task, splits: Splits) -> dict[str, list[TrivialScore]]:
     """Return metric → floors, fitted on the training rows and measured on the development rows.
 
-    - ``majority class``: always the most frequent class.
-    - ``all positive``: always class 1 (tasks of two classes), or all labels (multi-label tasks).
+    Besides those of :func:`mtlbench.problem.floors.constant_answers`:
+
     - ``token overlap``: for pairs, the Jaccard index J of their lower-cased words: words in both / words in either.
       With two classes, class 1 where J ≥ t, with the threshold t that is best for the metric; with real labels, J.
-    - ``constant``: the same number for every row (real labels); its correlation counts 0.
-    - ``majority labels``: always the most frequent set of labels.
-    - ``frequent labels``: always the k most frequent labels, with the k that is best for micro-F1.
 
     A plugin's metric has only the floors without a threshold.
 
@@ -40,60 +27,16 @@ def floors(task: Task, splits: Splits) -> dict[str, list[TrivialScore]]:
     :param splits: its rows.
     :raises UsageError: when a plugin's metric raises or does not return one finite number; names task and metric.
     """
-    metrics = metrics_of(task)
-    predict = {"classification": _classes, "regression": _scores, "multilabel": _labels}[task.prediction]
-    predictions = predict(task, splits)
-    return {
-        name: [
-            TrivialScore(
-                name=floor,
-                value=value_of(task, name, function, answers[name], splits.dev.labels, task.outputs, UsageError),
-            )
-            for floor, answers in predictions.items()
-            if name in answers
-        ]
-        for name, function in metrics.items()
-    }
-
-
-def _same(task: Task, answers: Values) -> dict[str, Values]:
-    """Return metric → answers, for a predictor that does not depend on the metric."""
-    return dict.fromkeys(task.metrics, answers)
-
-
-def _classes(task: Task, splits: Splits) -> dict[str, dict[str, Values]]:
     train, dev = splits.train, splits.dev
-    majority = np.bincount(train.labels, minlength=task.outputs).argmax()
-    predictions = {"majority class": _same(task, np.full(len(dev), majority))}
-    if task.outputs == 2:
-        predictions["all positive"] = _same(task, np.ones(len(dev), dtype=np.int64))
-        if _are_pairs(dev):
-            overlap = token_overlap(dev.texts)
-            thresholds = best_thresholds(token_overlap(train.texts), train.labels)
-            predictions["token overlap"] = {metric: (overlap >= t).astype(np.int64) for metric, t in thresholds.items()}
-    return predictions
-
-
-def _scores(task: Task, splits: Splits) -> dict[str, dict[str, Values]]:
-    predictions = {"constant": _same(task, np.zeros(len(splits.dev)))}
-    if _are_pairs(splits.dev):
-        predictions["token overlap"] = _same(task, token_overlap(splits.dev.texts))
-    return predictions
-
-
-def _labels(task: Task, splits: Splits) -> dict[str, dict[str, Values]]:
-    labels, rows = splits.train.labels, len(splits.dev)
-    sets, counts = np.unique(labels, axis=0, return_counts=True)
-    frequency = labels.sum(axis=0)
-    order = np.argsort(-frequency, kind="stable")
-    hits, predicted = np.cumsum(frequency[order]), len(labels) * np.arange(1, len(order) + 1)
-    best = 1 + int((2 * hits / (predicted + frequency.sum())).argmax())
-    constants = {
-        "majority labels": sets[counts.argmax()],
-        "frequent labels": np.isin(np.arange(len(order)), order[:best]).astype(np.int64),
-        "all positive": np.ones(len(order), dtype=np.int64),
-    }
-    return {name: _same(task, np.tile(constant, (rows, 1))) for name, constant in constants.items()}
+    answers = constant_answers(task, train.labels)  # real labels are standardised, so that their mean is 0
+    predictions = {name: tiled(task, answer, len(dev)) for name, answer in answers.items()}
+    if _are_pairs(dev) and task.prediction == "regression":
+        predictions["token overlap"] = dict.fromkeys(task.metrics, token_overlap(dev.texts))
+    elif _are_pairs(dev) and task.prediction == "classification" and task.outputs == 2:
+        overlap = token_overlap(dev.texts)
+        thresholds = best_thresholds(token_overlap(train.texts), train.labels)
+        predictions["token overlap"] = {metric: (overlap >= t).astype(np.int64) for metric, t in thresholds.items()}
+    return scores_of(task, predictions, dev.labels)
 
 
 def token_overlap(pairs: Iterable[Sequence[str]]) -> NDArray[np.float64]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -223,14 +222,6 @@ def _pretrained(auto_model: Any, files: EncoderFiles, config: Any) -> Any:
             f"{(missing or loading['mismatched_keys'])[0]}: it is another architecture's checkpoint"
         )
     return model
-
-
-def state_fingerprint(parameters: Iterable[torch.Tensor]) -> str:
-    """Return the SHA-256 of the values of tensors, in order."""
-    digest = hashlib.sha256()
-    for parameter in parameters:
-        digest.update(parameter.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _linear(inputs: int, outputs: int, seed: int, *purpose: str) -> nn.Linear:

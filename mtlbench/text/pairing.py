@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import torch
 
 from mtlbench.contract.entries import PairingEntry
+from mtlbench.problem.weights import state_fingerprint
 from mtlbench.text.batches import TaskData
 from mtlbench.text.engines import Inputs
-from mtlbench.text.model import MultiTaskModel, state_fingerprint
+from mtlbench.text.model import MultiTaskModel
 
 
 def fingerprint_pairing(model: MultiTaskModel, data: Sequence[TaskData], seed: int, device: str) -> PairingEntry:

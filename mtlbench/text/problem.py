@@ -124,6 +124,9 @@ class TextProblem:
         """
         check_recipe(recipe, self.traits(recipe))
 
+    def accept(self, recipe: Recipe, method: Method) -> None:
+        """Accept every method: a model of texts has all that methods may read."""
+
     def notes(self, recipe: Recipe) -> list[str]:
         """Return warnings to print before a grid begins.
 

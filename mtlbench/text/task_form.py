@@ -106,6 +106,11 @@ def _check_declared(task: Task) -> None:
     if len(set(metrics)) < len(metrics):
         raise UsageError(f"{where}: metrics is {shown(metrics)}; name each once")
     metrics_of(task)
+    if prediction == "regression" and "r2" in metrics:
+        raise UsageError(
+            f"{where}: r2 compares numbers in the labels' unit, but the outputs of a task on texts are standardised; "
+            "use pearson or spearman"
+        )
     if not isinstance(_declared(task, "corpus"), str):
         raise UsageError(f"{where}: corpus is {shown(task.corpus)}; declare a name, or nothing")
 

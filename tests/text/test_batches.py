@@ -14,7 +14,8 @@ from text_runs import run
 from mtlbench.engine.packed.pack import Pack
 from mtlbench.plan.cells import Workload
 from mtlbench.plugins.registry import load_registry
-from mtlbench.text.batches import TaskData, batch_schedule
+from mtlbench.problem.schedule import batch_schedule
+from mtlbench.text.batches import TaskData
 from mtlbench.text.model import MultiTaskModel
 from mtlbench.text.tokens import Tokenizer
 

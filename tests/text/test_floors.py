@@ -8,8 +8,9 @@ from real_data import REAL, needs_files
 
 from mtlbench.contract.task import Rows, Splits, Task
 from mtlbench.plugins.registry import load_registry
+from mtlbench.problem.floors import TrivialScore
 from mtlbench.problem.metrics import METRICS
-from mtlbench.text.floors import TrivialScore, best_thresholds, floors, token_overlap
+from mtlbench.text.floors import best_thresholds, floors, token_overlap
 
 
 def task(label: str, pairs: bool) -> Task:

@@ -19,8 +19,8 @@ from mtlbench.host.disk import TEMPORARY
 from mtlbench.host.provenance import versions
 from mtlbench.plan.cells import Workload
 from mtlbench.plugins.registry import load_registry
+from mtlbench.problem.weights import state_fingerprint
 from mtlbench.text import engines
-from mtlbench.text.model import state_fingerprint
 from mtlbench.training import checkpoint as checkpoint_module
 from mtlbench.training.checkpoint import Checkpoints
 from mtlbench.training.result import CellResult

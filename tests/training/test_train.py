@@ -19,9 +19,10 @@ from mtlbench.errors import CellError
 from mtlbench.execute.worker import save
 from mtlbench.plan.cells import Workload, make_cells
 from mtlbench.plugins.registry import load_registry
+from mtlbench.problem.schedule import batch_schedule
 from mtlbench.records.header import header
 from mtlbench.records.store import Store
-from mtlbench.text.batches import TaskData, batch_schedule
+from mtlbench.text.batches import TaskData
 from mtlbench.text.engines import Inputs
 from mtlbench.training.result import CellProgress, CellResult
 from mtlbench.training.step_effect import Probe

@@ -13,7 +13,7 @@ from text_runs import run
 
 from mtlbench.errors import UsageError
 from mtlbench.plan.cells import Workload
-from mtlbench.text.sampling import batch_sizes, shares
+from mtlbench.problem.sampling import batch_sizes, shares
 
 Make = Callable[..., Workload]
 KINDS = ("uniform", "proportional", "sqrt", "annealed")

@@ -1,0 +1,262 @@
+"""An author's problem with its rows, ready for keys, records and training."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mtlbench.contract.entries import EncoderEntry, TaskEntry
+from mtlbench.contract.method import Method
+from mtlbench.contract.problem import Problem, Target
+from mtlbench.errors import UsageError
+from mtlbench.plugins.fingerprint import source_fingerprint
+from mtlbench.problem.evaluation import Unit
+from mtlbench.problem.floors import floors
+from mtlbench.problem.forwards import Rows
+from mtlbench.problem.hooks import Hooks
+from mtlbench.problem.rows import ProblemRows
+from mtlbench.problem.splits import Split, check_labels, limited, load_splits, one_batch
+from mtlbench.problem.structure import Structure, probe
+from mtlbench.problem.targets import call, chosen_targets
+from mtlbench.recipe.suite import Recipe
+
+PROBLEM_PROTOCOL = 1
+"""Version of the training arithmetic of problems: batches, seeds, engine, and defaults outside of the recipe.
+
+It is part of every key, and is raised by one when the arithmetic changes, so that older cells no longer count as done:
+the code outside of a problem's and a method's file is in no fingerprint. Tasks on texts have a number of their own.
+"""
+TRIAL_ROWS = 32
+"""Most rows of the batch that tries a model before training."""
+
+
+class LoadedProblem:
+    """A problem with its rows, as a recipe chooses them; see :class:`mtlbench.problem.interface.Loaded`.
+
+    :param problem: the problem.
+    :param recipe: names the tasks and limits the rows.
+    :param data_dir: the folder from ``--data-dir``.
+    :raises UsageError: when an option of the recipe has no meaning for a problem, and for faults in the author's tasks
+        and rows, in one line that names problem and task.
+    """
+
+    def __init__(self, problem: Problem, recipe: Recipe, data_dir: Path | None = None) -> None:
+        self.problem = problem
+        self.tasks: tuple[Target, ...] = chosen_targets(problem, recipe.tasks)
+        refuse_options(problem, recipe)
+        self._data, splits = load_splits(problem, self.tasks, data_dir)
+        self.splits: Mapping[str, Split] = limited(splits, recipe, problem)
+        check_labels(self.splits, self.tasks, problem)
+        self._units = {target.name: Unit.of(problem, target, self.splits["train"]) for target in self.tasks}
+        self._hooks, self._batch_size = Hooks(problem, self.tasks), recipe.batch_size
+
+    @property
+    def title(self) -> str:
+        """The problem's spec."""
+        return self.problem.spec
+
+    @property
+    def rows(self) -> int:
+        """The number of training rows of an epoch: all, or where tasks have batches of their own, the largest's."""
+        train = self.splits["train"]
+        return max(int(mask.sum()) for mask in train.labelled.values()) if self.problem.separate else len(train)
+
+    @cached_property
+    def structure(self) -> Structure:
+        """The model's parts, found by trying it on a batch.
+
+        :raises UsageError: for a fault of the model, its outputs or its losses; names problem and hook.
+        """
+        train = self.splits["train"]
+        targets = {
+            target.name: self._units[target.name].targets(target, train.labels[target.name]) for target in self.tasks
+        }
+        rows = Rows(self._hooks, train, targets)
+        return call(self.problem, "model", probe, self._hooks, rows, min(self._batch_size, TRIAL_ROWS))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The hash of all rows, before the recipe limits them.
+
+        :raises UsageError: when the inputs have none.
+        """
+        try:
+            return self._data.fingerprint
+        except UsageError as error:
+            raise UsageError(f"problem {self.problem.name}: {error}") from None
+
+    def recipe(self, recipe: Recipe) -> Recipe:
+        """Return the recipe with the problem's canonical spec and the names of all chosen tasks.
+
+        :param recipe: as the user wrote it.
+        """
+        names = tuple(target.name for target in self.tasks)
+        return recipe.model_copy(update={"problem": self.problem.spec, "tasks": names})
+
+    def identity(self, recipe: Recipe) -> dict[str, Any]:
+        """Return everything besides method, seed and the recipe's own fields that decides results, as plain data.
+
+        :param recipe: the canonical recipe.
+        """
+        return {
+            "protocol": PROBLEM_PROTOCOL,
+            "problem": {
+                "name": self.problem.name,
+                "parameters": self.problem.parameters,
+                "source": source_fingerprint(type(self.problem)),
+                "data": self.fingerprint,
+            },
+            "tasks": [
+                {"name": t.name, "prediction": t.prediction, "outputs": int(t.outputs), "metrics": list(t.metrics)}
+                for t in self.tasks
+            ],
+        }
+
+    def check(self, recipe: Recipe) -> None:
+        """Try the model once, before a grid begins.
+
+        :param recipe: the canonical recipe.
+        :raises UsageError: when the model does not suit these tasks or this recipe.
+        """
+        refuse_options(self.problem, recipe)
+        structure = self.structure
+        if recipe.parts > 1 and structure.updates_buffers:
+            raise UsageError(
+                f"problem {self.problem.name}: its model has running statistics, such as BatchNorm's, which differ "
+                "between parts of a batch: use no accumulate and no processes"
+            )
+        assert self.fingerprint
+
+    def accept(self, recipe: Recipe, method: Method) -> None:
+        """Refuse a method that needs what the problem does not declare.
+
+        :param recipe: the canonical recipe.
+        :param method: the method.
+        :raises UsageError: naming method and problem.
+        """
+        refuse_method(self.problem, self.structure, recipe, method)
+
+    def notes(self, recipe: Recipe) -> list[str]:
+        """Return no warning: all that could be wrong is an error.
+
+        :param recipe: the canonical recipe.
+        """
+        return []
+
+    def alone(self, task: int, rows: int) -> LoadedProblem:
+        """Return one task with one batch of its rows, to train on and to score.
+
+        :param task: the task's position.
+        :param rows: the most rows.
+        """
+        single, target = copy.copy(self), self.tasks[task]
+        single.__dict__.pop("structure", None)  # it is that of all tasks
+        single.tasks, single._hooks = (target,), Hooks(self.problem, (target,))
+        batch = one_batch(self.splits["train"], target, rows)
+        single.splits = {"train": batch, "dev": batch}
+        single._batch_size = len(batch)
+        return single
+
+    def describe(self) -> dict[str, TaskEntry]:
+        """Return each task's rows, source and trivial floors, by its name, as records have them."""
+        return {target.name: self._entry(target) for target in self.tasks}
+
+    def entry(self) -> EncoderEntry:
+        """Return the problem's model, as records have it."""
+        identity = [self.problem.name, self.problem.parameters, source_fingerprint(type(self.problem))]
+        return {
+            "spec": self.problem.spec,
+            "name": self.title,
+            "fingerprint": hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest(),
+            "tuned_on": [],
+            "parameters": self.structure.parameters,
+            "trainable": self.structure.trainable,
+        }
+
+    def prepare(self, recipe: Recipe, method: Method, seed: int) -> ProblemRows:
+        """Return the rows of one cell.
+
+        :param recipe: the canonical recipe, with steps.
+        :param method: it says how many independent batches a step has, and whether tasks train jointly.
+        :param seed: of initial weights, batches and dropout masks.
+        :raises UsageError: when the method needs what the problem does not declare, or a step's batch has no label of
+            a task.
+        """
+        self.check(recipe)
+        self.accept(recipe, method)
+        return ProblemRows(self._hooks, self.splits, self._units, self.structure, recipe, method, seed)
+
+    def _entry(self, target: Target) -> TaskEntry:
+        train, dev, test = self.splits["train"], self.splits["dev"], self.splits.get("test")
+        labels = train.scored(target)
+        entry: dict[str, Any] = {
+            "spec": target.spec,
+            "prediction": target.prediction,
+            "metrics": list(target.metrics),
+            "train": len(labels),
+            "dev": len(dev.scored(target)),
+            "source": self._data.source,
+            "corpus": "",
+            "fingerprint": self.fingerprint,
+            "floors": floors(target, labels, dev.scored(target)),
+            "test": None,
+        }
+        if test is not None:
+            rows = test.scored(target)
+            entry["test"] = {"rows": len(rows), "floors": floors(target, labels, rows)}
+        return entry  # type: ignore[return-value]  # its floors are TypedDicts of their own
+
+
+def refuse_options(problem: Problem, recipe: Recipe) -> None:
+    """Refuse options of a recipe that have no meaning for a problem.
+
+    :param problem: the problem.
+    :param recipe: the recipe.
+    :raises UsageError: naming the option.
+    """
+    where = f"problem {problem.name}"
+    if recipe.max_length != Recipe.model_fields["max_length"].default:
+        raise UsageError(f"max_length={recipe.max_length} is for tasks on texts; {where} has inputs of its own")
+    if recipe.engine in ("packed", "lean", "loop"):
+        raise UsageError(f"engine={recipe.engine} is for tasks on texts; {where} has one engine: use engine=auto")
+    if recipe.checkpointing:
+        raise UsageError(f"checkpointing is for tasks on texts; {where} may use torch.utils.checkpoint in its model")
+    if recipe.sampling != "uniform" and not problem.separate:
+        raise UsageError(f"sampling={recipe.sampling} needs a batch for each task, but {where} has one for all tasks")
+
+
+def refuse_method(problem: Problem, structure: Structure, recipe: Recipe, method: Method) -> None:
+    """Refuse a method that needs what a problem does not declare, or what parts of a batch do not have.
+
+    :param problem: the problem.
+    :param structure: the model's parts.
+    :param recipe: the recipe.
+    :param method: the method.
+    :raises UsageError: naming method and problem.
+    """
+    where, reads = f"problem {problem.name}", method.gram_of if method.reads == "gram" else None
+    if reads == "last_shared_layer" and not structure.last:
+        raise UsageError(
+            f"method {method.name} reads gradients of the last shared layer, which {where} does not name: write "
+            "last_shared_layer()"
+        )
+    if reads == "representation" and not structure.representation:
+        raise UsageError(
+            f"method {method.name} reads gradients of the representation, which {where} does not name: write "
+            "representation()"
+        )
+    if reads == "representation" and problem.separate:
+        raise UsageError(
+            f"method {method.name} reads gradients of a representation that all losses are computed from, but {where} "
+            "has a batch for each task"
+        )
+    if recipe.accumulate > 1 and (reads in ("last_shared_layer", "representation") or method.batches > 1):
+        raise UsageError(
+            f"accumulate={recipe.accumulate} averages whole task gradients over the parts of a batch, but method "
+            f"{method.name} reads something else: use accumulate=1"
+        )

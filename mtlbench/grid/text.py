@@ -26,9 +26,10 @@ def introduce(workload: Workload, cells: Sequence[Cell], todo: Sequence[Cell], p
         f"{'' if room is None else f'{room} jobs × '}{recipe.threads} threads, {placement.executor}"
     )
     model = workload.problem.entry()
-    console.print(f"model {escape(model['name'])}, SHA-256 {model['fingerprint'][:12]}")
+    noun = "model" if recipe.problem is None else "problem"
+    console.print(f"{noun} {escape(model['name'])}, SHA-256 {model['fingerprint'][:12]}")
     for task in workload.problem.describe().values():
-        skipped = sum(task["skipped"].values())
+        skipped = sum(task.get("skipped", {}).values())
         note = f"; {skipped} rows without text or label left out" if skipped else ""
         console.print(
             f"task {escape(task['spec'])}: {task['train']} train, {task['dev']} dev, {escape(task['source'])}{note}",

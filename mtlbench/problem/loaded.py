@@ -15,8 +15,8 @@ from mtlbench.contract.method import Method
 from mtlbench.contract.problem import Problem, Target
 from mtlbench.errors import UsageError
 from mtlbench.plugins.fingerprint import source_fingerprint
+from mtlbench.problem.description import describe
 from mtlbench.problem.evaluation import Unit
-from mtlbench.problem.floors import floors
 from mtlbench.problem.forwards import Rows
 from mtlbench.problem.hooks import Hooks
 from mtlbench.problem.rows import ProblemRows
@@ -155,7 +155,8 @@ class LoadedProblem:
         :param rows: the most rows.
         """
         single, target = copy.copy(self), self.tasks[task]
-        single.__dict__.pop("structure", None)  # it is that of all tasks
+        for name in ("structure", "_description"):  # those of all tasks
+            single.__dict__.pop(name, None)
         single.tasks, single._hooks = (target,), Hooks(self.problem, (target,))
         batch = one_batch(self.splits["train"], target, rows)
         single.splits = {"train": batch, "dev": batch}
@@ -163,8 +164,12 @@ class LoadedProblem:
         return single
 
     def describe(self) -> dict[str, TaskEntry]:
-        """Return each task's rows, source and trivial floors, by its name, as records have them."""
-        return {target.name: self._entry(target) for target in self.tasks}
+        """Return each task's rows, source, trivial floors and oddities, by its name, as records have them."""
+        return self._description
+
+    @cached_property
+    def _description(self) -> dict[str, TaskEntry]:
+        return describe(self.tasks, self.splits, self._data.source, self.fingerprint)
 
     def entry(self) -> EncoderEntry:
         """Return the problem's model, as records have it."""
@@ -190,26 +195,6 @@ class LoadedProblem:
         self.check(recipe)
         self.accept(recipe, method)
         return ProblemRows(self._hooks, self.splits, self._units, self.structure, recipe, method, seed)
-
-    def _entry(self, target: Target) -> TaskEntry:
-        train, dev, test = self.splits["train"], self.splits["dev"], self.splits.get("test")
-        labels = train.scored(target)
-        entry: dict[str, Any] = {
-            "spec": target.spec,
-            "prediction": target.prediction,
-            "metrics": list(target.metrics),
-            "train": len(labels),
-            "dev": len(dev.scored(target)),
-            "source": self._data.source,
-            "corpus": "",
-            "fingerprint": self.fingerprint,
-            "floors": floors(target, labels, dev.scored(target)),
-            "test": None,
-        }
-        if test is not None:
-            rows = test.scored(target)
-            entry["test"] = {"rows": len(rows), "floors": floors(target, labels, rows)}
-        return entry  # type: ignore[return-value]  # its floors are TypedDicts of their own
 
 
 def refuse_options(problem: Problem, recipe: Recipe) -> None:

@@ -45,7 +45,12 @@ def examined(cells: Cells, findings: Sequence[Finding]) -> list[Block]:
         blocks.append(Bullets("Not at their end: examined as far as their checkpoints go", tuple(lines)))
     unknown = not_examined(cells)
     if unknown:
-        blocks.append(Bullets("Not examined", (f"rows are not compared where a problem reads its inputs on demand: {', '.join(unknown)}",)))
+        blocks.append(
+            Bullets(
+                "Not examined",
+                (f"rows are not compared where a problem reads its inputs on demand: {', '.join(unknown)}",),
+            )
+        )
     return blocks + _bullets(findings)
 
 

@@ -171,6 +171,10 @@ class Loaded(Protocol):
     def rows(self) -> int:
         """The number of training rows of the largest task: an epoch."""
 
+    @property
+    def trial(self) -> Any:
+        """What trying the model has shown, so that the cells' processes need not try it again; ``None`` for nothing."""
+
     def recipe(self, recipe: Recipe) -> Recipe:
         """Return the recipe with specs in their canonical spelling, so that two spellings give the same key.
 

@@ -37,6 +37,9 @@ the code outside of a method's file is in no fingerprint. Another problem has a 
 one leaves the cells of the others done. For one suite, raise :attr:`mtlbench.recipe.suite.Recipe.version` instead.
 """
 
+MODULES = ("transformers.models.bert.modeling_bert",)
+"""Modules that are slow to import, and that every cell needs."""
+
 
 @dataclass(frozen=True)
 class TextProblem:
@@ -83,6 +86,10 @@ class TextProblem:
     def rows(self) -> int:
         """The number of training rows of the largest task."""
         return max(len(split.train) for split in self.splits)
+
+    @property
+    def trial(self) -> None:
+        """Nothing: the traits of an encoder decide no cell."""
 
     def recipe(self, recipe: Recipe) -> Recipe:
         """Return the recipe with canonical specs of tasks and encoder.

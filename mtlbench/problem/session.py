@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from mtlbench.contract.entries import EncoderEntry, EngineEntry, PairingEntry, Scores
 from mtlbench.contract.method import Method
 from mtlbench.contract.observation import Vector
+from mtlbench.contract.problem import Target
 from mtlbench.engine.packed.checks import all_finite
 from mtlbench.engine.processes import Processes
 from mtlbench.engine.scaling import LossScale
 from mtlbench.engine.step import Step
 from mtlbench.problem.engine import SurgeryEngine
 from mtlbench.problem.evaluation import Unit, evaluate
-from mtlbench.problem.forwards import Forward, Inputs, Rows, kept_buffers
+from mtlbench.problem.forwards import Batch, Forward, Inputs, Rows, kept_buffers
 from mtlbench.problem.hooks import Hooks
 from mtlbench.problem.interface import Labels, Outputs
 from mtlbench.problem.splits import Split
@@ -130,6 +131,13 @@ class ProblemSession:
                 return self._inputs.forward(step, number, part)
 
         return self._steps.step(method, run, measure=measure)
+
+    def batches(self, step: int) -> list[tuple[Sequence[Target], Batch]]:
+        """Return the batches of a step's update, each with its tasks: one for all, or one for each.
+
+        :param step: the step, from 0.
+        """
+        return self._inputs.batches(step)
 
     def ahead(self, step: int) -> None:
         """Prepare the batches of the next step.

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mtlbench.records.groups import Cells, Record, spec
 from mtlbench.recipe.suite import meaningful
+from mtlbench.records.groups import Cells, Record, spec
 from mtlbench.report.blocks import Row, Section, Table
 from mtlbench.report.numbers import ABSENT
 from mtlbench.report.result import GroupReport

@@ -155,6 +155,6 @@ def _refuse(argument: str, name: str, parameter: torch.Tensor) -> None:
 
 
 def _dtensor() -> tuple[type, ...]:
-    """Return the class of distributed tensors; nothing where its module, slow to import, was not: then there is none."""
+    """Return the class of distributed tensors; nothing where no one imported its module: then there is no such tensor."""
     module = sys.modules.get("torch.distributed.tensor")
     return () if module is None else (module.DTensor,)

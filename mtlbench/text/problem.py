@@ -17,7 +17,6 @@ from mtlbench.contract.task import Rows, Splits, Task
 from mtlbench.errors import UsageError
 from mtlbench.plugins.fingerprint import source_fingerprint
 from mtlbench.plugins.registry import Registry
-from mtlbench.problem.interface import Loaded
 from mtlbench.recipe.suite import Recipe
 from mtlbench.text.description import describe_tasks
 from mtlbench.text.encoder import Encoder, EncoderFiles
@@ -184,17 +183,6 @@ class TextProblem:
         from mtlbench.text.cell_rows import TextRows
 
         return TextRows(self, recipe, method, seed)
-
-
-def text_of(problem: Loaded) -> TextProblem:
-    """Return a problem that must be one of tasks on texts.
-
-    :param problem: any problem.
-    :raises UsageError: when it is another one.
-    """
-    if not isinstance(problem, TextProblem):
-        raise UsageError("bench times the engines for texts: give a suite of tasks on texts")
-    return problem
 
 
 def one_batch(rows: Rows, size: int, task: str) -> Rows:

@@ -155,6 +155,6 @@ def _refuse(argument: str, name: str, parameter: torch.Tensor) -> None:
 
 
 def _dtensor() -> tuple[type, ...]:
-    """Return the class of distributed tensors; nothing where no one imported its module: then there is no such tensor."""
+    """Return the class of distributed tensors; nothing where its module is not imported: then there is none."""
     module = sys.modules.get("torch.distributed.tensor")
     return () if module is None else (module.DTensor,)

@@ -145,7 +145,9 @@ def read_table(
             cells.append(values)
     if not numbers:
         raise UsageError(f"data file {path} has no row with a value to predict")
-    return Table(path, "line" if is_text else "row", numbers, dict(zip(wanted, map(list, zip(*cells, strict=True)), strict=True)))
+    return Table(
+        path, "line" if is_text else "row", numbers, dict(zip(wanted, map(list, zip(*cells, strict=True)), strict=True))
+    )
 
 
 def _present(cell: Any, missing: Sequence[str]) -> Any:

@@ -146,8 +146,8 @@ class Columns(Problem):
         for name, chosen in splits.items():
             if chosen.sum() < 2:
                 raise UsageError(
-                    f"{path}: {len(group)} rows with {len(numbers)} different inputs leave {chosen.sum()} to the {name} "
-                    "split; 2 are needed"
+                    f"{path}: {len(group)} rows with {len(numbers)} different inputs leave {chosen.sum()} to the "
+                    f"{name} split; 2 are needed"
                 )
         return {name: np.flatnonzero(chosen) for name, chosen in splits.items()}
 

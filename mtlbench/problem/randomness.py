@@ -9,7 +9,6 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-
 _OWN = np.random.MT19937(0)
 
 

@@ -176,7 +176,7 @@ class TextProblem:
         """
         from mtlbench.text.cell_rows import TextRows
 
-        return TextRows(self, recipe, method, seed)
+        return TextRows(self.tasks, self.splits, self.encoder, self.files, recipe, method, seed)
 
 
 def text_of(problem: Loaded) -> TextProblem:

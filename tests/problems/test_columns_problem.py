@@ -274,8 +274,10 @@ def test_bad_files(tmp_path: Path) -> None:
     assert "homes.parquet cannot be read" in fault_of(make(spec=SPEC.replace(".csv", ".parquet")), tmp_path)
     write(tmp_path, rows(), HEADER.replace("rooms", "area"))
     assert "more than one column 'area'" in fault_of(make(), tmp_path)
-    dates = pd.DataFrame({"when": pd.date_range("2020-01-01", periods=9), "lists": [[1]] * 9, "y": range(9)})
-    for name, cell in (("when", "datetime.datetime(2020"), ("lists", "[1]")):
+    dates = pd.DataFrame(
+        {"when": pd.date_range("2020-01-01", periods=9), "lists": [[n] for n in range(9)], "y": range(9)}
+    )
+    for name, cell in (("when", "datetime.datetime(2020"), ("lists", "[0]")):
         dates[[name, "y"]].to_parquet(tmp_path / "homes.parquet")
         fault = fault_of(make(spec="columns[file=homes.parquet,predict=y:number"), tmp_path)
         assert f"homes.parquet, row 1, column '{name}': " in fault and cell in fault

@@ -145,6 +145,12 @@ def test_the_fingerprint_is_the_same_each_time_and_changes_with_the_data(folder:
     assert expected not in {data.fingerprint for data in others}
 
 
+def test_what_says_where_rows_are_does_not_count_beside_their_content() -> None:
+    problem, moved = make(",width=8,dev=0.1"), make(",width=8,delimiter=tab", SPEC.replace("homes", "moved"))
+    assert problem.counted_spec == moved.counted_spec == "columns[width=8]"
+    assert problem.counted_parameters == moved.counted_parameters == {"width": 8, "layers": 2, "experts": 0}
+
+
 @pytest.mark.parametrize("trunk", ["", ",layers=1", ",experts=3", ",experts=2,layers=1", ",experts=1,layers=3"])
 def test_a_step(folder: Path, trunk: str) -> None:
     problem = make(f",width=16{trunk}")

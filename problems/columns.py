@@ -46,6 +46,10 @@ class Columns(Problem):
         "your own files; experts: Ma et al., Modeling Task Relationships in Multi-task Learning with Multi-gate "
         "Mixture-of-Experts, KDD 2018"
     )
+    reading = (
+        *("file", "predict", "ignore", "categories", "missing"),
+        *("dev", "test", "delimiter", "quoting"),
+    )
 
     file: Annotated[str, Field(description="CSV, TSV or parquet file, relative to --data-dir if given")]
     predict: Annotated[Names, Field(description="columns to predict, as COLUMN:KIND, separated by /")]

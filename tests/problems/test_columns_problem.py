@@ -145,6 +145,12 @@ def test_the_fingerprint_is_the_same_each_time_and_changes_with_the_data(folder:
     assert expected not in {data.fingerprint for data in others}
 
 
+def test_what_says_where_rows_are_does_not_count_beside_their_content() -> None:
+    problem, moved = make(",width=8,dev=0.1"), make(",width=8,delimiter=tab", SPEC.replace("homes", "moved"))
+    assert problem.counted_spec == moved.counted_spec == "columns[width=8]"
+    assert problem.counted_parameters == moved.counted_parameters == {"width": 8, "layers": 2, "experts": 0}
+
+
 @pytest.mark.parametrize("trunk", ["", ",layers=1", ",experts=3", ",experts=2,layers=1", ",experts=1,layers=3"])
 def test_a_step(folder: Path, trunk: str) -> None:
     problem = make(f",width=16{trunk}")
@@ -274,8 +280,10 @@ def test_bad_files(tmp_path: Path) -> None:
     assert "homes.parquet cannot be read" in fault_of(make(spec=SPEC.replace(".csv", ".parquet")), tmp_path)
     write(tmp_path, rows(), HEADER.replace("rooms", "area"))
     assert "more than one column 'area'" in fault_of(make(), tmp_path)
-    dates = pd.DataFrame({"when": pd.date_range("2020-01-01", periods=9), "lists": [[1]] * 9, "y": range(9)})
-    for name, cell in (("when", "datetime.datetime(2020"), ("lists", "[1]")):
+    dates = pd.DataFrame(
+        {"when": pd.date_range("2020-01-01", periods=9), "lists": [[n] for n in range(9)], "y": range(9)}
+    )
+    for name, cell in (("when", "datetime.datetime(2020"), ("lists", "[0]")):
         dates[[name, "y"]].to_parquet(tmp_path / "homes.parquet")
         fault = fault_of(make(spec="columns[file=homes.parquet,predict=y:number"), tmp_path)
         assert f"homes.parquet, row 1, column '{name}': " in fault and cell in fault

@@ -74,6 +74,7 @@ class Workload:
                 raise UsageError(f"task {key} is named twice; each task of a suite needs a name of its own")
         encoder = Encoder.parse(recipe.model)
         files = encoder.locate()
+        encoder = encoder.settled(files)
         splits = tuple(_prepared(load_splits(task, data_dir), recipe, task.key) for task in tasks)
         for task, split in zip(tasks, splits, strict=True):
             check_training(task, split, recipe.batch_size, recipe.device)
@@ -110,7 +111,6 @@ class Workload:
         # that the device is a GPU counts, not which GPU; the rows count, not where they are
         device, tasks = self.recipe.device.partition(":")[0], tuple(task.counted_spec for task in self.tasks)
         recipe = self.recipe.model_copy(update={"device": device, "tasks": tasks})
-        settings = self.encoder.parameters.items() - Encoder("").parameters.items()
         return {
             "protocol": PROTOCOL,
             "recipe": recipe.model_dump(mode="json", exclude_defaults=True, exclude={"model"}),
@@ -118,7 +118,7 @@ class Workload:
                 {**task.identity, "data": splits.fingerprint, **_foreign_code(task)}
                 for task, splits in zip(self.tasks, self.splits, strict=True)
             ],
-            "encoder": {**dict(settings), "origin": self.files.fingerprint},
+            "encoder": {**self.encoder.counted, "origin": self.files.fingerprint},
         }
 
 

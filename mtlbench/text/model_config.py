@@ -22,6 +22,11 @@ COUNTS_FROM_PADDING = {
     "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
 }  # fmt: skip
 """Families that number positions from the padding token's number plus one, as in fairseq, and use no lower ones."""
+CAUSAL = {
+    "biogpt", "ctrl", "falcon", "gemma", "gpt2", "gpt_neo", "gpt_neox", "gptj", "llama", "mistral", "mpt", "openai-gpt",
+    "opt", "phi", "qwen2", "xglm",
+}  # fmt: skip
+"""Families in which each token sees only itself and the tokens before it. Of other families, the trial shows it."""
 ENCODER_DECODERS = {
     "bart", "bigbird_pegasus", "blenderbot", "blenderbot-small", "encoder-decoder", "fsmt", "led", "longt5",
     "m2m_100", "marian", "mbart", "mt5", "mvp", "nllb-moe", "pegasus", "pegasus_x", "plbart", "prophetnet",
@@ -89,6 +94,11 @@ class ModelConfig:
         """The size of the vocabulary: the number of tokens that have a vector."""
         words = self._number(WORDS)
         return UNLIMITED if words is None else words
+
+    @property
+    def causal(self) -> bool:
+        """Whether the family is known to be causal, and the configuration does not switch that off."""
+        return self.family in CAUSAL and self.settings.get("is_causal") is not False
 
     def _check(self) -> None:
         if not self.family:

@@ -15,7 +15,8 @@ from model_folders import POSITIONS, VOCABULARY, WORDS, write_folder, write_mode
 from mtlbench.engine.packed.pack import Pack
 from mtlbench.errors import UsageError
 from mtlbench.text.encoder import Encoder
-from mtlbench.text.model import MultiTaskModel, load_encoder
+from mtlbench.text.model import MultiTaskModel
+from mtlbench.text.pretrained import load_encoder
 from mtlbench.text.model_config import ModelConfig
 from mtlbench.text.model_files import fingerprint, tokenizer_files
 from mtlbench.text.model_trial import try_model

@@ -11,7 +11,7 @@ from model_folders import POSITIONS, write_folder, write_model
 
 from mtlbench.errors import UsageError
 from mtlbench.text.encoder import Encoder
-from mtlbench.text.model import load_encoder
+from mtlbench.text.pretrained import load_encoder
 from mtlbench.text.model_config import UNLIMITED
 from mtlbench.text.model_trial import Traits, try_model
 

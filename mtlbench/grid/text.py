@@ -26,6 +26,8 @@ def introduce(workload: Workload, cells: Sequence[Cell], todo: Sequence[Cell], p
         f"{'' if room is None else f'{room} jobs × '}{recipe.threads} threads, {placement.executor}"
     )
     console.print(f"model {escape(workload.files.title)}, SHA-256 {workload.files.fingerprint[:12]}")
+    if workload.encoder.pooling == "last":
+        console.print("a text's vector is the state of its last token (pooling=last)", highlight=False)
     for task, splits in zip(workload.tasks, workload.splits, strict=True):
         skipped = splits.train.skipped + splits.dev.skipped
         note = f"; {skipped} rows without text or label left out" if skipped else ""

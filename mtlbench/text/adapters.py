@@ -42,7 +42,7 @@ def add_adapters(model: Any, encoder: Encoder, seed: int) -> None:
     :param model: a model of transformers, which is changed in place.
     :param encoder: the settings of the adapters.
     :param seed: the cell's seed.
-    :raises UsageError: when PEFT is missing, a target names no linear layer, or the rank exceeds a layer's width.
+    :raises UsageError: when PEFT is missing, a target names no linear layer, or the rank exceeds the model's width.
     """
     check_installed()
     layers = _targets(model, encoder)
@@ -62,29 +62,22 @@ def add_adapters(model: Any, encoder: Encoder, seed: int) -> None:
             second.zero_()
 
 
-def _targets(model: nn.Module, encoder: Encoder) -> list[str]:
+def _targets(model: Any, encoder: Encoder) -> list[str]:
     """Return the names of the layers that get adapters, in the model's order."""
     from transformers.pytorch_utils import Conv1D  # GPT-2's linear layer, whose weight is transposed
 
-    sizes = {
-        name: tuple(layer.weight.shape)
-        for name, layer in model.named_modules()
-        if isinstance(layer, nn.Linear | Conv1D)
-    }
-    chosen = dict.fromkeys(sizes) if encoder.targets == ALL else {}
+    width = model.config.hidden_size
+    if encoder.rank > width:
+        raise UsageError(f"rank={encoder.rank} exceeds {width}, the width of {encoder.origin}: give a smaller rank")
+    linear = [name for name, layer in model.named_modules() if isinstance(layer, nn.Linear | Conv1D)]
+    chosen = set(linear) if encoder.targets == ALL else set()
     for target in encoder.targets if encoder.targets != ALL else ():
-        named = [name for name in sizes if f".{name}".endswith(f".{target}")]
+        named = {name for name in linear if f".{name}".endswith(f".{target}")}
         if not named:
-            ends = sorted({name.rpartition(".")[2] for name in sizes})
+            ends = sorted({name.rpartition(".")[2] for name in linear})
             raise UsageError(
                 f"model {encoder.origin} has no linear layer whose name ends in '{target}': give targets among "
                 f"{'/'.join(ends)}, or all"
             )
-        chosen |= dict.fromkeys(named)
-    for name in chosen:
-        if encoder.rank > min(sizes[name]):
-            raise UsageError(
-                f"rank={encoder.rank} exceeds {min(sizes[name])}, the full rank of layer {name} of {encoder.origin}: "
-                "give a smaller rank"
-            )
-    return [name for name in sizes if name in chosen]
+        chosen |= named
+    return [name for name in linear if name in chosen]

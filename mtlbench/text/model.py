@@ -128,7 +128,9 @@ class MultiTaskModel(nn.Module):
         longest = int(pack.lengths.max())
         mask = torch.arange(longest) < torch.from_numpy(pack.lengths).unsqueeze(1)
         mask = mask.to(pack.ids.device)
-        ids = torch.full(mask.shape, padding_token(self.encoder.config), device=mask.device).masked_scatter_(mask, pack.ids)
+        ids = torch.full(mask.shape, padding_token(self.encoder.config), device=mask.device).masked_scatter_(
+            mask, pack.ids
+        )
         inputs = {"input_ids": ids, "attention_mask": mask.long()}
         if getattr(self.encoder.config, "type_vocab_size", 0) > 1:
             inputs["token_type_ids"] = torch.zeros_like(ids).masked_scatter_(mask, pack.kinds)

@@ -23,8 +23,12 @@ COUNTS_FROM_PADDING = {
 }  # fmt: skip
 """Families that number positions from the padding token's number plus one, as in fairseq, and use no lower ones."""
 CAUSAL = {
-    "biogpt", "ctrl", "falcon", "gemma", "gpt2", "gpt_neo", "gpt_neox", "gptj", "llama", "mistral", "mpt", "openai-gpt",
-    "opt", "phi", "qwen2", "xglm",
+    "apertus", "arcee", "biogpt", "bitnet", "bloom", "cohere", "cohere2", "ctrl", "diffllama", "ernie4_5", "exaone4",
+    "falcon", "falcon_h1", "gemma", "gemma2", "gemma3_text", "glm", "glm4", "gpt2", "gpt_bigcode", "gpt_neo",
+    "gpt_neox", "gpt_neox_japanese", "gpt_oss", "gptj", "granite", "helium", "hunyuan_v1_dense", "jetmoe", "lfm2",
+    "llama", "mamba", "minimax", "ministral", "mistral", "mixtral", "modernbert-decoder", "mpt", "nanochat", "nemotron",
+    "olmo", "olmo2", "olmo3", "olmoe", "openai-gpt", "opt", "persimmon", "phi", "phi3", "phimoe", "qwen2", "qwen2_moe",
+    "qwen3", "qwen3_moe", "rwkv", "seed_oss", "smollm3", "stablelm", "starcoder2", "xglm",
 }  # fmt: skip
 """Families in which each token sees only itself and the tokens before it. Of other families, the trial shows it."""
 ENCODER_DECODERS = {

@@ -176,6 +176,8 @@ def _check_states(encoder: Encoder, files: EncoderFiles, model: MultiTaskModel) 
         states = _states(model, [short])
     except Exception as error:
         reason = f"{type(error).__name__}: {one_line(str(error), 160)}"
+        if encoder.adapter is not None:
+            raise UsageError(f"{name} does not run with adapters ({reason}): give other targets, or none") from None
         raise UsageError(f"{name} is not an encoder that reads token numbers alone ({reason}): {INSTEAD}") from None
     if states.shape[1] != width:
         raise UsageError(f"{name} gives {states.shape[1]} numbers per token, not its width, {width}: {INSTEAD}")

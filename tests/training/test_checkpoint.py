@@ -128,13 +128,15 @@ def test_every_engine_resumes(
         {"checkpointing": True},
         {"update_norm": "sum"},
         {"lr_schedule": "linear"},
-        {"model": "frozen"},
+        {"model": "frozen=true"},
+        {"model": "adapter=lora,dropout=0.2"},
+        {"model": "adapter=lora,targets=query/value", "engine": "loop"},
     ],
     ids=lambda changes: "-".join(changes),
 )
 def test_every_option_resumes(make_workload: Make, tmp_path: Path, tiny_bert: Path, changes: dict[str, Any]) -> None:
     if "model" in changes:
-        changes = {"model": f"{tiny_bert}[layers=1,frozen=true]"}
+        changes = {**changes, "model": f"{tiny_bert}[layers=1,{changes['model']}]"}
     assert_resumes(make_workload(**changes), "pcgrad", tmp_path, 2)
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -127,6 +128,29 @@ def test_engines_agree(make_workload: Make, tiny_bert: Path, more: str) -> None:
             for field in ("losses", "weights", "norms", "cosines"):
                 assert mine.get(field, {}) == pytest.approx(yours.get(field, {}), rel=1e-3, abs=1e-5)
         assert other.pairing == packed.pairing
+
+
+@pytest.mark.parametrize(
+    "changes", [{"checkpointing": True}, {"accumulate": 2}, {"engine": "lean", "checkpointing": True}], ids=str
+)
+def test_less_memory_is_the_same_step(make_workload: Make, tmp_path: Path, changes: dict[str, Any]) -> None:
+    folder = write_folder(tmp_path / "bert", "bert", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    dropout = 0.0 if "accumulate" in changes else 0.3  # every part of a batch has masks of its own
+    recipe = {"model": f"{folder}[adapter=lora,rank=4,dropout={dropout}]", "engine": "packed", "steps": 5, "lr": 1e-2}
+    whole, parts = (run(make_workload(**{**recipe, **more}), "pcgrad").history for more in ({}, changes))
+    for mine, yours in zip(whole, parts, strict=True):
+        for field in ("losses", "norms"):
+            assert mine.get(field, {}) == pytest.approx(yours.get(field, {}), rel=1e-3)
+
+
+@pytest.mark.parametrize("engine", ["packed", "loop"])
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision(make_workload: Make, tiny_bert: Path, engine: str, precision: str) -> None:
+    recipe: dict[str, Any] = {"model": f"{tiny_bert}[adapter=lora,rank=4]", "engine": engine, "steps": 3}
+    full = [row["losses"] for row in run(make_workload(**recipe), "pcgrad").history if "losses" in row]
+    half = run(make_workload(**recipe, precision=precision), "pcgrad").history
+    for mine, row in zip(full, [row for row in half if "losses" in row], strict=True):
+        assert row["losses"] == pytest.approx(mine, rel=0.05, abs=0.02) and row["losses"] != mine
 
 
 # Keys and specs

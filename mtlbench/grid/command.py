@@ -165,7 +165,7 @@ def load_workload(request: RunRequest, registry: Registry) -> Workload:
 def make_headers(request: RunRequest, registry: Registry, workload: Workload) -> Callable[[Cell], Record]:
     """Return a function that makes the header of a cell's record."""
     tasks = describe_tasks(workload.tasks, workload.splits)
-    machine = environment(request.placement.device_here(workload.recipe))
+    machine = environment(request.placement.device_here(workload.recipe), workload.encoder.libraries)
     return lambda cell: header(cell, workload, registry, tasks, machine)
 
 

@@ -129,6 +129,11 @@ class Encoder(Plugin):
         settings = {name: value for name, value in self.parameters.items() if name != "origin"}
         return {name: value for name, value in settings.items() if value not in (None, defaults[name])}
 
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """Packages that compute this encoder and no other."""
+        return ("peft",) if self.adapter is not None else ()
+
     def settled(self, files: EncoderFiles) -> Encoder:
         """Return this encoder with the pooling that its model has by default, where none is written.
 

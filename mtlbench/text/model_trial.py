@@ -83,7 +83,7 @@ def try_model(encoder: Encoder, files: EncoderFiles, max_length: int, *, pairs: 
 
 
 def _key(encoder: Encoder, files: EncoderFiles, max_length: int, pairs: bool) -> str:
-    libraries = ("mtlbench", "transformers", "tokenizers", "torch", *(["peft"] if encoder.adapter else []))
+    libraries = ("mtlbench", "transformers", "tokenizers", "torch", *encoder.libraries)
     versions = [version(name) for name in libraries]
     settings = {name: value for name, value in encoder.parameters.items() if name != "origin"}
     inputs = [FORMAT, versions, files.fingerprint, settings, max_length, pairs]

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,7 @@ def test_a_record_counts_trained_and_all_parameters(mtlbench: Command, tiny_bert
     base = model_of(f"{tiny_bert}[layers=1]")
     assert encoder["parameters"] == sum(parameter.numel() for parameter in base.parameters()) + adapters
     assert record["engine"]["name"] in ("packed", "lean")
+    assert record["environment"]["versions"]["peft"] == version("peft")
 
 
 def test_the_model_starts_as_it_was_and_values_depend_on_seed_and_layer(tiny_bert: Path) -> None:

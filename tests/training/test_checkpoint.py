@@ -255,7 +255,7 @@ def test_one_that_vanishes_while_it_is_looked_at_is_passed_over(
 
 def test_other_versions_of_a_library_are_no_continuation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written(tmp_path, 10)
-    monkeypatch.setattr(checkpoint_module, "versions", lambda: {**versions(), "torch": "99"})
+    monkeypatch.setattr(checkpoint_module, "versions", lambda further: {**versions(further), "torch": "99"})
     lines: list[str] = []
     assert checkpoints(tmp_path, tell=lines.append).newest() is None
     assert re.search(r"made with torch \S+, not 99$", lines[0])

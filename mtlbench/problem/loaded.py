@@ -61,6 +61,11 @@ class LoadedProblem:
         return self.problem.spec
 
     @property
+    def libraries(self) -> tuple[str, ...]:
+        """Packages that affect results here and not elsewhere: none that is known."""
+        return ()
+
+    @property
     def rows(self) -> int:
         """The number of training rows of an epoch: all, or where tasks have batches of their own, the largest's."""
         train = self.splits["train"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,17 @@ from typing import Any
 from mtlbench.contract.entries import EncoderEntry, TaskEntry
 from mtlbench.contract.method import Method
 from mtlbench.contract.problem import Problem, Target
-from mtlbench.errors import UsageError
+from mtlbench.errors import CellError, UsageError, is_out_of_memory, said
 from mtlbench.plugins.fingerprint import source_fingerprint
+from mtlbench.problem.batch import TrainingRows
 from mtlbench.problem.evaluation import Unit
 from mtlbench.problem.floors import floors
-from mtlbench.problem.forwards import Rows
 from mtlbench.problem.hooks import Hooks
+from mtlbench.problem.interface import Scored
 from mtlbench.problem.rows import ProblemRows
 from mtlbench.problem.splits import Split, check_labels, limited, load_splits
 from mtlbench.problem.structure import Structure, probe
-from mtlbench.problem.targets import call, chosen_targets
+from mtlbench.problem.targets import chosen_targets
 from mtlbench.recipe.suite import Recipe
 
 PROBLEM_PROTOCOL = 1
@@ -46,13 +47,17 @@ class LoadedProblem:
 
     def __init__(self, problem: Problem, recipe: Recipe, data_dir: Path | None = None) -> None:
         self.problem = problem
-        self.tasks: tuple[Target, ...] = chosen_targets(problem, recipe.tasks)
+        self._targets = chosen_targets(problem, recipe.tasks)
         refuse_options(problem, recipe)
-        self._data, splits = load_splits(problem, self.tasks, data_dir)
+        self.tasks: Sequence[Scored] = self._targets
+        """The tasks, in the order of the heads."""
+        self._data, splits = load_splits(problem, self._targets, data_dir)
         self.splits: Mapping[str, Split] = limited(splits, recipe, problem)
-        check_labels(self.splits, self.tasks, problem)
-        self._units = {target.name: Unit.of(problem, target, self.splits["train"]) for target in self.tasks}
-        self._hooks, self._batch_size = Hooks(problem, self.tasks), recipe.batch_size
+        """The rows by split, with labels in one form."""
+        check_labels(self.splits, self._targets, problem)
+        self._units = {target.name: Unit.of(problem, target, self.splits["train"]) for target in self._targets}
+        self._complete = len(chosen_targets(problem)) == len(self._targets)
+        self._hooks, self._batch_size = Hooks(problem, self._targets), recipe.batch_size
 
     @property
     def title(self) -> str:
@@ -73,10 +78,19 @@ class LoadedProblem:
         """
         train = self.splits["train"]
         targets = {
-            target.name: self._units[target.name].targets(target, train.labels[target.name]) for target in self.tasks
+            target.name: self._units[target.name].targets(target, train.labels[target.name]) for target in self._targets
         }
-        rows = Rows(self._hooks, train, targets)
-        return call(self.problem, "model", probe, self._hooks, rows, min(self._batch_size, TRIAL_ROWS))
+        rows = TrainingRows(self._hooks, train, targets)
+        try:
+            return probe(self._hooks, rows, min(self._batch_size, TRIAL_ROWS), complete=self._complete)
+        except CellError as error:
+            raise UsageError(str(error)) from error
+        except UsageError:
+            raise
+        except Exception as error:  # a backward pass may run an author's code too
+            if is_out_of_memory(error):
+                raise
+            raise UsageError(f"problem {self.problem.name}: a trial of its model raised {said(error)}") from error
 
     @cached_property
     def fingerprint(self) -> str:
@@ -94,7 +108,7 @@ class LoadedProblem:
 
         :param recipe: as the user wrote it.
         """
-        names = tuple(target.name for target in self.tasks)
+        names = tuple(target.name for target in self._targets)
         return recipe.model_copy(update={"problem": self.problem.spec, "tasks": names})
 
     def identity(self, recipe: Recipe) -> dict[str, Any]:
@@ -112,7 +126,7 @@ class LoadedProblem:
             },
             "tasks": [
                 {"name": t.name, "prediction": t.prediction, "outputs": int(t.outputs), "metrics": list(t.metrics)}
-                for t in self.tasks
+                for t in self._targets
             ],
         }
 
@@ -129,11 +143,15 @@ class LoadedProblem:
                 f"problem {self.problem.name}: its model has running statistics, such as BatchNorm's, which differ "
                 "between parts of a batch: use no accumulate and no processes"
             )
-        assert self.fingerprint
+        self.describe()  # which tries the metrics on trivial answers, and reads the rows' fingerprint
 
     def describe(self) -> dict[str, TaskEntry]:
         """Return each task's rows, source and trivial floors, by its name, as records have them."""
-        return {target.name: self._entry(target) for target in self.tasks}
+        return self._entries
+
+    @cached_property
+    def _entries(self) -> dict[str, TaskEntry]:
+        return {target.name: self._entry(target) for target in self._targets}
 
     def entry(self) -> EncoderEntry:
         """Return the problem's model, as records have it."""

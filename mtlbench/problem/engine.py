@@ -38,10 +38,8 @@ class CellRanks(Ranks):
 
     processes: Processes = field(default=ALONE)
 
-    def mean_(self, tensors: Any) -> None:
-        for tensor in tensors:
-            self.processes.add(tensor)
-            tensor.div_(self.count)
+    def _add(self, tensor: torch.Tensor) -> None:
+        self.processes.add(tensor)
 
     def total(self, values: Any, like: torch.Tensor) -> Any:
         return self.processes.total(np.asarray(values, dtype=np.float64))

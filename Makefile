@@ -10,8 +10,10 @@ run: $(VENV)/.installed
 	$(BIN)/mtlbench run --methods stl,sum,pcgrad --seeds 3
 	$(BIN)/mtlbench report
 
+# Bytecode is written, even where the shell says otherwise: each process would compile all tests again. Files are taken
+# in the order of tests/conftest.py, the longest first, and not by their number of tests.
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 test-cluster: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -q -m cluster tests/execute

@@ -38,7 +38,6 @@ from mtlbench.records.leases import holders
 from mtlbench.records.record import Record
 from mtlbench.records.store import Store
 from mtlbench.seeds import generator
-from mtlbench.text.description import describe_tasks
 
 PAGE = Path(__file__).with_suffix(".md")
 CELLS, WORKERS, METHODS = 10_000, 1_000, 20
@@ -98,10 +97,10 @@ def grid(wanted: int) -> tuple[list[Cell], Callable[[Cell], Record]]:
     """Return cells of 20 methods on the quick suite, and what makes the headers of their records: all as a run does."""
     registry = load_registry()
     workload = Workload.load("quick", load_suite("quick").recipe({}), registry)
-    tasks, where = describe_tasks(workload.tasks, workload.splits), environment()
+    where = environment()
     methods = [registry.method(name) for name in sorted(registry.methods)[:METHODS]]
     cells = make_cells(workload, methods, range(-(-wanted // METHODS)))[:wanted]
-    return cells, lambda cell: header(cell, workload, registry, tasks, where)
+    return cells, lambda cell: header(cell, workload, registry, where)
 
 
 def simulate(folder: Path, wanted: int, workers: int, seconds: tuple[float, float]) -> dict[str, Any]:

@@ -34,7 +34,6 @@ from mtlbench.records.leases import Leases
 from mtlbench.records.record import Record
 from mtlbench.records.store import Store
 from mtlbench.text import grammar
-from mtlbench.text.description import describe_tasks
 
 PAGE = Path(__file__).with_name("doctor.md")
 FINDINGS = Path(__file__).parents[1] / "docs" / "diagnose.md"
@@ -85,7 +84,7 @@ def train(folder: Path, fault: Fault | None, methods: Sequence[str], seeds: str)
             lease = Leases(store.folder).claim(cell.key, cell.title)
             if lease is None:
                 raise RuntimeError(f"{cell.title} of {folder} is run by another process")
-            record = header(cell, workload, registry, describe_tasks(workload.tasks, workload.splits), {})
+            record = header(cell, workload, registry, {})
             run_cell(CellJob(cell, record, store, lease), _deaf)  # in this process: a new one would import all anew
     return kept(folder, seeds)
 

@@ -25,7 +25,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mtlbench.plan.cells import PROTOCOL, fingerprint
+from mtlbench.plan.cells import fingerprint
 from mtlbench.plugins.fingerprint import of_code, source_fingerprint
 from mtlbench.plugins.registry import load_registry
 from mtlbench.recipe.suite import Recipe
@@ -33,6 +33,7 @@ from mtlbench.records.record import Record
 from mtlbench.records.record_file import read_record, read_side_file
 from mtlbench.records.store import Store
 from mtlbench.text.encoder import Encoder
+from mtlbench.text.problem import PROTOCOL
 
 HERE = Path(__file__).parent.parent
 REGISTRY = load_registry()
@@ -47,12 +48,12 @@ def group_of(record: Record) -> str:
     recipe = Recipe.model_validate(record["recipe"])
     recipe = recipe.model_copy(update={"device": recipe.device.partition(":")[0]})
     tasks = [(REGISTRY.task(task["spec"]), task["fingerprint"]) for task in record["tasks"].values()]
-    settings = Encoder.parse(record["encoder"]["spec"]).parameters.items() - Encoder("").parameters.items()
+    settings = Encoder.parse(record["encoder"]["spec"]).counted
     identity = {
         "protocol": PROTOCOL,
         "recipe": recipe.model_dump(mode="json", exclude_defaults=True, exclude={"model"}),
         "tasks": [{"name": task.name, "parameters": task.parameters, "data": data} for task, data in tasks],
-        "encoder": {**dict(settings), "origin": record["encoder"]["fingerprint"]},
+        "encoder": {**settings, "origin": record["encoder"]["fingerprint"]},
     }
     return fingerprint(identity)
 

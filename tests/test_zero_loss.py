@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,6 @@ from mtlbench.records.header import header
 from mtlbench.records.history_form import check_row
 from mtlbench.records.record_file import read_history, read_record
 from mtlbench.records.store import Store
-from mtlbench.text.description import describe_tasks
 from mtlbench.training.result import CellProgress, CellResult
 from mtlbench.training.train import train
 from mtlbench.upkeep.export import values
@@ -62,9 +62,7 @@ def solved(workload: Workload, tasks: Sequence[str], step: int = 1, sloped: bool
     for task in made:
         if task.key in tasks:
             task.loss = Solved(task.loss, step, sloped)  # type: ignore[method-assign]
-    workload = copy.copy(workload)
-    object.__setattr__(workload, "tasks", tuple(made))
-    return workload
+    return replace(workload, problem=replace(workload.problem, tasks=tuple(made)))  # type: ignore[type-var]
 
 
 def trained(workload: Workload, method: str | Method) -> CellResult:
@@ -75,14 +73,14 @@ def trained(workload: Workload, method: str | Method) -> CellResult:
     return outcome
 
 
-# every method in every engine, for one task and for all, from the first step and from the second
+# every method in every engine, for one task and for all, from the first step and from the second; variants in two
 
 CASES = [("packed", 0, 1, False), ("lean", 1, 2, False), ("loop", 1, 1, True), ("loop", 0, 2, False)]
 
 
 @pytest.mark.parametrize("spec", [*READ_LOSSES, *VARIANTS])
 def test_no_cell_dies(make_workload: Make, spec: str) -> None:
-    for engine, which, step, sloped in CASES:
+    for engine, which, step, sloped in CASES if spec in READ_LOSSES else CASES[:2]:
         workload, tasks = make_workload(engine=engine, evaluations=1, steps=3), ZEROS[which]
         outcome = trained(solved(workload, tasks, step, sloped), spec)
         if spec in NOTED:
@@ -100,7 +98,7 @@ def test_no_cell_dies_in_half_precision(make_workload: Make, spec: str, engine: 
 @pytest.mark.parametrize("name", sorted(set(REGISTRY.catalogue()) - {*READ_LOSSES} - {"krum"}))
 def test_methods_that_read_no_losses_have_nothing_to_note(make_workload: Make, name: str) -> None:
     """A task without a gradient is a matter of its own; krum needs more tasks than there are."""
-    outcome = trained(solved(make_workload(engine="loop", steps=2), ["same"]), name)
+    outcome = trained(solved(make_workload(engine="loop", steps=1, evaluations=1), ["same"]), name)
     assert not any("floored" in row for row in outcome.history)
 
 
@@ -131,7 +129,7 @@ def test_a_task_with_a_log_head_divides_by_the_floor_in_every_engine(make_worklo
 def test_record_history_export_and_doctor_say_so(make_workload: Make, tmp_path: Path) -> None:
     workload = solved(make_workload(), ["same"], step=3)
     (cell,) = make_cells(workload, [REGISTRY.method("si")], [0])
-    record = header(cell, workload, REGISTRY, describe_tasks(workload.tasks, workload.splits), {})
+    record = header(cell, workload, REGISTRY, {})
     save(record, trained(workload, "si"), Store(tmp_path), CellProgress(1.0), None)
     (path,) = (path for path in tmp_path.rglob("seed-0-*.json"))
     read = read_record(path)
@@ -148,7 +146,7 @@ def test_record_history_export_and_doctor_say_so(make_workload: Make, tmp_path: 
 def test_a_record_without_zeros_has_none(make_workload: Make, tmp_path: Path) -> None:
     workload = make_workload(steps=1, evaluations=1)
     (cell,) = make_cells(workload, [REGISTRY.method("si")], [0])
-    record = header(cell, workload, REGISTRY, describe_tasks(workload.tasks, workload.splits), {})
+    record = header(cell, workload, REGISTRY, {})
     assert save(record, trained(workload, "si"), Store(tmp_path), CellProgress(1.0), None)["floored"] == {}
     assert (
         save(record, CellResult(), Store(tmp_path), CellProgress(1.0), ValueError("before the first step"))["floored"]
@@ -181,7 +179,7 @@ def test_a_negative_loss_names_the_tasks(make_workload: Make, spec: str) -> None
     broken = copy.copy(workload.tasks[2])
     plain = broken.loss
     broken.loss = lambda outputs, targets: plain(outputs, targets) - 9.0  # type: ignore[method-assign]
-    object.__setattr__(workload, "tasks", (*workload.tasks[:2], broken))
+    object.__setattr__(workload.problem, "tasks", (*workload.tasks[:2], broken))
     words = r"^step 1: method \S+ .*-\d.*\(tasks, in this order: mood, same, like\)$"
     with pytest.raises(CellError, match=words):
         trained(workload, spec)

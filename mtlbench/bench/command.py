@@ -27,6 +27,7 @@ from mtlbench.plan.conditions import check_methods
 from mtlbench.plugins.registry import Registry, load_registry
 from mtlbench.recipe.suite import load_suite
 from mtlbench.text.model_trial import Traits
+from mtlbench.text.problem import text_of
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,9 @@ def run_bench(request: BenchRequest, *, width: int = 80, color: bool = False) ->
     plugin_files = tuple(str(Path(file).resolve()) for file in request.plugin_files)
     workload = Workload.load(suite.name, recipe, registry, data_dir=data_dir, plugin_files=plugin_files)
     check_methods(methods, len(workload.tasks))
-    traits = workload.try_model()
+    problem = text_of(workload.problem)
+    problem.check(workload.recipe)
+    traits = problem.traits(workload.recipe)
     make_output_folder(request.output)
     contenders: list[tuple[str | None, str | None]] = [(None, None)]
     contenders += [(method.spec, engine) for method in methods for engine in engines_of(method, traits)]
@@ -85,7 +88,7 @@ def run_bench(request: BenchRequest, *, width: int = 80, color: bool = False) ->
     ]
     results = _measure(contenders, jobs)
     keys = tuple(task.key for task in workload.tasks)
-    result = BenchResult(suite.name, workload.recipe, keys, workload.files.title, results)
+    result = BenchResult(suite.name, workload.recipe, keys, problem.title, results)
     data = json.dumps(as_data(result), indent=2, ensure_ascii=False) + "\n"
     if request.as_json:
         print_data(data, "json")

@@ -22,6 +22,7 @@ from mtlbench.plan.cells import Workload
 from mtlbench.plugins.registry import load_registry
 from mtlbench.text.batches import TaskData
 from mtlbench.text.model import MultiTaskModel
+from mtlbench.text.problem import text_of
 from mtlbench.text.tokens import Tokenizer
 
 SEED = 0
@@ -66,8 +67,8 @@ def _measure(job: BenchJob, connection: Connection) -> int:
 
 def _prepare_data(workload: Workload, batches: int) -> list[TaskData]:
     """Return each task's batches, the same for every contender, drawn from a sample of the rows."""
-    recipe = workload.recipe
-    tokenizer = Tokenizer(workload.encoder, workload.files, recipe.max_length)
+    recipe, problem = workload.recipe, text_of(workload.problem)
+    tokenizer = Tokenizer(problem.encoder, problem.files, recipe.max_length)
     return [
         TaskData.prepare(
             task,
@@ -78,19 +79,20 @@ def _prepare_data(workload: Workload, batches: int) -> list[TaskData]:
             batches=batches,
             device=recipe.device,
         )
-        for task, splits in zip(workload.tasks, workload.splits, strict=True)
+        for task, splits in zip(problem.tasks, problem.splits, strict=True)
     ]
 
 
 def _build(workload: Workload, method: Method | None, data: list[TaskData]) -> Contender:
-    recipe, encoder, files = workload.recipe, workload.encoder, workload.files
+    recipe, problem = workload.recipe, text_of(workload.problem)
+    encoder, files = problem.encoder, problem.files
     if method is None:
         torch.use_deterministic_algorithms(
             False
         )  # as usual elsewhere; methods are measured as `mtlbench run` trains them
-        padded = PaddedModel(encoder, files, workload.tasks, SEED).to(recipe.device).train()
+        padded = PaddedModel(encoder, files, problem.tasks, SEED).to(recipe.device).train()
         return Padded(padded, make_optimizer(list(padded.parameters()), recipe), data)
-    model = MultiTaskModel(encoder, files, workload.tasks, SEED).to(recipe.device).train()
+    model = MultiTaskModel(encoder, files, problem.tasks, SEED).to(recipe.device).train()
     if encoder.frozen:
         for task_data in data:
             task_data.freeze(model.pooled)

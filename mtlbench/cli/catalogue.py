@@ -17,6 +17,7 @@ from mtlbench.host.terminal import Console
 from mtlbench.plugins.describe import facts
 from mtlbench.plugins.registry import Registry, load_registry
 from mtlbench.recipe.suite import Suite, load_suite, packaged_suites
+from mtlbench.text.encoder import Encoder
 
 KINDS = ("methods", "tasks", "suites")
 
@@ -61,7 +62,7 @@ def _plugin_entry(cls: type[Plugin], registry: Registry) -> dict[str, Any]:
         "summary": cls.summary(),
         "parameters": describe_parameters(cls),
         "source": getattr(cls, "source", ""),
-        "origin": registry.origins[cls],
+        "origin": registry.origins.get(cls, "mtlbench"),
     }
     if issubclass(cls, Method) and not _is_bare_wrapper(cls):
         entry |= {"reads": cls.reads, "heads": cls.heads, "joint": cls.joint, "facts": facts(cls)}
@@ -78,9 +79,10 @@ def _suite_entry(suite: Suite) -> dict[str, Any]:
 
 
 def print_info(name: str, plugin_files: tuple[str, ...], *, as_json: bool) -> None:
-    """Print the description, parameters and source of one method, task or suite.
+    """Print the description, parameters and source of one method, task or suite, or of encoders.
 
-    :param name: of a method, task, wrapper or suite, or a suite's ``.toml`` file.
+    :param name: of a method, task, wrapper or suite, or a suite's ``.toml`` file; ``encoder`` for the settings of
+        models.
     :param plugin_files: Python files that define further methods or tasks.
     :raises UsageError: for an unknown name.
     """
@@ -92,7 +94,7 @@ def print_info(name: str, plugin_files: tuple[str, ...], *, as_json: bool) -> No
         entry = _suite_entry(load_suite(name))
         _print_json(entry) if as_json else _print_suite(entry)
     else:
-        known = [*registry.catalogue(), *registry.tasks, *registry.wrappers, *packaged_suites()]
+        known = [*registry.catalogue(), *registry.tasks, *registry.wrappers, *packaged_suites(), Encoder.name]
         raise unknown("name", name, known)
 
 
@@ -100,7 +102,7 @@ def _find(name: str, registry: Registry) -> type[Plugin] | None:
     prefixed = any(name.startswith(f"{prefix}-") for prefix in registry.wrappers)
     if prefixed or name in registry.methods:
         return registry.method_class(name)
-    return registry.tasks.get(name) or registry.wrappers.get(name)
+    return registry.tasks.get(name) or registry.wrappers.get(name) or (Encoder if name == Encoder.name else None)
 
 
 def _print_plugin(cls: type[Plugin], registry: Registry) -> None:
@@ -129,7 +131,7 @@ def _range(schema: dict[str, Any]) -> str:
         return " | ".join(str(value) for value in schema["enum"])
     signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
     bounds = [f"{sign} {schema[key]:g}" for key, sign in signs.items() if key in schema]
-    return ", ".join([str(schema.get("type", schema.get("const", "any"))), *bounds])
+    return ", ".join([str(schema.get("const", schema.get("type", "any"))), *bounds])
 
 
 def _print_suite(entry: dict[str, Any]) -> None:

@@ -37,11 +37,11 @@ def list_(
 
 @app.command()
 def info(
-    name: Annotated[str, typer.Argument(help="Name of a method, task or suite.")],
+    name: Annotated[str, typer.Argument(help="Name of a method, task or suite, or encoder.")],
     json: Json = False,
     plugin: Plugins = [],
 ) -> None:
-    """Explain a method, task or suite: what it does, its parameters, its source."""
+    """Explain a method, task, suite or the encoder: what it does, its parameters, its source."""
     from mtlbench.cli.catalogue import print_info
 
     print_info(name, tuple(str(file) for file in plugin), as_json=json)

@@ -28,7 +28,6 @@ from mtlbench.records.header import header
 from mtlbench.records.record import Record
 from mtlbench.records.store import Store
 from mtlbench.records.store_cache import FileStamp
-from mtlbench.text.description import describe_tasks
 
 
 @dataclass(frozen=True)
@@ -158,15 +157,14 @@ def load_workload(request: RunRequest, registry: Registry) -> Workload:
     data_dir = request.data_dir.resolve() if request.data_dir is not None else None
     plugin_files = tuple(str(Path(file).resolve()) for file in request.plugin_files)
     workload = Workload.load(suite.name, recipe, registry, data_dir=data_dir, plugin_files=plugin_files)
-    workload.try_model()
+    workload.problem.check(workload.recipe)
     return workload
 
 
 def make_headers(request: RunRequest, registry: Registry, workload: Workload) -> Callable[[Cell], Record]:
     """Return a function that makes the header of a cell's record."""
-    tasks = describe_tasks(workload.tasks, workload.splits)
-    machine = environment(request.placement.device_here(workload.recipe))
-    return lambda cell: header(cell, workload, registry, tasks, machine)
+    machine = environment(request.placement.device_here(workload.recipe), workload.problem.libraries)
+    return lambda cell: header(cell, workload, registry, machine)
 
 
 def train_cells(

@@ -10,12 +10,9 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
-import numpy as np
 import torch
 from rich.markup import escape
 
-from mtlbench import seeds
-from mtlbench.contract.task import Rows, Splits
 from mtlbench.errors import CellError
 from mtlbench.grid.command import RunRequest, load_workload
 from mtlbench.host.streams import print_data
@@ -104,10 +101,9 @@ def run_overfit(request: RunRequest, *, as_json: bool, width: int | None, color:
 
 def overfit(workload: Workload, registry: Registry) -> Iterator[OverfitResult]:
     """Train one model per task on one batch, score it on that batch, and yield the result."""
-    for task, splits in zip(workload.tasks, workload.splits, strict=True):
-        batch = one_batch(splits.train, workload.recipe.batch_size, task.key)
-        overfitted = OverfitResult(task.key, len(batch), task.metrics[0])
-        single = replace(workload, tasks=(task,), splits=(Splits(batch, batch, splits.source),))
+    for position, task in enumerate(workload.tasks):
+        single = replace(workload, problem=workload.problem.alone(position, workload.recipe.batch_size))
+        overfitted = OverfitResult(task.key, single.problem.rows, task.metrics[0])
         try:
             with console.status(f"one batch of {escape(task.key)}"):
                 result = train(single, registry.method("stl"), 0)
@@ -119,29 +115,12 @@ def overfit(workload: Workload, registry: Registry) -> Iterator[OverfitResult]:
         yield replace(overfitted, score=score, first=losses[0], last=losses[-1])
 
 
-def one_batch(rows: Rows, size: int, task: str) -> Rows:
-    """Choose the rows of a batch: the same rows every time, no text twice, and more than one label if possible.
-
-    A text with two labels cannot be learned, and a batch with one label cannot show whether the model reads the texts.
-
-    :param size: number of rows; fewer if there are not as many distinct texts.
-    :param task: key of the task, which seeds the choice.
-    """
-    order = seeds.generator("overfit", task).permutation(len(rows))
-    distinct = list({rows.texts[n]: n for n in reversed(order.tolist())}.values())[::-1]  # first row of each text
-    chosen = distinct[:size]
-    other = (n for n in distinct[size:] if np.any(rows.labels[n] != rows.labels[chosen[0]]))
-    if np.all(rows.labels[chosen] == rows.labels[chosen[0]]) and (swapped := next(other, None)) is not None:
-        chosen[-1] = swapped
-    return rows.picked(np.array(chosen))
-
-
 def to_text(workload: Workload, results: Sequence[OverfitResult], width: int | None, color: bool) -> str:
     """Render results as a table for the terminal, with hints for batches that were not learned."""
     rows = [
         Row((r.task, str(r.rows), r.metric, *(_number(value) for value in (r.score, r.first, r.last)))) for r in results
     ]
-    title = f"{workload.files.title}, {workload.steps} steps on one batch of a task, lr {workload.recipe.lr:g}"
+    title = f"{workload.problem.title}, {workload.steps} steps on one batch of a task, lr {workload.recipe.lr:g}"
     columns = ("task", "rows", "metric", "score", "first loss", "last loss")
     caption = (f"Learned by heart: a score of {BY_HEART} or more on the batch itself. Losses are with dropout.",)
     missed = tuple(f"{result.task}: {result.verdict}" for result in results if not result.by_heart)

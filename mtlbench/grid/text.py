@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from rich.markup import escape
 
@@ -25,32 +25,22 @@ def introduce(workload: Workload, cells: Sequence[Cell], todo: Sequence[Cell], p
         f"{len(todo)} to run; {workload.steps} steps of {len(workload.tasks)} × {recipe.batch_size} rows; "
         f"{'' if room is None else f'{room} jobs × '}{recipe.threads} threads, {placement.executor}"
     )
-    console.print(f"model {escape(workload.files.title)}, SHA-256 {workload.files.fingerprint[:12]}")
-    for task, splits in zip(workload.tasks, workload.splits, strict=True):
-        skipped = splits.train.skipped + splits.dev.skipped
+    model = workload.problem.entry()
+    noun = "model" if recipe.problem is None else "problem"
+    console.print(f"{noun} {escape(model['name'])}, SHA-256 {model['fingerprint'][:12]}")
+    for task in workload.problem.describe().values():
+        skipped = sum(task.get("skipped", {}).values())
         note = f"; {skipped} rows without text or label left out" if skipped else ""
         console.print(
-            f"task {escape(task.spec)}: {len(splits.train)} train, {len(splits.dev)} dev, "
-            f"{escape(splits.source)}{note}",
+            f"task {escape(task['spec'])}: {task['train']} train, {task['dev']} dev, {escape(task['source'])}{note}",
             highlight=False,
         )
-        if task.corpus in workload.files.tuned_on:
-            console.print(
-                f"[yellow]the model was tuned on {task.corpus}: {escape(task.key)} scores are not comparable "
-                "to those of other models[/]"
-            )
-    for warning in [placement.note(recipe), *_lowered(workload)]:
+    warnings = [placement.note(recipe), *workload.problem.notes(recipe)]
+    if recipe.evaluations > workload.steps:
+        warnings.append(f"evaluations {recipe.evaluations} lowered to {workload.steps}: one after every step")
+    for warning in warnings:
         if warning:
             console.print(f"[yellow]{escape(warning)}[/]")
-
-
-def _lowered(workload: Workload) -> Iterator[str]:
-    """Yield a warning for each recipe field that exceeds its maximum and is lowered to it."""
-    recipe, longest = workload.recipe, workload.files.longest
-    if recipe.max_length > longest:
-        yield f"max_length {recipe.max_length} lowered to {longest}: the model has no more positions"
-    if recipe.evaluations > workload.steps:
-        yield f"evaluations {recipe.evaluations} lowered to {workload.steps}: one after every step"
 
 
 def print_plan(cells: Sequence[Cell], todo: Sequence[Cell], contents: FolderContents, jobs: int) -> None:

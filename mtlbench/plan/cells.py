@@ -5,29 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mtlbench.contract.method import Method
-from mtlbench.contract.task import Splits, Task
 from mtlbench.errors import UsageError
-from mtlbench.plan.conditions import check_methods, check_recipe
+from mtlbench.plan.conditions import check_methods
 from mtlbench.plugins.fingerprint import source_fingerprint
 from mtlbench.plugins.registry import Registry
+from mtlbench.problem.interface import Loaded, Scored
+from mtlbench.problem.loaded import LoadedProblem
 from mtlbench.recipe.suite import Recipe
-from mtlbench.text.encoder import Encoder, EncoderFiles
-from mtlbench.text.model_trial import Traits, try_model
-from mtlbench.text.splits import carve
-from mtlbench.text.task_form import check_training, checked_key, load_splits
+from mtlbench.text.problem import TextProblem
 
-PROTOCOL = 4
-"""Version of the training arithmetic of the text problem: batches, model, loop, and defaults outside of the recipe.
-
-It is part of every key and is raised by one when the arithmetic changes, so that older cells no longer count as done:
-the code outside of a method's file is in no fingerprint. Another problem gets a number of its own, so that a change to
-one leaves the cells of the others done. For one suite, raise :attr:`mtlbench.recipe.suite.Recipe.version` instead.
-"""
 SEEDS_END = 2**63
 """The first number that is too large for a seed."""
 MOST_SEEDS = 10_000
@@ -38,16 +29,13 @@ CHECKPOINT_EVERY = 300.0
 
 @dataclass(frozen=True)
 class Workload:
-    """Common to all cells of a grid: recipe, tasks with their rows, encoder files."""
+    """Common to all cells of a grid: the recipe, and the problem with its rows."""
 
     suite: str
     recipe: Recipe
     data_dir: Path | None
     plugin_files: tuple[str, ...]
-    tasks: tuple[Task, ...]
-    splits: tuple[Splits, ...]
-    encoder: Encoder
-    files: EncoderFiles
+    problem: Loaded
 
     @classmethod
     def load(
@@ -59,31 +47,29 @@ class Workload:
         data_dir: Path | None = None,
         plugin_files: tuple[str, ...] = (),
     ) -> Workload:
-        """Load the rows, find the encoder, and convert epochs to steps.
+        """Load the problem's rows, and convert epochs to steps.
 
         :param suite: name of the suite.
-        :param registry: source of the tasks.
+        :param registry: source of tasks and problems.
         :param data_dir: folder of data files.
         :param plugin_files: files that the registry was loaded with.
-        :raises UsageError: when a task, its data or the encoder is missing or not usable.
+        :raises UsageError: when a task, its data or the model is missing or not usable.
         """
-        tasks = tuple(registry.task(spec) for spec in recipe.tasks)
-        keys = [checked_key(task) for task in tasks]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise UsageError(f"task {key} is named twice; each task of a suite needs a name of its own")
-        encoder = Encoder.parse(recipe.model)
-        files = encoder.locate()
-        splits = tuple(_prepared(load_splits(task, data_dir), recipe, task.key) for task in tasks)
-        for task, split in zip(tasks, splits, strict=True):
-            check_training(task, split, recipe.batch_size, recipe.device)
-        # canonical specs: two spellings of the same recipe give the same key
-        recipe = recipe.model_copy(update={"tasks": tuple(task.spec for task in tasks), "model": encoder.spec})
+        problem: Loaded
+        if recipe.problem is None:
+            problem = TextProblem.load(recipe, registry, data_dir)
+        else:
+            problem = LoadedProblem(registry.problem(recipe.problem), recipe, data_dir)
+        recipe = problem.recipe(recipe)  # canonical specs: two spellings of the same recipe give the same key
         if recipe.epochs is not None:
-            largest = max(len(split.train) for split in splits)
-            steps = recipe.epochs * -(-largest // recipe.batch_size)
+            steps = recipe.epochs * -(-problem.rows // recipe.batch_size)
             recipe = recipe.model_copy(update={"steps": steps, "epochs": None})
-        return cls(suite, recipe, data_dir, plugin_files, tasks, splits, encoder, files)
+        return cls(suite, recipe, data_dir, plugin_files, problem)
+
+    @property
+    def tasks(self) -> Sequence[Scored]:
+        """The tasks, in the order of the heads."""
+        return self.problem.tasks
 
     @property
     def steps(self) -> int:
@@ -91,35 +77,10 @@ class Workload:
         assert self.recipe.steps is not None  # load() turned epochs into steps
         return self.recipe.steps
 
-    def try_model(self) -> Traits:
-        """Try the model once, before a grid begins.
-
-        :returns: what the trial showed of the model.
-        :raises UsageError: when the model does not suit these tasks or this recipe.
-        """
-        pairs = any(len(row) > 1 for splits in self.splits for row in splits.train.texts[:1])
-        traits = try_model(self.encoder, self.files, self.recipe.max_length, pairs=pairs)
-        check_recipe(self.recipe, traits)
-        return traits
-
     def identity(self) -> dict[str, Any]:
-        """Return everything that decides the results of all cells of this grid, as plain data.
-
-        Values equal to their defaults are left out, so that a recipe field added later leaves older cells done.
-        """
-        # that the device is a GPU counts, not which GPU; the rows count, not where they are
-        device, tasks = self.recipe.device.partition(":")[0], tuple(task.counted_spec for task in self.tasks)
-        recipe = self.recipe.model_copy(update={"device": device, "tasks": tasks})
-        settings = self.encoder.parameters.items() - Encoder("").parameters.items()
-        return {
-            "protocol": PROTOCOL,
-            "recipe": recipe.model_dump(mode="json", exclude_defaults=True, exclude={"model"}),
-            "tasks": [
-                {**task.identity, "data": splits.fingerprint, **_foreign_code(task)}
-                for task, splits in zip(self.tasks, self.splits, strict=True)
-            ],
-            "encoder": {**dict(settings), "origin": self.files.fingerprint},
-        }
+        """Return everything that decides the results of all cells of this grid, as plain data."""
+        recipe = self.recipe.model_copy(update={"tasks": tuple(task.counted_spec for task in self.tasks)})
+        return {"recipe": recipe.identity, **self.problem.identity(self.recipe)}
 
 
 @dataclass(frozen=True)
@@ -154,9 +115,11 @@ class Cell:
 def make_cells(workload: Workload, methods: Sequence[Method], seeds: Sequence[int]) -> list[Cell]:
     """Return the grid methods × seeds, seed by seed, so that an interrupted grid has complete comparisons.
 
-    :raises UsageError: when a method is not defined for the tasks.
+    :raises UsageError: when a method is not defined for the tasks, or needs what the problem does not declare.
     """
     check_methods(methods, len(workload.tasks))
+    for method in methods:
+        workload.problem.accept(workload.recipe, method)
     identity = workload.identity()
     group = fingerprint(identity)
     return [
@@ -181,18 +144,6 @@ def make_cells(workload: Workload, methods: Sequence[Method], seeds: Sequence[in
         for seed in seeds
         for method in methods
     ]
-
-
-def _foreign_code(task: Task) -> dict[str, str]:
-    """Return the hash of a user's task code: an edited loss is another task. :data:`PROTOCOL` covers ours."""
-    return {} if type(task).__module__.startswith("mtlbench.") else {"source": source_fingerprint(type(task))}
-
-
-def _prepared(splits: Splits, recipe: Recipe, task: str) -> Splits:
-    """Carve off the recipe's test rows, and limit the development rows."""
-    if recipe.test_rows is not None:
-        splits = carve(splits, recipe.test_rows, task)
-    return replace(splits, dev=splits.dev.sample(recipe.dev_limit, "development rows", task))
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -1,4 +1,4 @@
-"""Checks before the first cell starts: do methods suit the tasks, and does the recipe suit the model?"""
+"""Checks before the first cell starts: do methods suit the tasks?"""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from mtlbench.contract.method import Method
 from mtlbench.contract.method_input import observe
 from mtlbench.contract.spec import parse_spec
 from mtlbench.errors import UsageError
-from mtlbench.recipe.suite import Recipe
-from mtlbench.text.model_trial import Traits
 
 LOSS = 1000.0
 """Loss of every task in the trial step of a method: above any bound that a method may have."""
@@ -55,17 +53,3 @@ def _step(method: Method, tasks: int) -> dict[str, Any]:
 
         return {**step, "gradients": torch.eye(tasks)}
     return step if method.reads == "losses" else {**step, method.reads: np.eye(tasks)}
-
-
-def check_recipe(recipe: Recipe, traits: Traits) -> None:
-    """Check that the model supports the recipe's way of computing.
-
-    :param traits: what a trial showed of the model.
-    :raises UsageError: when every cell would fail.
-    """
-    if recipe.engine in ("packed", "lean") and traits.unpacked is not None:
-        raise UsageError(f"engine={recipe.engine} is not possible: {traits.unpacked}; use engine=auto or loop")
-    if recipe.accumulate > 1 and (recipe.engine == "loop" or traits.unpacked is not None):
-        raise UsageError(f"accumulate needs the packed engine, not the loop ({traits.unpacked or 'asked for'})")
-    if recipe.checkpointing and not traits.recomputes:
-        raise UsageError("checkpointing is not possible: transformers knows no layers of this encoder to recompute")

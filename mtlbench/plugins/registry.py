@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import entry_points
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar, cast
@@ -205,13 +205,19 @@ def load_registry(plugin_files: tuple[str, ...] = ()) -> Registry:
     return registry
 
 
+@cache
+def entry_points(group: str) -> tuple[metadata.EntryPoint, ...]:
+    """Return the entry points of a group. Finding them reads files of every installed package, so they are kept."""
+    return tuple(metadata.entry_points(group=group))
+
+
 def _installed(group: str) -> Iterator[tuple[str, Any]]:
     package = importlib.import_module(group)
     for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda info: info.name):
         if not info.name.startswith("_"):
             name = f"{group}.{info.name}"
             yield name, lambda name=name: importlib.import_module(name)
-    for entry in sorted(entry_points(group=group), key=lambda entry: entry.name):
+    for entry in sorted(entry_points(group), key=lambda entry: entry.name):
         owner = entry.dist.name if entry.dist else "unknown package"
         yield f"{entry.value} ({owner})", entry.load
 

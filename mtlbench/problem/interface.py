@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from mtlbench.contract.entries import EncoderEntry, EngineEntry, PairingEntry, Scores, TaskEntry
 from mtlbench.contract.method import Method
 from mtlbench.contract.observation import Vector
 from mtlbench.contract.task import Kind
-from mtlbench.engine.processes import Processes
-from mtlbench.engine.scaling import LossScale
-from mtlbench.engine.step import Step
 from mtlbench.recipe.suite import Recipe
+
+if TYPE_CHECKING:  # to plan a grid, no torch is needed
+    import torch
+    from torch import nn
+
+    from mtlbench.engine.processes import Processes
+    from mtlbench.engine.scaling import LossScale
+    from mtlbench.engine.step import Step
 
 Outputs = dict[str, NDArray[np.float32]]
 """Task → (N, outputs) raw outputs."""
@@ -35,6 +38,10 @@ class Scored(Protocol):
     @property
     def spec(self) -> str:
         """Name and parameters."""
+
+    @property
+    def counted_spec(self) -> str:
+        """Name and parameters as they count in keys: without those that only say where rows are."""
 
     @property
     def prediction(self) -> Kind:
@@ -56,22 +63,37 @@ class Session(Protocol):
     model and of the loss scale.
     """
 
-    model: nn.Module
-    """The model, in training mode and on its device."""
-    tasks: Sequence[str]
-    """Keys of the tasks that it trains on."""
-    shared: Sequence[torch.Tensor]
-    """The trained shared parameters."""
-    heads: Sequence[torch.Tensor]
-    """All other trained parameters."""
-    size: EncoderEntry
-    """Numbers of shared parameters and of trained ones."""
-    pairing: PairingEntry
-    """Hashes that must agree between methods of one seed; made before the first step."""
-    engine: EngineEntry
-    """The engine's name, and why it is not the packed one."""
-    splits: Sequence[str]
-    """The splits to score: ``dev``, and ``test`` if there is one."""
+    @property
+    def model(self) -> nn.Module:
+        """The model, in training mode and on its device."""
+
+    @property
+    def tasks(self) -> Sequence[str]:
+        """Keys of the tasks that it trains on."""
+
+    @property
+    def shared(self) -> Sequence[torch.Tensor]:
+        """The trained shared parameters."""
+
+    @property
+    def heads(self) -> Sequence[torch.Tensor]:
+        """All other trained parameters."""
+
+    @property
+    def size(self) -> EncoderEntry:
+        """Numbers of shared parameters and of trained ones."""
+
+    @property
+    def pairing(self) -> PairingEntry:
+        """Hashes that must agree between methods of one seed; made before the first step."""
+
+    @property
+    def engine(self) -> EngineEntry:
+        """The engine's name, and why it is not the packed one."""
+
+    @property
+    def splits(self) -> Sequence[str]:
+        """The splits to score: ``dev``, and ``test`` if there is one."""
 
     @property
     def scale(self) -> LossScale | None:
@@ -118,10 +140,13 @@ class Session(Protocol):
 class CellRows(Protocol):
     """The rows of one cell: what each seed draws for each task."""
 
-    seen: Mapping[str, int]
-    """Task → training rows that the steps take, each as often as it is taken."""
-    cut: Mapping[str, Mapping[str, int]]
-    """Task → what was cut off its rows, where inputs have a largest size."""
+    @property
+    def seen(self) -> Mapping[str, int]:
+        """Task → training rows that the steps take, each as often as it is taken."""
+
+    @property
+    def cut(self) -> Mapping[str, Mapping[str, int]]:
+        """Task → what was cut off its rows, where inputs have a largest size."""
 
     def session(self, tasks: Sequence[int], processes: Processes) -> Session:
         """Return a new model, ready for its first step.
@@ -134,8 +159,9 @@ class CellRows(Protocol):
 class Loaded(Protocol):
     """A problem with its rows, as a recipe chooses them."""
 
-    tasks: Sequence[Scored]
-    """The tasks, in the order of the heads."""
+    @property
+    def tasks(self) -> Sequence[Scored]:
+        """The tasks, in the order of the heads."""
 
     @property
     def title(self) -> str:
@@ -144,6 +170,10 @@ class Loaded(Protocol):
     @property
     def rows(self) -> int:
         """The number of training rows of the largest task: an epoch."""
+
+    @property
+    def libraries(self) -> Sequence[str]:
+        """Packages that affect results here and not elsewhere; records have their versions."""
 
     def recipe(self, recipe: Recipe) -> Recipe:
         """Return the recipe with specs in their canonical spelling, so that two spellings give the same key.
@@ -162,6 +192,27 @@ class Loaded(Protocol):
 
         :param recipe: the canonical recipe.
         :raises UsageError: when the model does not suit these tasks or this recipe.
+        """
+
+    def accept(self, recipe: Recipe, method: Method) -> None:
+        """Refuse a method that the problem cannot train, before a grid begins.
+
+        :param recipe: the canonical recipe.
+        :param method: the method.
+        :raises UsageError: when the method needs what the problem does not declare.
+        """
+
+    def notes(self, recipe: Recipe) -> list[str]:
+        """Return warnings to print before a grid begins.
+
+        :param recipe: the canonical recipe.
+        """
+
+    def alone(self, task: int, rows: int) -> Loaded:
+        """Return one task with one batch of its rows, to train on and to score, as ``mtlbench overfit`` does.
+
+        :param task: the task's position.
+        :param rows: the most rows; fewer where there are not as many distinct ones.
         """
 
     def describe(self) -> dict[str, TaskEntry]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,8 @@ from mtlbench.problem.batch import TrainingRows
 from mtlbench.problem.evaluation import Unit
 from mtlbench.problem.floors import floors
 from mtlbench.problem.hooks import Hooks
-from mtlbench.problem.interface import Scored
 from mtlbench.problem.rows import ProblemRows
-from mtlbench.problem.splits import Split, check_labels, limited, load_splits
+from mtlbench.problem.splits import Split, check_labels, limited, load_splits, one_batch
 from mtlbench.problem.structure import Structure, probe
 from mtlbench.problem.targets import chosen_targets
 from mtlbench.recipe.suite import Recipe
@@ -47,22 +47,26 @@ class LoadedProblem:
 
     def __init__(self, problem: Problem, recipe: Recipe, data_dir: Path | None = None) -> None:
         self.problem = problem
-        self._targets = chosen_targets(problem, recipe.tasks)
-        refuse_options(problem, recipe)
-        self.tasks: Sequence[Scored] = self._targets
+        self.tasks: tuple[Target, ...] = chosen_targets(problem, recipe.tasks)
         """The tasks, in the order of the heads."""
-        self._data, splits = load_splits(problem, self._targets, data_dir)
+        refuse_options(problem, recipe)
+        self._data, splits = load_splits(problem, self.tasks, data_dir)
         self.splits: Mapping[str, Split] = limited(splits, recipe, problem)
         """The rows by split, with labels in one form."""
-        check_labels(self.splits, self._targets, problem)
-        self._units = {target.name: Unit.of(problem, target, self.splits["train"]) for target in self._targets}
-        self._complete = len(chosen_targets(problem)) == len(self._targets)
-        self._hooks, self._batch_size = Hooks(problem, self._targets), recipe.batch_size
+        check_labels(self.splits, self.tasks, problem)
+        self._units = {target.name: Unit.of(problem, target, self.splits["train"]) for target in self.tasks}
+        self._complete = len(chosen_targets(problem)) == len(self.tasks)
+        self._hooks, self._batch_size = Hooks(problem, self.tasks), recipe.batch_size
 
     @property
     def title(self) -> str:
         """The problem's spec."""
         return self.problem.spec
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """Packages that affect results here and not elsewhere: none that is known."""
+        return ()
 
     @property
     def rows(self) -> int:
@@ -78,7 +82,7 @@ class LoadedProblem:
         """
         train = self.splits["train"]
         targets = {
-            target.name: self._units[target.name].targets(target, train.labels[target.name]) for target in self._targets
+            target.name: self._units[target.name].targets(target, train.labels[target.name]) for target in self.tasks
         }
         rows = TrainingRows(self._hooks, train, targets)
         try:
@@ -108,7 +112,7 @@ class LoadedProblem:
 
         :param recipe: as the user wrote it.
         """
-        names = tuple(target.name for target in self._targets)
+        names = tuple(target.name for target in self.tasks)
         return recipe.model_copy(update={"problem": self.problem.spec, "tasks": names})
 
     def identity(self, recipe: Recipe) -> dict[str, Any]:
@@ -120,13 +124,13 @@ class LoadedProblem:
             "protocol": PROBLEM_PROTOCOL,
             "problem": {
                 "name": self.problem.name,
-                "parameters": self.problem.parameters,
+                "parameters": self.problem.counted_parameters,
                 "source": source_fingerprint(type(self.problem)),
                 "data": self.fingerprint,
             },
             "tasks": [
                 {"name": t.name, "prediction": t.prediction, "outputs": int(t.outputs), "metrics": list(t.metrics)}
-                for t in self._targets
+                for t in self.tasks
             ],
         }
 
@@ -145,13 +149,45 @@ class LoadedProblem:
             )
         self.describe()  # which tries the metrics on trivial answers, and reads the rows' fingerprint
 
+    def accept(self, recipe: Recipe, method: Method) -> None:
+        """Refuse a method that needs what the problem does not declare.
+
+        :param recipe: the canonical recipe.
+        :param method: the method.
+        :raises UsageError: naming method and problem.
+        """
+        refuse_method(self.problem, self.structure, recipe, method)
+
+    def notes(self, recipe: Recipe) -> list[str]:
+        """Return no warning: all that could be wrong is an error.
+
+        :param recipe: the canonical recipe.
+        """
+        return []
+
+    def alone(self, task: int, rows: int) -> LoadedProblem:
+        """Return one task with one batch of its rows, to train on and to score.
+
+        :param task: the task's position.
+        :param rows: the most rows.
+        """
+        single, target = copy.copy(self), self.tasks[task]
+        for name in ("structure", "_entries"):
+            single.__dict__.pop(name, None)  # it is that of all tasks
+        single._complete = False
+        single.tasks, single._hooks = (target,), Hooks(self.problem, (target,))
+        batch = one_batch(self.splits["train"], target, rows)
+        single.splits = {"train": batch, "dev": batch}
+        single._batch_size = len(batch)
+        return single
+
     def describe(self) -> dict[str, TaskEntry]:
         """Return each task's rows, source and trivial floors, by its name, as records have them."""
         return self._entries
 
     @cached_property
     def _entries(self) -> dict[str, TaskEntry]:
-        return {target.name: self._entry(target) for target in self._targets}
+        return {target.name: self._entry(target) for target in self.tasks}
 
     def entry(self) -> EncoderEntry:
         """Return the problem's model, as records have it."""
@@ -175,7 +211,7 @@ class LoadedProblem:
             a task.
         """
         self.check(recipe)
-        refuse_method(self.problem, self.structure, recipe, method)
+        self.accept(recipe, method)
         return ProblemRows(self._hooks, self.splits, self._units, self.structure, recipe, method, seed)
 
     def _entry(self, target: Target) -> TaskEntry:

@@ -227,3 +227,21 @@ def _classes(where: str, target: Target, labels: NDArray[Any]) -> tuple[NDArray[
             "stands for no label"
         )
     return classes, classes >= 0
+
+
+def one_batch(split: Split, target: Target, size: int) -> Split:
+    """Choose labelled rows for a batch of a task: always the same, with more than one label if possible.
+
+    A batch with one label cannot show whether the model reads its inputs.
+
+    :param split: rows to choose from.
+    :param target: the task.
+    :param size: the most rows.
+    """
+    numbers = seeds.generator("overfit", target.name).permutation(split.numbers(target.name))
+    labels = split.labels[target.name].reshape(len(split), -1)
+    chosen, rest = numbers[:size].copy(), numbers[size:]
+    others = rest[(labels[rest] != labels[chosen[0]]).any(axis=1)]
+    if (labels[chosen] == labels[chosen[0]]).all() and len(others):
+        chosen[-1] = others[0]
+    return split.picked(chosen)

@@ -93,6 +93,16 @@ class Recipe(BaseModel):
     """Version of the suite: raised by its author when its earlier cells must not count any more."""
 
     @property
+    def identity(self) -> dict[str, Any]:
+        """The fields that decide results, as plain data. That the device is a GPU counts, not which GPU.
+
+        Fields with their defaults are left out, so that a field added later leaves older cells done. Data and model are
+        left out too: the problem has an identity of its own.
+        """
+        recipe = self.model_copy(update={"device": self.device.partition(":")[0]})
+        return recipe.model_dump(mode="json", exclude_defaults=True, exclude={"model", "problem"})
+
+    @property
     def parts(self) -> int:
         """Equal parts of every batch, over all processes."""
         return self.accumulate * self.processes

@@ -5,19 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from mtlbench.contract.entries import EnvironmentEntry, TaskEntry
+from mtlbench.contract.entries import EnvironmentEntry
 from mtlbench.plan.cells import Cell, Workload
 from mtlbench.plugins.fingerprint import source_fingerprint
 from mtlbench.plugins.registry import Registry
 from mtlbench.records.record import SCHEMA, Record
 
 
-def header(
-    cell: Cell, workload: Workload, registry: Registry, tasks: dict[str, TaskEntry], environment: dict[str, Any]
-) -> Record:
+def header(cell: Cell, workload: Workload, registry: Registry, environment: dict[str, Any]) -> Record:
     """Return a record with everything that is known before the cell runs; its worker completes it.
 
-    :param tasks: as :func:`mtlbench.text.description.describe_tasks` returns them.
     :param environment: as :func:`mtlbench.host.provenance.environment` returns it.
     """
     method = registry.method(cell.method)
@@ -39,13 +36,8 @@ def header(
             "source_sha256": source_fingerprint(type(method)),
         },
         "recipe": recipe,
-        "tasks": tasks,
-        "encoder": {
-            "spec": workload.encoder.spec,
-            "name": workload.files.title,
-            "fingerprint": workload.files.fingerprint,
-            "tuned_on": list(workload.files.tuned_on),
-        },
+        "tasks": workload.problem.describe(),
+        "encoder": workload.problem.entry(),
         "engine": None,
         "cut": None,
         "seen": None,

@@ -86,7 +86,8 @@ def shared_boxes(model: MultiTaskModel) -> list[Box]:
         else:
             shape = f"width {config.hidden_size}, {config.num_attention_heads} attention heads"
             boxes.append(Box(f"{len(stack)} Transformer layer{'s' * (len(stack) > 1)}", shape, _count(child)))
-    boxes.append(Box("pooling", {"cls": "the state of [CLS]", "mean": "the tokens' mean"}[settings.pooling], 0))
+    poolings = {"cls": "the state of [CLS]", "mean": "the tokens' mean", "last": "the state of the last token"}
+    boxes.append(Box("pooling", poolings[settings.pooling or "cls"], 0))
     layer = model.fine_tuning
     boxes.append(Box("fine-tuning layer", f"linear {layer.in_features} → {layer.out_features}, tanh", _count(layer)))
     return boxes

@@ -15,7 +15,7 @@ Layout = tuple[tuple[torch.Size, torch.dtype, torch.device, bool], ...]
 
 ALIGNED = 64
 """Bytes to which every row is aligned: sums of a library may depend on it in their last bits."""
-CHUNK = {"cpu": 2**18}
+CHUNK = {"cpu": 2**19}
 """Columns to sum at a time, by the kind of device: their total stays in the cache."""
 
 
@@ -116,12 +116,15 @@ def weighted_sum(rows: torch.Tensor, weights: Vector, out: torch.Tensor) -> None
     """
     columns, chunk = rows.shape[1], CHUNK.get(rows.device.type, 2**22)
     precise = torch.promote_types(rows.dtype, torch.float32)
-    memory = torch.empty(min(chunk, columns), dtype=precise, device=rows.device)
+    # the first row can become the sum where it lies; the sum of another row's memory would overwrite that row too early
+    in_place = out.data_ptr() == rows.data_ptr() and rows.dtype == precise
+    memory = None if in_place else torch.empty(min(chunk, columns), dtype=precise, device=rows.device)
     first, *rest = weights.tolist()
     for start in range(0, columns, chunk):
         part = slice(start, min(start + chunk, columns))
-        total = memory[: part.stop - start]
+        total = out[part] if memory is None else memory[: part.stop - start]
         torch.mul(rows[0, part].to(precise), first, out=total)
         for row, weight in zip(rows[1:], rest, strict=True):
             total.add_(row[part], alpha=weight)
-        out[part] = total
+        if memory is not None:
+            out[part] = total

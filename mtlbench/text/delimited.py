@@ -89,9 +89,7 @@ def read_delimited(
     lines, start, declared = _lines(path, text)
     if not lines:
         return
-    delimiter = dialect.delimiter or declared or ("\t" if "\t" in lines[0] else ",")
-    default: Quoting = "none" if delimiter == "\t" and file_type(path) != ".csv" else "csv"
-    quoting = dialect.quoting or default
+    delimiter, quoting = _format(path, lines[0], declared, dialect)
     rows = _rows(path, lines, start, delimiter, quoting)
     header = rows[0].cells
     indices = find_columns(str(path), wanted, header, _header_hint(wanted, lines[0], delimiter, quoting))
@@ -110,6 +108,25 @@ def read_delimited(
             if fault is not None:
                 raise UsageError(f"{path}, line {row.line}: {fault}")
         yield row.line, tuple(cells[index] if index < len(cells) else None for index in indices)
+
+
+def names_of(path: Path, text: str, dialect: Dialect) -> list[str]:
+    """Return the names of all columns, as they are written.
+
+    :param path: the file, for messages and its name's ending.
+    :param text: its contents.
+    :param dialect: the format, as far as the user specifies it.
+    :raises UsageError: for a file that cannot be split into rows.
+    """
+    lines, start, declared = _lines(path, text)
+    return _rows(path, lines, start, *_format(path, lines[0], declared, dialect))[0].cells if lines else []
+
+
+def _format(path: Path, header: str, declared: str | None, dialect: Dialect) -> tuple[str, Quoting]:
+    """Return the delimiter and the quoting of a file."""
+    delimiter = dialect.delimiter or declared or ("\t" if "\t" in header else ",")
+    default: Quoting = "none" if delimiter == "\t" and file_type(path) != ".csv" else "csv"
+    return delimiter, dialect.quoting or default
 
 
 _TOO_MANY = {

@@ -10,6 +10,22 @@ from mtlbench.text.columns import Record, find_columns
 from mtlbench.text.file_content import cannot_read
 
 
+def names_of(path: Path) -> list[str]:
+    """Return the names of all columns.
+
+    :param path: the file.
+    :raises UsageError: when the file cannot be read.
+    """
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        names: list[str] = parquet.read_schema(path).names
+    except (OSError, ValueError, pyarrow.ArrowException) as fault:
+        raise cannot_read(path, fault) from None
+    return names
+
+
 def read_parquet(path: Path, wanted: Sequence[str]) -> Iterator[Record]:
     """Yield the wanted cells as Python values, row by row.
 

@@ -16,7 +16,6 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 
 from mtlbench.engine.packed.pack import Sequences
 from mtlbench.errors import UsageError, one_line, shown
+from mtlbench.host.provenance import version
 from mtlbench.text.encoder import Encoder, EncoderFiles
 from mtlbench.text.model_files import tokenizer_files
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from mtlbench.contract.entries import EncoderEntry, Scores
+from mtlbench.contract.entries import Scores
 from mtlbench.contract.method import Method
 from mtlbench.contract.method_output import tell_after
 from mtlbench.contract.observation import Vector
@@ -18,64 +18,36 @@ from mtlbench.engine.processes import Processes
 from mtlbench.engine.step import NotFinite
 from mtlbench.errors import CellError, OutOfMemory, UsageError, is_out_of_memory
 from mtlbench.plan.cells import Workload
+from mtlbench.problem.interface import Labels, Outputs, Session
 from mtlbench.records.history_form import HistoryRow
-from mtlbench.text.batches import TaskData
-from mtlbench.text.model import MultiTaskModel
-from mtlbench.training.engines import Inputs, make_engine
-from mtlbench.training.evaluation import evaluate
 from mtlbench.training.history_rows import step_row
 from mtlbench.training.optimizer import make_optimizer
-from mtlbench.training.pairing import fingerprint_pairing
-from mtlbench.training.result import Labels, ModelResult, Outputs
+from mtlbench.training.result import ModelResult
 from mtlbench.training.step_effect import Effect, Probe, is_probed
 
 
 class ModelTraining:
     """One model on some tasks: model, engine, optimizer, schedule, and the results so far.
 
-    Batches and dropout masks depend only on seed and step, and frozen parameters only on the encoder's files, so the
+    Batches and dropout masks depend only on seed and step, and frozen parameters only on the model's files, so the
     state contains neither.
 
-    :param workload: recipe and encoder.
+    :param workload: the recipe, and the problem with its rows.
     :param method: the method that weighs the task gradients.
-    :param seed: of initial weights and dropout masks.
-    :param data: the tasks of the model's heads, in order.
+    :param session: the new model, its batches, its engine and its evaluation.
     :param processes: the processes that train it together.
     """
 
-    def __init__(
-        self,
-        workload: Workload,
-        method: Method,
-        seed: int,
-        data: Sequence[TaskData],
-        processes: Processes,
-    ) -> None:
-        recipe, device = workload.recipe, workload.recipe.device
-        self._recipe, self._steps, self._device = recipe, workload.steps, device
-        self._method, self._data, self._processes = method, data, processes
-        model = (
-            MultiTaskModel(workload.encoder, workload.files, [task_data.task for task_data in data], seed)
-            .to(device)
-            .train()
+    def __init__(self, workload: Workload, method: Method, session: Session, processes: Processes) -> None:
+        recipe = workload.recipe
+        self._recipe, self._steps, self._device = recipe, workload.steps, recipe.device
+        self._method, self._session, self._processes = method, session, processes
+        self._optimizer, self._schedule = make_optimizer(
+            session.shared, session.heads, recipe, workload.steps, method.base_lr or recipe.lr
         )
-        if workload.encoder.frozen:
-            for task_data in data:
-                task_data.freeze(model.pooled)
-        self._pairing = fingerprint_pairing(model, data, seed, device)
-        self._size: EncoderEntry = {
-            "parameters": sum(weights.numel() for weights in [*model.encoder.parameters(), *model.last_shared_layer]),
-            "trainable": sum(weights.numel() for weights in model.shared),
-        }
-        self.model = model
-        self._inputs = Inputs(
-            model, data, seed, device, precision=recipe.precision, parts=recipe.parts, processes=processes
-        )
-        self._engine = make_engine(model, self._inputs, recipe)
-        self._optimizer, self._schedule = make_optimizer(model, workload, method.base_lr or recipe.lr)
         parts = range(1, recipe.evaluations + 1)
         self._evaluate_after = {round(self._steps * part / recipe.evaluations) for part in parts} - {0}
-        self._memory = PeakMemory(device)
+        self._memory = PeakMemory(recipe.device)
         self._peak: int | None = None
         self._done, self._elapsed, self._seconds = 0, 0.0, list[float]()
         self._history: list[HistoryRow] = []
@@ -104,9 +76,9 @@ class ModelTraining:
             dict(self._scores),
             dict(self._outputs),
             dict(self._labels),
-            self._pairing,
-            self._size,
-            self._engine.choice,
+            self._session.pairing,
+            self._session.size,
+            self._session.engine,
             list(self._seconds),
             self._peak,
         )
@@ -116,7 +88,7 @@ class ModelTraining:
 
         Tensors are the model's and the optimizer's own, not copies.
         """
-        scale = self._engine.scale
+        scale = self._session.scale
         return {
             "model": self._trained(),
             "optimizer": self._optimizer.state_dict(),
@@ -140,8 +112,8 @@ class ModelTraining:
             tensor.copy_(state["model"][name])
         self._optimizer.load_state_dict(state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
-        if self._engine.scale is not None:
-            self._engine.scale.load_state_dict(state["scale"])
+        if self._session.scale is not None:
+            self._session.scale.load_state_dict(state["scale"])
         self._done, self._elapsed = state["done"], state["elapsed"]
         self._seconds, self._peak = state["seconds"], state["peak_memory_bytes"]
         self._scores, self._outputs, self._labels = state["scores"], state["outputs"], state["labels"]
@@ -150,9 +122,9 @@ class ModelTraining:
 
     def _trained(self) -> dict[str, torch.Tensor]:
         """Return the trained parameters and all buffers, by name."""
-        parameters = self.model.named_parameters()
+        parameters = self._session.model.named_parameters()
         trained = [(name, value.detach()) for name, value in parameters if value.requires_grad]
-        return {**dict(trained), **dict(self.model.named_buffers())}
+        return {**dict(trained), **dict(self._session.model.named_buffers())}
 
     def _step(self, step: int, *, warm: bool) -> None:
         """Take one step and add its row.
@@ -163,28 +135,28 @@ class ModelTraining:
         if measure:
             self._read_peak()  # before the first measurement: its buffer is not part of every method's cost
         probe = None
-        if is_probed(step + 1, self._steps, self._recipe.measure_every) and self.model.shared:
-            probe = Probe(self.model.shared, [*self.model.shared, *self.model.heads.parameters()])
+        if is_probed(step + 1, self._steps, self._recipe.measure_every) and self._session.shared:
+            probe = Probe(self._session.shared, [*self._session.shared, *self._session.heads])
         begun = time.perf_counter()
         try:
-            result = self._engine.step(self._method, step, measure=measure)
+            result = self._session.step(self._method, step, measure=measure)
             if not result.skipped:
                 if step < self._recipe.head_steps:
-                    for shared in self.model.shared:
+                    for shared in self._session.shared:
                         shared.grad = None  # the optimizer then skips it, decay and averages included
                 self._optimizer.step()
                 self._schedule.step()
                 if self._method.reads_after:
-                    tell_after(self._method, self._inputs.losses_after(step))
+                    tell_after(self._method, self._session.losses_after(step))
             if measure or not warm:  # also in the first step after a checkpoint was loaded
-                self._processes.agree([*self.model.parameters()], "the parameters")
+                self._processes.agree([*self._session.model.parameters()], "the parameters")
             if step + 1 < self._steps:
-                self._inputs.ahead(step + 1)
+                self._session.ahead(step + 1)
         except NotFinite as error:
-            task = None if error.task is None else self._data[error.task].task.key
+            task = None if error.task is None else self._session.tasks[error.task]
             raise CellError(f"step {step + 1}: {error.about(task)}", step + 1, task) from None
         except UsageError as error:  # from the method, which knows the number of tasks, not their names
-            names = ", ".join(data.task.key for data in self._data)
+            names = ", ".join(self._session.tasks)
             raise CellError(f"step {step + 1}: {error} (tasks, in this order: {names})", step + 1) from None
         except CellError as error:
             raise CellError(f"step {step + 1}: {error}", step + 1, error.task) from error.__cause__
@@ -196,19 +168,15 @@ class ModelTraining:
         self._elapsed += spent
         if warm and not measure:
             self._seconds.append(spent)
-        keys = [data.task.key for data in self._data]
-        row = step_row(step + 1, result, keys, self._factors(step), spent, measure)
+        keys = list(self._session.tasks)
+        row = step_row(step + 1, result, keys, self._session.factors(step), spent, measure)
         if probe is not None and not result.skipped:
             row = {**row, **self._read(probe, keys, step)}
         self._history.append(row)
 
-    def _factors(self, step: int) -> list[float]:
-        """Return the factors of the tasks' losses in a step; histories contain the losses without them."""
-        return [float(data.weights[step]) for data in self._data]
-
     def _read(self, probe: Probe, keys: list[str], step: int) -> Effect:
         def losses(step: int) -> Vector:
-            return self._inputs.losses_after(step) / self._factors(step)
+            return self._session.losses_after(step) / self._session.factors(step)
 
         following = partial(losses, step + 1) if step + 1 < self._steps else None
         try:
@@ -221,12 +189,11 @@ class ModelTraining:
     def _evaluate(self, step: int) -> None:
         """Score every task and add the row; the test split is scored after the last step alone."""
         self._read_peak()
-        splits = [split for split in self._data[0].evaluated if split == "dev" or step == self._steps]
+        splits = [split for split in self._session.splits if split == "dev" or step == self._steps]
         try:
             for split in splits:
-                self._scores[split], self._outputs[split], self._labels[split] = evaluate(
-                    self.model, self._data, split, step, self._device, self._processes
-                )
+                scores, outputs, labels = self._session.evaluate(split, step)
+                self._scores[split], self._outputs[split], self._labels[split] = scores, outputs, labels
         except (MemoryError, RuntimeError) as error:
             raise _as_memory(error, f"evaluation after step {step}", step) from None
         self._history.append({"step": step, "scores": self._scores["dev"], "elapsed": self._elapsed})

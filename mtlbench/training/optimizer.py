@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
-from mtlbench.plan.cells import Workload
-from mtlbench.text.model import MultiTaskModel
+from mtlbench.recipe.suite import Recipe
 
 WARM_UP = 0.1
 """Share of the steps over which a linear schedule rises."""
 
 
 def make_optimizer(
-    model: MultiTaskModel, workload: Workload, lr: float
+    shared: Sequence[torch.Tensor], heads: Sequence[torch.Tensor], recipe: Recipe, steps: int, lr: float
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
     """Return AdamW over the trained parameters, and the recipe's schedule.
 
+    :param shared: the shared parameters.
+    :param heads: all others.
+    :param recipe: weight decay and schedule.
+    :param steps: optimizer steps.
     :param lr: the highest learning rate.
     """
-    recipe, steps = workload.recipe, workload.steps
-    trained = [*model.shared, *model.heads.parameters()]
+    trained = [*shared, *heads]
     groups = [
         {"params": [p for p in trained if p.ndim >= 2], "weight_decay": recipe.weight_decay},
         {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},

@@ -7,17 +7,12 @@ from dataclasses import dataclass, field, fields
 from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mtlbench.contract.entries import ConflictEntry, CostEntry, EncoderEntry, EngineEntry, PairingEntry, Scores
 from mtlbench.engine.cost import summarize_cost
+from mtlbench.problem.interface import Labels, Outputs
 from mtlbench.records.history_form import HistoryRow
 from mtlbench.training.history_rows import merged
-
-Outputs = dict[str, NDArray[np.float32]]
-"""Task → (N, outputs) raw head outputs."""
-Labels = dict[str, NDArray[Any]]
-"""Task → (N,) labels, or (N, outputs) where a row may have several."""
 
 
 @dataclass(frozen=True)

@@ -87,5 +87,5 @@ def _norm(tensors: Sequence[torch.Tensor]) -> float:
 
 
 def _losses(losses: Callable[[], Vector]) -> Vector:
-    with torch.enable_grad():  # as :meth:`mtlbench.training.engines.Inputs.losses_after` needs it
+    with torch.enable_grad():  # as :meth:`mtlbench.text.engines.Inputs.losses_after` needs it
         return losses()

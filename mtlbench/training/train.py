@@ -9,9 +9,6 @@ from typing import Any
 from mtlbench.contract.method import Method
 from mtlbench.engine.processes import ALONE, Processes
 from mtlbench.plan.cells import Workload
-from mtlbench.problem.sampling import batch_sizes
-from mtlbench.text.batches import TaskData
-from mtlbench.text.tokens import Tokenizer
 from mtlbench.training.model_training import ModelTraining
 from mtlbench.training.result import CellResult, ModelResult
 
@@ -22,42 +19,18 @@ Listener = Callable[[int, int], None]
 class Training:
     """The training of a cell. Between two steps its state can be saved, and loaded in another process.
 
-    :param workload: recipe, tasks with their rows, and encoder.
+    :param workload: the recipe, and the problem with its rows.
     :param method: is reseeded here.
     :param seed: of initial weights, batches and dropout masks.
     :param processes: the processes that train this cell together; each makes its own object, with the same result.
     """
 
     def __init__(self, workload: Workload, method: Method, seed: int, processes: Processes = ALONE) -> None:
-        recipe = workload.recipe
-        tokenizer = Tokenizer(workload.encoder, workload.files, recipe.max_length)
-        rows = [len(splits.train) for splits in workload.splits]
-        sizes = batch_sizes(
-            recipe.sampling, rows, batch_size=recipe.batch_size, steps=workload.steps, parts=recipe.parts
-        )
-        data = [
-            TaskData.prepare(
-                task,
-                splits,
-                tokenizer,
-                seed=seed,
-                sizes=rows_per_step,
-                weights=rows_per_step / recipe.batch_size if method.joint else None,  # a task alone needs no weight
-                batches=method.batches,
-                device=recipe.device,
-            )
-            for task, splits, rows_per_step in zip(workload.tasks, workload.splits, sizes.T, strict=True)
-        ]
-        self._seen = {task_data.task.key: int(task_data.sizes.sum()) for task_data in data}
-        self._cut = {
-            task_data.task.key: {"tokens": tokenizer.max_length, "train": task_data.train_tokens.cut}
-            | {name: split.tokens.cut for name, split in task_data.evaluated.items()}
-            for task_data in data
-        }
+        self._rows = workload.problem.prepare(workload.recipe, method, seed)
         method.reseed(seed)
-        self._workload, self._method, self._seed = workload, method, seed
-        self._processes = processes
-        self._groups = [data] if method.joint else [[task_data] for task_data in data]
+        self._workload, self._method, self._processes = workload, method, processes
+        tasks = range(len(workload.tasks))
+        self._groups = [list(tasks)] if method.joint else [[task] for task in tasks]
         self._finished: list[ModelResult] = []
         self._current: ModelTraining | None = None
         self.done = 0
@@ -87,8 +60,8 @@ class Training:
             self._models(),
             joint=self._method.joint,
             complete=len(self._finished) == len(self._groups),
-            seen=self._seen,
-            cut=self._cut,
+            seen=dict(self._rows.seen),
+            cut={task: dict(sizes) for task, sizes in self._rows.cut.items()},
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -124,8 +97,8 @@ class Training:
 
     def _begin(self) -> ModelTraining:
         """Make the next model ready to train."""
-        group = self._groups[len(self._finished)]
-        self._current = ModelTraining(self._workload, self._method, self._seed, group, self._processes)
+        session = self._rows.session(self._groups[len(self._finished)], self._processes)
+        self._current = ModelTraining(self._workload, self._method, session, self._processes)
         return self._current
 
 

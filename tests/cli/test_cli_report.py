@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 from command_line import command_line
+from launches import Launcher
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "report"))
 from factory import grid, record
@@ -130,15 +130,10 @@ def wait_for(happened: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
-def test_watch_prints_again_when_a_record_comes_and_ends_by_ctrl_c(tmp_path: Path) -> None:
+def test_watch_prints_again_when_a_record_comes_and_ends_by_ctrl_c(tmp_path: Path, launch: Launcher) -> None:
     folder, shown, messages = tmp_path / "A", tmp_path / "out", tmp_path / "err"
     with shown.open("w") as out, messages.open("w") as err:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mtlbench", "report", "--results", str(folder), "--watch"],
-            stdout=out,
-            stderr=err,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # background jobs ignore it
-        )
+        process = launch("report", "--results", folder, "--watch", stdout=out.fileno(), stderr=err.fileno())
         try:
             wait_for(lambda: "no records" in messages.read_text())
             write(folder, grid({"sum": 0.0}, 1))

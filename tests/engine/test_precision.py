@@ -18,11 +18,11 @@ from mtlbench.engine.step import Step
 from mtlbench.errors import CellError
 from mtlbench.plan.cells import Workload
 from mtlbench.plugins.registry import load_registry
+from mtlbench.text import engines
 from mtlbench.text.batches import TaskData
+from mtlbench.text.engines import Inputs, make_engine
 from mtlbench.text.model import MultiTaskModel
 from mtlbench.text.tokens import Tokenizer
-from mtlbench.training import engines
-from mtlbench.training.engines import Inputs, make_engine
 from mtlbench.training.result import CellResult
 from mtlbench.training.train import Training, train
 
@@ -47,13 +47,13 @@ def steps_of(outcome: CellResult) -> list[dict[str, Any]]:
 def one_step(workload: Workload, method: Method) -> tuple[Step, torch.Tensor, torch.Tensor, MultiTaskModel]:
     """Take one step, with its dropout; return it with the gradients of shared parameters and of heads."""
     recipe = workload.recipe
-    tokenizer = Tokenizer(workload.encoder, workload.files, recipe.max_length)
+    tokenizer = Tokenizer(workload.problem.encoder, workload.problem.files, recipe.max_length)
     sizes: dict[str, Any] = {"sizes": np.full(1, recipe.batch_size), "batches": method.batches}
     data = [
         TaskData.prepare(task, splits, tokenizer, seed=0, device="cpu", **sizes)
-        for task, splits in zip(workload.tasks, workload.splits, strict=True)
+        for task, splits in zip(workload.tasks, workload.problem.splits, strict=True)
     ]
-    model = MultiTaskModel(workload.encoder, workload.files, list(workload.tasks), 0).train()
+    model = MultiTaskModel(workload.problem.encoder, workload.problem.files, list(workload.tasks), 0).train()
     inputs = Inputs(model, data, 0, "cpu", precision=recipe.precision, parts=recipe.accumulate)
     taken = make_engine(model, inputs, recipe).step(method, 0, measure=True)
     actual = [
@@ -140,7 +140,7 @@ def test_packed_and_lean_find_the_same_inner_products(make_workload: Make, preci
 def test_training_gives_the_same_bits_every_time(
     make_workload: Make, method: str, precision: str, options: dict[str, Any]
 ) -> None:
-    workload = make_workload(precision=precision, **options)
+    workload = make_workload(precision=precision, steps=3, evaluations=1, **options)
     one, other = run(workload, method), run(workload, method)
     assert steps_of(one) == steps_of(other) and one.scores == other.scores
     assert all(np.isfinite(list(row["losses"].values())).all() for row in steps_of(one))

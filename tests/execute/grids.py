@@ -13,7 +13,6 @@ from mtlbench.plugins.registry import load_registry
 from mtlbench.records.header import header
 from mtlbench.records.record_file import read_history
 from mtlbench.records.store import Store
-from mtlbench.text.description import describe_tasks
 
 
 class Grid:
@@ -27,7 +26,6 @@ class Grid:
         self._workload = Workload.load(
             "tiny", workload.recipe, self._registry, data_dir=workload.data_dir, plugin_files=files
         )
-        self._tasks = describe_tasks(self._workload.tasks, self._workload.splits)
         self.cells = make_cells(self._workload, [self._registry.method(name) for name in methods], seeds)
 
     def loop(self, folder: Path, executor: Executor, listener: Callable[[Event], None]) -> Scheduler:
@@ -36,7 +34,7 @@ class Grid:
         store.prepare()
         where = {"versions": {}, "machine": {}}
         return Scheduler(
-            lambda cell: header(cell, self._workload, self._registry, self._tasks, where),
+            lambda cell: header(cell, self._workload, self._registry, where),
             store,
             executor,
             listener,

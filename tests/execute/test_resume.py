@@ -31,7 +31,6 @@ from mtlbench.records.record import Record
 from mtlbench.records.record_file import read_history
 from mtlbench.records.store import CHECKPOINTS, Store
 from mtlbench.report.text import render
-from mtlbench.text.description import describe_tasks
 
 Make = Callable[..., Workload]
 
@@ -73,7 +72,7 @@ class Cells:
         store.prepare()
         lease = Leases(self.folder).claim(cell.key, cell.title)
         assert lease is not None
-        record = header(cell, self.workload, registry, describe_tasks(self.workload.tasks, self.workload.splits), {})
+        record = header(cell, self.workload, registry, {})
         return CellJob(replace(cell, checkpoint_every=self.every), record, store, lease)
 
     @property

@@ -21,7 +21,6 @@ from mtlbench.records.header import header
 from mtlbench.records.leases import SIZE, Leases
 from mtlbench.records.record import Record
 from mtlbench.records.store import Store
-from mtlbench.text.description import describe_tasks
 
 
 class Scripted:
@@ -67,8 +66,7 @@ def failed(job: CellJob) -> Event:
 def grid(make_workload: Callable[..., Workload]) -> tuple[list[Cell], Callable[[Cell], Record]]:
     workload, registry = make_workload(), load_registry()
     cells = make_cells(workload, [registry.method("sum"), registry.method("pcgrad")], [0, 1, 2])
-    tasks = describe_tasks(workload.tasks, workload.splits)
-    return cells, lambda cell: header(cell, workload, registry, tasks, {"versions": {}, "machine": {}})
+    return cells, lambda cell: header(cell, workload, registry, {"versions": {}, "machine": {}})
 
 
 class Launcher:

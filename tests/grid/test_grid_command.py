@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from command_line import tiny_run
+from launches import Launcher
 
 from mtlbench.records.record_file import read_history
 from mtlbench.records.store import Store
@@ -156,11 +157,10 @@ def test_fail_fast_starts_no_more_cells(mtlbench: Call, tmp_path: Path) -> None:
 
 
 def test_kill_9_loses_no_finished_cell_and_leaves_no_half_record(
-    mtlbench: Call, tmp_path: Path, data_dir: Path, suite_file: Path, grid: tuple[Path, Any]
+    mtlbench: Call, launch: Launcher, tmp_path: Path, data_dir: Path, suite_file: Path, grid: tuple[Path, Any]
 ) -> None:
     arguments = ["--methods", "stl,sum,pcgrad", "--seeds", "2", "--jobs", "1", "--results", str(tmp_path)]
-    command = tiny_run(suite_file, data_dir, *arguments)
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+    process = launch("run", "--suite", suite_file, "--data-dir", data_dir, *arguments)
     deadline = time.monotonic() + 120.0
     while not list(tmp_path.glob("*/*/seed-*.json")) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -177,6 +177,7 @@ def test_kill_9_loses_no_finished_cell_and_leaves_no_half_record(
 
 
 def test_ctrl_c_stops_with_130_and_a_clear_line(tmp_path: Path, data_dir: Path, suite_file: Path) -> None:
+    """With an interpreter of its own, as people start it; other tests that signal a run share one's start."""
     command = tiny_run(suite_file, data_dir, "--steps", "100000", "--seeds", "1", "--results", str(tmp_path))
     process = subprocess.Popen(
         command,

@@ -11,18 +11,19 @@ import pytest
 
 from mtlbench.contract.task import Rows
 from mtlbench.grid.command import RunRequest
-from mtlbench.grid.overfit import one_batch, run_overfit
+from mtlbench.grid.overfit import run_overfit
+from mtlbench.text.problem import one_batch
 
-STEPS = 160
+STEPS = 100
 SUITE = """
 description = "One batch"
 methods = ["sum"]
 seeds = 1
 tasks = [{tasks}]
-model = "{model}"
+model = "{model}[layers=1]"
 steps = 2
 batch_size = 8
-lr = 3e-3
+lr = 5e-3
 evaluations = 2
 sampling = "proportional"
 test_rows = 4
@@ -105,8 +106,10 @@ def test_a_batch_has_no_text_twice_and_two_labels_where_there_are_two() -> None:
     assert set(one_batch(rows.picked(np.arange(38)), 8, "any").labels.tolist()) == {0}
 
 
-def test_what_a_person_reads(ask, capsys, tmp_path: Path, data_dir: Path, table_tasks: tuple[str, ...]) -> None:
-    ask(table_tasks[:1])
+def test_what_a_person_reads(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, tiny_bert: Path, data_dir: Path, table_tasks: tuple[str, ...]
+) -> None:
+    (tmp_path / "one.toml").write_text(SUITE.format(tasks=f'"{table_tasks[0]}"', model=tiny_bert))
     request = RunRequest(str(tmp_path / "one.toml"), None, None, data_dir, tmp_path / "none", changes={"steps": STEPS})
     assert run_overfit(request, as_json=False, width=100, color=False) == 0
     text = capsys.readouterr().out

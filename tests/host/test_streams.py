@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from launches import Launcher
 
 from mtlbench.cli import main
 from mtlbench.host.streams import ESCAPE, SUBSTITUTE, SUBSTITUTES
@@ -78,12 +79,11 @@ def test_any_text_can_be_written(text: str) -> None:
     assert json.loads(f'"{json.dumps(text, ensure_ascii=False)[1:-1].encode("ascii", ESCAPE).decode()}"') == text
 
 
-def on_terminal(term: dict[str, str], *arguments: str) -> bytes:
+def on_terminal(launch: Launcher, term: dict[str, str], *arguments: str) -> bytes:
     """Return what a command line prints on a terminal."""
     ours, theirs = pty.openpty()
     environment = {name: value for name, value in os.environ.items() if name not in ("TERM", "NO_COLOR")} | term
-    code = "from mtlbench.cli import main; main()"
-    command = subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=theirs, stderr=theirs, env=environment)
+    command = launch(*arguments, env=environment, stdout=theirs, stderr=theirs)
     os.close(theirs)
     output = b""
     try:
@@ -100,19 +100,20 @@ def on_terminal(term: dict[str, str], *arguments: str) -> bytes:
     ("term", "escapes"),
     [({"TERM": "xterm"}, True), ({"TERM": "dumb"}, False), ({"TERM": "xterm", "NO_COLOR": "1"}, False)],
 )
-def test_escapes_are_printed_only_where_they_are_obeyed_and_wanted(term: dict[str, str], escapes: bool) -> None:
-    output = on_terminal(term, "report", "--results", str(REFERENCE.parent / "reference-tuning"))
+def test_escapes_are_printed_only_where_they_are_obeyed_and_wanted(
+    launch: Launcher, term: dict[str, str], escapes: bool
+) -> None:
+    output = on_terminal(launch, term, "report", "--results", str(REFERENCE.parent / "reference-tuning"))
     assert b"Scores" in output
     assert (b"\x1b" in output) == escapes
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("verb", [("list", "methods"), ("info", "sum"), ("--help",)], ids=" ".join)
-def test_a_full_disk_is_one_line(verb: tuple[str, ...]) -> None:
-    code = "from mtlbench.cli import main; main()"
+def test_a_full_disk_is_one_line(launch: Launcher, verb: tuple[str, ...]) -> None:
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run([sys.executable, "-c", code, *verb], stdout=full, stderr=subprocess.PIPE, text=True)
-    assert done.returncode == 2 and done.stderr == "mtlbench: output: No space left on device\n"
+        process = launch(*verb, stdout=full.fileno())
+        assert process.communicate() == "mtlbench: output: No space left on device\n" and process.returncode == 2
 
 
 def test_closed_output_is_nowhere_to_print() -> None:

@@ -16,9 +16,9 @@ from mtlbench.contract.method import Method
 from mtlbench.contract.observation import Observation, Vector
 from mtlbench.errors import UsageError
 from mtlbench.plan.cells import Workload
-from mtlbench.plan.conditions import check_methods, check_recipe
+from mtlbench.plan.conditions import check_methods
 from mtlbench.plugins.registry import load_registry
-from mtlbench.text.model_trial import Traits, try_model
+from mtlbench.text.model_trial import Traits, check_recipe, try_model
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -97,14 +97,14 @@ def test_recipes_that_the_model_cannot_follow(
         check_recipe(recipe, Traits("no packs", recomputes=False))
 
 
-@pytest.mark.parametrize("family", ["mpnet", "modernbert"])
+@pytest.mark.parametrize("family", ["mpnet", "albert"])
 def test_a_model_that_cannot_be_packed_is_told_before_the_first_cell(
     family: str, make_workload: Callable[..., Workload], tmp_path: Path
 ) -> None:
     model = str(write_folder(tmp_path / family, family))
-    assert make_workload(model=model).try_model().unpacked
+    assert (workload := make_workload(model=model)).problem.traits(workload.recipe).unpacked
     with pytest.raises(UsageError, match=f"engine=packed is not possible: encoder family {family} is not among"):
-        make_workload(model=model, engine="packed").try_model()
+        (workload := make_workload(model=model, engine="packed")).problem.check(workload.recipe)
 
 
 def test_more_layers_than_there_are_is_told_without_loading(
@@ -147,7 +147,7 @@ def test_every_command_tries_the_model_before_it_begins(
     model = write_folder(tmp_path / "gpt2", "gpt2")
     file = tmp_path / "suite.toml"
     lines = [line for line in suite_file.read_text().splitlines() if not line.startswith("model")]
-    file.write_text("\n".join([*lines, f'model = "{model}"']))
+    file.write_text("\n".join([*lines, f'model = "{model}[pooling=cls]"']))
     done = mtlbench(verb, "--suite", str(file), "--data-dir", str(data_dir))
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1 and "pooling=cls would take one word alone" in done.stderr
@@ -175,12 +175,12 @@ def test_a_model_is_tried_once(
         return times[-1]
 
     monkeypatch.setattr("mtlbench.text.model_trial._try", tried)
-    found = [try_model(workload.encoder, workload.files, 32, pairs=True) for _ in range(3)]
+    found = [try_model(workload.problem.encoder, workload.problem.files, 32, pairs=True) for _ in range(3)]
     assert found == [Traits("said so")] * 3 and len(times) == 1
-    try_model(workload.encoder, workload.files, 16, pairs=True)
+    try_model(workload.problem.encoder, workload.problem.files, 16, pairs=True)
     (entry,) = [file for file in (tmp_path / "models").iterdir() if "said so" in file.read_text()][:1]
     entry.write_text("{")
     assert len(times) == 2
     monkeypatch.setenv("MTLBENCH_CACHE", "")
-    try_model(workload.encoder, workload.files, 32, pairs=True)
+    try_model(workload.problem.encoder, workload.problem.files, 32, pairs=True)
     assert len(times) == 3

@@ -136,7 +136,7 @@ def test_a_share_and_a_test_split_depend_on_no_path(suite_file: Path, moods: Pat
     for file in ("mood.csv", "again.csv", str(moods / "mood.csv")):
         task = f"table[called=mood,train={file},dev=0.3,text=text,label=label,classes=3]"
         made = recipe.recipe({"tasks": (task,), "test_rows": 4, "dev_limit": 3})
-        prints.add(Workload.load("tiny", made, registry, data_dir=moods).splits[0].fingerprint)
+        prints.add(Workload.load("tiny", made, registry, data_dir=moods).problem.splits[0].fingerprint)
     assert len(prints) == 1
 
 

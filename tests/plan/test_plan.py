@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from model_folders import write_folder
 
 from mtlbench import seeds
 from mtlbench.errors import UsageError
 from mtlbench.plan.cells import Workload, make_cells, parse_seeds
 from mtlbench.plugins.registry import load_registry
 from mtlbench.recipe.suite import load_suite, packaged_suites
+from mtlbench.text.model_config import PACKED_SINCE
 
 
 def test_seeds_are_a_number_or_a_list() -> None:
@@ -74,6 +76,19 @@ def test_a_suite_whose_version_is_raised_has_other_cells(make_workload: Callable
     assert make_workload(version=2).identity()["recipe"]["version"] == 2
 
 
+def test_families_that_were_packed_later_have_other_cells_than_before(
+    make_workload: Callable[..., Workload], tmp_path: Path
+) -> None:
+    """Packs have masks of their own; cells of families that were packed from the beginning stay done."""
+    from mtlbench.text.model import FAMILIES
+
+    assert "packed" not in make_workload().identity()["encoder"]
+    for family in ("modernbert", "xlm-roberta", "roberta", "albert"):
+        encoder = make_workload(model=str(write_folder(tmp_path / family, family))).identity()["encoder"]
+        assert encoder.get("packed") == (1 if family in ("modernbert", "xlm-roberta") else None)
+    assert set(PACKED_SINCE) < set(FAMILIES)
+
+
 def test_a_suite_file_sets_its_version(tmp_path: Path) -> None:
     text = packaged_suites()["quick"].read_text(encoding="utf-8")
     file = tmp_path / "raised.toml"
@@ -120,7 +135,10 @@ def test_cells_go_seed_by_seed(make_workload: Callable[..., Workload]) -> None:
 def test_the_packaged_suites_load_and_name_things_that_exist(name: str) -> None:
     suite, registry = load_suite(name), load_registry()
     assert all(registry.expand_methods(method) for method in suite.methods)
-    assert all(registry.task(task) for task in suite.tasks)
+    if suite.problem is None:
+        assert all(registry.task(task) for task in suite.tasks)
+    else:
+        assert set(suite.tasks) <= {target.name for target in registry.problem(suite.problem).targets()}
     assert suite.description
 
 

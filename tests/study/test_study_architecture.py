@@ -17,7 +17,7 @@ from mtlbench.text.model import MultiTaskModel
 
 def test_boxes_are_the_models(make_workload: Any) -> None:
     workload: Workload = make_workload()
-    model = MultiTaskModel(workload.encoder, workload.files, workload.tasks, seed=0)
+    model = MultiTaskModel(workload.problem.encoder, workload.problem.files, workload.tasks, seed=0)
     shared = architecture.shared_boxes(model)
     heads = architecture.head_boxes(model, [task.key for task in workload.tasks])
     assert [box.name for box in shared[1:3]] == ["embeddings", "1 Transformer layer"]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import own_loop_processes
 import pytest
+from launches import Launcher
 from own_loop_processes import CHECKS, PROCESSES
 
 LIMIT = 150.0
@@ -19,15 +18,15 @@ LIMIT = 150.0
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+def results(launch: Launcher, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What every process found, by the check's name."""
     folder: Path = tmp_path_factory.mktemp("processes")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, own_loop_processes.__file__, str(port), str(folder)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
-    assert ended.returncode == 0, ended.stderr
+    process = launch(own_loop_processes.__file__, port, folder)
+    errors = process.communicate(timeout=LIMIT)
+    assert process.returncode == 0, errors
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(PROCESSES)]
 
 

@@ -67,13 +67,17 @@ def run(workload: Workload, method: str) -> CellResult:
     return train(workload, load_registry().method(method), 0)
 
 
-@pytest.mark.parametrize("method", load_registry().catalogue())
-def test_every_method_trains_on_partial_labels(make_workload: Make, tasks: tuple[str, ...], method: str) -> None:
+@pytest.mark.parametrize(
+    "method", ["sum", "stl", "famo", "uw", "pcgrad", "krum", "gradnorm", "mgda-ub", "graddrop", "sdmgrad"]
+)
+def test_methods_of_every_kind_train_on_partial_labels(
+    make_workload: Make, tasks: tuple[str, ...], method: str
+) -> None:
     if load_registry().method(method).min_tasks > len(tasks):
         tasks = (*tasks, tasks[0].replace("mood", "temper", 1))
     workload = make_workload(steps=2, evaluations=1, tasks=tasks)
-    assert [len(splits.train) for splits in workload.splits][:3] == [40, 30, 40]
-    assert [splits.train.skipped for splits in workload.splits][:3] == [20, 30, 20]
+    assert [len(splits.train) for splits in workload.problem.splits][:3] == [40, 30, 40]
+    assert [splits.train.skipped for splits in workload.problem.splits][:3] == [20, 30, 20]
     outcome = run(workload, method)
     assert outcome.outputs["dev"]["topics"].shape == outcome.labels["dev"]["topics"].shape == (40, 4)
     assert set(outcome.scores["dev"]["topics"]) == {"micro_f1", "macro_f1", "exact_match"}
@@ -105,7 +109,7 @@ def test_a_label_is_learned(make_workload: Make, tmp_path: Path) -> None:
     task = f"table[called=words,train={file},dev={file},text=text,label=labels,labels=2,flags=true]"
     workload = make_workload(tasks=(task,), steps=150, batch_size=16, lr=2e-3, evaluations=1)
     outcome = run(workload, "sum")
-    floor = max(one["value"] for one in floors(workload.tasks[0], workload.splits[0])["micro_f1"])
+    floor = max(one["value"] for one in floors(workload.tasks[0], workload.problem.splits[0])["micro_f1"])
     assert outcome.scores["dev"]["words"]["micro_f1"] > floor + 0.1
     assert np.mean([row["losses"]["words"] for row in outcome.history[-11:-1]]) < 0.5  # ln 2, 0.69, before
 

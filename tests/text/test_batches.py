@@ -77,11 +77,11 @@ def test_a_frozen_encoder_runs_once_and_trains_as_if_it_ran_every_step(
 
 def test_vectors_are_the_encoders(make_workload: Make, tiny_bert: Path) -> None:
     workload = make_workload(model=frozen(tiny_bert))
-    model = MultiTaskModel(workload.encoder, workload.files, workload.tasks, 0).train()
-    made = Tokenizer(workload.encoder, workload.files, 32)
+    model = MultiTaskModel(workload.problem.encoder, workload.problem.files, workload.tasks, 0).train()
+    made = Tokenizer(workload.problem.encoder, workload.problem.files, 32)
     data = [
         TaskData.prepare(task, splits, made, seed=0, sizes=np.full(3, 4), batches=3, device="cpu")
-        for task, splits in zip(workload.tasks, workload.splits, strict=True)
+        for task, splits in zip(workload.tasks, workload.problem.splits, strict=True)
     ]
     for one in data:
         one.freeze(model.pooled)

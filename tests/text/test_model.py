@@ -12,7 +12,8 @@ from tiny_encoders import TINY, save_tiny
 from mtlbench.errors import UsageError
 from mtlbench.plan.cells import Workload
 from mtlbench.text.encoder import Encoder
-from mtlbench.text.model import MultiTaskModel, load_encoder
+from mtlbench.text.model import MultiTaskModel
+from mtlbench.text.pretrained import load_encoder
 
 
 @pytest.mark.parametrize("family", TINY)
@@ -41,7 +42,7 @@ def test_the_shared_parameters_end_with_the_last_shared_layer_and_the_tables(
     make_workload: Callable[..., Workload],
 ) -> None:
     workload = make_workload()
-    model = MultiTaskModel(workload.encoder, workload.files, workload.tasks, 0)
+    model = MultiTaskModel(workload.problem.encoder, workload.problem.files, workload.tasks, 0)
     dense = model.shared[: len(model.shared) - len(model.tables)]
     assert [id(p) for p in dense[-2:]] == [id(p) for p in model.fine_tuning.parameters()]
     assert [id(p) for p in model.shared[len(dense) :]] == [id(p) for p in model.tables]

@@ -116,8 +116,8 @@ def _longer(workload: Workload, task: int, times: int) -> Workload:
 
     from mtlbench.contract.task import Rows
 
-    splits = list(workload.splits)
+    splits = list(workload.problem.splits)
     train = splits[task].train
     rows = Rows([*train.texts] * times, np.tile(train.labels, times))
     splits[task] = replace(splits[task], train=rows)
-    return replace(workload, splits=tuple(splits))
+    return replace(workload, problem=replace(workload.problem, splits=tuple(splits)))

@@ -184,7 +184,7 @@ def test_a_correlation_needs_two_development_rows(attempt: Try) -> None:
 
 
 def test_what_is_constant_once_the_test_rows_are_gone_has_nothing_to_learn(attempt: Try) -> None:
-    gone = attempt({"test_rows": 5}).splits[0].test
+    gone = attempt({"test_rows": 5}).problem.splits[0].test
     assert gone is not None
     labels = np.array([int(texts in gone.texts) for texts in TEXTS])
     assert "all training labels are equal, 0" in refused(attempt, {"test_rows": 5}, load=loads(splits(labels=labels)))
@@ -208,20 +208,20 @@ def test_what_is_constant_once_the_test_rows_are_gone_has_nothing_to_learn(attem
 def test_what_is_lossless_is_put_right(attempt: Try, prediction: str, labels: Any, as_array: Any) -> None:
     outputs = 1 if prediction == "regression" else 3
     workload = attempt(prediction=prediction, outputs=outputs, load=loads(splits([list(t) for t in TEXTS], labels)))
-    rows = workload.splits[0].train
+    rows = workload.problem.splits[0].train
     assert rows.labels.dtype == as_array.dtype and np.array_equal(rows.labels, as_array)
-    assert rows.texts == TEXTS and splits(TEXTS, as_array).fingerprint == workload.splits[0].fingerprint
+    assert rows.texts == TEXTS and splits(TEXTS, as_array).fingerprint == workload.problem.splits[0].fingerprint
 
 
 @pytest.mark.parametrize("kind", [np.int8, np.int32, np.uint8, bool, ">i8"])
 def test_what_worked_before_is_the_same_object(attempt: Try, kind: Any) -> None:
     loaded = splits(labels=(CLASSES % 2).astype(kind))
-    made = attempt(load=loads(loaded)).splits[0]
+    made = attempt(load=loads(loaded)).problem.splits[0]
     assert made.train is loaded.train and made.fingerprint == loaded.fingerprint
 
 
 def test_texts_as_an_array_of_two_columns_are_pairs(attempt: Try) -> None:
-    made = attempt(load=loads(splits(np.array(PAIRS)))).splits[0]
+    made = attempt(load=loads(splits(np.array(PAIRS)))).problem.splits[0]
     assert list(made.train.texts) == PAIRS and made.fingerprint == splits(PAIRS).fingerprint
 
 
@@ -403,6 +403,6 @@ def test_every_verb_ends_with_one_line_and_2(
 
 def test_the_key_of_a_task_that_was_right_is_what_it_was(attempt: Try) -> None:
     workload = attempt()
-    raw = replace(workload, splits=(splits(),))
+    raw = replace(workload, problem=replace(workload.problem, splits=(splits(),)))
     (one,), (other,) = (make_cells(given, [load_registry().method("sum")], [0]) for given in (workload, raw))
     assert one.key == other.key

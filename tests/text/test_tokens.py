@@ -140,7 +140,8 @@ def _tokenise(folder: Path, barrier: Any, answers: Any) -> None:
 
 
 def test_several_processes_may_race(tiny_bert: Path, cache: Path) -> None:
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")  # that of the cells, which has imported torch
+    context.set_forkserver_preload(["mtlbench.execute.worker"])
     barrier, answers = context.Barrier(3), context.Queue()
     processes = [context.Process(target=_tokenise, args=(tiny_bert, barrier, answers)) for _ in range(3)]
     for process in processes:

@@ -10,9 +10,9 @@ import pytest
 
 from mtlbench.plan.cells import Workload
 from mtlbench.text.batches import TaskData
+from mtlbench.text.engines import Inputs
 from mtlbench.text.model import MultiTaskModel
 from mtlbench.text.tokens import Tokenizer
-from mtlbench.training.engines import Inputs
 
 Make = Callable[..., Workload]
 
@@ -20,13 +20,13 @@ Make = Callable[..., Workload]
 @pytest.fixture
 def inputs(make_workload: Make) -> Inputs:
     workload = make_workload()
-    model = MultiTaskModel(workload.encoder, workload.files, workload.tasks, 0)
-    made = Tokenizer(workload.encoder, workload.files, 32)
+    model = MultiTaskModel(workload.problem.encoder, workload.problem.files, workload.tasks, 0)
+    made = Tokenizer(workload.problem.encoder, workload.problem.files, 32)
     return Inputs(
         model,
         [
             TaskData.prepare(task, splits, made, seed=0, sizes=np.full(4, 4), batches=3, device="cpu")
-            for task, splits in zip(workload.tasks, workload.splits, strict=True)
+            for task, splits in zip(workload.tasks, workload.problem.splits, strict=True)
         ],
         0,
         "cpu",

@@ -6,13 +6,13 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from launches import Launcher
 
 from mtlbench.plugins.registry import load_registry
 from mtlbench.records.store import Store
@@ -109,15 +109,15 @@ def test_a_bigger_budget_keeps_the_trials_there_are(tuned: tuple[Path, Done], tu
 
 
 def test_killed_in_the_middle_it_goes_on_to_the_same_end(
-    tuned: tuple[Path, Done], tune: Call, suite_file: Path, data_dir: Path, tmp_path: Path
+    tuned: tuple[Path, Done], tune: Call, launch: Launcher, suite_file: Path, data_dir: Path, tmp_path: Path
 ) -> None:
     arguments = ["--methods", "sum,cagrad", "--trials", "3", "--jobs", "1", "--results", str(tmp_path)]
-    command = [sys.executable, "-m", "mtlbench", "tune", "--suite", str(suite_file), "--data-dir", str(data_dir)]
-    with subprocess.Popen([*command, *arguments], stderr=subprocess.DEVNULL, start_new_session=True) as process:
-        end = time.monotonic() + 120.0
-        while not list(tmp_path.glob("*/*/seed-*.json")) and time.monotonic() < end:
-            time.sleep(0.02)
-        os.killpg(process.pid, signal.SIGKILL)
+    process = launch("tune", "--suite", suite_file, "--data-dir", data_dir, *arguments)
+    end = time.monotonic() + 120.0
+    while not list(tmp_path.glob("*/*/seed-*.json")) and time.monotonic() < end:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
     found = len(Store(tmp_path).scan().records)
     assert 1 <= found < 6
     done = tune(*arguments)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import pickle
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from launches import Launcher
 
 from mtlbench import UsageError, Watch
 from mtlbench.diagnose.unfinished import unfinished
@@ -37,9 +36,9 @@ def no_line(line: str) -> None:
     pytest.fail(line)
 
 
-def test_a_killed_training_leaves_its_history_and_can_be_resumed(tmp_path: Path) -> None:
-    command = [sys.executable, str(Path(__file__).with_name("killed_training.py")), str(tmp_path), "18"]
-    assert subprocess.run(command, check=False, timeout=120).returncode == -signal.SIGKILL
+def test_a_killed_training_leaves_its_history_and_can_be_resumed(tmp_path: Path, launch: Launcher) -> None:
+    process = launch(Path(__file__).with_name("killed_training.py"), tmp_path, "18")
+    assert process.wait() == -signal.SIGKILL
     (record,) = unfinished(tmp_path, no_line)
     assert record["status"] == "stopped" and record["watched"]["looks"] == 4
     assert [row["step"] for row in record["history"]] == list(range(1, 17))  # up to the last look

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +14,6 @@ from torch.nn import functional
 from mtlbench.engine.packed.dropout import attention_masks
 from mtlbench.engine.packed.first import FirstTokens
 from mtlbench.engine.packed.pack import Pack
-from mtlbench.engine.packed.padding import PaddedGroup
 from mtlbench.engine.packed.queries import Queries
 
 try:
@@ -21,6 +21,7 @@ try:
 except ImportError:  # torch before 2.10
     varlen_attn = None  # type: ignore[assignment]
 
+KERNEL_HAS_WINDOWS = varlen_attn is not None and "window_size" in inspect.signature(varlen_attn).parameters
 NAME = "mtlbench_packed"
 
 
@@ -42,6 +43,7 @@ def packed_attention(
     *,
     dropout: float = 0.0,
     scaling: float | None = None,
+    sliding_window: int | None = None,
     pack: Pack,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
@@ -57,24 +59,28 @@ def packed_attention(
     :param attention_mask: not used: the pack knows the sequences.
     :param dropout: probability of dropping an attention weight.
     :param scaling: factor of the scores; ``None`` for 1/√width.
+    :param sliding_window: least distance, in tokens, at which a query does not see a key; ``None`` for no limit.
     :param pack: the pack of the tokens; its seeds decide which weights are dropped.
     :returns: (1, rows, heads, width) output, and ``None`` for the attention weights.
     """
     q, k, v = (tensor[0].transpose(0, 1) for tensor in (query, key, value))  # (rows, heads, width)
     first: FirstTokens | None = getattr(module, "first_tokens", None)
     if first is not None:
-        k, v = (whole.view(-1, *q.shape[1:]) for whole in first.take())
+        k, v = first.take(*q.shape[1:])
     queries = pack.all_queries if first is None else pack.first_queries
+    longest = int(pack.lengths.max())
+    window = None if sliding_window is None or sliding_window >= longest else sliding_window - 1
     masks: Sequence[torch.Tensor | None] = [None] * len(pack.groups)
     if dropout > 0.0 and pack.seeds is not None:
         masks = attention_masks(pack, queries, dropout, module.dropout_site, q)  # type: ignore[arg-type]
-    elif takes_varying_lengths(q):
-        longest = int(pack.lengths.max())
-        output = varlen_attn(q, k, v, queries.ends, pack.all_queries.ends, queries.most, longest, scale=scaling)
+    elif takes_varying_lengths(q) and (window is None or (KERNEL_HAS_WINDOWS and first is None)):
+        options: dict[str, Any] = {} if window is None else {"window_size": (window, window)}
+        ends = queries.ends, pack.all_queries.ends
+        output = varlen_attn(q, k, v, *ends, queries.most, longest, scale=scaling, **options)
         assert isinstance(output, torch.Tensor)
         return output.unsqueeze(0), None
     keys = pack.all_queries
-    grouped = zip(_spread(q, queries), _spread(k, keys), _spread(v, keys), pack.groups, masks, strict=True)
+    grouped = zip(_spread(q, queries), _spread(k, keys), _spread(v, keys), queries.allowed(window), masks, strict=True)
     places = torch.cat([_attend(*group, scaling).flatten(0, 1) for group in grouped])
     return _Gather.apply(places, queries.places).unsqueeze(0), None  # type: ignore[no-untyped-call]
 
@@ -82,7 +88,8 @@ def packed_attention(
 def takes_varying_lengths(rows: torch.Tensor) -> bool:
     """Return whether torch's kernel for sequences of varying lengths supports these rows: half precision on a GPU.
 
-    The kernel takes no dropout masks, so it is used only where no attention weight is dropped.
+    The kernel takes no dropout masks, so it is used only where no attention weight is dropped. Its windows assume as
+    many queries as keys, so a window over first tokens alone goes the other way.
 
     :param rows: queries, keys or values.
     """
@@ -103,12 +110,11 @@ def _attend(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    group: PaddedGroup,
+    allowed: torch.Tensor | None,
     dropped: torch.Tensor | None,
     scaling: float | None,
 ) -> torch.Tensor:
     """Return a group's (n, Q, heads, width) output, for inputs of shape (heads, n, Q or L, width)."""
-    allowed = None if group.mask is None else group.mask[None, :, None, :]
     if dropped is None:
         output = functional.scaled_dot_product_attention(query, key, value, attn_mask=allowed, scale=scaling)
     else:

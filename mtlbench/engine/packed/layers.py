@@ -11,6 +11,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from mtlbench.engine.packed.adapters import adapter_fault
 from mtlbench.engine.packed.dropout import dropped
 from mtlbench.engine.packed.tape import Tape
 from mtlbench.errors import CellError
@@ -19,8 +20,10 @@ SUPPORTED = (nn.Linear, nn.LayerNorm, nn.Embedding)
 
 
 def unsupported(model: nn.Module) -> str | None:
-    """Return name and class of the first layer with parameters that :func:`install` does not support, if any."""
+    """Return name and class, or fault, of the first layer that :func:`install` does not support, if any."""
     for name, layer in model.named_modules():
+        if (fault := adapter_fault(layer, SUPPORTED)) is not None:
+            return f"{name or 'the model'} ({fault})"
         if type(layer) not in SUPPORTED and next(layer.parameters(recurse=False), None) is not None:
             return f"{name or 'the model'} ({type(layer).__name__})"
         if type(layer) is nn.LayerNorm and layer.elementwise_affine and len(layer.normalized_shape) > 1:
@@ -71,15 +74,11 @@ class Recomputation:
             raise CellError("checkpointing is not possible: transformers knows no layers of this encoder to recompute")
 
         def recompute(forward: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
-            current = tape.pack, tape.states  # in a loop over tasks, the tape has others by the backward pass
+            context = tape.context  # in a loop over tasks, the tape has another by the backward pass
 
             def restored(*inputs: Any, **options: Any) -> Any:
-                previous = tape.pack, tape.states
-                tape.pack, tape.states = current
-                try:
+                with tape.within(context):
                     return forward(*inputs, **options)
-                finally:
-                    tape.pack, tape.states = previous
 
             return checkpoint(restored, *arguments, use_reentrant=False, **keywords)
 

@@ -27,6 +27,7 @@ class Queries:
         self._lengths, self._groups, self._device = lengths, groups, device
         self._counts = np.ones_like(lengths) if first else lengths
         self._starts: NDArray[np.int64] = np.cumsum(self._counts) - self._counts
+        self._allowed: dict[int | None, list[torch.Tensor | None]] = {}
 
     @property
     def pairs(self) -> NDArray[np.int64]:
@@ -72,6 +73,27 @@ class Queries:
                 (starts[group.sequences][:, None, None] + np.where(inside, row * lengths + column, 0)).ravel()
             )
         return [self._moved(index) for index in indices]
+
+    def allowed(self, window: int | None) -> list[torch.Tensor | None]:
+        """Return which keys each group's queries see: (1, n or 1, Q or 1, L) each, or ``None`` where they see all.
+
+        :param window: largest distance between a query and a key that it sees, in tokens; ``None`` for no limit.
+        """
+        if window not in self._allowed:
+            groups = zip(self._groups, self._places, strict=True)
+            self._allowed[window] = [self._seen(group, real, window) for group, (_, real) in groups]
+        return self._allowed[window]
+
+    def _seen(self, group: PaddedGroup, real: NDArray[np.bool_], window: int | None) -> torch.Tensor | None:
+        if window is None or window >= group.longest - 1:
+            return None if group.mask is None else group.mask[None, :, None, :]
+        query, key = np.ogrid[: real.shape[1], : group.longest]
+        near = abs(query - key) <= window
+        if group.mask is None:
+            return self._moved(near[None, None])
+        token = key < self._lengths[group.sequences][:, None, None]
+        # padding sees all tokens: a query that saw none would be NaN, and spoil the gradients of its keys
+        return self._moved(token & (near | ~real[:, :, None]))[None]
 
     @cached_property
     def _places(self) -> list[tuple[NDArray[np.int64], NDArray[np.bool_]]]:

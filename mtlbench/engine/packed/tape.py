@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -50,3 +52,20 @@ class Tape:
         self.collector: Collector | None = None
         self.states: torch.Tensor | None = None
         """(1, T, width) input of the last layer while :class:`FirstTokens` restricts it."""
+        self.rotations: tuple[torch.Tensor, torch.Tensor] | None = None
+        """(1, T, width) cosines and sines that rotate its keys meanwhile, in families with rotary positions."""
+
+    @property
+    def context(self) -> tuple[Any, ...]:
+        """What the layers of a forward read besides their inputs."""
+        return self.pack, self.states, self.rotations
+
+    @contextmanager
+    def within(self, context: tuple[Any, ...]) -> Iterator[None]:
+        """Bring back the context of an earlier forward for a while, to recompute layers of it."""
+        current = self.context
+        self.pack, self.states, self.rotations = context
+        try:
+            yield
+        finally:
+            self.pack, self.states, self.rotations = current

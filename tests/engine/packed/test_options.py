@@ -119,13 +119,14 @@ def test_parts_have_masks_of_their_own_and_one_part_has_those_without_the_option
 
 @pytest.mark.parametrize("method", ["pcgrad", "famo", "sdmgrad"])
 def test_training_in_parts_gives_the_same_bits_every_time(make_workload: Make, method: str) -> None:
-    workload = make_workload(accumulate=2)
+    workload = make_workload(accumulate=2, steps=3, evaluations=1)
     assert losses_of(run(workload, method)) == losses_of(run(workload, method))
 
 
 @pytest.mark.parametrize("method", ["sum", "famo", "pcgrad", "gradnorm"])
 def test_measuring_changes_no_bit_of_a_step_in_parts(make_workload: Make, method: str) -> None:
-    never, always = (run(make_workload(accumulate=2, measure_every=every), method) for every in (9, 1))
+    changes = {"accumulate": 2, "steps": 3, "evaluations": 1}
+    never, always = (run(make_workload(measure_every=every, **changes), method) for every in (9, 1))
     assert losses_of(always) == losses_of(never) and always.scores == never.scores
     assert all("norms" in row for row in always.history if "losses" in row)
 
@@ -147,8 +148,8 @@ def test_what_cannot_be_taken_in_parts_is_said_in_one_line(make_workload: Make, 
 @pytest.mark.parametrize("method", ["sum", "pcgrad", "famo"])
 def test_recomputed_activations_give_the_same_bits(make_workload: Make, engine: str, method: str) -> None:
     """With the dropout of the tiny encoder; in the loop all tasks' graphs are alive, each with a pack of its own."""
-    usual = run(make_workload(engine=engine), method)
-    saved = run(make_workload(engine=engine, checkpointing=True), method)
+    changes = {"engine": engine, "steps": 3, "evaluations": 1}
+    usual, saved = (run(make_workload(checkpointing=each, **changes), method) for each in (False, True))
     assert losses_of(saved) == losses_of(usual)
     assert saved.scores == usual.scores and saved.pairing == usual.pairing
 
@@ -160,7 +161,8 @@ def test_recomputed_activations_of_padded_rows_give_the_same_bits(
 ) -> None:
     """As in an encoder that cannot be packed, whose masks come from torch's own generator."""
     monkeypatch.setattr("mtlbench.text.model.FAMILIES", {})
-    usual, saved = (run(make_workload(checkpointing=each, precision=precision), method) for each in (False, True))
+    changes = {"precision": precision, "steps": 2, "evaluations": 1}
+    usual, saved = (run(make_workload(checkpointing=each, **changes), method) for each in (False, True))
     assert usual.engine["name"] == "loop"
     assert losses_of(saved) == losses_of(usual)
 
@@ -273,7 +275,7 @@ def test_a_cell_names_step_task_and_parameter(make_workload: Make, engine: str) 
     broken = copy.copy(workload.tasks[1])
     usual = broken.loss
     broken.loss = lambda outputs, targets: usual(outputs, targets) + torch.sqrt(0.0 * outputs.sum())  # type: ignore
-    object.__setattr__(workload, "tasks", (workload.tasks[0], broken, workload.tasks[2]))
+    object.__setattr__(workload.problem, "tasks", (workload.tasks[0], broken, workload.tasks[2]))
     with pytest.raises(CellError, match=r"^step 1: the gradient of task same is nan, first in encoder\.embeddings\."):
         run(workload, "pcgrad")
 
@@ -313,7 +315,7 @@ def test_a_lack_of_memory_says_what_helps(make_workload: Make, ask: Callable[[],
 
 
 def test_a_lack_of_memory_in_evaluation_says_where(make_workload: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mtlbench.training.model_training.evaluate", lambda *_: _raise(MemoryError("full")))
+    monkeypatch.setattr("mtlbench.text.session.evaluate", lambda *_: _raise(MemoryError("full")))
     with pytest.raises(CellError, match=r"^evaluation after step 2: out of memory \(full\)"):
         run(make_workload(), "sum")
 

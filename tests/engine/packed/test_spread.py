@@ -35,15 +35,20 @@ EVERY_KIND = (
 SOME = ("fixed[w=1:2:0.5]", "famo", "pcgrad", "gradnorm[lr=0.2]", "mgda-ub", "graddrop", "sdmgrad")
 
 
+OURS: list[Connection] = []
+"""This process's ends of all pipes. A fork has them, too, and closes them, so that each process ends with this one."""
+
+
 class Group:
     """Processes that have joined one another once, and run what they are told."""
 
     def __init__(self, count: int, folder: Path) -> None:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["mtlbench.execute.worker"])
-        self.connections, self.started = [], []
+        context = multiprocessing.get_context("fork")  # this process has imported what they need
+        self.connections: list[Connection] = []
+        self.started = []
         for rank in range(count):
             ours, theirs = context.Pipe()
+            OURS.append(ours)
             process = context.Process(target=serve, args=(rank, count, folder / str(count), theirs), daemon=True)
             process.start()
             theirs.close()
@@ -69,6 +74,8 @@ class Group:
 
 
 def serve(rank: int, count: int, file: Path, connection: Connection) -> None:
+    for inherited in OURS:
+        inherited.close()
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     with joined(FileStore(str(file), count), rank, count, "cpu") as processes:
@@ -194,14 +201,16 @@ def assert_equal(actual: Sequence[Taken]) -> None:
             assert (one is None) == (same is None) and (one is None or one.tobytes() == same.tobytes())
 
 
-@pytest.mark.parametrize("name", EVERY_KIND)
-def test_processes_take_the_steps_of_one_that_takes_as_many_parts(groups: dict[int, Group], name: str) -> None:
-    """Encoder, dropout masks included: 4 parts in one process, in 2 of 2 parts each, and in 4."""
-    reference = packed(ALONE, "bert", name, 4)
-    for group in groups.values():
-        actual = group.run(packed, "bert", name, 4)
-        assert_same(actual[0], reference)
-        assert_equal(actual)
+@pytest.mark.parametrize(
+    ("name", "count"), [*((name, 2) for name in EVERY_KIND), *((name, 4) for name in ("sum", "pcgrad", "sdmgrad"))]
+)
+def test_processes_take_the_steps_of_one_that_takes_as_many_parts(
+    groups: dict[int, Group], name: str, count: int
+) -> None:
+    """Encoder, dropout masks included: 4 parts in one process, in 2 of 2 parts each, or in 4."""
+    actual = groups[count].run(packed, "bert", name, 4)
+    assert_same(actual[0], packed(ALONE, "bert", name, 4))
+    assert_equal(actual)
 
 
 @pytest.mark.parametrize("name", SOME)
@@ -290,8 +299,8 @@ def broken(processes: Processes, engine: str, name: str, where: int, what: str) 
 def test_what_one_process_finds_not_finite_all_name(
     groups: dict[int, Group], engine: str, name: str, what: str
 ) -> None:
-    for where in (0, 3):
-        actual = groups[4].run(broken, engine, name, where, what)
+    for count, where in ((2, 0), (2, 1)) if name != "pcgrad" else ((2, 0), (4, 3)):
+        actual = groups[count].run(broken, engine, name, where, what)
         assert len(set(actual)) == 1 and actual[0][1], actual
         assert actual[0][0].startswith(f"{what} of task 1 is "), actual[0]
 

@@ -22,7 +22,7 @@ from mtlbench.engine.packed.tape import Tape
 from mtlbench.engine.processes import ALONE, Processes
 from mtlbench.engine.step import Forward
 
-FAMILIES = ("bert", "roberta", "distilbert", "electra")
+FAMILIES = ("bert", "roberta", "distilbert", "electra", "xlm-roberta", "modernbert")
 WORDS, WIDTH, LONGEST = 60, 16, 40
 
 
@@ -43,10 +43,32 @@ def make_encoder(family: str, dropout: float = 0.0) -> Any:
         return t.BertModel(t.BertConfig(**usual), add_pooling_layer=False)
     if family == "roberta":
         return t.RobertaModel(t.RobertaConfig(**usual, pad_token_id=1, type_vocab_size=2), add_pooling_layer=False)
+    if family == "xlm-roberta":
+        return t.XLMRobertaModel(t.XLMRobertaConfig(**usual, pad_token_id=1), add_pooling_layer=False)
+    if family == "modernbert":
+        return t.ModernBertModel(modernbert_config(dropout))
     if family == "electra":
         return t.ElectraModel(t.ElectraConfig(**usual, embedding_size=8))
     shape = {"dim": WIDTH, "n_heads": 2, "hidden_dim": 24, "n_layers": 2}
     return t.DistilBertModel(t.DistilBertConfig(**sizes, **shape, dropout=dropout, attention_dropout=dropout))
+
+
+def modernbert_config(dropout: float = 0.0, **changes: Any) -> Any:
+    """Return the configuration of a global and a local layer, whose window is shorter than most texts."""
+    from transformers import ModernBertConfig
+
+    sizes = {
+        "vocab_size": WORDS,
+        "max_position_embeddings": LONGEST,
+        "hidden_size": WIDTH,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 24,
+        "local_attention": 8,
+    }
+    drops = dict.fromkeys(("attention_dropout", "embedding_dropout", "mlp_dropout"), dropout)
+    marks = {"pad_token_id": 0, "bos_token_id": 1, "cls_token_id": 1, "eos_token_id": 2, "sep_token_id": 2}
+    return ModernBertConfig(**sizes | drops | marks | changes)
 
 
 def sequences(lengths: Sequence[int], seed: int = 0) -> Sequences:
@@ -60,6 +82,7 @@ class Encoded(nn.Module):
     """An encoder of Hugging Face, a shared linear layer on first tokens, and a head per task.
 
     :param first: whether the last layer is to compute the states of first tokens alone.
+    :param make: makes the encoder; by default it is the family's usual one.
     """
 
     def __init__(
@@ -69,12 +92,13 @@ class Encoded(nn.Module):
         dropout: float = 0.0,
         dtype: torch.dtype = torch.float64,
         first: bool = False,
+        make: Callable[[], Any] | None = None,
     ) -> None:
         super().__init__()
         self.family, self.tape, self.first = family, Tape(), first
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            self.encoder = make_encoder(family, dropout)
+            self.encoder = make_encoder(family, dropout) if make is None else make()
             self.last = nn.Linear(WIDTH, WIDTH)
             self.heads = nn.ModuleList(nn.Linear(WIDTH, 1 + task % 3) for task in range(tasks))
             with torch.no_grad():
@@ -91,11 +115,16 @@ class Encoded(nn.Module):
             FirstTokens(self.encoder, self.tape)
         return self
 
+    @property
+    def two_kinds(self) -> bool:
+        """Whether the encoder tells a first text from a second."""
+        return getattr(self.encoder.config, "type_vocab_size", 0) > 1
+
     def states(self, pack: Pack) -> torch.Tensor:
         """Return the (T, width) states of a pack's tokens, or (S, width) of first ones."""
         self.tape.pack = pack
-        first = 2 if self.family == "roberta" else 0
-        kinds = {} if self.family == "distilbert" else {"token_type_ids": pack.kinds[None]}
+        first = 2 if "roberta" in self.family else 0
+        kinds = {"token_type_ids": pack.kinds[None]} if self.two_kinds else {}
         actual = self.encoder(input_ids=pack.ids[None], position_ids=pack.positions[None] + first, pack=pack, **kinds)
         return actual.last_hidden_state[0]
 
@@ -106,7 +135,7 @@ class Encoded(nn.Module):
         padding = self.encoder.config.pad_token_id
         ids = torch.full(mask.shape, padding).masked_scatter_(mask, torch.from_numpy(batch.ids))
         kinds = torch.zeros_like(ids).masked_scatter_(mask, torch.from_numpy(batch.kinds))
-        given = {} if self.family == "distilbert" else {"token_type_ids": kinds}
+        given = {"token_type_ids": kinds} if self.two_kinds else {}
         actual = self.encoder(input_ids=ids, attention_mask=mask.long(), **given).last_hidden_state
         return [row[:length] for row, length in zip(actual, batch.lengths, strict=True)]
 
@@ -114,6 +143,12 @@ class Encoded(nn.Module):
         states = self.states(pack)
         features = torch.tanh(self.last(states if self.first else states.index_select(0, pack.first_tokens)))
         return task_losses(self.heads, features, pack, tasks)
+
+    def padded_forward(self, batch: Sequences, task: int) -> Forward:
+        """Run a task on states that Hugging Face computes, padded."""
+        features = torch.tanh(self.last(torch.stack([states[0] for states in self.padded_states(batch)])))
+        (graph,) = task_losses(self.heads, features, Pack.of([batch], "cpu"), [task])
+        return graph
 
     @property
     def shared_modules(self) -> list[nn.Module]:
@@ -168,6 +203,24 @@ def task_losses(heads: nn.ModuleList, features: torch.Tensor, pack: Pack, tasks:
     return actual
 
 
+def autocast(run: Callable[..., list[Forward]], dtype: torch.dtype = torch.bfloat16) -> Callable[..., list[Forward]]:
+    """Let forwards compute in half precision."""
+
+    def halved(*arguments: Any, **keywords: Any) -> list[Forward]:
+        with torch.autocast("cpu", dtype):
+            return run(*arguments, **keywords)
+
+    return halved
+
+
+def halves(batch: Sequences, part: int) -> Sequences:
+    """Return one of two parts of a batch with an even number of sequences."""
+    size = len(batch.lengths) // 2
+    rows = slice(part * size, (part + 1) * size)
+    begin, end = np.concatenate([[0], np.cumsum(batch.lengths)])[[rows.start, rows.stop]]
+    return Sequences(batch.ids[begin:end], batch.kinds[begin:end], batch.lengths[rows])
+
+
 def shared_of(model: Model) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """Return the trained shared parameters, each once, tables last; and the tables."""
     modules = nn.ModuleList(model.shared_modules)
@@ -208,14 +261,22 @@ class Truth:
     gram_of_representation: Matrix
 
 
-def truth(model: Model, batches: Sequence[Sequences], seeds: Sequence[int] | None = None) -> Truth:
-    """Return every task's gradients, in double precision, from a forward of its own through layers not installed."""
+def truth(
+    model: Model, batches: Sequence[Sequences], seeds: Sequence[int] | None = None, *, padded: bool = False
+) -> Truth:
+    """Return every task's gradients, in double precision, from a forward of its own through layers not installed.
+
+    :param padded: let an encoder pad its texts and do its own attention.
+    """
     shared, last = shared_of(model)[0], {id(parameter) for parameter in model.last.parameters()}
     in_last = torch.cat([torch.full((parameter.numel(),), id(parameter) in last) for parameter in shared])
     losses, rows, heads, squares = [], [], [], []
     for task, batch in enumerate(batches):
-        pack = Pack.of([batch], "cpu", None if seeds is None else (seeds[task],))
-        (graph,) = model.forwards(pack, [task])
+        if padded:
+            assert isinstance(model, Encoded)
+            graph = model.padded_forward(batch, task)
+        else:
+            (graph,) = model.forwards(Pack.of([batch], "cpu", None if seeds is None else (seeds[task],)), [task])
         own = list(model.heads[task].parameters())
         reference = [*shared, *own, *graph.representation]
         actual = torch.autograd.grad(graph.loss, reference, allow_unused=True, materialize_grads=True)

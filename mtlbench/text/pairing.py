@@ -9,8 +9,8 @@ import torch
 from mtlbench.contract.entries import PairingEntry
 from mtlbench.problem.weights import state_fingerprint
 from mtlbench.text.batches import TaskData
+from mtlbench.text.engines import Inputs
 from mtlbench.text.model import MultiTaskModel
-from mtlbench.training.engines import Inputs
 
 
 def fingerprint_pairing(model: MultiTaskModel, data: Sequence[TaskData], seed: int, device: str) -> PairingEntry:

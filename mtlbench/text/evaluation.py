@@ -11,10 +11,10 @@ from mtlbench.contract.entries import Scores
 from mtlbench.engine.packed.pack import Pack
 from mtlbench.engine.processes import Processes
 from mtlbench.errors import CellError
+from mtlbench.problem.interface import Labels, Outputs
 from mtlbench.problem.metrics import score
 from mtlbench.text.batches import TaskData
 from mtlbench.text.model import MultiTaskModel
-from mtlbench.training.result import Labels, Outputs
 
 
 def evaluate(

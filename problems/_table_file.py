@@ -1,0 +1,268 @@
+"""Tables for the problem ``columns``: targets as labels, and inputs as numbers for a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtlbench import UsageError
+from mtlbench.errors import one_line, shown
+from mtlbench.text import delimited, parquet
+from mtlbench.text.cell_values import as_flag, as_number, as_text, find_name, is_marker, is_missing
+from mtlbench.text.columns import find_columns
+from mtlbench.text.delimited import DELIMITED, Dialect
+from mtlbench.text.file_content import PACKERS, file_type, read_text
+
+Kind = Literal["class", "number", "flag"]
+MOST = 100
+"""Largest number of classes of a target that names none, and of categories of an input."""
+LARGEST = 1e9
+"""Largest input, in standard deviations of the training rows: a network of float32 makes nothing of a larger one."""
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """A column to predict.
+
+    :param column: its name in the file.
+    :param kind: what it holds.
+    :param classes: the declared names of its classes; none: those that the file has.
+    """
+
+    column: str
+    kind: Kind
+    classes: tuple[str, ...] = ()
+
+    def read(self, cell: Any) -> float:
+        """Return a cell as a number: of a class, its place among the declared ones.
+
+        :raises ValueError: when the cell is not of the column's kind.
+        """
+        if self.kind == "number":
+            return as_number(cell)
+        if self.kind == "flag":
+            return as_flag(cell)
+        if not self.classes:
+            as_text(cell)
+            return 0.0
+        place = find_name(cell, self.classes)
+        if place is None:
+            raise ValueError(f"{shown(cell)} is not one of the classes {one_line(', '.join(self.classes), 200)}")
+        return place
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns of a file, with missing cells as ``None``.
+
+    :param path: the file.
+    :param unit: what ``numbers`` count: lines or rows of the file.
+    :param numbers: (N,) of the rows.
+    :param columns: column → N cells.
+    """
+
+    path: Path
+    unit: str
+    numbers: Sequence[int]
+    columns: dict[str, list[Any]]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def fault(self, column: str, row: int, reason: object) -> UsageError:
+        """Return the error for a cell; it names file, line, column, and what is wrong with the value.
+
+        :param row: from 0.
+        """
+        return UsageError(f"{self.path}, {self.unit} {self.numbers[row]}, column '{column}': {reason}")
+
+    def converted(self, column: str, convert: Callable[[Any], Any], missing: Any) -> list[Any]:
+        """Return a column's cells converted.
+
+        :param convert: returns a cell's value; may raise ``ValueError``.
+        :param missing: the value of a missing cell.
+        :raises UsageError: for the first cell that cannot be converted.
+        """
+        values = []
+        for row, cell in enumerate(self.columns[column]):
+            try:
+                values.append(missing if cell is None else convert(cell))
+            except ValueError as fault:
+                raise self.fault(column, row, str(fault).removeprefix("label ")) from None
+        return values
+
+
+def read_table(
+    path: Path, predicted: Sequence[Predicted], ignored: Sequence[str], missing: Sequence[str], dialect: Dialect
+) -> Table:
+    """Read all columns of a file but the ignored ones. A column without a name is an index, and ignored.
+
+    :param path: a CSV, TSV or parquet file.
+    :param predicted: columns to predict.
+    :param ignored: names of columns.
+    :param missing: texts that stand for a missing value, besides the usual ones.
+    :param dialect: format of a CSV or TSV file, as far as the user specifies it.
+    :raises UsageError: for a file that is missing or cannot be read, a missing column, and a file without rows.
+    """
+    if not path.exists():
+        raise UsageError(f"data file {path} does not exist")
+    is_text = file_type(path) in DELIMITED
+    if not is_text and path.suffix.lower() != ".parquet":
+        ends = f"{', '.join(DELIMITED)} (also with {', '.join(PACKERS)}) or .parquet"
+        raise UsageError(f"data file {path} is of an unknown type; give a file that ends with {ends}")
+    text = read_text(path) if is_text else ""
+    names = delimited.names_of(path, text, dialect) if is_text else parquet.names_of(path)
+    if not names:
+        raise UsageError(f"data file {path} is empty")
+    targets = [names[place].strip() for place in find_columns(str(path), (goal.column for goal in predicted), names)]
+    left_out = {names[place].strip() for place in find_columns(str(path), ignored, names)}
+    inputs = [name.strip() for name in names if name.strip() and name.strip() not in (*left_out, *targets)]
+    if not inputs:
+        raise UsageError(f"data file {path} has no column left to predict from")
+    wanted = [*targets, *inputs]
+
+    def is_row(cells: Sequence[str | None]) -> bool:
+        values = [_present(cell, missing) for cell in cells[: len(targets)]]
+        try:
+            return bool([goal.read(v) for goal, v in zip(predicted, values, strict=True) if v is not None])
+        except ValueError:
+            return False
+
+    records: Iterable[tuple[int, tuple[Any, ...]]]
+    records = (
+        delimited.read_delimited(path, text, wanted, dialect, is_row) if is_text else parquet.read_parquet(path, wanted)
+    )
+    numbers, cells = [], []
+    for number, row in records:
+        values = [_present(cell, missing) for cell in row]
+        if any(value is not None for value in values[: len(targets)]):  # else there is nothing to learn from
+            numbers.append(number)
+            cells.append(values)
+    if not numbers:
+        raise UsageError(f"data file {path} has no row with a value to predict")
+    return Table(
+        path, "line" if is_text else "row", numbers, dict(zip(wanted, map(list, zip(*cells, strict=True)), strict=True))
+    )
+
+
+def _present(cell: Any, missing: Sequence[str]) -> Any:
+    """Return a cell, or ``None`` where it means a missing value."""
+    gone = is_missing(cell) or is_marker(cell) or (isinstance(cell, str) and cell.strip() in missing)
+    return None if gone else cell
+
+
+def classes_of(table: Table, goal: Predicted) -> tuple[str, ...]:
+    """Return the names of a target's classes: the declared ones, else those in the file, sorted.
+
+    :raises UsageError: for a cell that cannot be a class, and where the file has one class or too many.
+    """
+    if goal.kind != "class":
+        return ()
+    if goal.classes:
+        return goal.classes
+    names = sorted({name for name in table.converted(goal.column, as_text, None) if name is not None})
+    if not 2 <= len(names) <= MOST:
+        known = f"only '{names[0]}'" if len(names) == 1 else f"{len(names)} different values, more than {MOST}"
+        raise UsageError(
+            f"{table.path}: column '{goal.column}' has {known}; predict it as a number, or declare its classes: "
+            f"{goal.column}:class:A|B"
+        )
+    return tuple(names)
+
+
+def labels_of(table: Table, goal: Predicted) -> NDArray[Any]:
+    """Return (N,) labels: classes with −1 for a missing one, or numbers with NaN.
+
+    :raises UsageError: for the first cell that is not of the target's kind.
+    """
+    classes = classes_of(table, goal)
+    read = Predicted(goal.column, goal.kind, classes).read
+    if goal.kind == "number":
+        return np.array(table.converted(goal.column, read, np.nan), np.float64)
+    return np.array(table.converted(goal.column, read, -1), np.int64)
+
+
+def features_of(
+    table: Table, inputs: Sequence[str], categories: Sequence[str], train: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Return the inputs of all rows as (N, D) numbers; everything is fitted on the training rows.
+
+    A column of numbers becomes one of mean 0 and standard deviation 1, with 0 for a missing cell, and, where a training
+    row lacks it, another one that says so. Any other column becomes one column of zeros and ones for each category of
+    the training rows, a missing cell being a category of its own; a category that no training row has is all zeros.
+
+    :param inputs: names of the columns.
+    :param categories: columns of numbers that are categories.
+    :param train: numbers of the training rows.
+    :raises UsageError: for a column of numbers and texts, one without values, and one of too many categories.
+    """
+    parts = []
+    for name in inputs:
+        numbers = None if name in categories else _numbers(table, name)
+        parts.append(_one_hot(table, name, train) if numbers is None else _standardised(table, name, numbers, train))
+    return np.concatenate(parts, axis=1)
+
+
+def _numbers(table: Table, column: str) -> NDArray[np.float64] | None:
+    """Return a column's numbers, or ``None`` for a column of texts; refuse a column in which only some are numbers."""
+    values = np.full(len(table), np.nan)
+    first: dict[bool, int] = {}
+    for row, cell in enumerate(table.columns[column]):
+        if cell is not None:
+            try:
+                values[row] = as_number(cell)
+            except ValueError:
+                first.setdefault(False, row)
+            else:
+                first.setdefault(True, row)
+    if not first:
+        raise UsageError(f"{table.path}: column '{column}' has no value in any row; leave it out: ignore={column}")
+    if len(first) == 2:
+        cell = table.columns[column][first[False]]
+        reason = (
+            f"{shown(cell)} is not a number, but {table.unit} {table.numbers[first[True]]} has one; correct it, or "
+            f"give missing={one_line(str(cell), 30)} if it means a missing value, or categories={column}"
+        )
+        raise table.fault(column, first[False], reason)
+    return values if True in first else None
+
+
+def _standardised(
+    table: Table, column: str, values: NDArray[np.float64], train: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    absent = np.isnan(values)
+    present = values[train][~absent[train]]
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, spread = (present.mean(), present.std()) if len(present) else (0.0, 0.0)
+        scaled = np.where(absent, 0.0, (values - mean) / (spread or 1.0))
+        too_far = ~(np.abs(scaled) < LARGEST) | ~np.isfinite(spread)
+    if too_far.any():
+        row = int(np.argmax(np.where(absent, 0.0, np.abs(values))))
+        reason = f"{shown(table.columns[column][row])} is too large beside the others; correct it, or ignore={column}"
+        raise table.fault(column, row, reason)
+    parts = [scaled, absent] if absent[train].any() else [scaled]
+    return np.stack(parts, axis=1).astype(np.float32)
+
+
+def _one_hot(table: Table, column: str, train: NDArray[np.int64]) -> NDArray[np.float32]:
+    def name_of(cell: Any) -> str:
+        try:
+            return as_text(cell)
+        except ValueError as fault:  # a date, a list
+            raise ValueError(f"{fault}; leave the column out: ignore={column}") from None
+
+    names = table.converted(column, name_of, "")  # no other cell is empty
+    known = sorted({names[row] for row in train})
+    if len(known) > MOST:
+        raise UsageError(
+            f"{table.path}: column '{column}' has {len(known)} categories, more than {MOST}; leave it out: "
+            f"ignore={column}"
+        )
+    places = {name: place for place, name in enumerate(known)}
+    place = np.array([places.get(name, -1) for name in names])
+    return (place[:, None] == np.arange(len(known))).astype(np.float32)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 
+_numpy: Any = np.random  # its stubs do not name the generator of its functions
 _OWN = np.random.MT19937(0)
 
 
@@ -31,16 +33,16 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
         torch.cuda.init()  # type: ignore[no-untyped-call]
         generators.append(torch.cuda.default_generators[device.index or 0])
     states = [generator.get_state() for generator in generators]
-    numpy_generator, python_state = np.random.get_bit_generator(), random.getstate()
+    numpy_generator, python_state = _numpy.get_bit_generator(), random.getstate()
     try:
         for generator in generators:
             generator.manual_seed(seed)
-        np.random.set_bit_generator(_free(numpy_generator))  # in a hundredth of the time that its state takes
+        _numpy.set_bit_generator(_free(numpy_generator))  # in a hundredth of the time that its state takes
         np.random.seed(seed & 0xFFFFFFFF)
         random.seed(seed)
         yield
     finally:
         for generator, state in zip(generators, states, strict=True):
             generator.set_state(state)
-        np.random.set_bit_generator(numpy_generator)
+        _numpy.set_bit_generator(numpy_generator)
         random.setstate(python_state)

@@ -7,21 +7,21 @@ from typing import Annotated
 
 import typer
 
-from mtlbench.cli.app import Json, Plugins, app, complete_methods, deliver
+from mtlbench.cli.app import DataDir, Json, Plugins, app, complete_methods, deliver
 from mtlbench.errors import UsageError
 from mtlbench.host.streams import print_data, takes_escapes
 
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(help="methods, tasks or suites.")],
+    what: Annotated[str, typer.Argument(help="methods, tasks, problems or suites.")],
     json: Json = False,
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print docs/methods.md, the page of all methods.")
     ] = False,
     plugin: Plugins = [],
 ) -> None:
-    """List methods, tasks or suites."""
+    """List methods, tasks, problems or suites."""
     if markdown:
         from mtlbench.plugins.describe import methods_page
         from mtlbench.plugins.registry import load_registry
@@ -37,14 +37,15 @@ def list_(
 
 @app.command()
 def info(
-    name: Annotated[str, typer.Argument(help="Name of a method, task or suite.")],
+    name: Annotated[str, typer.Argument(help="Name of a method, task, problem or suite; or the spec of a problem.")],
+    data_dir: DataDir = None,
     json: Json = False,
     plugin: Plugins = [],
 ) -> None:
-    """Explain a method, task or suite: what it does, its parameters, its source."""
+    """Explain a method, task, problem or suite: what it does, its parameters, its source."""
     from mtlbench.cli.catalogue import print_info
 
-    print_info(name, tuple(str(file) for file in plugin), as_json=json)
+    print_info(name, tuple(str(file) for file in plugin), as_json=json, data_dir=data_dir)
 
 
 @app.command("new-method")

@@ -153,6 +153,16 @@ def choose_suite(suite: str | None, problem: str | None, model: str | None, plug
     return suite_of(named, suite)
 
 
+def existing_folder(folder: Path | None) -> Path | None:
+    """Return the folder of ``--data-dir``.
+
+    :raises UsageError: when it is no folder.
+    """
+    if folder is not None and not folder.is_dir():
+        raise UsageError(f"data folder {folder} does not exist")
+    return folder
+
+
 def recipe_changes(**options: Any) -> dict[str, Any]:
     """Return the options that the user set, which override fields of the suite's recipe.
 

@@ -71,7 +71,7 @@ def problem_facts(text: str, registry: Registry, data_dir: Path | None = None) -
         if cls is None:
             raise
         return ProblemFacts(cls.separate, _named(cls), missing=str(error))  # a parameter is required
-    facts = {"separate": problem.separate, "named": _named(type(problem))}
+    facts: dict[str, Any] = {"separate": problem.separate, "named": _named(type(problem))}
     try:
         suite = suite_of(problem)
         chosen = suite.recipe({}).model_dump(mode="json", exclude_defaults=True, exclude={"problem"})

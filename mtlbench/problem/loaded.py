@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,10 @@ class LoadedProblem:
             return self._data.fingerprint
         except UsageError as error:
             raise UsageError(f"problem {self.problem.name}: {error}") from None
+
+    def hash_rows(self) -> str:
+        """Hash all rows again: whatever has changed them since they were loaded shows."""
+        return replace(self._data).fingerprint
 
     def recipe(self, recipe: Recipe) -> Recipe:
         """Return the recipe with the problem's canonical spec and the names of all chosen tasks.

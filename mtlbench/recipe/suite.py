@@ -119,7 +119,7 @@ class Recipe(BaseModel):
         if self.problem is None and not (self.tasks and self.model):
             raise ValueError("give tasks and a model, or a problem")
         if self.problem is not None and self.model:
-            raise ValueError(f"problem={self.problem} brings its own model: give no model")
+            raise ValueError(f"problem={self.problem} brings its own model: leave model out")
         return self
 
     @model_validator(mode="after")
@@ -166,7 +166,7 @@ class Suite(Recipe):
         fields = {name: getattr(self, name) for name in Recipe.model_fields}
         if changes.get("steps") is not None:
             fields["epochs"] = None
-        return _validated(Recipe, {**fields, **changes}, "option")
+        return validated(Recipe, {**fields, **changes}, "option")
 
 
 def packaged_suites() -> dict[str, Path]:
@@ -175,12 +175,14 @@ def packaged_suites() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
-def load_suite(name: str) -> Suite:
+def load_suite(name: str | Suite) -> Suite:
     """Load a packaged suite by its name, or another from its ``.toml`` file.
 
-    :param name: the name, or the path of the file.
+    :param name: the name, or the path of the file; a suite is returned as it is.
     :raises UsageError: for an unknown name, a file that is not TOML, an unknown key, or a value out of range.
     """
+    if isinstance(name, Suite):
+        return name
     packaged = packaged_suites()
     path = packaged.get(name, Path(name))
     if not path.is_file():
@@ -194,10 +196,17 @@ def load_suite(name: str) -> Suite:
     for key in content:
         if key not in Suite.model_fields:
             raise unknown(f"key of suite {path.name}:", key, Suite.model_fields)
-    return _validated(Suite, {"name": path.stem, **content}, f"{path.name}:")
+    return validated(Suite, {"name": path.stem, **content}, f"{path.name}:")
 
 
-def _validated(cls: type[Any], fields: dict[str, Any], where: str) -> Any:
+def validated(cls: type[Any], fields: dict[str, Any], where: str) -> Any:
+    """Make a recipe or a suite.
+
+    :param cls: :class:`Recipe` or :class:`Suite`.
+    :param fields: its fields.
+    :param where: where they are from, for the error message.
+    :raises UsageError: for a value out of range, or fields that contradict each other.
+    """
     try:
         return cls(**fields)
     except ValidationError as error:

@@ -106,6 +106,8 @@ class LoadedProblem:
             return self._data.fingerprint
         except UsageError as error:
             raise UsageError(f"problem {self.problem.name}: {error}") from None
+        except Exception as error:  # an author's object has the fingerprint, or NumPy cannot read the inputs
+            raise UsageError(f"problem {self.problem.name}: the rows' fingerprint raised {said(error)}") from error
 
     def recipe(self, recipe: Recipe) -> Recipe:
         """Return the recipe with the problem's canonical spec and the names of all chosen tasks.

@@ -110,7 +110,7 @@ def read_table(
     :raises UsageError: for a file that is missing or cannot be read, a missing column, and a file without rows.
     """
     if not path.exists():
-        raise UsageError(f"data file {path} does not exist")
+        raise UsageError(f"data file {path} does not exist; give its whole path, or its folder: --data-dir FOLDER")
     is_text = file_type(path) in DELIMITED
     if not is_text and path.suffix.lower() != ".parquet":
         ends = f"{', '.join(DELIMITED)} (also with {', '.join(PACKERS)}) or .parquet"

@@ -35,7 +35,7 @@ class Digits(Problem):
     - ``sum`` of the two digits, a real number, because 9 is closer to 10 than to 18;
     - ``parity``: whether the sum is odd, which is hard, because both digits have to be right;
     - ``reconstruction``: both scans, each at 4 × 4 pixels. Its loss is the sum over the 32 pixels, not their mean, as
-      in autoencoders: it starts about ten times as large as the other losses.
+      in autoencoders: it starts at 32, where the other losses start at 0.7 to 2.3.
 
     The 1797 scans are split before they are paired, so no scan is in two splits. Development and test pairs are made of
     400 scans each: a score's error across scans is larger than that across pairs, but the same for all methods.

@@ -190,6 +190,9 @@ class Problem(Plugin):
     separate: ClassVar[bool] = False
     """Whether every task has a batch of its own, drawn from the rows that have its label; else all tasks share one
     batch and one forward pass."""
+    recipe: ClassVar[Mapping[str, Any]] = {}
+    """How to train the problem where no suite says so: fields of a suite file, such as ``{"steps": 500, "lr": 1e-3}``.
+    It counts in keys as the recipe that a cell has, not as code, unless other code of the file reads it."""
 
     reading: ClassVar[tuple[str, ...]] = ()
     """Parameters that only say where the rows are, how to read them and which to take. A cell's key holds the rows'

@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ from mtlbench.contract.problem import Problem, Target
 from mtlbench.errors import CellError, UsageError, is_out_of_memory, said
 from mtlbench.plugins.fingerprint import source_fingerprint
 from mtlbench.problem.batch import TrainingRows
+from mtlbench.problem.description import describe
 from mtlbench.problem.evaluation import Unit
-from mtlbench.problem.floors import floors
 from mtlbench.problem.hooks import Hooks
 from mtlbench.problem.rows import ProblemRows
 from mtlbench.problem.splits import Split, check_labels, limited, load_splits, one_batch
@@ -109,6 +110,10 @@ class LoadedProblem:
         except Exception as error:  # an author's object has the fingerprint, or NumPy cannot read the inputs
             raise UsageError(f"problem {self.problem.name}: the rows' fingerprint raised {said(error)}") from error
 
+    def hash_rows(self) -> str:
+        """Hash all rows again: whatever has changed them since they were loaded shows."""
+        return replace(self._data).fingerprint
+
     def recipe(self, recipe: Recipe) -> Recipe:
         """Return the recipe with the problem's canonical spec and the names of all chosen tasks.
 
@@ -174,7 +179,7 @@ class LoadedProblem:
         :param rows: the most rows.
         """
         single, target = copy.copy(self), self.tasks[task]
-        for name in ("structure", "_entries"):
+        for name in ("structure", "_description"):
             single.__dict__.pop(name, None)  # it is that of all tasks
         single._complete = False
         single.tasks, single._hooks = (target,), Hooks(self.problem, (target,))
@@ -184,12 +189,12 @@ class LoadedProblem:
         return single
 
     def describe(self) -> dict[str, TaskEntry]:
-        """Return each task's rows, source and trivial floors, by its name, as records have them."""
-        return self._entries
+        """Return each task's rows, source, trivial floors and oddities, by its name, as records have them."""
+        return self._description
 
     @cached_property
-    def _entries(self) -> dict[str, TaskEntry]:
-        return {target.name: self._entry(target) for target in self.tasks}
+    def _description(self) -> dict[str, TaskEntry]:
+        return describe(self.tasks, self.splits, self._data.source, self.fingerprint)
 
     def entry(self) -> EncoderEntry:
         """Return the problem's model, as records have it."""
@@ -215,26 +220,6 @@ class LoadedProblem:
         self.check(recipe)
         self.accept(recipe, method)
         return ProblemRows(self._hooks, self.splits, self._units, self.structure, recipe, method, seed)
-
-    def _entry(self, target: Target) -> TaskEntry:
-        train, dev, test = self.splits["train"], self.splits["dev"], self.splits.get("test")
-        labels = train.scored(target)
-        entry: dict[str, Any] = {
-            "spec": target.spec,
-            "prediction": target.prediction,
-            "metrics": list(target.metrics),
-            "train": len(labels),
-            "dev": len(dev.scored(target)),
-            "source": self._data.source,
-            "corpus": "",
-            "fingerprint": self.fingerprint,
-            "floors": floors(target, labels, dev.scored(target)),
-            "test": None,
-        }
-        if test is not None:
-            rows = test.scored(target)
-            entry["test"] = {"rows": len(rows), "floors": floors(target, labels, rows)}
-        return entry  # type: ignore[return-value]  # its floors are TypedDicts of their own
 
 
 def refuse_options(problem: Problem, recipe: Recipe) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +34,7 @@ class Structure:
     :param updates_buffers: whether a forward pass in training mode changes buffers, as BatchNorm's does.
     :param parameters: the number of shared parameters, frozen ones included.
     :param trainable: the number of trained ones of them.
+    :param sizes: parameter → how many numbers it has, for all of the model.
     """
 
     shared: tuple[str, ...]
@@ -43,6 +44,14 @@ class Structure:
     updates_buffers: bool
     parameters: int
     trainable: int
+    sizes: Mapping[str, int]
+
+    def size(self, names: Iterable[str]) -> int:
+        """Return how many numbers some parameters have.
+
+        :param names: their names.
+        """
+        return sum(self.sizes[name] for name in names)
 
 
 def probe(hooks: Hooks, rows: TrainingRows, batch_size: int, *, complete: bool) -> Structure:
@@ -83,7 +92,7 @@ def probe(hooks: Hooks, rows: TrainingRows, batch_size: int, *, complete: bool) 
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
     trainable = sum(sizes[name] for name in shared)
     total = sum(sizes.values()) - sum(sizes[name] for group in heads for name in group)
-    return Structure(shared, heads, last, module is not None, changed, total, trainable)
+    return Structure(shared, heads, last, module is not None, changed, total, trainable, sizes)
 
 
 def _forwards(

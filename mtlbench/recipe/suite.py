@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,6 +22,17 @@ from mtlbench.contract.numerals import check_plain
 from mtlbench.errors import UsageError, unknown
 
 Sampling = Literal["uniform", "proportional", "sqrt", "annealed"]
+TEXT_FIELDS = ("model", "max_length", "engine", "checkpointing")
+"""Fields of a recipe that have no meaning for a problem."""
+
+
+def meaningful(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a recipe that mean something for its tasks: texts have no problem, problems no encoder.
+
+    :param recipe: field → value, as in records.
+    """
+    unused = ("problem",) if recipe.get("problem") is None else TEXT_FIELDS
+    return {name: value for name, value in recipe.items() if name not in unused}
 
 
 class Recipe(BaseModel):
@@ -119,7 +131,7 @@ class Recipe(BaseModel):
         if self.problem is None and not (self.tasks and self.model):
             raise ValueError("give tasks and a model, or a problem")
         if self.problem is not None and self.model:
-            raise ValueError(f"problem={self.problem} brings its own model: give no model")
+            raise ValueError(f"problem={self.problem} brings its own model: leave model out")
         return self
 
     @model_validator(mode="after")
@@ -166,7 +178,7 @@ class Suite(Recipe):
         fields = {name: getattr(self, name) for name in Recipe.model_fields}
         if changes.get("steps") is not None:
             fields["epochs"] = None
-        return _validated(Recipe, {**fields, **changes}, "option")
+        return validated(Recipe, {**fields, **changes}, "option")
 
 
 def packaged_suites() -> dict[str, Path]:
@@ -175,12 +187,14 @@ def packaged_suites() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
-def load_suite(name: str) -> Suite:
+def load_suite(name: str | Suite) -> Suite:
     """Load a packaged suite by its name, or another from its ``.toml`` file.
 
-    :param name: the name, or the path of the file.
+    :param name: the name, or the path of the file; a suite is returned as it is.
     :raises UsageError: for an unknown name, a file that is not TOML, an unknown key, or a value out of range.
     """
+    if isinstance(name, Suite):
+        return name
     packaged = packaged_suites()
     path = packaged.get(name, Path(name))
     if not path.is_file():
@@ -194,10 +208,17 @@ def load_suite(name: str) -> Suite:
     for key in content:
         if key not in Suite.model_fields:
             raise unknown(f"key of suite {path.name}:", key, Suite.model_fields)
-    return _validated(Suite, {"name": path.stem, **content}, f"{path.name}:")
+    return validated(Suite, {"name": path.stem, **content}, f"{path.name}:")
 
 
-def _validated(cls: type[Any], fields: dict[str, Any], where: str) -> Any:
+def validated(cls: type[Any], fields: dict[str, Any], where: str) -> Any:
+    """Make a recipe or a suite.
+
+    :param cls: :class:`Recipe` or :class:`Suite`.
+    :param fields: its fields.
+    :param where: where they are from, for the error message.
+    :raises UsageError: for a value out of range, or fields that contradict each other.
+    """
     try:
         return cls(**fields)
     except ValidationError as error:

@@ -106,8 +106,9 @@ def test_the_convolution_sees_every_pixel() -> None:
         assert canvas.grad is not None and bool((canvas.grad > 0.0).all())
 
 
-def test_the_suite_names_the_problem_and_its_tasks() -> None:
-    suite = load_suite("digits")
+@pytest.mark.parametrize("name", ["digits", "digits-scales"])
+def test_the_suite_names_the_problem_and_its_tasks(name: str) -> None:
+    suite = load_suite(name)
     assert suite.problem is not None
     problem = load_registry().problem(suite.problem)
     assert isinstance(problem, Digits) and problem == Digits()

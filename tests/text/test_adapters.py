@@ -45,10 +45,10 @@ def test_adapters_the_fine_tuning_layer_and_heads_are_trained_and_nothing_else(
 ) -> None:
     workload = make_workload(model=f"{tiny_bert}[adapter=lora,rank=2]")
     training = Training(workload, load_registry().method("pcgrad"), 0)
-    base = MultiTaskModel(Encoder.parse(str(tiny_bert)), workload.files, workload.tasks, 0)
+    base = MultiTaskModel(Encoder.parse(str(tiny_bert)), workload.problem.files, workload.tasks, 0)
     next(done for done in training.run() if done == 3)
     assert training._current is not None
-    model, state = training._current.model, training.state_dict()["current"]["model"]
+    model, state = training._current._session.model, training.state_dict()["current"]["model"]
     trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert {name.split(".")[0] for name in trained} == {"encoder", "fine_tuning", "heads"}
     assert all("lora_" in name for name in trained if name.startswith("encoder."))

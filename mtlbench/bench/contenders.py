@@ -15,7 +15,8 @@ from mtlbench.engine.packed.pack import Sequences
 from mtlbench.recipe.suite import Recipe
 from mtlbench.text.batches import TaskData
 from mtlbench.text.encoder import Encoder, EncoderFiles
-from mtlbench.text.engines import Inputs, make_engine
+from mtlbench.text.engines import make_engine
+from mtlbench.text.inputs import Inputs
 from mtlbench.text.model import MultiTaskModel
 from mtlbench.text.pretrained import load_encoder
 

@@ -114,7 +114,8 @@ Tasks = Annotated[
     ),
 ]
 Model = Annotated[
-    str | None, typer.Option(envvar="MTLBENCH_MODEL", help="Encoder: minilm, a folder, or a Hugging Face id.")
+    str | None,
+    typer.Option(envvar="MTLBENCH_MODEL", help="Model: minilm, a folder, or a Hugging Face id; settings in brackets."),
 ]
 BatchSize = Annotated[int | None, typer.Option(envvar="MTLBENCH_BATCH_SIZE", help="Rows of each task per step.")]
 Threads = Annotated[

@@ -22,6 +22,7 @@ from mtlbench.host.terminal import Console
 from mtlbench.plugins.describe import facts
 from mtlbench.plugins.registry import Registry, load_registry
 from mtlbench.recipe.suite import Suite, load_suite, packaged_suites
+from mtlbench.text.encoder import Encoder
 
 KINDS = ("methods", "tasks", "problems", "suites")
 
@@ -67,7 +68,7 @@ def _plugin_entry(cls: type[Plugin], registry: Registry) -> dict[str, Any]:
         "summary": cls.summary(),
         "parameters": describe_parameters(cls),
         "source": getattr(cls, "source", ""),
-        "origin": registry.origins[cls],
+        "origin": registry.origins.get(cls, "mtlbench"),
     }
     if issubclass(cls, Method) and not _is_bare_wrapper(cls):
         entry |= {"reads": cls.reads, "heads": cls.heads, "joint": cls.joint, "facts": facts(cls)}
@@ -84,10 +85,10 @@ def _suite_entry(suite: Suite) -> dict[str, Any]:
 
 
 def print_info(name: str, plugin_files: tuple[str, ...], *, as_json: bool, data_dir: Path | None = None) -> None:
-    """Print the description, parameters and source of one method, task, problem or suite.
+    """Print the description, parameters and source of one method, task, problem or suite, or of encoders.
 
-    :param name: of a method, task, wrapper, problem or suite, or a suite's ``.toml`` file; or the spec of a problem.
-        Of a problem and a suite with one name, the problem is meant: its recipe is the suite's.
+    :param name: of a method, task, wrapper, problem or suite, or a suite's ``.toml`` file; or the spec of a problem;
+        ``encoder`` for the settings of models. Of a problem and a suite with one name, the problem is meant: its recipe is the suite's.
     :param plugin_files: Python files that define further methods, tasks or problems.
     :param data_dir: folder of a problem's data files.
     :raises UsageError: for an unknown name.
@@ -111,7 +112,8 @@ def print_info(name: str, plugin_files: tuple[str, ...], *, as_json: bool, data_
         entry = _suite_entry(load_suite(name))
         _print_json(entry) if as_json else _print_suite(entry)
     else:
-        known = [*registry.catalogue(), *registry.tasks, *registry.problems, *registry.wrappers, *packaged_suites()]
+        plugins = [*registry.catalogue(), *registry.tasks, *registry.problems, *registry.wrappers]
+        known = [*plugins, *packaged_suites(), Encoder.name]
         raise unknown("name", name, known)
 
 
@@ -119,7 +121,8 @@ def _find(name: str, registry: Registry) -> type[Plugin] | None:
     prefixed = any(name.startswith(f"{prefix}-") for prefix in registry.wrappers)
     if prefixed or name in registry.methods:
         return registry.method_class(name)
-    return registry.tasks.get(name) or registry.problems.get(name) or registry.wrappers.get(name)
+    encoder = Encoder if name == Encoder.name else None
+    return registry.tasks.get(name) or registry.problems.get(name) or registry.wrappers.get(name) or encoder
 
 
 def _details(cls: type[Plugin]) -> dict[str, str]:
@@ -151,7 +154,7 @@ def _range(schema: dict[str, Any]) -> str:
         return " | ".join(str(value) for value in schema["enum"])
     signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
     bounds = [f"{sign} {schema[key]:g}" for key, sign in signs.items() if key in schema]
-    return ", ".join([str(schema.get("type", schema.get("const", "any"))), *bounds])
+    return ", ".join([str(schema.get("const", schema.get("type", "any"))), *bounds])
 
 
 def _print_suite(entry: dict[str, Any]) -> None:

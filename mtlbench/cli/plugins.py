@@ -42,7 +42,9 @@ def list_(
 
 @app.command()
 def info(
-    name: Annotated[str, typer.Argument(help="Name of a method, task, problem or suite; or the spec of a problem.")],
+    name: Annotated[
+        str, typer.Argument(help="Name of a method, task, problem or suite; the spec of a problem; encoder.")
+    ],
     data_dir: DataDir = None,
     json: Json = False,
     plugin: Plugins = [],

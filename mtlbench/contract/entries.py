@@ -124,8 +124,13 @@ class EncoderEntry(TypedDict, total=False):
 class EngineEntry(TypedDict, total=False):
     """The engine that computed task gradients."""
 
-    name: Annotated[str, Field(description="`packed`, `lean` or `loop`")]
-    reason: Annotated[str | None, Field(description="why it is not `packed`; null where it is")]
+    name: Annotated[
+        str, Field(description="`packed`, `lean` or `loop`; `surgery` for a problem with a model of its own")
+    ]
+    reason: Annotated[
+        str | None,
+        Field(description="why a model of texts is not trained by `packed`; null where it is, and for other problems"),
+    ]
 
 
 @form

@@ -17,7 +17,7 @@ from mtlbench.diagnose.surgery import check_surgery
 from mtlbench.diagnose.transfer import check_transfer
 from mtlbench.records.groups import Cells, Record, collect
 
-__all__ = ["NOT_MEASURED", "Finding", "Severity", "Sureness", "diagnose", "diagnose_group"]
+__all__ = ["NOT_MEASURED", "Finding", "Severity", "Sureness", "diagnose", "diagnose_group", "not_examined"]
 
 CHECKS: tuple[Callable[[Patient], Iterator[Finding]], ...] = (
     check_training,
@@ -45,6 +45,8 @@ NOT_MEASURED: dict[str, tuple[str, ...]] = {
     "the recipe": ("frozen-encoder", "encoded-apart", "uneven-epochs", "zero-loss"),
 }
 """What a watched run does not show, and the findings that it therefore cannot have."""
+ON_DEMAND = ("leakage", "duplicates")
+"""Findings on rows that need all inputs at once; a problem may read its inputs on demand."""
 ORDER: tuple[Severity, ...] = ("error", "warning", "note")
 """Severities, the gravest first."""
 
@@ -69,3 +71,16 @@ def diagnose_group(cells: Cells) -> list[Finding]:
     findings = [replace(finding, method="", seeds=(), of=0) for finding in check_data(patients[0])]
     findings += [finding for patient in patients for check in CHECKS for finding in check(patient)]
     return sorted(findings, key=lambda finding: ORDER.index(finding.severity))
+
+
+def not_examined(cells: Cells) -> tuple[str, ...]:
+    """Return the findings that the doctor cannot make on a problem, because its record lacks what they need.
+
+    What has no meaning for a problem, such as texts that are cut, is not among them.
+
+    :param cells: the group.
+    """
+    if cells.problem is None:
+        return ()
+    audits = [task.get("audit") or {} for task in cells.records[0]["tasks"].values()]
+    return () if all("leaked" in audit for audit in audits) else ON_DEMAND

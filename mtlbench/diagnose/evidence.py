@@ -25,20 +25,23 @@ class Outputs:
     """A task's raw outputs and labels on the development rows after the last step.
 
     :param values: (N, outputs) array.
-    :param labels: (N,) array of class numbers or real scores; (N, outputs) zeros and ones if rows have several labels.
+    :param labels: (N,) array of class numbers or real scores; (N, outputs) if rows have several labels or numbers.
+    :param unit: the size of a difference between outputs that counts: 1 for logits and for standardised scores, the
+        labels' standard deviation for scores in the labels' own unit.
     """
 
     values: Numbers
     labels: Numbers
+    unit: Numbers | float = 1.0
 
 
 def standard_error(metric: str, rows: int) -> float:
     """Return the largest possible standard error of a score.
 
-    :param metric: name of the metric; any but a correlation counts as a share.
+    :param metric: name of the metric; any but a correlation or a share of variance counts as a share of rows.
     :param rows: number of development rows.
     """
-    return (1.0 if metric in ("pearson", "spearman") else 0.5) / sqrt(rows)
+    return (1.0 if metric in ("pearson", "spearman", "r2") else 0.5) / sqrt(rows)
 
 
 class Run:
@@ -109,7 +112,8 @@ class Run:
         """Predictions by task; empty if there are none, or they have no labels."""
         try:
             table = pd.read_parquet(io.BytesIO(read_side_file(dict(self.record), "predictions")))
-            return _outputs(table, self.record["tasks"]) if "label" in table.columns else {}
+            own_unit = self.record["recipe"].get("problem") is not None  # texts' scores are standardised
+            return _outputs(table, self.record["tasks"], own_unit) if "label" in table.columns else {}
         except (
             OSError,
             ValueError,
@@ -120,13 +124,16 @@ class Run:
             return {}
 
 
-def _outputs(table: pd.DataFrame, tasks: Mapping[str, Any]) -> Mapping[str, Outputs]:
+def _outputs(table: pd.DataFrame, tasks: Mapping[str, Any], own_unit: bool) -> Mapping[str, Outputs]:
     outputs = {}
     for task, rows in table.groupby("task", observed=True):
         wide = rows.pivot(index="row", columns="output", values="value")
         labels = rows.pivot(index="row", columns="output", values="label").to_numpy(dtype=np.float64)
-        several = tasks[str(task)]["prediction"] == "multilabel"
-        outputs[str(task)] = Outputs(wide.to_numpy(dtype=np.float64), labels if several else labels[:, 0])
+        prediction = tasks[str(task)]["prediction"]
+        several = prediction == "multilabel" or (prediction == "regression" and labels.shape[1] > 1)
+        spread = labels.std(axis=0)
+        unit = np.where(spread > 0.0, spread, 1.0) if own_unit and prediction == "regression" else 1.0
+        outputs[str(task)] = Outputs(wide.to_numpy(dtype=np.float64), labels if several else labels[:, 0], unit)
     return outputs
 
 
@@ -168,6 +175,11 @@ class Patient:
         floors = described["floors"].get(described["metrics"][0]) or []
         defined = [(rule["name"], float(rule["value"])) for rule in floors if rule["value"] is not None]
         return max(defined, key=lambda rule: rule[1], default=None)
+
+    @property
+    def encoder(self) -> str:
+        """Spec of the encoder; empty where there is none, such as for a problem, which brings a model of its own."""
+        return "" if self.cells.problem is not None else str(self.cells.encoder.get("spec", ""))
 
     @property
     def watched(self) -> bool:

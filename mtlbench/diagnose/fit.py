@@ -80,7 +80,7 @@ def _not_learned(patient: Patient, task: str) -> Finding | None:
             f"from the first to the last tenth of the steps it fell by {span(list(cases.values()), '.1%')}; at least "
             f"{FALL:.0%} expected"
         ),
-        cause="labels that do not belong to their texts (shuffled, or columns out of step), a gradient that is cut "
+        cause="labels that do not belong to their rows (shuffled, or columns out of step), a gradient that is cut "
         "off, too low a learning rate or weight, or too few steps",
         fix="train this task alone on a few rows: if these cannot be learned by heart, look at loss() and labels",
         sure="possible",

@@ -63,8 +63,8 @@ def _two_classes(patient: Patient, task: str) -> Iterator[Finding]:
             what=f"the head of {task} ranks the rows the wrong way round",
             evidence=f"area under the ROC curve {span(list(turned.values()), '.3f')}; at least {1 - RANKS:g}",
             cause="the labels of training and development rows mean opposite things, or training labels are not those "
-            "of their texts",
-            fix="look at the labels of both files",
+            "of their rows",
+            fix="look at the labels of both splits",
             sure="likely",
         )
         return
@@ -110,7 +110,7 @@ def _classes(patient: Patient, task: str) -> Iterator[Finding]:
             what=f"the head of {task} uses {span(counts, 'd')} of {known} classes",
             evidence=f"classes answered for at least 1 % of the rows: {span(counts, 'd')}; at least half of {known}",
             cause="trained too little for a task of this many classes, or on features that do not tell them apart",
-            fix="more steps or a higher learning rate; check that the encoder is trained",
+            fix="more steps or a higher learning rate; check that the shared part is trained",
             sure="likely",
         )
 
@@ -133,7 +133,7 @@ def _dead(outputs: Outputs) -> float | None:
     """Return the spread of scores (targets are standardised) or logits (1 is a factor e of the odds) if it is small."""
     classes = outputs.values.shape[1] > 1 and outputs.labels.ndim == 1  # logits of classes are defined up to a constant
     values = outputs.values - (outputs.values.mean(axis=1, keepdims=True) if classes else 0.0)
-    spread = float(values.std(axis=0).max())
+    spread = float((values.std(axis=0) / outputs.unit).max())
     return spread if spread < DEAD else None
 
 

@@ -47,7 +47,7 @@ def _silent(patient: Patient) -> Iterator[Finding]:
                 severity="error",
                 what=f"{task} gives the shared parameters no gradient",
                 evidence=f"its gradient norm is 0 at {span(list(cases.values()), '.0%')} of the measured steps",
-                cause="its loss does not depend on the encoder: detached features, a loss of 0, or a saturated head",
+                cause="its loss does not depend on them: detached features, a loss of 0, or a saturated head",
                 fix="look at the task's loss(): it must depend on the outputs",
                 sure="certain",
             )

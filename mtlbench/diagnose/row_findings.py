@@ -19,7 +19,7 @@ CONTRADICTED = 0.01
 
 
 def check_data(patient: Patient) -> Iterator[Finding]:
-    """Check leakage, duplicates and labels of every task.
+    """Check leakage, duplicates and labels of every task, as far as its rows were audited.
 
     :param patient: the cells of any method; all methods of a group share the rows.
     """
@@ -28,7 +28,7 @@ def check_data(patient: Patient) -> Iterator[Finding]:
         audit = described.get("audit")
         if not audit:
             continue
-        leaked = audit["leaked"] / max(1, described["dev"])
+        leaked = audit.get("leaked", 0) / max(1, described["dev"])
         if leaked > LEAKED:
             yield patient.finding(
                 seeds,
@@ -37,12 +37,12 @@ def check_data(patient: Patient) -> Iterator[Finding]:
                 severity="error" if leaked > MUCH else "warning",
                 what=f"development rows of {task} are training rows too",
                 evidence=f"{audit['leaked']} of {described['dev']} ({leaked:.1%}); at most {LEAKED:.0%}",
-                cause="the splits were made before duplicates were removed, or one file was used for both",
+                cause="the splits were made before duplicates were removed, or the same rows were used for both",
                 fix="remove the rows from training",
                 sure="certain",
             )
-        repeated = audit["repeated"] / max(1, described["train"])
-        contradicted = audit["contradicted"] / max(1, described["train"])
+        repeated = audit.get("repeated", 0) / max(1, described["train"])
+        contradicted = audit.get("contradicted", 0) / max(1, described["train"])
         if repeated > REPEATED or contradicted > CONTRADICTED:
             yield patient.finding(
                 seeds,
@@ -52,7 +52,7 @@ def check_data(patient: Patient) -> Iterator[Finding]:
                 what=f"training rows of {task} repeat one another",
                 evidence=f"{audit['repeated']} of {described['train']} ({repeated:.1%}; at most {REPEATED:.0%}), "
                 f"{audit['contradicted']} of them with another label ({contradicted:.1%}; at most {CONTRADICTED:.0%})",
-                cause="the file was joined with itself, or rows were annotated more than once",
+                cause="the data was joined with itself, or rows were annotated more than once",
                 fix="keep one copy of each, or average the labels",
                 sure="certain",
             )
@@ -67,10 +67,10 @@ def check_data(patient: Patient) -> Iterator[Finding]:
                 evidence=f"{audit['distinct']} distinct labels; of the development rows' "
                 f"{audit['whole_dev'] / max(1, described['dev']):.0%} are whole",
                 cause="labels were truncated to integers when they were read" if cut else "the scale has whole steps",
-                fix="read them as real numbers" if cut else "nothing, if the file has such labels",
+                fix="read them as real numbers" if cut else "nothing, if the data has such labels",
                 sure="likely" if cut else "possible",
             )
-        shared = audit["shared"] / max(1, described["dev"])
+        shared = audit.get("shared", 0) / max(1, described["dev"])
         if shared > SHARED and leaked <= LEAKED:
             yield patient.finding(
                 seeds,
@@ -91,7 +91,7 @@ def check_data(patient: Patient) -> Iterator[Finding]:
                 severity="error",
                 what=f"a class in the development rows of {task} has no training rows",
                 evidence="0 training rows of it; at least 1",
-                cause="the labels of the two splits do not mean the same, or the file is sorted and cut",
-                fix="look at the labels of both files",
+                cause="the labels of the two splits do not mean the same, or the data was sorted before it was split",
+                fix="look at the labels of both splits",
                 sure="likely",
             )

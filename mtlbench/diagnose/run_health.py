@@ -84,15 +84,14 @@ def _first_broken(run: Run, task: str) -> tuple[int, str, int] | None:
 
 
 def _frozen(patient: Patient) -> Iterator[Finding]:
-    encoder = patient.cells.encoder
-    if "frozen=true" in encoder.get("spec", "") and patient.runs:
+    if "frozen=true" in patient.encoder and patient.runs:
         trained = next((run.record["encoder"].get("trainable") for run in patient.runs), None)
         yield patient.finding(
             patient.seeds,
             code="frozen-encoder",
             severity="warning",
             what="the encoder is not trained: the tasks share one new layer only",
-            evidence=f"model {encoder['spec']}" + (f"; {trained} trained shared parameters" if trained else ""),
+            evidence=f"model {patient.encoder}" + (f"; {trained} trained shared parameters" if trained else ""),
             cause="frozen=true",
             fix="train the encoder, unless you want to compare methods on fixed features",
             sure="certain",
@@ -100,7 +99,11 @@ def _frozen(patient: Patient) -> Iterator[Finding]:
 
 
 def _start(patient: Patient) -> Iterator[Finding]:
-    """Compare the first loss of each classification with ln(classes), the loss of an untrained head."""
+    """Compare the first loss of each classification with ln(classes), the loss of an untrained head.
+
+    Heads on texts are this program's own. A problem's author may have a reason to start them in another way.
+    """
+    own = patient.cells.problem is None
     for task, described in patient.tasks.items():
         classes = patient.majority(partial(_classes, task=task))
         if described["prediction"] != "classification" or not classes:
@@ -112,13 +115,16 @@ def _start(patient: Patient) -> Iterator[Finding]:
                 cases,
                 task,
                 code="odd-first-loss",
-                severity="error",
+                severity="error" if own else "warning",
                 what=f"the first loss of {task} is not that of an untrained head",
                 evidence=f"first loss {span(list(cases.values()))}; ln(classes) is {expected:.3f}",
                 cause="the loss is not the mean cross entropy of a batch over the classes: a sum over the batch, a "
-                "softmax over the batch, a factor, or the wrong sign",
-                fix="look at the task's loss(): it must be the mean cross entropy of raw (B, classes) outputs",
-                sure="likely",
+                "softmax over the batch, a factor, or the wrong sign"
+                + ("" if own else "; or the untrained model's outputs are large"),
+                fix="look at the task's loss(): it must be the mean cross entropy of raw (B, classes) outputs"
+                if own
+                else "look at loss() and at the initial weights of the head; nothing, if both are meant so",
+                sure="likely" if own else "possible",
             )
 
 
@@ -157,6 +163,8 @@ def _floored(run: Run, task: str) -> int | None:
 def _cut(patient: Patient) -> Iterator[Finding]:
     cut = (patient.runs[0].record.get("cut") if patient.runs else None) or {}
     for task, counts in cut.items():
+        if "tokens" not in counts:  # of inputs that nothing is ever cut off
+            continue
         rows = patient.tasks[task]["train"] + patient.tasks[task]["dev"]
         share = (counts["train"] + counts["dev"]) / max(1, rows)
         if share > CUT:

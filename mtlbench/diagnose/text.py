@@ -8,7 +8,7 @@ from dataclasses import asdict
 from itertools import chain
 from typing import Any
 
-from mtlbench.diagnose import NOT_MEASURED, Finding, diagnose
+from mtlbench.diagnose import NOT_MEASURED, Finding, diagnose, not_examined
 from mtlbench.records.groups import Cells, Record, headings
 from mtlbench.records.watched import OWN
 from mtlbench.report.blocks import Block, Bullets, Heading, Paragraph
@@ -43,6 +43,14 @@ def examined(cells: Cells, findings: Sequence[Finding]) -> list[Block]:
     if cells.unfinished:
         lines = [f"{cell['method']} seed {cell['seed']}: {_state(cell)}" for cell in unfinished(cells)]
         blocks.append(Bullets("Not at their end: examined as far as their checkpoints go", tuple(lines)))
+    unknown = not_examined(cells)
+    if unknown:
+        blocks.append(
+            Bullets(
+                "Not examined",
+                (f"rows are not compared where a problem reads its inputs on demand: {', '.join(unknown)}",),
+            )
+        )
     return blocks + _bullets(findings)
 
 
@@ -118,12 +126,16 @@ def to_json(found: Sequence[tuple[Cells, Sequence[Finding]]]) -> str:
             "done": len(cells.done),
             "failed": len(cells.failed),
             "unfinished": unfinished(cells),
-            **({"not_measured": sorted(chain.from_iterable(NOT_MEASURED.values()))} if cells.watched else {}),
+            **({"not_measured": unknown} if (unknown := _unknown(cells)) else {}),
         }
         for cells, _ in found
     ]
     content = {"schema": 1, "groups": groups, "findings": rows}
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _unknown(cells: Cells) -> list[str]:
+    return sorted(chain.from_iterable(NOT_MEASURED.values()) if cells.watched else not_examined(cells))
 
 
 def _alike(findings: Sequence[Finding]) -> list[list[Finding]]:

@@ -20,11 +20,10 @@ def check_transfer(patient: Patient) -> Iterator[Finding]:
     """
     if patient.watched:  # it has no floors and no single-task training beside it
         return
-    encoder = patient.cells.encoder
     for task, described in patient.tasks.items():
         metric = described["metrics"][0]
         floors = described["floors"].get(metric) or []
-        apart = "pairs=apart" in encoder.get("spec", "") and any(rule["name"] == "token overlap" for rule in floors)
+        apart = "pairs=apart" in patient.encoder and any(rule["name"] == "token overlap" for rule in floors)
         rule, floor = patient.floor(task) or ("", -inf)
         below = patient.majority(partial(_below, task=task, metric=metric, floor=floor))
         if below:
@@ -48,7 +47,7 @@ def check_transfer(patient: Patient) -> Iterator[Finding]:
                 code="encoded-apart",
                 severity="warning",
                 what=f"the two texts of {task} are encoded apart",
-                evidence=f"model {encoder.get('spec')}",
+                evidence=f"model {patient.encoder}",
                 cause="no word of one text sees a word of the other; cross-encoding is worth tens of points here",
                 fix="pairs=cross",
                 sure="certain",
@@ -79,7 +78,7 @@ def _negative(patient: Patient, task: str, metric: str) -> Iterator[Finding]:
                 what=f"{task} does worse together with the other tasks than alone",
                 evidence=f"{metric} {comparison.mean_difference:+.3f} against {single}, 95 % interval "
                 f"{comparison.ci_low:+.3f} to {comparison.ci_high:+.3f} over {len(seeds)} paired seeds",
-                cause="the shared encoder serves the other tasks at this one's cost, or this one has too little weight",
+                cause="the shared part serves the other tasks at this one's cost, or this one has too little weight",
                 fix="give it more weight (a sweep of fixed weights), a layer of its own, or leave it out",
                 sure="likely",
             )

@@ -163,7 +163,7 @@ def load_workload(request: RunRequest, registry: Registry) -> Workload:
 
 def make_headers(request: RunRequest, registry: Registry, workload: Workload) -> Callable[[Cell], Record]:
     """Return a function that makes the header of a cell's record."""
-    machine = environment(request.placement.device_here(workload.recipe))
+    machine = environment(request.placement.device_here(workload.recipe), workload.problem.libraries)
     return lambda cell: header(cell, workload, registry, machine)
 
 

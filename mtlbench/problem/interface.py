@@ -171,6 +171,10 @@ class Loaded(Protocol):
     def rows(self) -> int:
         """The number of training rows of the largest task: an epoch."""
 
+    @property
+    def libraries(self) -> Sequence[str]:
+        """Packages that affect results here and not elsewhere; records have their versions."""
+
     def recipe(self, recipe: Recipe) -> Recipe:
         """Return the recipe with specs in their canonical spelling, so that two spellings give the same key.
 

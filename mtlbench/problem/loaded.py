@@ -14,16 +14,16 @@ from typing import Any
 from mtlbench.contract.entries import EncoderEntry, TaskEntry
 from mtlbench.contract.method import Method
 from mtlbench.contract.problem import Problem, Target
-from mtlbench.errors import UsageError
+from mtlbench.errors import CellError, UsageError, is_out_of_memory, said
 from mtlbench.plugins.fingerprint import source_fingerprint
+from mtlbench.problem.batch import TrainingRows
+from mtlbench.problem.description import describe
 from mtlbench.problem.evaluation import Unit
-from mtlbench.problem.floors import floors
-from mtlbench.problem.forwards import Rows
 from mtlbench.problem.hooks import Hooks
 from mtlbench.problem.rows import ProblemRows
 from mtlbench.problem.splits import Split, check_labels, limited, load_splits, one_batch
 from mtlbench.problem.structure import Structure, probe
-from mtlbench.problem.targets import call, chosen_targets
+from mtlbench.problem.targets import chosen_targets
 from mtlbench.recipe.suite import Recipe
 
 PROBLEM_PROTOCOL = 1
@@ -49,17 +49,25 @@ class LoadedProblem:
     def __init__(self, problem: Problem, recipe: Recipe, data_dir: Path | None = None) -> None:
         self.problem = problem
         self.tasks: tuple[Target, ...] = chosen_targets(problem, recipe.tasks)
+        """The tasks, in the order of the heads."""
         refuse_options(problem, recipe)
         self._data, splits = load_splits(problem, self.tasks, data_dir)
         self.splits: Mapping[str, Split] = limited(splits, recipe, problem)
+        """The rows by split, with labels in one form."""
         check_labels(self.splits, self.tasks, problem)
         self._units = {target.name: Unit.of(problem, target, self.splits["train"]) for target in self.tasks}
+        self._complete = len(chosen_targets(problem)) == len(self.tasks)
         self._hooks, self._batch_size = Hooks(problem, self.tasks), recipe.batch_size
 
     @property
     def title(self) -> str:
         """The problem's spec."""
         return self.problem.spec
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """Packages that affect results here and not elsewhere: none that is known."""
+        return ()
 
     @property
     def rows(self) -> int:
@@ -77,8 +85,17 @@ class LoadedProblem:
         targets = {
             target.name: self._units[target.name].targets(target, train.labels[target.name]) for target in self.tasks
         }
-        rows = Rows(self._hooks, train, targets)
-        return call(self.problem, "model", probe, self._hooks, rows, min(self._batch_size, TRIAL_ROWS))
+        rows = TrainingRows(self._hooks, train, targets)
+        try:
+            return probe(self._hooks, rows, min(self._batch_size, TRIAL_ROWS), complete=self._complete)
+        except CellError as error:
+            raise UsageError(str(error)) from error
+        except UsageError:
+            raise
+        except Exception as error:  # a backward pass may run an author's code too
+            if is_out_of_memory(error):
+                raise
+            raise UsageError(f"problem {self.problem.name}: a trial of its model raised {said(error)}") from error
 
     @cached_property
     def fingerprint(self) -> str:
@@ -112,7 +129,7 @@ class LoadedProblem:
             "protocol": PROBLEM_PROTOCOL,
             "problem": {
                 "name": self.problem.name,
-                "parameters": self.problem.parameters,
+                "parameters": self.problem.counted_parameters,
                 "source": source_fingerprint(type(self.problem)),
                 "data": self.fingerprint,
             },
@@ -135,7 +152,7 @@ class LoadedProblem:
                 f"problem {self.problem.name}: its model has running statistics, such as BatchNorm's, which differ "
                 "between parts of a batch: use no accumulate and no processes"
             )
-        assert self.fingerprint
+        self.describe()  # which tries the metrics on trivial answers, and reads the rows' fingerprint
 
     def accept(self, recipe: Recipe, method: Method) -> None:
         """Refuse a method that needs what the problem does not declare.
@@ -160,7 +177,9 @@ class LoadedProblem:
         :param rows: the most rows.
         """
         single, target = copy.copy(self), self.tasks[task]
-        single.__dict__.pop("structure", None)  # it is that of all tasks
+        for name in ("structure", "_description"):
+            single.__dict__.pop(name, None)  # it is that of all tasks
+        single._complete = False
         single.tasks, single._hooks = (target,), Hooks(self.problem, (target,))
         batch = one_batch(self.splits["train"], target, rows)
         single.splits = {"train": batch, "dev": batch}
@@ -168,8 +187,12 @@ class LoadedProblem:
         return single
 
     def describe(self) -> dict[str, TaskEntry]:
-        """Return each task's rows, source and trivial floors, by its name, as records have them."""
-        return {target.name: self._entry(target) for target in self.tasks}
+        """Return each task's rows, source, trivial floors and oddities, by its name, as records have them."""
+        return self._description
+
+    @cached_property
+    def _description(self) -> dict[str, TaskEntry]:
+        return describe(self.tasks, self.splits, self._data.source, self.fingerprint)
 
     def entry(self) -> EncoderEntry:
         """Return the problem's model, as records have it."""
@@ -195,26 +218,6 @@ class LoadedProblem:
         self.check(recipe)
         self.accept(recipe, method)
         return ProblemRows(self._hooks, self.splits, self._units, self.structure, recipe, method, seed)
-
-    def _entry(self, target: Target) -> TaskEntry:
-        train, dev, test = self.splits["train"], self.splits["dev"], self.splits.get("test")
-        labels = train.scored(target)
-        entry: dict[str, Any] = {
-            "spec": target.spec,
-            "prediction": target.prediction,
-            "metrics": list(target.metrics),
-            "train": len(labels),
-            "dev": len(dev.scored(target)),
-            "source": self._data.source,
-            "corpus": "",
-            "fingerprint": self.fingerprint,
-            "floors": floors(target, labels, dev.scored(target)),
-            "test": None,
-        }
-        if test is not None:
-            rows = test.scored(target)
-            entry["test"] = {"rows": len(rows), "floors": floors(target, labels, rows)}
-        return entry  # type: ignore[return-value]  # its floors are TypedDicts of their own
 
 
 def refuse_options(problem: Problem, recipe: Recipe) -> None:

@@ -68,7 +68,7 @@ class ProblemRows:
         if not hooks.problem.separate:
             for number, (steps,) in enumerate(self._schedules):
                 self._check(steps, number)
-        self.cut: Mapping[str, Mapping[str, int]] = {target.name: {} for target in targets}
+        self.cut: Mapping[str, Mapping[str, int]] = {}
         """Nothing is ever cut off."""
         self.seen: Mapping[str, int] = {
             target.name: sum(int(train.labelled[target.name][rows].sum()) for rows in self._steps(position))

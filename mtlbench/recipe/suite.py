@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,6 +22,17 @@ from mtlbench.contract.numerals import check_plain
 from mtlbench.errors import UsageError, unknown
 
 Sampling = Literal["uniform", "proportional", "sqrt", "annealed"]
+TEXT_FIELDS = ("model", "max_length", "engine", "checkpointing")
+"""Fields of a recipe that have no meaning for a problem."""
+
+
+def meaningful(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a recipe that mean something for its tasks: texts have no problem, problems no encoder.
+
+    :param recipe: field → value, as in records.
+    """
+    unused = ("problem",) if recipe.get("problem") is None else TEXT_FIELDS
+    return {name: value for name, value in recipe.items() if name not in unused}
 
 
 class Recipe(BaseModel):

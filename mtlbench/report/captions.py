@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from mtlbench import stats
+from mtlbench.recipe.suite import meaningful
 from mtlbench.report.numbers import number, p_value
 from mtlbench.report.result import ALPHA, FEWEST_SEEDS, Difference, Floor, GroupReport, Ranking, ScoredTask
 
@@ -23,17 +24,18 @@ NORMS = {"sum": " Shared update: every method's is brought to the norm of the pl
 
 
 def recipe(group: GroupReport) -> str:
-    """Return the sentences on encoder and recipe.
+    """Return the sentences on the encoder or the problem, and on the recipe.
 
     :param group: the report of one group.
     """
     settings = [
         f"{name}={value}"
-        for name, value in group.recipe.items()
-        if value is not None and isinstance(value, str | int | float) and name != "update_norm"
+        for name, value in meaningful(group.recipe).items()
+        if value is not None and isinstance(value, str | int | float) and name not in ("update_norm", "problem")
     ]
     norm = NORMS.get(str(group.recipe.get("update_norm", "native")), "")
-    return f"Encoder: {group.encoder}. Recipe: {', '.join(settings)}.{norm}"
+    noun = "Encoder" if group.recipe.get("problem") is None else "Problem"
+    return f"{noun}: {group.encoder}. Recipe: {', '.join(settings)}.{norm}"
 
 
 def floors(endpoints: Iterable[tuple[ScoredTask, str, Floor | None]]) -> str:

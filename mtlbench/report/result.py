@@ -152,6 +152,7 @@ class GroupReport:
     heading: str
     """The suite, and what distinguishes this group from the report's other groups."""
     encoder: str
+    """The encoder, or the problem, whose model is its own."""
     recipe: dict[str, object]
     tasks: tuple[ScoredTask, ...]
     methods: tuple[str, ...]

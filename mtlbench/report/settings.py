@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from mtlbench.recipe.suite import meaningful
 from mtlbench.records.groups import Cells, Record, spec
 from mtlbench.report.blocks import Row, Section, Table
 from mtlbench.report.numbers import ABSENT
@@ -16,15 +17,15 @@ DIGITS = 12
 
 
 def settings(group: GroupReport, cells: Cells) -> Table:
-    """Return the table of recipe, encoder, tasks, methods and software; where cells differ, it lists every value.
+    """Return the table of recipe, encoder or problem, tasks, methods and software; where cells differ, every value.
 
     :param group: the report of one group.
     :param cells: the cells of the same group.
     """
     sections = [
-        _section("Recipe", group.recipe),
+        _section("Recipe", meaningful(group.recipe)),
         _section("Watched", _watched(cells)),
-        _section("Encoder", cells.encoder),
+        _section("Encoder" if cells.problem is None else "Problem", _model(cells)),
         *(_section(f"Task {task.name}", _task(cells, task.name)) for task in group.tasks),
         *(_section(f"Method {method}", _method(cells, method)) for method in group.methods if not group.watched),
         _section("Software", _joined((record.get("environment") or {}).get("versions") for record in cells.records)),
@@ -65,6 +66,11 @@ def _task(cells: Cells, name: str) -> Mapping[str, Any]:
     task: Mapping[str, Any] = next((r["tasks"][name] for r in cells.records if name in r.get("tasks", {})), {})
     unknown: tuple[Any, ...] = (None, []) if cells.watched else ()
     return {key: value for key, value in task.items() if key != "floors" and value not in unknown}
+
+
+def _model(cells: Cells) -> Mapping[str, Any]:
+    """Return the encoder, or the problem's model, which was tuned on nothing."""
+    return {name: value for name, value in cells.encoder.items() if cells.problem is None or name != "tuned_on"}
 
 
 def _watched(cells: Cells) -> Mapping[str, Any]:

@@ -69,6 +69,7 @@ class TextProblem:
                 raise UsageError(f"task {key} is named twice; each task of a suite needs a name of its own")
         encoder = Encoder.parse(recipe.model)
         files = encoder.locate()
+        encoder = encoder.settled(files)
         splits = tuple(_prepared(load_splits(task, data_dir), recipe, task.key) for task in tasks)
         for task, split in zip(tasks, splits, strict=True):
             check_training(task, split, recipe.batch_size, recipe.device)
@@ -84,6 +85,11 @@ class TextProblem:
         """The number of training rows of the largest task."""
         return max(len(split.train) for split in self.splits)
 
+    @property
+    def libraries(self) -> Sequence[str]:
+        """Packages that affect results here and not elsewhere."""
+        return self.encoder.libraries
+
     def recipe(self, recipe: Recipe) -> Recipe:
         """Return the recipe with canonical specs of tasks and encoder.
 
@@ -96,7 +102,6 @@ class TextProblem:
 
         :param recipe: the canonical recipe.
         """
-        settings = self.encoder.parameters.items() - Encoder("").parameters.items()
         packed = {"packed": PACKED_SINCE[self.files.family]} if self.files.family in PACKED_SINCE else {}
         return {
             "protocol": PROTOCOL,
@@ -104,7 +109,7 @@ class TextProblem:
                 {**task.identity, "data": splits.fingerprint, **_foreign_code(task)}
                 for task, splits in zip(self.tasks, self.splits, strict=True)
             ],
-            "encoder": {**dict(settings), "origin": self.files.fingerprint, **packed},
+            "encoder": {**self.encoder.counted, "origin": self.files.fingerprint, **packed},
         }
 
     def traits(self, recipe: Recipe) -> Traits:
@@ -137,9 +142,10 @@ class TextProblem:
             for task in self.tasks
             if task.corpus in self.files.tuned_on
         ]
+        pooled = ["a text's vector is the state of its last token (pooling=last)"] * (self.encoder.pooling == "last")
         longest = self.files.longest
         lowered = f"max_length {recipe.max_length} lowered to {longest}: the model has no more positions"
-        return [*tuned, *([lowered] if recipe.max_length > longest else [])]
+        return [*tuned, *pooled, *([lowered] if recipe.max_length > longest else [])]
 
     def describe(self) -> dict[str, TaskEntry]:
         """Return each task's rows, source, trivial floors and oddities, by its key."""
@@ -176,7 +182,7 @@ class TextProblem:
         """
         from mtlbench.text.cell_rows import TextRows
 
-        return TextRows(self, recipe, method, seed)
+        return TextRows(self.tasks, self.splits, self.encoder, self.files, recipe, method, seed)
 
 
 def text_of(problem: Loaded) -> TextProblem:

@@ -16,7 +16,7 @@ def test_lists_are_tables_and_json(what: str) -> None:
     assert all(entry["summary"] for entry in entries) and known in {entry["name"] for entry in entries}
 
 
-@pytest.mark.parametrize("name", ["cagrad", "sst5", "quick"])
+@pytest.mark.parametrize("name", ["cagrad", "sst5", "quick", "encoder"])
 def test_info_explains_methods_tasks_and_suites(name: str) -> None:
     assert name in command_line("info", name).stdout
     assert json.loads(command_line("info", name, "--json").stdout)["name"] == name

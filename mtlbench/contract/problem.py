@@ -291,7 +291,8 @@ def _hash(digest: Any, part: Any) -> None:
         digest.update(str(part.fingerprint).encode())
         return
     if isinstance(part, torch.Tensor):
-        part = part.cpu().numpy()
+        part = part.detach().cpu()
+        part = (part.view(torch.int16) if part.dtype == torch.bfloat16 else part).numpy()  # NumPy has no bfloat16
     if not isinstance(part, np.ndarray):
         raise UsageError(
             f"inputs of type {type(part).__name__} have no fingerprint: give arrays, or an object with a `fingerprint` "

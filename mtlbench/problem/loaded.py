@@ -107,6 +107,8 @@ class LoadedProblem:
             return self._data.fingerprint
         except UsageError as error:
             raise UsageError(f"problem {self.problem.name}: {error}") from None
+        except Exception as error:  # an author's object has the fingerprint, or NumPy cannot read the inputs
+            raise UsageError(f"problem {self.problem.name}: the rows' fingerprint raised {said(error)}") from error
 
     def hash_rows(self) -> str:
         """Hash all rows again: whatever has changed them since they were loaded shows."""

@@ -31,7 +31,9 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     generators = [torch.default_generator]
     if device.type == "cuda":
         torch.cuda.init()  # type: ignore[no-untyped-call]
-        generators.append(torch.cuda.default_generators[device.index or 0])
+        generators.append(
+            torch.cuda.default_generators[torch.cuda.current_device() if device.index is None else device.index]
+        )
     states = [generator.get_state() for generator in generators]
     numpy_generator, python_state = _numpy.get_bit_generator(), random.getstate()
     try:

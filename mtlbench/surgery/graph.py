@@ -20,8 +20,8 @@ SINK = "_DDPSinkBackward"
 JOINING = {COMPILED, "StackBackward0", "CatBackward0"}
 """Nodes that join tensors of several tasks: a loss that reaches one seems to reach all that is behind it."""
 LEAF = "AccumulateGrad"
-CASTS = {COMPILED, "ToCopyBackward0", LEAF}
-"""Nodes at which a graph can change to float16."""
+CASTS = {COMPILED, "ToCopyBackward0"}
+"""Nodes at which a graph can change to float16, besides leaves."""
 COMMON = -1
 """Stands for several losses among the numbers of losses."""
 IGNORED = (
@@ -76,6 +76,7 @@ class Graph:
         owners, leaves = graph._walk(losses)
         for node in leaves:
             leaf, owner = node.variable, owners[node]
+            graph.half |= leaf.dtype == torch.float16
             if id(leaf) not in shared and leaf.requires_grad:  # or it was frozen after the forward
                 (graph.disputed if owner == COMMON else graph.heads[owner]).append(leaf)
         if refuse and not all(isinstance(leaf, torch.nn.Parameter) for leaf in graph.disputed):
@@ -137,7 +138,7 @@ class Graph:
                     leaves.append(node)
                 elif kind == REENTRANT:
                     self.reentrant = True
-                if kind in CASTS:
+                elif kind in CASTS:
                     self.half |= any(entry.dtype == torch.float16 for entry in node._input_metadata)
             elif known in (number, COMMON):
                 continue

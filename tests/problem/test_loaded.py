@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from tiny_problems import ApartPoints, Net, Points, load, recipe_of
 from torch import nn
 
-from mtlbench.contract.problem import Data, Examples, Target
+from mtlbench.contract.problem import Data, Examples, Problem, Target
 from mtlbench.engine.library import get_method
 from mtlbench.engine.processes import ALONE
 from mtlbench.errors import CellError, UsageError
@@ -157,6 +158,38 @@ def test_inputs_without_a_fingerprint() -> None:
     train = Examples(Reader(), data.train.labels)
     message = refused(changed("load", lambda folder: replace(data, train=train)))
     assert "problem points: inputs of type Reader have no fingerprint" in message
+
+
+def test_fingerprints_of_inputs_of_any_kind() -> None:
+    data = Points().load(None)
+    x = torch.from_numpy(data.train.inputs)
+
+    def loading(inputs: Any) -> Points:
+        train = Examples(inputs, data.train.labels)
+        return changed("load", lambda folder: replace(data, train=train))
+
+    class Reader:
+        """Rows that are read on demand."""
+
+        fingerprint = "first"
+
+        def __getitem__(self, rows: Any) -> Any:
+            return x[torch.from_numpy(rows)] + np.random.normal() + random.random()
+
+    second = Reader()
+    second.fingerprint = "second"
+    kinds = [x, x.bfloat16(), x.clone().requires_grad_(), x + 1.0, Reader(), second]
+    prints = [load(loading(inputs))[0].fingerprint for inputs in kinds]
+    assert prints[0] == prints[2]
+    assert len(set(prints)) == len(prints) - 1
+    assert "inputs[...] raised NotImplementedError: Could not run" in refused(loading(x.to_sparse()))
+    loaded, recipe = load(loading(Reader()))
+    results = []
+    for _ in range(2):  # a reader that draws random numbers draws the same ones in the same step
+        session = loaded.prepare(recipe, get_method("sum"), 0).session(range(4), ALONE)
+        results.append([session.step(get_method("sum"), step, measure=False).losses for step in (0, 1)])
+        assert np.array_equal(session.losses_after(1), results[-1][1])
+    assert np.array_equal(results[0], results[1])
 
 
 def outputs_of(**changes: Any) -> Points:
@@ -322,6 +355,24 @@ def test_a_metric_that_fails_on_trivial_answers(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(METRICS["regression"], "broken", raising)
     targets = [Target("side", "classification", outputs=3), Target("sum", "regression", metrics=("broken",))]
     assert "task sum: metric broken raised KeyError" in refused(changed("targets", lambda: targets))
+
+
+def test_hooks_that_are_missing() -> None:
+    class Empty(Problem):
+        name = "empty"
+
+    class Bare(Points):
+        name = "bare"
+        model = Problem.model
+        representation = Problem.representation
+        last_shared_layer = Problem.last_shared_layer
+
+    assert "problem empty: targets() is missing; write it" in refused(Empty())  # type: ignore[arg-type]
+    assert "problem bare: model() is missing; write it" in refused(Bare())
+    Bare.model = lambda self, targets: nn.Linear(4, 3)  # type: ignore[method-assign, assignment]
+    assert "problem bare: outputs() returned an object of type Tensor; return a mapping" in refused(Bare())
+    Bare.model = lambda self, targets: nn.ModuleList([nn.Linear(4, 3)])  # type: ignore[method-assign, assignment]
+    assert "problem bare: outputs() raised NotImplementedError: Module [ModuleList] is missing" in refused(Bare())
 
 
 def test_a_backward_pass_that_fails() -> None:

@@ -1,4 +1,4 @@
-"""``list``, ``info``, ``check``, ``toy`` and ``new-method``: browse, verify and create methods and problems."""
+"""``list``, ``info``, ``check``, ``toy``, ``new-method``, ``new-problem``: browse, verify and create plugins."""
 
 from __future__ import annotations
 
@@ -65,6 +65,18 @@ def new_method(
 
     method, test = write_method(name, folder)
     typer.echo(f"wrote {method} and {test}; next: mtlbench check {method}, pytest {test}")
+
+
+@app.command("new-problem")
+def new_problem(
+    name: Annotated[str, typer.Argument(help="Name of the problem on the command line, as of new-method.")],
+    folder: Annotated[Path, typer.Argument(help="A checkout of this project, or any other folder.")] = Path(),
+) -> None:
+    """Write a working problem of two tasks and its test as a starting point."""
+    from mtlbench.plugins.scaffold import write_problem
+
+    problem, test = write_problem(name, folder)
+    typer.echo(f"wrote {problem} and {test}; next: mtlbench check {problem}, pytest {test}")
 
 
 @app.command()

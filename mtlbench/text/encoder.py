@@ -205,3 +205,11 @@ def _hub_folder(name: str) -> Path:
     except Exception as error:  # the hub client raises a dozen classes: no network, no such model, no cache
         reason = str(error).strip().split("\n", 1)[0][:120]
         raise UsageError(f"cannot get model '{name}' ({type(error).__name__}: {reason}): {THREE_WAYS}") from None
+
+
+def libraries_of(model: str) -> tuple[str, ...]:
+    """Return the packages that compute a recipe's model and no other; none where a problem brings its own model.
+
+    :param model: spec of an encoder, or an empty text.
+    """
+    return Encoder.parse(model).libraries if model else ()

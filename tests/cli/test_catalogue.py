@@ -8,9 +8,9 @@ import pytest
 from command_line import command_line
 
 
-@pytest.mark.parametrize("what", ["methods", "tasks", "suites"])
+@pytest.mark.parametrize("what", ["methods", "tasks", "problems", "suites"])
 def test_lists_are_tables_and_json(what: str) -> None:
-    known = {"methods": "pcgrad", "tasks": "stsb", "suites": "cs224n-small"}[what]
+    known = {"methods": "pcgrad", "tasks": "stsb", "problems": "digits", "suites": "cs224n-small"}[what]
     assert known in command_line("list", what).stdout
     entries = json.loads(command_line("list", what, "--json").stdout)
     assert all(entry["summary"] for entry in entries) and known in {entry["name"] for entry in entries}

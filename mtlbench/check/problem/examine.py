@@ -87,8 +87,7 @@ def paired(subject: Subject) -> Result:
         own: dict[str, Any] = dict(alone.pairing)
         for what in _WORDS:
             if own[what] != (first[what] if what == "shared" else {task: first[what][task]}):
-                hint = "; outputs() must draw as many whatever tasks it is asked for" if what == "dropout" else ""
-                return Result("pairing", False, f"the model of task {task} alone differs in {_WORDS[what]}{hint}")
+                return Result("pairing", False, f"the model of task {task} alone differs in {_WORDS[what]}")
         if _losses(subject, alone, "stl")[0] != losses[position]:
             return Result("pairing", False, f"the model of task {task} alone has another loss in its first step")
     return Result("pairing", True, "sum, pcgrad and each task alone: same weights, batches, random numbers, losses")

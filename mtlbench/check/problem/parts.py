@@ -11,7 +11,7 @@ from torch import nn
 
 from mtlbench import seeds
 from mtlbench.check.problem.subject import Subject
-from mtlbench.check.result import Result, observed
+from mtlbench.check.result import Result, not_claimed, observed
 from mtlbench.contract.problem import Target
 from mtlbench.errors import one_line
 from mtlbench.problem.hooks import Hooks
@@ -72,7 +72,9 @@ def told_apart(subject: Subject, parts: Sequence[Part]) -> list[Result]:
     """
     loaded = subject.loaded
     hooks = Hooks(loaded.problem, loaded.tasks)
-    before = _outputs(hooks, hooks.model(0, CPU), loaded.splits["train"])
+    before, again = (_outputs(hooks, hooks.model(0, CPU), loaded.splits["train"]) for _ in range(2))
+    if any(not torch.equal(before[task], again[task]) for task in before):
+        return [not_claimed("shared and heads", "not tried: in evaluation mode, outputs differ from call to call")]
     results = []
     for part in parts:
         if part.owner == "no loss":

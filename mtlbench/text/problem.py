@@ -18,7 +18,6 @@ from mtlbench.contract.task import Rows, Splits, Task
 from mtlbench.errors import UsageError
 from mtlbench.plugins.fingerprint import source_fingerprint
 from mtlbench.plugins.registry import Registry
-from mtlbench.problem.interface import Loaded
 from mtlbench.recipe.suite import Recipe
 from mtlbench.text.description import describe_tasks
 from mtlbench.text.encoder import Encoder, EncoderFiles
@@ -37,6 +36,9 @@ It is part of every key and is raised by one when the arithmetic changes, so tha
 the code outside of a method's file is in no fingerprint. Another problem has a number of its own, so that a change to
 one leaves the cells of the others done. For one suite, raise :attr:`mtlbench.recipe.suite.Recipe.version` instead.
 """
+
+MODULES = ("transformers.models.bert.modeling_bert",)
+"""Modules that are slow to import, and that every cell needs."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,10 @@ class TextProblem:
     def libraries(self) -> Sequence[str]:
         """Packages that affect results here and not elsewhere."""
         return self.encoder.libraries
+
+    @property
+    def trial(self) -> None:
+        """Nothing: the traits of an encoder decide no cell."""
 
     def recipe(self, recipe: Recipe) -> Recipe:
         """Return the recipe with canonical specs of tasks and encoder.
@@ -189,17 +195,6 @@ class TextProblem:
         from mtlbench.text.cell_rows import TextRows
 
         return TextRows(self.tasks, self.splits, self.draws, self.encoder, self.files, recipe, method, seed)
-
-
-def text_of(problem: Loaded) -> TextProblem:
-    """Return a problem that must be one of tasks on texts.
-
-    :param problem: any problem.
-    :raises UsageError: when it is another one.
-    """
-    if not isinstance(problem, TextProblem):
-        raise UsageError("bench times the engines for texts: give a suite of tasks on texts")
-    return problem
 
 
 def shared_draws(keys: Sequence[str], splits: Sequence[Splits]) -> list[str]:

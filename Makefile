@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= data/cs224n
 
-.PHONY: run test test-cluster lint install reference pages bench bench-own-loop bench-methods clean
+.PHONY: run test test-cluster lint install reference pages bench bench-own-loop bench-problem bench-methods clean
 
 run: $(VENV)/.installed
 	$(BIN)/mtlbench run --methods stl,sum,pcgrad --seeds 3
@@ -57,6 +57,10 @@ bench: $(VENV)/.installed-test
 bench-own-loop: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks.own_loop --output .benchmarks-own-loop.json
 	$(BIN)/python benchmarks/own_loop_page.py .benchmarks-own-loop.json > benchmarks/own_loop.md
+
+# Time steps of a small problem beside a plain loop and TorchJD: about a minute, on an idle machine.
+bench-problem: $(VENV)/.installed-test
+	$(BIN)/python -m benchmarks.problem --write
 
 # Fuzz every method, and time it beside a peer; one thread, on an idle machine.
 bench-methods: $(VENV)/.installed-test

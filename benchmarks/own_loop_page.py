@@ -100,9 +100,8 @@ but [CLS]). Skipping them is exact, and speeds up the plain sum too: its row say
 exact method needs one forward and K backward passes, (1 + 2K) / 3 plain steps: 2.33 for 3 tasks, 27 for 40. TorchJD
 runs the same passes there, so both are at that floor. TorchJD is compared with the faster of our two ways.
 
-Memory: K rows of P numbers, and the update's P, are kept between steps. The plain sum has its P gradients from the
-backward pass to `zero_grad` only, so up to P numbers of the update come on top of the rows. Finding memory anew at
-every step costs more than that is worth.
+Memory: K rows of P numbers are kept between steps, and the update overwrites one of them. The plain sum has P gradients
+in its backward pass too, so what surgery takes beyond it is less than K × P numbers.
 """
     for case, part in results["cases"].items():
         yield f"## {case}\n"

@@ -48,12 +48,12 @@ def group_of(record: Record) -> str:
     recipe = Recipe.model_validate(record["recipe"])
     recipe = recipe.model_copy(update={"device": recipe.device.partition(":")[0]})
     tasks = [(REGISTRY.task(task["spec"]), task["fingerprint"]) for task in record["tasks"].values()]
-    settings = Encoder.parse(record["encoder"]["spec"]).parameters.items() - Encoder("").parameters.items()
+    settings = Encoder.parse(record["encoder"]["spec"]).counted
     identity = {
         "protocol": PROTOCOL,
         "recipe": recipe.model_dump(mode="json", exclude_defaults=True, exclude={"model"}),
         "tasks": [{"name": task.name, "parameters": task.parameters, "data": data} for task, data in tasks],
-        "encoder": {**dict(settings), "origin": record["encoder"]["fingerprint"]},
+        "encoder": {**settings, "origin": record["encoder"]["fingerprint"]},
     }
     return fingerprint(identity)
 

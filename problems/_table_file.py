@@ -110,7 +110,7 @@ def read_table(
     :raises UsageError: for a file that is missing or cannot be read, a missing column, and a file without rows.
     """
     if not path.exists():
-        raise UsageError(f"data file {path} does not exist")
+        raise UsageError(f"data file {path} does not exist; give its whole path, or its folder: --data-dir FOLDER")
     is_text = file_type(path) in DELIMITED
     if not is_text and path.suffix.lower() != ".parquet":
         ends = f"{', '.join(DELIMITED)} (also with {', '.join(PACKERS)}) or .parquet"
@@ -145,8 +145,9 @@ def read_table(
             cells.append(values)
     if not numbers:
         raise UsageError(f"data file {path} has no row with a value to predict")
-    columns = dict(zip(wanted, map(list, zip(*cells, strict=True)), strict=True))
-    return Table(path, "line" if is_text else "row", numbers, columns)
+    return Table(
+        path, "line" if is_text else "row", numbers, dict(zip(wanted, map(list, zip(*cells, strict=True)), strict=True))
+    )
 
 
 def _present(cell: Any, missing: Sequence[str]) -> Any:
@@ -249,7 +250,13 @@ def _standardised(
 
 
 def _one_hot(table: Table, column: str, train: NDArray[np.int64]) -> NDArray[np.float32]:
-    names = table.converted(column, as_text, "")  # no other cell is empty
+    def name_of(cell: Any) -> str:
+        try:
+            return as_text(cell)
+        except ValueError as fault:  # a date, a list
+            raise ValueError(f"{fault}; leave the column out: ignore={column}") from None
+
+    names = table.converted(column, name_of, "")  # no other cell is empty
     known = sorted({names[row] for row in train})
     if len(known) > MOST:
         raise UsageError(

@@ -34,7 +34,8 @@ class Columns(Problem):
     further input that says so; a missing category is a category of its own; one that is in no training row has all
     zeros. Empty cells, NaN, ``NA``, ``null`` and the like are missing, and so are the texts in ``missing``.
 
-    Rows with the same inputs are always in the same split.
+    Rows with the same inputs are always in the same split, so that no row is scored by heart. Which rows those are is
+    fixed: it depends on the order of the rows in the file alone.
 
     With ``experts``, the trunk is a multi-gate mixture of experts: each task reads its own average of the experts,
     weighted by a softmax of a linear function of the inputs. The experts are shared, the gates belong to the heads.
@@ -44,6 +45,10 @@ class Columns(Problem):
     source = (
         "your own files; experts: Ma et al., Modeling Task Relationships in Multi-task Learning with Multi-gate "
         "Mixture-of-Experts, KDD 2018"
+    )
+    reading = (
+        *("file", "predict", "ignore", "categories", "missing"),
+        *("dev", "test", "delimiter", "quoting"),
     )
 
     file: Annotated[str, Field(description="CSV, TSV or parquet file, relative to --data-dir if given")]
@@ -142,10 +147,13 @@ class Columns(Problem):
         ends = {"dev": self.dev * len(numbers), "test": (self.dev + self.test) * len(numbers)}
         dev, test = place < ends["dev"], (place >= ends["dev"]) & (place < ends["test"])
         splits = {"train": ~dev & ~test, "dev": dev} | ({"test": test} if self.test else {})
-        for name, rows in splits.items():
-            if rows.sum() < 2:
-                raise UsageError(f"{path}: {len(group)} rows leave {rows.sum()} to the {name} split; give more rows")
-        return {name: np.flatnonzero(rows) for name, rows in splits.items()}
+        for name, chosen in splits.items():
+            if chosen.sum() < 2:
+                raise UsageError(
+                    f"{path}: {len(group)} rows with {len(numbers)} different inputs leave {chosen.sum()} to the "
+                    f"{name} split; 2 are needed"
+                )
+        return {name: np.flatnonzero(chosen) for name, chosen in splits.items()}
 
     def model(self, targets: Sequence[Target]) -> torch.nn.Module:
         from torch import nn

@@ -35,7 +35,7 @@ class Digits(Problem):
     - ``sum`` of the two digits, a real number, because 9 is closer to 10 than to 18;
     - ``parity``: whether the sum is odd, which is hard, because both digits have to be right;
     - ``reconstruction``: both scans, each at 4 × 4 pixels. Its loss is the sum over the 32 pixels, not their mean, as
-      in autoencoders: it starts about ten times as large as the other losses.
+      in autoencoders: it starts at 32, where the other losses start at 0.7 to 2.3.
 
     The 1797 scans are split before they are paired, so no scan is in two splits. Development and test pairs are made of
     400 scans each: a score's error across scans is larger than that across pairs, but the same for all methods.
@@ -66,24 +66,25 @@ class Digits(Problem):
         ]
 
     def load(self, data_dir: Path | None) -> Data:
-        pairs = scan_pairs({"train": self.rows, "dev": self.dev_rows, "test": self.dev_rows})
-        train, dev, test = (self._examples(pairs[split]) for split in ("train", "dev", "test"))
-        return Data(train, dev, test, source="scikit-learn's packaged scans of digits, in pairs")
-
-    def _examples(self, pairs: NDArray[np.int64]) -> Examples:
         from sklearn.datasets import load_digits
 
         packaged = load_digits()
-        scans, digits = (packaged.images / 16.0).astype(np.float32)[pairs], packaged.target[pairs]
+        scans, digits = (packaged.images / 16.0).astype(np.float32), packaged.target
+        pairs = scan_pairs({"train": self.rows, "dev": self.dev_rows, "test": self.dev_rows})
+        splits = {split: self._examples(scans[chosen], digits[chosen]) for split, chosen in pairs.items()}
+        return Data(**splits, source="scikit-learn's packaged scans of digits, in pairs")
+
+    def _examples(self, scans: NDArray[np.float32], digits: NDArray[np.int64]) -> Examples:
+        """Return pairs of scans, (N, 2, 8, 8), and of digits, (N, 2), as rows."""
         block = SIDE // COARSE
-        coarse = scans.reshape(len(pairs), 2, COARSE, block, COARSE, block).mean(axis=(3, 5))
+        coarse = scans.reshape(-1, 2, COARSE, block, COARSE, block).mean(axis=(3, 5))
         total = digits.sum(axis=1)
         labels: dict[str, NDArray[Any]] = {
             "left": digits[:, 0],
             "right": digits[:, 1],
             "sum": total.astype(np.float32),
             "parity": total % 2,
-            "reconstruction": coarse.reshape(len(pairs), -1),
+            "reconstruction": coarse.reshape(len(scans), -1),
         }
         return Examples(overlaid(scans, self.overlap)[:, None], labels)
 

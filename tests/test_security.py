@@ -29,7 +29,7 @@ from mtlbench.report import render
 from mtlbench.report.build import build
 from mtlbench.report.predictions import right_answers
 from mtlbench.text.encoder import Encoder
-from mtlbench.text.model import load_encoder
+from mtlbench.text.pretrained import load_encoder
 from mtlbench.training.checkpoint import Checkpoints
 from mtlbench.training.state_codec import unflatten
 

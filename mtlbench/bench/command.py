@@ -25,7 +25,7 @@ from mtlbench.host.terminal import console
 from mtlbench.plan.cells import Workload
 from mtlbench.plan.conditions import check_methods
 from mtlbench.plugins.registry import Registry, load_registry
-from mtlbench.recipe.suite import Recipe, load_suite
+from mtlbench.recipe.suite import Recipe, Suite, load_suite
 from mtlbench.text.model_trial import Traits
 from mtlbench.text.problem import TextProblem
 
@@ -37,7 +37,7 @@ SURGERY = "surgery"
 class BenchRequest:
     """Options of ``mtlbench bench``; ``None`` means the suite's own value.
 
-    :param suite: name of a packaged suite, or a ``.toml`` file.
+    :param suite: name of a packaged suite, or a ``.toml`` file; or a suite, such as that of ``--problem``.
     :param methods: comma-separated specs.
     :param data_dir: folder with the tasks' data files.
     :param plugin_files: Python files that define further methods or tasks.
@@ -46,7 +46,7 @@ class BenchRequest:
     :param changes: recipe field → value, for the fields that the command line overrides.
     """
 
-    suite: str
+    suite: str | Suite
     methods: str | None
     data_dir: Path | None
     plugin_files: tuple[str, ...] = ()

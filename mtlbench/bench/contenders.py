@@ -21,8 +21,10 @@ from mtlbench.plan.cells import Workload
 from mtlbench.recipe.suite import Recipe
 from mtlbench.text.batches import TaskData
 from mtlbench.text.encoder import Encoder, EncoderFiles
-from mtlbench.text.engines import Inputs, make_engine
-from mtlbench.text.model import MultiTaskModel, load_encoder
+from mtlbench.text.engines import make_engine
+from mtlbench.text.inputs import Inputs
+from mtlbench.text.model import MultiTaskModel
+from mtlbench.text.pretrained import load_encoder
 from mtlbench.text.problem import TextProblem
 from mtlbench.text.tokens import Tokenizer
 
@@ -127,7 +129,9 @@ class PaddedModel(nn.Module):
         with torch.set_grad_enabled(not self.settings.frozen):
             states = self.encoder(**inputs).last_hidden_state
         pooled = states[:, 0]
-        if self.settings.pooling == "mean":
+        if self.settings.pooling == "last":
+            pooled = states[torch.arange(len(states), device=device), mask.sum(dim=1) - 1]
+        elif self.settings.pooling == "mean":
             pooled = (states * mask.unsqueeze(2)).sum(dim=1) / mask.sum(dim=1, keepdim=True)
         vectors: torch.Tensor = torch.tanh(self.fine_tuning(pooled))
         if self.settings.pairs == "apart":  # a single text is its own partner

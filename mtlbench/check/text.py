@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,22 +20,34 @@ def print_certificate(certificate: Certificate) -> None:
     :param certificate: the certificate.
     """
     console = Console(soft_wrap=True, highlight=False)
-    console.print(f"[bold]{escape(certificate.method)}[/]: {_verdict(certificate)}")
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for _ in ("check", "mark", "detail"):
-        table.add_column(overflow="fold")
-    for result in certificate.results:
-        style = "" if result.note else {True: "", False: "bold red", None: "dim"}[result.passed]
-        table.add_row(result.check, result.mark, escape(_shortened(result.detail)), style=style)
-    console.print(table, soft_wrap=False)
+    console.print(f"[bold]{escape(certificate.method)}[/]: {verdict(certificate.results)}")
+    console.print(results_table(certificate.results), soft_wrap=False)
     if certificate.seconds:
         times = ", ".join(f"{_milliseconds(value)} at K = {tasks}" for tasks, value in certificate.seconds.items())
         console.print(f"one call: {times}\n")
 
 
-def _verdict(certificate: Certificate) -> str:
-    failed = sum(result.passed is False for result in certificate.results)
-    passed = sum(result.passed is True for result in certificate.results)
+def results_table(results: Sequence[Result]) -> Table:
+    """Return a line for each result: check, mark, detail.
+
+    :param results: one per check.
+    """
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for _ in ("check", "mark", "detail"):
+        table.add_column(overflow="fold")
+    for result in results:
+        style = "" if result.note else {True: "", False: "bold red", None: "dim"}[result.passed]
+        table.add_row(escape(result.check), result.mark, escape(_shortened(result.detail)), style=style)
+    return table
+
+
+def verdict(results: Sequence[Result]) -> str:
+    """Return how many checks passed and failed, in words.
+
+    :param results: one per check.
+    """
+    failed = sum(result.passed is False for result in results)
+    passed = sum(result.passed is True for result in results)
     return f"{passed} checks passed" + (f", {failed} FAILED" if failed else "")
 
 
@@ -48,12 +59,12 @@ def _milliseconds(seconds: float) -> str:
     return f"{1000 * seconds:.2g} ms"
 
 
-def as_json(certificates: Sequence[Certificate]) -> str:
-    """Return certificates as JSON, with checks and seconds per call.
+def as_data(certificates: Sequence[Certificate]) -> list[dict[str, Any]]:
+    """Return certificates as plain data, with checks and seconds per call.
 
     :param certificates: one certificate per method.
     """
-    data: list[dict[str, Any]] = [
+    return [
         {
             "method": certificate.method,
             "passed": certificate.passed,
@@ -62,7 +73,6 @@ def as_json(certificates: Sequence[Certificate]) -> str:
         }
         for certificate in certificates
     ]
-    return json.dumps(data, indent=2, ensure_ascii=False)
 
 
 CONDUCT = ("finite", "one task", "order", "own generator", "replay", "no side effects", "heads", "native scale")

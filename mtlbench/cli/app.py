@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mtlbench.errors import UsageError
 from mtlbench.host.streams import print_data
 
+if TYPE_CHECKING:  # help needs no pydantic
+    from mtlbench.recipe import suite as suites
+
 INTERRUPTED = 130
 """Exit code after Ctrl-C, by the convention of shells: 128 + SIGINT."""
+
+DEFAULT_SUITE = "quick"
 
 app = typer.Typer(
     name="mtlbench",
@@ -56,6 +61,13 @@ def complete_tasks(incomplete: str) -> list[str]:
     return _completions(incomplete, load_registry().tasks)
 
 
+def complete_problems(incomplete: str) -> list[str]:
+    """Return the problems whose names begin with a text."""
+    from mtlbench.plugins.registry import load_registry
+
+    return [name for name in sorted(load_registry().problems) if name.startswith(incomplete)]
+
+
 def complete_suites(incomplete: str) -> list[str]:
     """Return the packaged suites whose names begin with a text."""
     from mtlbench.recipe.suite import packaged_suites
@@ -78,16 +90,32 @@ Methods = Annotated[
     ),
 ]
 Suite = Annotated[
-    str, typer.Option(envvar="MTLBENCH_SUITE", autocompletion=complete_suites, help="Name of a suite, or a .toml file.")
+    str | None,
+    typer.Option(
+        envvar="MTLBENCH_SUITE",
+        autocompletion=complete_suites,
+        help="Name of a suite, or a .toml file. Default: the problem's, or quick.",
+    ),
+]
+Problem = Annotated[
+    str | None,
+    typer.Option(
+        envvar="MTLBENCH_PROBLEM",
+        autocompletion=complete_problems,
+        help="Problem with data and a model of its own: digits, 'digits[overlap=0]'. Default: the suite's.",
+    ),
 ]
 Tasks = Annotated[
     str | None,
     typer.Option(
-        envvar="MTLBENCH_TASKS", autocompletion=complete_tasks, help="Comma-separated tasks. Default: the suite's."
+        envvar="MTLBENCH_TASKS",
+        autocompletion=complete_tasks,
+        help="Comma-separated tasks, of a problem too. Default: the suite's.",
     ),
 ]
 Model = Annotated[
-    str | None, typer.Option(envvar="MTLBENCH_MODEL", help="Encoder: minilm, a folder, or a Hugging Face id.")
+    str | None,
+    typer.Option(envvar="MTLBENCH_MODEL", help="Model: minilm, a folder, or a Hugging Face id; settings in brackets."),
 ]
 BatchSize = Annotated[int | None, typer.Option(envvar="MTLBENCH_BATCH_SIZE", help="Rows of each task per step.")]
 Threads = Annotated[
@@ -99,9 +127,41 @@ DataDir = Annotated[
 Results = Annotated[Path, typer.Option(envvar="MTLBENCH_RESULTS", help="Results folder, which holds the records.")]
 Plugins = Annotated[
     list[Path],
-    typer.Option("--plugin", envvar="MTLBENCH_PLUGIN", help="Python file that defines methods or tasks; repeatable."),
+    typer.Option(
+        "--plugin", envvar="MTLBENCH_PLUGIN", help="Python file that defines methods, tasks or problems; repeatable."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+def choose_suite(suite: str | None, problem: str | None, model: str | None, plugin: list[Path]) -> str | suites.Suite:
+    """Return what the options ``--suite`` and ``--problem`` stand for together.
+
+    :param suite: a suite's name or file; ``None`` for the default.
+    :param problem: the spec of a problem; ``None`` for the suite's.
+    :param model: the option ``--model``, which no problem takes.
+    :param plugin: files that define further problems.
+    :raises UsageError: for an unknown problem or a wrong parameter, and for a suite or a model that is for texts.
+    """
+    if problem is None:
+        return suite or DEFAULT_SUITE
+    from mtlbench.plugins.registry import load_registry
+    from mtlbench.problem.default_suite import suite_of
+
+    named = load_registry(tuple(str(file) for file in plugin)).problem(problem)
+    if model is not None:
+        raise UsageError(f"--model is for tasks on texts; problem {named.name} brings its own model: leave --model out")
+    return suite_of(named, suite)
+
+
+def existing_folder(folder: Path | None) -> Path | None:
+    """Return the folder of ``--data-dir``.
+
+    :raises UsageError: when it is no folder.
+    """
+    if folder is not None and not folder.is_dir():
+        raise UsageError(f"data folder {folder} does not exist")
+    return folder
 
 
 def recipe_changes(**options: Any) -> dict[str, Any]:

@@ -14,10 +14,12 @@ from mtlbench.cli.app import (
     Methods,
     Model,
     Plugins,
+    Problem,
     Suite,
     Tasks,
     Threads,
     app,
+    choose_suite,
     recipe_changes,
 )
 from mtlbench.host.streams import takes_escapes
@@ -26,7 +28,8 @@ from mtlbench.host.streams import takes_escapes
 @app.command("bench")
 def bench(
     methods: Methods = None,
-    suite: Suite = "quick",
+    suite: Suite = None,
+    problem: Problem = None,
     tasks: Tasks = None,
     model: Model = None,
     batch_size: BatchSize = None,
@@ -41,7 +44,7 @@ def bench(
     from mtlbench.bench.command import BenchRequest, run_bench
 
     request = BenchRequest(
-        suite=suite,
+        suite=choose_suite(suite, problem, model, plugin),
         methods=methods,
         data_dir=data_dir,
         plugin_files=tuple(str(file) for file in plugin),

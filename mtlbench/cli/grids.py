@@ -13,11 +13,13 @@ from mtlbench.cli.app import (
     Methods,
     Model,
     Plugins,
+    Problem,
     Results,
     Suite,
     Tasks,
     Threads,
     app,
+    choose_suite,
     recipe_changes,
 )
 from mtlbench.cli.digits import check_number, number_options
@@ -54,7 +56,8 @@ def run(
             envvar="MTLBENCH_SEEDS", help="Number of seeds (5 means 0 to 4), or a list: 0,3,7. Default: the suite's."
         ),
     ] = None,
-    suite: Suite = "quick",
+    suite: Suite = None,
+    problem: Problem = None,
     tasks: Tasks = None,
     model: Model = None,
     steps: Annotated[int | None, typer.Option(envvar="MTLBENCH_STEPS", help="Optimizer steps.")] = None,
@@ -150,7 +153,7 @@ def run(
     from mtlbench.grid.command import RunRequest, run_grid
 
     request = RunRequest(
-        suite=suite,
+        suite=choose_suite(suite, problem, model, plugin),
         methods=methods,
         seeds=seeds,
         data_dir=data_dir,

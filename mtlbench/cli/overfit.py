@@ -8,13 +8,27 @@ from typing import Annotated
 
 import typer
 
-from mtlbench.cli.app import BatchSize, DataDir, Json, Model, Plugins, Suite, Tasks, Threads, app, recipe_changes
+from mtlbench.cli.app import (
+    BatchSize,
+    DataDir,
+    Json,
+    Model,
+    Plugins,
+    Problem,
+    Suite,
+    Tasks,
+    Threads,
+    app,
+    choose_suite,
+    recipe_changes,
+)
 from mtlbench.host.streams import takes_escapes
 
 
 @app.command()
 def overfit(
-    suite: Suite = "quick",
+    suite: Suite = None,
+    problem: Problem = None,
     tasks: Tasks = None,
     model: Model = None,
     steps: Annotated[int, typer.Option(envvar="MTLBENCH_STEPS", min=1, help="Optimizer steps on the batch.")] = 100,
@@ -34,7 +48,8 @@ def overfit(
         tasks=tasks, model=model, steps=steps, batch_size=batch_size, lr=lr, threads=threads, device=device
     )
     files = tuple(str(file) for file in plugin)
-    request = RunRequest(suite, None, None, data_dir, Path("results"), plugin_files=files, changes=changes)
+    chosen = choose_suite(suite, problem, model, plugin)
+    request = RunRequest(chosen, None, None, data_dir, Path("results"), plugin_files=files, changes=changes)
     color = takes_escapes()
     width = shutil.get_terminal_size().columns if color else None
     raise typer.Exit(run_overfit(request, as_json=json, width=width, color=color))

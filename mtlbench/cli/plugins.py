@@ -1,27 +1,32 @@
-"""``list``, ``info``, ``check``, ``toy`` and ``new-method``: browse, verify and create methods."""
+"""``list``, ``info``, ``check``, ``toy``, ``new-method``, ``new-problem``: browse, verify and create plugins."""
 
 from __future__ import annotations
 
+from json import dumps
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mtlbench.cli.app import Json, Plugins, app, complete_methods, deliver
+from mtlbench.cli.app import DataDir, Json, Plugins, app, complete_methods, deliver, existing_folder
 from mtlbench.errors import UsageError
 from mtlbench.host.streams import print_data, takes_escapes
+
+if TYPE_CHECKING:
+    from mtlbench.check.certificate import Certificate
+    from mtlbench.check.problem.certificate import ProblemCertificate
 
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(help="methods, tasks or suites.")],
+    what: Annotated[str, typer.Argument(help="methods, tasks, problems or suites.")],
     json: Json = False,
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print docs/methods.md, the page of all methods.")
     ] = False,
     plugin: Plugins = [],
 ) -> None:
-    """List methods, tasks or suites."""
+    """List methods, tasks, problems or suites."""
     if markdown:
         from mtlbench.plugins.describe import methods_page
         from mtlbench.plugins.registry import load_registry
@@ -37,14 +42,17 @@ def list_(
 
 @app.command()
 def info(
-    name: Annotated[str, typer.Argument(help="Name of a method, task or suite.")],
+    name: Annotated[
+        str, typer.Argument(help="Name of a method, task, problem or suite; the spec of a problem; encoder.")
+    ],
+    data_dir: DataDir = None,
     json: Json = False,
     plugin: Plugins = [],
 ) -> None:
-    """Explain a method, task or suite: what it does, its parameters, its source."""
+    """Explain a method, task, problem or suite: what it does, its parameters, its source."""
     from mtlbench.cli.catalogue import print_info
 
-    print_info(name, tuple(str(file) for file in plugin), as_json=json)
+    print_info(name, tuple(str(file) for file in plugin), as_json=json, data_dir=existing_folder(data_dir))
 
 
 @app.command("new-method")
@@ -59,11 +67,26 @@ def new_method(
     typer.echo(f"wrote {method} and {test}; next: mtlbench check {method}, pytest {test}")
 
 
+@app.command("new-problem")
+def new_problem(
+    name: Annotated[str, typer.Argument(help="Name of the problem on the command line, as of new-method.")],
+    folder: Annotated[Path, typer.Argument(help="A checkout of this project, or any other folder.")] = Path(),
+) -> None:
+    """Write a working problem of two tasks and its test as a starting point."""
+    from mtlbench.plugins.scaffold import write_problem
+
+    problem, test = write_problem(name, folder)
+    typer.echo(f"wrote {problem} and {test}; next: mtlbench check {problem}, pytest {test}")
+
+
 @app.command()
 def check(
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="Methods (cagrad, 'cagrad[c=0.2]') or Python files.", autocompletion=complete_methods),
+        typer.Argument(
+            help="Methods (cagrad, 'cagrad[c=0.2]'), problems (digits), or Python files that define some.",
+            autocompletion=complete_methods,
+        ),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Check every method.")] = False,
     format: Annotated[str, typer.Option(help="text, markdown or json.")] = "text",
@@ -78,22 +101,33 @@ def check(
         str | None,
         typer.Option("--as", autocompletion=complete_methods, help="Method that the foreign code claims to be."),
     ] = None,
+    data_dir: DataDir = None,
     plugin: Plugins = [],
 ) -> None:
-    """Verify methods: finite, independent of task order, resumable, true to their claims. Exits with 1 on a failure."""
-    from mtlbench.check import check_methods
+    """Verify methods (finite, resumable, true to their claims) or problems. Exits with 1 on a failure."""
+    from mtlbench.check import check_methods, find_subjects
     from mtlbench.check.foreign import check_foreign
     from mtlbench.check.foreign.text import foreign_markdown
-    from mtlbench.check.text import as_json, as_markdown, print_certificate
+    from mtlbench.check.problem import check_problems
+    from mtlbench.check.problem.text import print_problem, problem_data, problems_markdown
+    from mtlbench.check.text import as_data, as_markdown, print_certificate
     from mtlbench.errors import unknown
 
     if format not in ("text", "markdown", "json"):
         raise unknown("format", format, ("text", "markdown", "json"))
     files = tuple(str(file) for file in plugin)
+    certificates: list[Certificate] = []
+    problems: list[ProblemCertificate] = []
     if foreign is None:
         if as_ is not None:
             raise UsageError("--as says what --foreign code claims to be: give --foreign module:Class, too")
-        certificates = check_methods(names or [], every=every, plugin_files=files, matrices=matrices, jobs=jobs)
+        subjects = find_subjects(names or [], every=every, plugin_files=files)
+        files = subjects.plugin_files
+        if subjects.methods:
+            certificates = check_methods(
+                subjects.methods, every=False, plugin_files=files, matrices=matrices, jobs=jobs
+            )
+        problems = check_problems(subjects.problems, plugin_files=files, data_dir=existing_folder(data_dir))
     else:
         if names or every or jobs != 1:
             raise UsageError("--foreign checks one implementation: leave out method names, --all and --jobs")
@@ -101,15 +135,20 @@ def check(
     if format == "text" and output is None:
         for certificate in certificates:
             print_certificate(certificate)
+        for certified in problems:
+            print_problem(certified)
     else:
         if format == "json":
-            page = as_json(certificates)
-        elif foreign is None:
-            page = as_markdown(certificates, matrices)
-        else:
+            data = as_data(certificates) + [problem_data(certified) for certified in problems]
+            page = dumps(data, indent=2, ensure_ascii=False)
+        elif foreign is not None:
             page = foreign_markdown(certificates[0])
+        else:
+            pages = [as_markdown(certificates, matrices)] if certificates else []
+            page = "\n".join(pages + ([problems_markdown(problems)] if problems else []))
         deliver(page, output, format)
-    raise typer.Exit(0 if all(certificate.passed for certificate in certificates) else 1)
+    passed = [certificate.passed for certificate in certificates] + [certified.passed for certified in problems]
+    raise typer.Exit(0 if all(passed) else 1)
 
 
 @app.command()

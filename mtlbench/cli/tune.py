@@ -14,11 +14,13 @@ from mtlbench.cli.app import (
     Methods,
     Model,
     Plugins,
+    Problem,
     Results,
     Suite,
     Tasks,
     Threads,
     app,
+    choose_suite,
     recipe_changes,
 )
 from mtlbench.cli.grids import Config
@@ -42,7 +44,8 @@ def tune(
         str, typer.Option(help="halton: quasi-random points; tpe: points chosen from results.")
     ] = "halton",
     tuning_seed: Annotated[int, typer.Option(help="Seed of the sampler.")] = 0,
-    suite: Suite = "quick",
+    suite: Suite = None,
+    problem: Problem = None,
     tasks: Tasks = None,
     model: Model = None,
     steps: Annotated[int | None, typer.Option(envvar="MTLBENCH_STEPS", help="Optimizer steps.")] = None,
@@ -64,7 +67,7 @@ def tune(
     from mtlbench.tune.command import TuneRequest, run_tune
 
     grid = RunRequest(
-        suite=suite,
+        suite=choose_suite(suite, problem, model, plugin),
         methods=methods,
         seeds=None,
         data_dir=data_dir,

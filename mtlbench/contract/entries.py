@@ -133,8 +133,17 @@ class EncoderEntry(TypedDict, total=False):
 class EngineEntry(TypedDict, total=False):
     """The engine that computed task gradients."""
 
-    name: Annotated[str, Field(description="`packed`, `lean` or `loop` for texts; `surgery` for a problem")]
-    reason: Annotated[str | None, Field(description="why it is not `packed`; null where it is, and for a problem")]
+    name: Annotated[
+        str,
+        Field(
+            description="`packed`, `lean` or `loop`; `surgery` for a problem, and for texts whose tasks share forward "
+            "passes"
+        ),
+    ]
+    reason: Annotated[
+        str | None,
+        Field(description="why a model of texts is not trained by `packed`; null where it is, and for a problem"),
+    ]
 
 
 @form

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mtlbench.contract.plugin import Plugin
+from mtlbench.contract.plugin import Plugin, parameter_fields
+from mtlbench.contract.spec import as_spec
 from mtlbench.contract.task import DEFAULT_METRICS, Kind
 from mtlbench.errors import UsageError
 
@@ -189,6 +190,24 @@ class Problem(Plugin):
     separate: ClassVar[bool] = False
     """Whether every task has a batch of its own, drawn from the rows that have its label; else all tasks share one
     batch and one forward pass."""
+    recipe: ClassVar[Mapping[str, Any]] = {}
+    """How to train the problem where no suite says so: fields of a suite file, such as ``{"steps": 500, "lr": 1e-3}``.
+    It counts in keys as the recipe that a cell has, not as code, unless other code of the file reads it."""
+
+    reading: ClassVar[tuple[str, ...]] = ()
+    """Parameters that only say where the rows are, how to read them and which to take. A cell's key holds the rows'
+    content and the tasks in their place: a moved file leaves finished cells done."""
+
+    @property
+    def counted_parameters(self) -> dict[str, Any]:
+        """The parameters that count in a cell's key: all but those of :attr:`reading`."""
+        return {name: value for name, value in self.parameters.items() if name not in self.reading}
+
+    @property
+    def counted_spec(self) -> str:
+        """The spec without the parameters of :attr:`reading`."""
+        fields = parameter_fields(type(self))
+        return as_spec(self.name, self.written(field for field in fields if field.name not in self.reading))
 
     def targets(self) -> Sequence[Target]:
         """Return all tasks of the problem; a suite may choose some of them."""
@@ -272,7 +291,8 @@ def _hash(digest: Any, part: Any) -> None:
         digest.update(str(part.fingerprint).encode())
         return
     if isinstance(part, torch.Tensor):
-        part = part.cpu().numpy()
+        part = part.detach().cpu()
+        part = (part.view(torch.int16) if part.dtype == torch.bfloat16 else part).numpy()  # NumPy has no bfloat16
     if not isinstance(part, np.ndarray):
         raise UsageError(
             f"inputs of type {type(part).__name__} have no fingerprint: give arrays, or an object with a `fingerprint` "

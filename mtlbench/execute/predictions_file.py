@@ -24,7 +24,7 @@ def parquet(by_task: Mapping[str, NDArray[np.float32]], labels: Mapping[str, NDA
         frames.append(
             pd.DataFrame(
                 {
-                    "task": pd.Categorical.from_codes(np.full(outputs.size, names.index(task)), names),
+                    "task": pd.Categorical.from_codes(np.full(outputs.size, names.index(task), dtype=np.int64), names),
                     "row": rows.ravel().astype("int32"),
                     "output": columns.ravel().astype("int16"),
                     "value": outputs.ravel(),

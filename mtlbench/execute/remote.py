@@ -13,6 +13,7 @@ from mtlbench.execute.stop import Stop
 from mtlbench.host.provenance import environment
 from mtlbench.records.leases import FolderRemoved, LeaseLost
 from mtlbench.records.record import Record
+from mtlbench.text.encoder import libraries_of
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 """Clusters send SIGTERM or SIGINT to canceled jobs, and SIGUSR2 to jobs that run out of time."""
@@ -35,7 +36,9 @@ def run_remote(job: CellJob) -> Event:
     with Stop().listening(SIGNALS) as stop:  # before the imports below, which take seconds
         from mtlbench.execute.worker import run_cell
 
-        record: Record = {**job.record, "environment": cast(EnvironmentEntry, environment(job.cell.recipe.device))}
+        libraries = libraries_of(job.cell.recipe.model)
+        here = environment(job.cell.recipe.device, libraries)
+        record: Record = {**job.record, "environment": cast(EnvironmentEntry, here)}
     if stop.signal:
         return Event("lost", job.cell, message=f"its process was asked to end, by {stop.signal}", retries=RETRIES)
     notes: list[str] = []

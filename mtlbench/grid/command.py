@@ -23,7 +23,7 @@ from mtlbench.host.provenance import environment
 from mtlbench.host.terminal import console, duration
 from mtlbench.plan.cells import CHECKPOINT_EVERY, Cell, Workload, make_cells, parse_seeds
 from mtlbench.plugins.registry import Registry, load_registry
-from mtlbench.recipe.suite import load_suite
+from mtlbench.recipe.suite import Suite, load_suite
 from mtlbench.records.header import header
 from mtlbench.records.record import Record
 from mtlbench.records.store import Store
@@ -34,7 +34,7 @@ from mtlbench.records.store_cache import FileStamp
 class RunRequest:
     """Options of ``mtlbench run``; ``None`` means the suite's own value.
 
-    :param suite: name of a packaged suite, or a ``.toml`` file.
+    :param suite: name of a packaged suite, or a ``.toml`` file; or a suite, such as that of ``--problem``.
     :param methods: comma-separated specs; or ``@`` and the path of a ``tuned.json``, for the best of each tuned method.
     :param seeds: a number of seeds, or a comma-separated list.
     :param data_dir: folder with the tasks' data files.
@@ -48,7 +48,7 @@ class RunRequest:
     :param changes: recipe field → value, for the fields that the command line overrides.
     """
 
-    suite: str
+    suite: str | Suite
     methods: str | None
     seeds: str | None
     data_dir: Path | None
@@ -163,7 +163,7 @@ def load_workload(request: RunRequest, registry: Registry) -> Workload:
 
 def make_headers(request: RunRequest, registry: Registry, workload: Workload) -> Callable[[Cell], Record]:
     """Return a function that makes the header of a cell's record."""
-    machine = environment(request.placement.device_here(workload.recipe))
+    machine = environment(request.placement.device_here(workload.recipe), workload.problem.libraries)
     return lambda cell: header(cell, workload, registry, machine)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -13,18 +14,22 @@ from typing import Any
 PACKAGES = ("mtlbench", "torch", "transformers", "tokenizers", "datasets", "numpy", "scipy", "scikit-learn", "pandas")
 
 
-def environment(device: str = "cpu") -> dict[str, Any]:
+def environment(device: str = "cpu", further: Sequence[str] = ()) -> dict[str, Any]:
     """Return package versions, the git state of mtlbench's source, and the machine, as plain data.
 
     :param device: the device of the computation: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+    :param further: as for :func:`versions`.
     """
-    return {"versions": versions(), "git": _git(Path(__file__).parent), "machine": _machine(device)}
+    return {"versions": versions(further), "git": _git(Path(__file__).parent), "machine": _machine(device)}
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that affect results; missing packages are left out."""
+def versions(further: Sequence[str] = ()) -> dict[str, str]:
+    """Return the versions of Python and of the packages that affect results; missing packages are left out.
+
+    :param further: packages that affect these results, but not those of other cells.
+    """
     installed = {"python": platform.python_version()}
-    for package in PACKAGES:
+    for package in (*PACKAGES, *further):
         try:
             installed[package] = version(package)
         except metadata.PackageNotFoundError:

@@ -22,6 +22,8 @@ PLUGIN_PACKAGES = ("mtlbench.methods.", "mtlbench.problems.", "mtlbench.tasks.")
 """Modules that count in the fingerprint of a file that imports them: a method may build on another one."""
 DECLARATIONS = {"search", "source"}
 """Class attributes that change no result: the search space of ``mtlbench tune``, and the paper."""
+RECIPE = "recipe"
+"""A problem's default recipe, which counts in keys as a recipe, where nothing else in the file reads it."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 Node = TypeVar("Node", bound=ast.AST)
@@ -73,6 +75,7 @@ class _Decisive(ast.NodeTransformer):
     def __init__(self, tree: ast.Module) -> None:
         imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and _is_ours(node)]
         self._original = {name.asname or name.name: name.name for node in imports for name in node.names}
+        self._declarations = DECLARATIONS if _reads(tree, RECIPE) else DECLARATIONS | {RECIPE}
         self._locals: dict[str, str] | None = None
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
@@ -83,7 +86,7 @@ class _Decisive(ast.NodeTransformer):
         return None if is_docstring else self.generic_visit(node)
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
-        node.body = [statement for statement in node.body if not _is_declaration(statement)]
+        node.body = [statement for statement in node.body if not _is_declaration(statement, self._declarations)]
         return self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
@@ -144,10 +147,20 @@ def _is_ours(node: ast.ImportFrom) -> bool:
     return module == "mtlbench" or (module.startswith("mtlbench.") and not module.startswith(PLUGIN_PACKAGES))
 
 
-def _is_declaration(statement: ast.stmt) -> bool:
+def _reads(tree: ast.Module, name: str) -> bool:
+    """Return whether code reads a name or an attribute of it, or writes it as a text, as for ``getattr``."""
+    return any(
+        (isinstance(node, ast.Attribute) and node.attr == name)
+        or (isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load))
+        or (isinstance(node, ast.Constant) and node.value == name)
+        for node in ast.walk(tree)
+    )
+
+
+def _is_declaration(statement: ast.stmt, names: Iterable[str]) -> bool:
     assigns = isinstance(statement, ast.Assign)
     targets: Iterable[ast.AST] = statement.targets if assigns else [getattr(statement, "target", statement)]  # type: ignore[attr-defined]
-    return any(isinstance(target, ast.Name) and target.id in DECLARATIONS for target in targets)
+    return any(isinstance(target, ast.Name) and target.id in names for target in targets)
 
 
 def _bound(function: Function) -> Iterator[str]:

@@ -1,8 +1,9 @@
-"""``mtlbench new-method``: write a file with a working method, and its test, as a starting point."""
+"""``mtlbench new-method`` and ``new-problem``: write a working file and its test, as a starting point."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from mtlbench.errors import UsageError
@@ -68,6 +69,101 @@ def test_certificate() -> None:
     assert [result.detail for result in certificate.results if result.passed is False] == []
 '''
 
+PROBLEM = '''"""{title}: summarize the problem in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import nn
+
+from mtlbench import Data, Examples, Problem, Target
+
+
+class Net(nn.Module):
+    """A trunk that both tasks share, and a head for each. `forward` returns task → (B, outputs)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.trunk = nn.Sequential(nn.Linear(2, width), nn.Tanh(), nn.Linear(width, width), nn.Tanh())
+        self.height = nn.Linear(width, 1)
+        self.side = nn.Linear(width, 2)
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        features = self.trunk(x)
+        return {{"height": self.height(features), "side": self.side(features)}}
+
+
+@dataclass
+class {title}(Problem):
+    """Summarize the problem in one line, which `mtlbench list problems` shows.
+
+    Then say what the data is and what the tasks are: here points of a wavy surface, their height, and on which side of
+    a circle they lie.
+    """
+
+    name = "{name}"
+    source = "Authors, Title, Venue Year"
+    recipe = {{"steps": 200, "batch_size": 32, "lr": 1e-2}}  # what `--steps`, `--lr` and suites change
+
+    width: Annotated[int, Field(ge=1, le=1024, description="features that both heads read")] = 16
+
+    def targets(self) -> Sequence[Target]:
+        return [Target("height", "regression"), Target("side", "classification", outputs=2)]
+
+    def load(self, data_dir: Path | None) -> Data:
+        return Data(train=_points(0, 400), dev=_points(1, 200), source="points drawn at random")
+
+    def model(self, targets: Sequence[Target]) -> nn.Module:
+        return Net(self.width)  # its weights depend on the seed: torch's generator is seeded before the call
+
+    # Methods that read gradients of the last shared layer (GradNorm) or of the representation (MGDA-UB) ask for these.
+
+    def last_shared_layer(self, model: Net) -> nn.Module:  # type: ignore[override]
+        return model.trunk[2]
+
+    def representation(self, model: Net) -> nn.Module:  # type: ignore[override]
+        return model.trunk
+
+
+def _points(seed: int, count: int) -> Examples:
+    x = np.random.default_rng(seed).uniform(-1, 1, size=(count, 2)).astype(np.float32)
+    height = np.sin(3 * x[:, 0]) + x[:, 1] ** 2  # NaN where a row has no number
+    side = (np.hypot(x[:, 0], x[:, 1]) > 0.8).astype(np.int64)  # 0 or 1; -1 where a row has no class
+    return Examples(x, {{"height": height, "side": side}})
+'''
+
+PROBLEM_TEST = '''"""Test {title}: its rows by hand, and the checks of `mtlbench check`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mtlbench.check.problem import check_problems
+from mtlbench.plugins.registry import load_registry
+
+PROBLEM = "{problem}"
+PLUGINS = {plugins}
+
+
+def test_rows() -> None:
+    """A point on the outside of the circle with radius 0.8 is in class 1."""
+    data = load_registry(PLUGINS).problem(PROBLEM).load(None)
+    outside = (data.dev.inputs**2).sum(axis=1) > 0.64
+    assert np.array_equal(outside, data.dev.labels["side"] == 1) and 0 < outside.sum() < len(data.dev)
+
+
+def test_certificate() -> None:
+    (certificate,) = check_problems([PROBLEM], plugin_files=PLUGINS)
+    assert [result.detail for result in certificate.results if result.passed is False] == []
+'''
+
 
 def write_method(name: str, folder: Path) -> tuple[Path, Path]:
     """Write the files of a method and its test.
@@ -79,30 +175,77 @@ def write_method(name: str, folder: Path) -> tuple[Path, Path]:
     :returns: the paths of the method and of its test.
     :raises UsageError: for an invalid name or one that is taken, a file that exists, or one that cannot be written.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
-        raise UsageError(f"method name '{name}' must be lower-case letters and digits, words joined by '-'")
     registry = load_registry()
-    if name in registry.methods or name in registry.wrappers:
-        raise UsageError(f"method {name} exists already; see mtlbench info {name}")
-    module, title = name.replace("-", "_"), "".join(part.capitalize() for part in name.split("-"))
-    in_checkout = (folder / "methods" / "__init__.py").is_file() and (folder / "mtlbench").is_dir()
-    if in_checkout:
-        method, test = folder / "methods" / f"{module}.py", folder / "tests" / "methods" / f"test_{module}.py"
-        plugins, call = "()", "aggregate(METHOD, rows)"
-    else:
-        method, test = folder / f"{module}.py", folder / f"test_{module}.py"
-        plugins, call = f'(str(Path(__file__).with_name("{module}.py")),)', f"aggregate({title}(), rows)"
-    for file in (method, test):
-        if file.exists():
-            raise UsageError(f"{file} exists; choose another name, or remove it")
-    text = TEST.format(title=title, method=name, plugins=plugins, call=call)
-    if not in_checkout:
+    _check_name("method", name, {*registry.methods, *registry.wrappers})
+    place = _Place.of("methods", name, folder)
+    call = "aggregate(METHOD, rows)" if place.in_checkout else f"aggregate({place.title}(), rows)"
+    text = TEST.format(title=place.title, method=name, plugins=place.plugins, call=call)
+    if not place.in_checkout:
         text = text.replace("import numpy as np\n", "from pathlib import Path\n\nimport numpy as np\n", 1)
-        text = text.replace("import check_methods\n", f"import check_methods\n\nfrom {module} import {title}\n", 1)
-    try:
-        test.parent.mkdir(parents=True, exist_ok=True)
-        method.write_text(METHOD.format(title=title, name=name), encoding="utf-8")
-        test.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write {method} and {test}: {error.strerror}") from None
-    return method, test
+        imported = f"import check_methods\n\nfrom {place.module} import {place.title}\n"
+        text = text.replace("import check_methods\n", imported, 1)
+    return place.write(METHOD.format(title=place.title, name=name), text)
+
+
+def write_problem(name: str, folder: Path) -> tuple[Path, Path]:
+    """Write the files of a problem and its test, to the places of :func:`write_method`.
+
+    :param name: lower-case words joined by dashes.
+    :param folder: the root of a checkout, or any other folder.
+    :returns: the paths of the problem and of its test.
+    :raises UsageError: as :func:`write_method`.
+    """
+    _check_name("problem", name, set(load_registry().problems))
+    place = _Place.of("problems", name, folder)
+    text = PROBLEM_TEST.format(title=place.title, problem=name, plugins=place.plugins)
+    if not place.in_checkout:
+        text = text.replace("import numpy as np\n", "from pathlib import Path\n\nimport numpy as np\n", 1)
+    return place.write(PROBLEM.format(title=place.title, name=name), text)
+
+
+def _check_name(kind: str, name: str, taken: set[str]) -> None:
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
+        raise UsageError(f"{kind} name '{name}' must be lower-case letters and digits, words joined by '-'")
+    if name in taken:
+        raise UsageError(f"{kind} {name} exists already; see mtlbench info {name}")
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a new plugin and its test go.
+
+    :param module: name of the plugin's module.
+    :param title: name of its class.
+    """
+
+    module: str
+    title: str
+    plugin: Path
+    test: Path
+    in_checkout: bool
+
+    @classmethod
+    def of(cls, kind: str, name: str, folder: Path) -> _Place:
+        module, title = name.replace("-", "_"), "".join(part.capitalize() for part in name.split("-"))
+        in_checkout = (folder / kind / "__init__.py").is_file() and (folder / "mtlbench").is_dir()
+        plugin, test = folder / f"{module}.py", folder / f"test_{module}.py"
+        if in_checkout:
+            plugin, test = folder / kind / f"{module}.py", folder / "tests" / kind / f"test_{module}.py"
+        for file in (plugin, test):
+            if file.exists():
+                raise UsageError(f"{file} exists; choose another name, or remove it")
+        return cls(module, title, plugin, test, in_checkout)
+
+    @property
+    def plugins(self) -> str:
+        """The code of the plugin files that the test loads."""
+        return "()" if self.in_checkout else f'(str(Path(__file__).with_name("{self.module}.py")),)'
+
+    def write(self, plugin: str, test: str) -> tuple[Path, Path]:
+        try:
+            self.test.parent.mkdir(parents=True, exist_ok=True)
+            self.plugin.write_text(plugin, encoding="utf-8")
+            self.test.write_text(test, encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"cannot write {self.plugin} and {self.test}: {error.strerror}") from None
+        return self.plugin, self.test

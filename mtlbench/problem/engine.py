@@ -16,7 +16,7 @@ from mtlbench.engine.scaling import LossScale
 from mtlbench.engine.step import NotFinite, Step
 from mtlbench.errors import CellError
 from mtlbench.problem.forwards import Forward
-from mtlbench.surgery.delivery import Parcel
+from mtlbench.surgery.delivery import Parcel, deliver
 from mtlbench.surgery.gradient_step import GradientStep
 from mtlbench.surgery.graph import Graph, refuse_unreached
 from mtlbench.surgery.layout import layout_of
@@ -38,10 +38,8 @@ class CellRanks(Ranks):
 
     processes: Processes = field(default=ALONE)
 
-    def mean_(self, tensors: Any) -> None:
-        for tensor in tensors:
-            self.processes.add(tensor)
-            tensor.div_(self.count)
+    def _add(self, tensor: torch.Tensor) -> None:
+        self.processes.add(tensor)
 
     def total(self, values: Any, like: torch.Tensor) -> Any:
         return self.processes.total(np.asarray(values, dtype=np.float64))
@@ -182,12 +180,21 @@ class SurgeryEngine:
 
     def _deliver(self, output: StepOutput) -> None:
         leaves = output.parcel.leaves
-        gradients = output.parcel.open(torch.ones((), device=self._device))
         if not self._trained_ids.issuperset(map(id, leaves)):
             shapes = [tuple(leaf.shape) for leaf in leaves if id(leaf) not in self._trained_ids]
             raise CellError(f"a loss reaches a parameter of shape {shapes[0]} that belongs to another task")
+        share = torch.full_like(output.value, 1.0 / len(self.parts))  # the parts' gradients are summed up
+        if any(_has_hooks(leaf) for leaf in leaves):
+            deliver(output.value, output.parcel).backward(share)  # type: ignore[no-untyped-call]
+        else:  # the same, without the way through autograd
+            for leaf, gradient in zip(leaves, output.parcel.open(share), strict=True):
+                leaf.grad = gradient
         if self.processes.count > 1:
-            gradients = [gradient.clone() for gradient in gradients]
-            self._ranks.mean_(gradients)
-        for leaf, gradient in zip(leaves, gradients, strict=True):
-            leaf.grad = gradient
+            for leaf in leaves:
+                assert leaf.grad is not None
+                leaf.grad = leaf.grad.clone()  # two parameters may have one tensor
+                self._ranks.mean_([leaf.grad])
+
+
+def _has_hooks(leaf: torch.Tensor) -> bool:
+    return bool(leaf._backward_hooks) or bool(getattr(leaf, "_post_accumulate_grad_hooks", None))

@@ -1,9 +1,9 @@
-"""The batches of a cell's steps, and the forward passes on them."""
+"""The forward passes of a session's steps."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,27 +14,9 @@ from torch import nn
 
 from mtlbench import seeds
 from mtlbench.contract.problem import Target
+from mtlbench.problem.batch import Batch, TrainingRows
 from mtlbench.problem.hooks import Hooks
 from mtlbench.problem.randomness import seeded
-from mtlbench.problem.splits import Split
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Rows of one forward pass, on the model's device.
-
-    :param inputs: what the author's ``outputs`` reads.
-    :param rows: B.
-    :param labelled: for each task, the numbers of the rows with a label; ``None`` where all have one.
-    :param labels: for each task, the targets of these rows.
-    :param factors: for each task, the factor of its loss: 1, or its share of the whole batch's rows in a part.
-    """
-
-    inputs: Any
-    rows: int
-    labelled: Sequence[torch.Tensor | None]
-    labels: Sequence[torch.Tensor]
-    factors: Sequence[float]
 
 
 @dataclass(frozen=True)
@@ -49,47 +31,6 @@ class Forward:
     losses: list[torch.Tensor]
     representation: list[torch.Tensor]
     outputs: list[torch.Tensor] = field(default_factory=list)
-
-
-class Rows:
-    """Training rows with their targets on a device.
-
-    :param hooks: the author's code.
-    :param split: the training rows.
-    :param targets: task → (N,) or (N, C) targets of the losses, on the model's device.
-    """
-
-    def __init__(self, hooks: Hooks, split: Split, targets: dict[str, torch.Tensor]) -> None:
-        self.hooks, self.split, self.targets = hooks, split, targets
-        self._complete = {task: bool(mask.all()) for task, mask in split.labelled.items()}
-        self.device = next(iter(targets.values())).device
-        self.draws = not _are_arrays(split.examples.inputs)
-        """Whether the author's code reads the inputs, and may draw random numbers for it."""
-
-    def batch(self, numbers: NDArray[np.int64], tasks: Sequence[Target], part: int = 0, parts: int = 1) -> Batch:
-        """Return some rows as a batch, or one of its equal parts.
-
-        :param numbers: numbers of the rows.
-        :param tasks: the tasks whose losses are computed.
-        :param part: the part.
-        :param parts: the number of parts.
-        """
-        rows = numbers.reshape(parts, -1)[part]
-        labelled: list[torch.Tensor | None] = []
-        labels, factors = [], []
-        for target in tasks:
-            chosen, mask = rows, self.split.labelled[target.name]
-            where, factor = None, 1.0
-            if not self._complete[target.name] and not mask[rows].all():
-                positions = np.flatnonzero(mask[rows])
-                chosen, where = rows[positions], torch.from_numpy(positions).to(self.device)
-            if parts > 1:
-                factor = len(chosen) * parts / np.count_nonzero(mask[numbers])
-            labelled.append(where)
-            labels.append(self.targets[target.name][torch.from_numpy(chosen).to(self.device)])
-            factors.append(float(factor))
-        inputs = self.hooks.inputs(lambda: self.split.take(rows), self.device)
-        return Batch(inputs, len(rows), labelled, labels, factors)
 
 
 def forward(
@@ -112,9 +53,9 @@ def forward(
     :param precision: of the forward pass; losses are of float32 at least.
     :param representation: the module whose output all heads read.
     """
-    half = precision is not torch.float32
     device = batch.labels[0].device.type
-    with _captured(representation) as captured, torch.autocast(device, precision if half else None, enabled=half):
+    half = nullcontext() if precision is torch.float32 else torch.autocast(device, precision)
+    with _captured(representation) as captured, half:
         outputs = hooks.outputs(model, batch.inputs, asked, batch.rows)
     losses = []
     for target, labelled, labels, factor in zip(tasks, batch.labelled, batch.labels, batch.factors, strict=True):
@@ -127,12 +68,6 @@ def forward(
         loss = hooks.loss(target, output if labelled is None else output[labelled], labels)
         losses.append(loss if factor == 1.0 else loss * factor)
     return Forward(losses, captured, [outputs[target.name] for target in tasks])
-
-
-def _are_arrays(inputs: Any) -> bool:
-    if isinstance(inputs, Mapping):
-        return all(_are_arrays(part) for part in inputs.values())
-    return isinstance(inputs, np.ndarray | torch.Tensor)
 
 
 @contextmanager
@@ -191,7 +126,7 @@ class Inputs:
     def __init__(
         self,
         model: nn.Module,
-        rows: Rows,
+        rows: TrainingRows,
         tasks: Sequence[Target],
         schedules: Sequence[Sequence[Sequence[NDArray[np.int64]]]],
         weights: Sequence[NDArray[np.float64]],

@@ -12,6 +12,7 @@ from mtlbench import seeds
 from mtlbench.contract.problem import Problem, Target
 from mtlbench.errors import CellError, UsageError, is_out_of_memory, said, shown
 from mtlbench.problem.randomness import seeded
+from mtlbench.problem.targets import is_missing
 from mtlbench.surgery.parameters import named_parameters
 
 
@@ -133,14 +134,15 @@ class Hooks:
             return function(*arguments)
         except (CellError, UsageError):
             raise
-        except NotImplementedError:
-            raise CellError(f"{place}: {hook}() is missing; write it", task=key) from None
         except Exception as error:  # an author's code may raise anything
             if is_out_of_memory(error):
                 raise
+            if is_missing(error):
+                raise CellError(f"{place}: {hook}() is missing; write it", task=key) from None
             shapes = [f"{tuple(part.shape)}" for part in arguments if isinstance(part, torch.Tensor)]
             on = f", on tensors of shape {' and '.join(shapes)}" if shapes else ""
-            raise CellError(f"{place}: {hook}() raised {said(error)}{on}", task=key) from error
+            name = f"{hook}()" if hook.isidentifier() else hook
+            raise CellError(f"{place}: {name} raised {said(error)}{on}", task=key) from error
 
 
 def _output_fault(outputs: Mapping[str, Any], target: Target, rows: int) -> str | None:

@@ -172,6 +172,10 @@ class Loaded(Protocol):
         """The number of training rows of the largest task: an epoch."""
 
     @property
+    def libraries(self) -> Sequence[str]:
+        """Packages that affect results here and not elsewhere; records have their versions."""
+
+    @property
     def trial(self) -> Any:
         """What trying the model has shown, so that the cells' processes need not try it again; ``None`` for nothing."""
 

@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,16 @@ from typing import Any
 from mtlbench.contract.entries import EncoderEntry, TaskEntry
 from mtlbench.contract.method import Method
 from mtlbench.contract.problem import Problem, Target
-from mtlbench.errors import UsageError
+from mtlbench.errors import CellError, UsageError, is_out_of_memory, said
 from mtlbench.plugins.fingerprint import source_fingerprint
+from mtlbench.problem.batch import TrainingRows
 from mtlbench.problem.description import describe
 from mtlbench.problem.evaluation import Unit
-from mtlbench.problem.forwards import Rows
 from mtlbench.problem.hooks import Hooks
 from mtlbench.problem.rows import ProblemRows
 from mtlbench.problem.splits import Split, check_labels, limited, load_splits, one_batch
 from mtlbench.problem.structure import Structure, probe
-from mtlbench.problem.targets import call, chosen_targets
+from mtlbench.problem.targets import chosen_targets
 from mtlbench.recipe.suite import Recipe
 
 PROBLEM_PROTOCOL = 1
@@ -51,11 +52,14 @@ class LoadedProblem:
     ) -> None:
         self.problem = problem
         self.tasks: tuple[Target, ...] = chosen_targets(problem, recipe.tasks)
+        """The tasks, in the order of the heads."""
         refuse_options(problem, recipe)
         self._data, splits = load_splits(problem, self.tasks, data_dir)
         self.splits: Mapping[str, Split] = limited(splits, recipe, problem)
+        """The rows by split, with labels in one form."""
         check_labels(self.splits, self.tasks, problem)
         self._units = {target.name: Unit.of(problem, target, self.splits["train"]) for target in self.tasks}
+        self._complete = len(chosen_targets(problem)) == len(self.tasks)
         self._hooks, self._batch_size = Hooks(problem, self.tasks), recipe.batch_size
         if trial is not None:
             self.structure = trial
@@ -64,6 +68,11 @@ class LoadedProblem:
     def title(self) -> str:
         """The problem's spec."""
         return self.problem.spec
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """Packages that affect results here and not elsewhere: none that is known."""
+        return ()
 
     @property
     def rows(self) -> int:
@@ -86,8 +95,17 @@ class LoadedProblem:
         targets = {
             target.name: self._units[target.name].targets(target, train.labels[target.name]) for target in self.tasks
         }
-        rows = Rows(self._hooks, train, targets)
-        return call(self.problem, "model", probe, self._hooks, rows, min(self._batch_size, TRIAL_ROWS))
+        rows = TrainingRows(self._hooks, train, targets)
+        try:
+            return probe(self._hooks, rows, min(self._batch_size, TRIAL_ROWS), complete=self._complete)
+        except CellError as error:
+            raise UsageError(str(error)) from error
+        except UsageError:
+            raise
+        except Exception as error:  # a backward pass may run an author's code too
+            if is_out_of_memory(error):
+                raise
+            raise UsageError(f"problem {self.problem.name}: a trial of its model raised {said(error)}") from error
 
     @cached_property
     def fingerprint(self) -> str:
@@ -99,6 +117,12 @@ class LoadedProblem:
             return self._data.fingerprint
         except UsageError as error:
             raise UsageError(f"problem {self.problem.name}: {error}") from None
+        except Exception as error:  # an author's object has the fingerprint, or NumPy cannot read the inputs
+            raise UsageError(f"problem {self.problem.name}: the rows' fingerprint raised {said(error)}") from error
+
+    def hash_rows(self) -> str:
+        """Hash all rows again: whatever has changed them since they were loaded shows."""
+        return replace(self._data).fingerprint
 
     def recipe(self, recipe: Recipe) -> Recipe:
         """Return the recipe with the problem's canonical spec and the names of all chosen tasks.
@@ -117,7 +141,7 @@ class LoadedProblem:
             "protocol": PROBLEM_PROTOCOL,
             "problem": {
                 "name": self.problem.name,
-                "parameters": self.problem.parameters,
+                "parameters": self.problem.counted_parameters,
                 "source": source_fingerprint(type(self.problem)),
                 "data": self.fingerprint,
             },
@@ -140,7 +164,7 @@ class LoadedProblem:
                 f"problem {self.problem.name}: its model has running statistics, such as BatchNorm's, which differ "
                 "between parts of a batch: use no accumulate and no processes"
             )
-        assert self.fingerprint
+        self.describe()  # which tries the metrics on trivial answers, and reads the rows' fingerprint
 
     def accept(self, recipe: Recipe, method: Method) -> None:
         """Refuse a method that needs what the problem does not declare.
@@ -165,8 +189,9 @@ class LoadedProblem:
         :param rows: the most rows.
         """
         single, target = copy.copy(self), self.tasks[task]
-        for name in ("structure", "_description"):  # those of all tasks
-            single.__dict__.pop(name, None)
+        for name in ("structure", "_description"):
+            single.__dict__.pop(name, None)  # it is that of all tasks
+        single._complete = False
         single.tasks, single._hooks = (target,), Hooks(self.problem, (target,))
         batch = one_batch(self.splits["train"], target, rows)
         single.splits = {"train": batch, "dev": batch}

@@ -16,9 +16,10 @@ from mtlbench.engine.packed.checks import all_finite
 from mtlbench.engine.processes import Processes
 from mtlbench.engine.scaling import LossScale
 from mtlbench.engine.step import Step
+from mtlbench.problem.batch import Batch, TrainingRows
 from mtlbench.problem.engine import SurgeryEngine
 from mtlbench.problem.evaluation import Unit, evaluate
-from mtlbench.problem.forwards import Batch, Forward, Inputs, Rows, kept_buffers
+from mtlbench.problem.forwards import Forward, Inputs, kept_buffers
 from mtlbench.problem.hooks import Hooks
 from mtlbench.problem.interface import Labels, Outputs
 from mtlbench.problem.splits import Split
@@ -68,8 +69,8 @@ class ProblemSession:
         self._targets = [hooks.targets[position] for position in positions]
         self._device = torch.device(recipe.device)
         self.model = hooks.model(seed, self._device)
-        self.tasks = [target.name for target in self._targets]
-        self.splits = [name for name in ("dev", "test") if name in splits]
+        self.tasks: Sequence[str] = [target.name for target in self._targets]
+        self.splits: Sequence[str] = [name for name in ("dev", "test") if name in splits]
         named = dict(self.model.named_parameters())
         shared = {name: named[name] for name in structure.shared}
         others = {
@@ -87,7 +88,7 @@ class ProblemSession:
         }
         self._inputs = Inputs(
             self.model,
-            Rows(hooks, splits["train"], rows),
+            TrainingRows(hooks, splits["train"], rows),
             self._targets,
             schedules,
             weights,
@@ -107,7 +108,7 @@ class ProblemSession:
             parts=self._parts,
             processes=processes,
         )
-        self.pairing = self._fingerprints(structure, positions, schedule)
+        self.pairing: PairingEntry = self._fingerprints(structure, positions, schedule)
 
     @property
     def scale(self) -> LossScale | None:

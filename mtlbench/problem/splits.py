@@ -85,7 +85,12 @@ def load_splits(problem: Problem, targets: Sequence[Target], data_dir: Path | No
     :raises UsageError: for a fault, naming problem, split, task, row and remedy.
     """
     where = f"problem {problem.name}"
-    data = call(problem, "load", problem.load, data_dir)
+    try:
+        data = call(problem, "load", problem.load, data_dir)
+    except UsageError as error:
+        if data_dir is None and isinstance(error.__cause__, TypeError | OSError):
+            raise UsageError(f"{error}; if it reads files, give their folder: --data-dir FOLDER") from error.__cause__
+        raise
     if not isinstance(data, Data):
         raise UsageError(f"{where}: load() returned {shown(data)}; return Data(train=Examples(...), dev=Examples(...))")
     if not isinstance(data.source, str):

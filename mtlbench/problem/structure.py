@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,8 @@ from torch import nn
 
 from mtlbench import seeds
 from mtlbench.errors import CellError
-from mtlbench.problem.forwards import Batch, Forward, Rows, forward
+from mtlbench.problem.batch import TrainingRows
+from mtlbench.problem.forwards import Forward, forward
 from mtlbench.problem.hooks import Hooks
 from mtlbench.problem.randomness import seeded
 from mtlbench.problem.weights import state_fingerprint
@@ -25,13 +26,15 @@ JITTER = 0.01
 class Structure:
     """The parts of a model, by the names of its parameters.
 
-    :param shared: trained parameters that two losses reach, or that the author names.
+    :param shared: trained parameters that two losses reach; of one task alone, those that the author names, or those
+        before the representation, or all.
     :param heads: for each task, trained parameters that its loss alone reaches.
     :param last: trained parameters of the last shared layer; empty where the author names none.
     :param representation: whether the author names a module whose output all heads read.
     :param updates_buffers: whether a forward pass in training mode changes buffers, as BatchNorm's does.
     :param parameters: the number of shared parameters, frozen ones included.
     :param trainable: the number of trained ones of them.
+    :param sizes: parameter → how many numbers it has, for all of the model.
     """
 
     shared: tuple[str, ...]
@@ -41,14 +44,23 @@ class Structure:
     updates_buffers: bool
     parameters: int
     trainable: int
+    sizes: Mapping[str, int]
+
+    def size(self, names: Iterable[str]) -> int:
+        """Return how many numbers some parameters have.
+
+        :param names: their names.
+        """
+        return sum(self.sizes[name] for name in names)
 
 
-def probe(hooks: Hooks, rows: Rows, batch_size: int) -> Structure:
+def probe(hooks: Hooks, rows: TrainingRows, batch_size: int, *, complete: bool) -> Structure:
     """Build a problem's model twice, and run one batch through it.
 
     :param hooks: the author's code.
     :param rows: the training rows, on the CPU.
     :param batch_size: the number of rows of a batch.
+    :param complete: whether these are all tasks of the problem; what the author names may be shared with others.
     :raises CellError: for anything that is wrong with the model, its outputs or its losses.
     """
     device, problem = torch.device("cpu"), f"problem {hooks.problem.name}"
@@ -66,11 +78,11 @@ def probe(hooks: Hooks, rows: Rows, batch_size: int) -> Structure:
         if not loss.requires_grad:
             raise CellError(f"{problem}: task {target.name}: the loss depends on no parameter that requires a gradient")
     owners = _owners(hooks, model, losses, rows, batch_size)
-    shared = _shared(hooks, model, owners, passes)
+    shared = _shared(hooks, model, owners, passes, complete)
     for number, target in enumerate(hooks.targets):
         if not any(number in owners[name] for name in shared):
             raise CellError(f"{problem}: task {target.name}: the loss depends on none of the shared parameters")
-    last = _last(hooks, model, owners, shared)
+    last = _last(hooks, model, owners, shared, complete)
     if module is not None:
         _check_representation(hooks, model, passes, losses, shared)
     heads = tuple(
@@ -80,10 +92,12 @@ def probe(hooks: Hooks, rows: Rows, batch_size: int) -> Structure:
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
     trainable = sum(sizes[name] for name in shared)
     total = sum(sizes.values()) - sum(sizes[name] for group in heads for name in group)
-    return Structure(shared, heads, last, module is not None, changed, total, trainable)
+    return Structure(shared, heads, last, module is not None, changed, total, trainable, sizes)
 
 
-def _forwards(hooks: Hooks, model: nn.Module, rows: Rows, batch_size: int, module: nn.Module | None) -> list[Forward]:
+def _forwards(
+    hooks: Hooks, model: nn.Module, rows: TrainingRows, batch_size: int, module: nn.Module | None
+) -> list[Forward]:
     """Run the batches of a step: one for all tasks, or one for each."""
     order = seeds.generator("probe", hooks.problem.name).permutation(len(rows.split))
     groups = [(target,) for target in hooks.targets] if hooks.problem.separate else [hooks.targets]
@@ -96,13 +110,13 @@ def _forwards(hooks: Hooks, model: nn.Module, rows: Rows, batch_size: int, modul
             if not mask[numbers].any():
                 numbers = np.append(numbers, order[mask[order]][:1])
         with seeded(seeds.derive(0, "probe"), rows.device):
-            batch: Batch = rows.batch(numbers, tasks)
+            batch = rows.batch(numbers, tasks)
             passes.append(forward(hooks, model, batch, tasks, tasks, representation=module))
     return passes
 
 
 def _owners(
-    hooks: Hooks, model: nn.Module, losses: Sequence[torch.Tensor], rows: Rows, batch_size: int
+    hooks: Hooks, model: nn.Module, losses: Sequence[torch.Tensor], rows: TrainingRows, batch_size: int
 ) -> dict[str, set[int]]:
     """Return the numbers of the tasks whose losses reach each trained parameter, by its name."""
     graph = Graph.of(losses, [], refuse=False)
@@ -132,7 +146,9 @@ def _jittered(hooks: Hooks) -> nn.Module:
     return model
 
 
-def _shared(hooks: Hooks, model: nn.Module, owners: dict[str, set[int]], passes: Sequence[Forward]) -> tuple[str, ...]:
+def _shared(
+    hooks: Hooks, model: nn.Module, owners: dict[str, set[int]], passes: Sequence[Forward], complete: bool
+) -> tuple[str, ...]:
     """Return the names of the shared parameters, in the model's order."""
     problem, names = f"problem {hooks.problem.name}", [target.name for target in hooks.targets]
     declared = hooks.parameters("shared", model)
@@ -142,12 +158,12 @@ def _shared(hooks: Hooks, model: nn.Module, owners: dict[str, set[int]], passes:
         named = dict(model.named_parameters())
         before = tuple(name for name in owners if id(named[name]) in ids)
         return before or tuple(name for name, tasks in owners.items() if tasks)
+    if len(names) == 1:
+        return tuple(name for name, tasks in owners.items() if tasks and name in (declared or ()))
+    shared = tuple(name for name, tasks in owners.items() if len(tasks) > 1)
+    if not shared:
+        raise CellError(f"{problem}: no parameter is reached by the losses of two tasks, so there is nothing to share")
     if declared is None:
-        shared = tuple(name for name, tasks in owners.items() if len(tasks) > 1)
-        if not shared:
-            raise CellError(
-                f"{problem}: no parameter is reached by the losses of two tasks, so there is nothing to share"
-            )
         return shared
     for name, tasks in owners.items():
         if len(tasks) > 1 and name not in declared:
@@ -156,13 +172,22 @@ def _shared(hooks: Hooks, model: nn.Module, owners: dict[str, set[int]], passes:
                 f"{problem}: the losses of tasks {first} and {second} both reach {name}, but shared() does not have "
                 "it: add it, or leave shared() out"
             )
-    return tuple(name for name in owners if name in declared)
+        if complete and len(tasks) == 1 and name in declared:
+            raise CellError(
+                f"{problem}: shared() has {name}, which the loss of task {names[min(tasks)]} alone reaches: leave it "
+                "out, or leave shared() out"
+            )
+    return shared
 
 
-def _last(hooks: Hooks, model: nn.Module, owners: dict[str, set[int]], shared: Sequence[str]) -> tuple[str, ...]:
+def _last(
+    hooks: Hooks, model: nn.Module, owners: dict[str, set[int]], shared: Sequence[str], complete: bool
+) -> tuple[str, ...]:
     declared = hooks.parameters("last_shared_layer", model)
     problem = f"problem {hooks.problem.name}"
     for name in declared or ():
+        if name not in shared and not complete:
+            return ()
         if name not in shared:
             raise CellError(f"{problem}: last_shared_layer() has {name}, which is not among the shared parameters")
     last = tuple(name for name in shared if name in (declared or ()))

@@ -29,12 +29,20 @@ def call(problem: Problem, hook: str, function: Callable[..., Any], *arguments: 
         raise
     except CellError as error:
         raise UsageError(str(error)) from error
-    except NotImplementedError:
-        raise UsageError(f"problem {problem.name}: {hook}() is missing; write it") from None
     except (Exception, SystemExit) as error:  # an author's code may raise anything
         if is_out_of_memory(error):
             raise
+        if is_missing(error):
+            raise UsageError(f"problem {problem.name}: {hook}() is missing; write it") from None
         raise UsageError(f"problem {problem.name}: {hook}() raised {said(error)}") from error
+
+
+def is_missing(error: BaseException) -> bool:
+    """Return whether an error is that of a hook that the author did not write; torch's own have a message.
+
+    :param error: the error.
+    """
+    return isinstance(error, NotImplementedError) and not error.args
 
 
 def chosen_targets(problem: Problem, names: Sequence[str] = ()) -> tuple[Target, ...]:

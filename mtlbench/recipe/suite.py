@@ -73,6 +73,9 @@ class Recipe(BaseModel):
     sampling: Sampling = "uniform"
     """How a step's rows are shared among the tasks: equally, or by the sizes of their training sets. A task's loss is
     the sum over its rows over ``batch_size``, so that a task with twice the rows weighs twice as much."""
+    shared_forward: bool = False
+    """Tasks with the same training texts share every batch and its forward pass; other tasks keep batches of their own.
+    A problem's tasks share theirs anyway."""
     head_steps: Annotated[int, Field(ge=0)] = 0
     """First steps, which train the heads alone: Kumar et al., Fine-Tuning can Distort Pretrained Features and
     Underperform Out-of-Distribution, ICLR 2022 (LP-FT), where the first phase is trained to the end."""
@@ -131,7 +134,7 @@ class Recipe(BaseModel):
         if self.problem is None and not (self.tasks and self.model):
             raise ValueError("give tasks and a model, or a problem")
         if self.problem is not None and self.model:
-            raise ValueError(f"problem={self.problem} brings its own model: give no model")
+            raise ValueError(f"problem={self.problem} brings its own model: leave model out")
         return self
 
     @model_validator(mode="after")
@@ -156,6 +159,18 @@ class Recipe(BaseModel):
             raise ValueError(f"processes={self.processes} use one GPU each: give device=cuda, not {self.device}")
         return self
 
+    @model_validator(mode="after")
+    def _shared_forward(self) -> Recipe:
+        if not self.shared_forward:
+            return self
+        if self.problem is not None:
+            raise ValueError("shared_forward is for tasks on texts: a problem's tasks share forward passes anyway")
+        if self.sampling != "uniform":
+            raise ValueError(f"shared_forward needs sampling=uniform: with {self.sampling}, tasks have other rows")
+        if self.engine != "auto":
+            raise ValueError(f"shared_forward has an engine of its own: give engine=auto, not {self.engine}")
+        return self
+
 
 class Suite(Recipe):
     """A recipe with a name and the grid that it is meant for, as in a TOML file.
@@ -178,7 +193,7 @@ class Suite(Recipe):
         fields = {name: getattr(self, name) for name in Recipe.model_fields}
         if changes.get("steps") is not None:
             fields["epochs"] = None
-        return _validated(Recipe, {**fields, **changes}, "option")
+        return validated(Recipe, {**fields, **changes}, "option")
 
 
 def packaged_suites() -> dict[str, Path]:
@@ -187,12 +202,14 @@ def packaged_suites() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
-def load_suite(name: str) -> Suite:
+def load_suite(name: str | Suite) -> Suite:
     """Load a packaged suite by its name, or another from its ``.toml`` file.
 
-    :param name: the name, or the path of the file.
+    :param name: the name, or the path of the file; a suite is returned as it is.
     :raises UsageError: for an unknown name, a file that is not TOML, an unknown key, or a value out of range.
     """
+    if isinstance(name, Suite):
+        return name
     packaged = packaged_suites()
     path = packaged.get(name, Path(name))
     if not path.is_file():
@@ -206,10 +223,17 @@ def load_suite(name: str) -> Suite:
     for key in content:
         if key not in Suite.model_fields:
             raise unknown(f"key of suite {path.name}:", key, Suite.model_fields)
-    return _validated(Suite, {"name": path.stem, **content}, f"{path.name}:")
+    return validated(Suite, {"name": path.stem, **content}, f"{path.name}:")
 
 
-def _validated(cls: type[Any], fields: dict[str, Any], where: str) -> Any:
+def validated(cls: type[Any], fields: dict[str, Any], where: str) -> Any:
+    """Make a recipe or a suite.
+
+    :param cls: :class:`Recipe` or :class:`Suite`.
+    :param fields: its fields.
+    :param where: where they are from, for the error message.
+    :raises UsageError: for a value out of range, or fields that contradict each other.
+    """
     try:
         return cls(**fields)
     except ValidationError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib.figure
 from matplotlib.axes import Axes
@@ -79,20 +80,32 @@ def shared_boxes(model: MultiTaskModel) -> list[Box]:
     :param model: a text model.
     """
     settings, config = model.settings, model.encoder.config
-    boxes = [Box("texts", {"cross": "[CLS] text ([SEP] text) [SEP]", "apart": "[CLS] text [SEP]"}[settings.pairs], 0)]
+    marked = {"cross": "[CLS] text ([SEP] text) [SEP]", "apart": "[CLS] text [SEP]"}[settings.pairs]
+    boxes = [Box("texts", "as the tokenizer marks them" if settings.pooling == "last" else marked, 0)]
     for name, child in model.encoder.named_children():
         if not _count(child):
             continue  # the encoder's own pooling layer, replaced by an identity
         stack = next((module for module in child.modules() if isinstance(module, nn.ModuleList)), None)
         if stack is None:
-            boxes.append(Box(name, f"{config.vocab_size:,} tokens × {config.hidden_size}", _count(child)))
+            boxes.append(Box(name, _shape(child, config), _count(child)))
         else:
             shape = f"width {config.hidden_size}, {config.num_attention_heads} attention heads"
+            shape += f", LoRA of rank {settings.rank}" if settings.adapter is not None else ""
             boxes.append(Box(f"{len(stack)} Transformer layer{'s' * (len(stack) > 1)}", shape, _count(child)))
-    boxes.append(Box("pooling", {"cls": "the state of [CLS]", "mean": "the tokens' mean"}[settings.pooling], 0))
+    poolings = {"cls": "the state of [CLS]", "mean": "the tokens' mean", "last": "the state of the last token"}
+    boxes.append(Box("pooling", poolings[settings.pooling or "cls"], 0))
     layer = model.fine_tuning
     boxes.append(Box("fine-tuning layer", f"linear {layer.in_features} → {layer.out_features}, tanh", _count(layer)))
     return boxes
+
+
+def _shape(part: nn.Module, config: Any) -> str:
+    """Return the shape of a part beside the layers: tables of tokens, a table of positions, or a norm."""
+    table = next((module for module in part.modules() if isinstance(module, nn.Embedding)), None)
+    if table is None:
+        return f"width {config.hidden_size}"
+    rows = "tokens" if table.num_embeddings == config.vocab_size else "positions"
+    return f"{table.num_embeddings:,} {rows} × {config.hidden_size}"
 
 
 def head_boxes(model: MultiTaskModel, tasks: list[str]) -> list[Box]:

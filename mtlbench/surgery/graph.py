@@ -20,8 +20,8 @@ SINK = "_DDPSinkBackward"
 JOINING = {COMPILED, "StackBackward0", "CatBackward0"}
 """Nodes that join tensors of several tasks: a loss that reaches one seems to reach all that is behind it."""
 LEAF = "AccumulateGrad"
-CASTS = {COMPILED, "ToCopyBackward0", LEAF}
-"""Nodes at which a graph can change to float16."""
+CASTS = {COMPILED, "ToCopyBackward0"}
+"""Nodes at which a graph can change to float16, besides leaves."""
 COMMON = -1
 """Stands for several losses among the numbers of losses."""
 IGNORED = (
@@ -73,13 +73,12 @@ class Graph:
             named as another's.
         """
         graph = cls([[] for _ in losses], labels=labels or [str(number) for number in range(len(losses))])
-        owners = graph._walk(losses)
-        for node, owner in owners.items():
-            if type(node).__name__ != LEAF:
-                graph.overlap |= owner == COMMON
-                graph.joined |= owner == COMMON and type(node).__name__ in JOINING
-            elif node.variable.requires_grad and id(node.variable) not in shared:  # or it was frozen after the forward
-                (graph.disputed if owner == COMMON else graph.heads[owner]).append(node.variable)
+        owners, leaves = graph._walk(losses)
+        for node in leaves:
+            leaf, owner = node.variable, owners[node]
+            graph.half |= leaf.dtype == torch.float16
+            if id(leaf) not in shared and leaf.requires_grad:  # or it was frozen after the forward
+                (graph.disputed if owner == COMMON else graph.heads[owner]).append(leaf)
         if refuse and not all(isinstance(leaf, torch.nn.Parameter) for leaf in graph.disputed):
             warnings.warn(IGNORED, stacklevel=4)  # the line that calls Surgery.loss
             graph.disputed = [leaf for leaf in graph.disputed if isinstance(leaf, torch.nn.Parameter)]
@@ -121,12 +120,13 @@ class Graph:
         for own, group in zip(self.heads, heads, strict=True):  # a reentrant checkpoint hides them from the walk
             own.extend(leaf for leaf in group if self.reentrant and id(leaf) not in known)
 
-    def _walk(self, losses: Sequence[torch.Tensor]) -> dict[Any, int]:
-        """Return the number of the loss that reaches each node, or :data:`COMMON`.
+    def _walk(self, losses: Sequence[torch.Tensor]) -> tuple[dict[Any, int], list[Any]]:
+        """Return the number of the loss that reaches each node, or :data:`COMMON`, and the nodes of leaves.
 
         All losses go down step by step, so that nodes in common are found before what is below them is walked twice.
         """
         owners: dict[Any, int] = {}
+        leaves: list[Any] = []
         queue = deque((origin(loss), number) for number, loss in enumerate(losses))
         sinks = torch.distributed.is_available() and torch.distributed.is_initialized()
         while queue:
@@ -134,19 +134,24 @@ class Graph:
             known = owners.get(node)
             if known is None:
                 kind = type(node).__name__  # the same as node.name(), in a tenth of the time
-                self.reentrant |= kind == REENTRANT
-                if kind in CASTS:
+                if kind == LEAF:
+                    leaves.append(node)
+                elif kind == REENTRANT:
+                    self.reentrant = True
+                elif kind in CASTS:
                     self.half |= any(entry.dtype == torch.float16 for entry in node._input_metadata)
             elif known in (number, COMMON):
                 continue
             else:
-                number = COMMON
+                number, kind = COMMON, type(node).__name__
+                self.overlap |= kind != LEAF
+                self.joined |= kind in JOINING
             owners[node] = number
             for edge in node.next_functions:
                 child = _behind(*edge) if sinks else edge[0]
                 if child is not None:
                     queue.append((child, number))
-        return owners
+        return owners, leaves
 
 
 def nodes(tensor: torch.Tensor, ends: Collection[Any] = ()) -> set[Any]:
@@ -190,14 +195,40 @@ def refuse_unreached(losses: Sequence[torch.Tensor], shared: Collection[int], la
     :param labels: the losses' names or numbers.
     :raises UsageError: when a loss reaches no shared parameter.
     """
+    leading: set[Any] = set()
     for label, loss in zip(labels, losses, strict=True):
-        if reaches(loss, shared) or any(type(node).__name__ == REENTRANT for node in nodes(loss)):  # which hides leaves
+        if _leads(origin(loss), shared, leading):
+            continue
+        if any(type(node).__name__ == REENTRANT for node in nodes(loss)):  # which hides leaves
             continue
         raise UsageError(
             f"loss {label} reaches no shared parameter that requires a gradient (is something on the way detached, or "
             "was a parameter replaced?): if this is meant, leave it out, and add it to the loss that Surgery.loss() "
             "returns"
         )
+
+
+def _leads(start: Any, leaves: Collection[int], leading: set[Any]) -> bool:
+    """Return whether a node leads to one of some leaves.
+
+    :param start: the node.
+    :param leaves: ids of the leaves.
+    :param leading: nodes that are known to lead there; those on the way join them, so that another loss stops at them.
+    """
+    before, stack = {start: None}, [start]
+    while stack:
+        node = stack.pop()
+        if node in leading or (type(node).__name__ == LEAF and id(node.variable) in leaves):
+            while node is not None:
+                leading.add(node)
+                node = before[node]
+            return True
+        for edge in node.next_functions:
+            child = _behind(*edge)
+            if child is not None and child not in before:
+                before[child] = node
+                stack.append(child)
+    return False
 
 
 def origin(tensor: torch.Tensor) -> Any:

@@ -120,4 +120,5 @@ def norms_of(gradients: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     """
     dense = [gradient.coalesce().values() if gradient.is_sparse else gradient for gradient in gradients]
     dense = [gradient.float() if gradient.element_size() < 4 else gradient for gradient in dense]  # a norm may overflow
-    return [norm.abs() for norm in torch._foreach_norm(dense)] if dense else []
+    norms = torch._foreach_norm(dense) if dense else []
+    return [norm.abs() if norm.is_complex() else norm for norm in norms]

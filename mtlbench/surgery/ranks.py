@@ -75,8 +75,15 @@ class Ranks:
         """
         if self.count > 1:
             for tensor in tensors:
-                torch.distributed.all_reduce(tensor, group=self.group)
+                whole = tensor.contiguous()  # gloo adds up memory, whatever the strides
+                self._add(whole)
+                if whole is not tensor:
+                    tensor.copy_(whole)
                 tensor.div_(self.count)
+
+    def _add(self, tensor: torch.Tensor) -> None:
+        """Sum a contiguous tensor over the processes, in place."""
+        torch.distributed.all_reduce(tensor, group=self.group)
 
     def total(self, values: np.ndarray[Any, Any], like: torch.Tensor) -> Any:
         """Return sums of numbers over the processes.

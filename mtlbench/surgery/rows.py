@@ -133,7 +133,7 @@ class Rows(Slots):
         """
         if ranks.count == 1:
             return
-        ranks.mean_(block.buffer[self.window] for block in self.blocks)
+        ranks.mean_(row for block in self.blocks for row in block.buffer[self.window])  # each is contiguous, not all
         tables = {position for position, entry in enumerate(self.layout) if entry[3]}
         for whole, reach in zip(self._whole[self.window], self._reaches, strict=False):
             whole.update(tables)  # other processes touched other rows

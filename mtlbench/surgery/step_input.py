@@ -66,8 +66,10 @@ class StepInput:
             :meth:`check` raises, and none is left waiting for it.
         """
         first = self.losses.tensors[0]
-        scalars = [tensor.detach().to(first.device, torch.float64) for tensor in (*self.losses.tensors, *tensors)]
-        numbers: Vector = torch.stack(scalars).cpu().numpy()
+        scalars = [tensor.detach() for tensor in (*self.losses.tensors, *tensors)]
+        if len({(scalar.dtype, scalar.device) for scalar in scalars}) > 1:
+            scalars = [scalar.to(first.device, torch.float64) for scalar in scalars]
+        numbers: Vector = torch.stack(scalars).double().cpu().numpy()
         count = len(self.losses.tensors)
         finite = bool(np.isfinite(numbers[count:]).all())
         totals = self.ranks.total(np.append(numbers[:count], float(not finite)), first)

@@ -16,9 +16,9 @@ from mtlbench.engine.packed.first import FirstTokens
 from mtlbench.engine.packed.layers import install_dropout, unsupported
 from mtlbench.engine.packed.pack import Pack
 from mtlbench.engine.packed.tape import Tape
-from mtlbench.errors import UsageError
 from mtlbench.text.encoder import Encoder, EncoderFiles
-from mtlbench.text.model_config import first_position
+from mtlbench.text.model_config import UNLIMITED, first_position
+from mtlbench.text.pretrained import load_encoder
 
 INIT_SPREAD = 0.02
 """Standard deviation of new linear layers' weights, as in BERT."""
@@ -45,7 +45,7 @@ class MultiTaskModel(nn.Module):
 
     def __init__(self, encoder: Encoder, files: EncoderFiles, tasks: Sequence[Task], seed: int) -> None:
         super().__init__()
-        self.settings = encoder
+        encoder = self.settings = encoder.settled(files)
         self.encoder = load_encoder(encoder, files, seed)
         width = int(self.encoder.config.hidden_size)
         features = 2 * width if encoder.pairs == "apart" else width
@@ -87,8 +87,8 @@ class MultiTaskModel(nn.Module):
     def pooled(self, pack: Pack) -> torch.Tensor:
         """Return the (S, width) vectors of a pack's sequences.
 
-        Each is the state of the first token, or the mean of the tokens' states. Where the encoder is frozen and the
-        pack holds its vectors, they are returned as they are.
+        Each is the state of the first or the last token, or the mean of the tokens' states. Where the encoder is frozen
+        and the pack holds its vectors, they are returned as they are.
         """
         if pack.vectors is not None:
             return pack.vectors
@@ -101,6 +101,8 @@ class MultiTaskModel(nn.Module):
                 states = self.padded(pack)
                 if self.settings.pooling == "cls":
                     return states.index_select(0, pack.first_tokens)
+            if self.settings.pooling == "last":
+                return states.index_select(0, pack.last_tokens)
             sums = states.new_zeros(len(pack.lengths), states.shape[1]).index_add(0, pack.sequence_of_token, states)
             return sums / torch.from_numpy(pack.lengths).to(states).unsqueeze(1)
 
@@ -117,15 +119,17 @@ class MultiTaskModel(nn.Module):
         return states
 
     def padded(self, pack: Pack) -> torch.Tensor:
-        """Return the (T, width) states of a pack's tokens, computed on padded rows.
+        """Return the (T, width) states of a pack's tokens, computed on rows that are padded behind their texts.
 
-        Dropout masks come from torch's global generator, whose state is restored afterwards.
+        In a causal model no token sees the padding behind it, so that positions need no shift and a padding token no
+        vector of its own. Dropout masks come from torch's global generator, whose state is restored afterwards.
         """
         longest = int(pack.lengths.max())
         mask = torch.arange(longest) < torch.from_numpy(pack.lengths).unsqueeze(1)
         mask = mask.to(pack.ids.device)
-        padding = getattr(self.encoder.config, "pad_token_id", None) or 0
-        ids = torch.full(mask.shape, padding, device=mask.device).masked_scatter_(mask, pack.ids)
+        ids = torch.full(mask.shape, padding_token(self.encoder.config), device=mask.device).masked_scatter_(
+            mask, pack.ids
+        )
         inputs = {"input_ids": ids, "attention_mask": mask.long()}
         if getattr(self.encoder.config, "type_vocab_size", 0) > 1:
             inputs["token_type_ids"] = torch.zeros_like(ids).masked_scatter_(mask, pack.kinds)
@@ -174,54 +178,15 @@ def _unpacked(encoder: nn.Module) -> str | None:
     return None if layer is None else f"layer {layer} is not supported"
 
 
-def load_encoder(encoder: Encoder, files: EncoderFiles, seed: int) -> Any:
-    """Load an encoder from its files.
+def padding_token(config: Any) -> int:
+    """Return the token that fills up rows: the model's own padding token if it has a vector, else token 0.
 
-    Whether the architecture suits texts is checked earlier, by :func:`mtlbench.text.model_trial.try_model`.
+    GPT-2 and Llama have none. Which token it is changes no result: the attention mask hides it.
 
-    :param encoder: which encoder, with how many layers, pretrained or random.
-    :param files: its files.
-    :param seed: the cell's seed, for random weights.
-    :raises UsageError: when ``layers`` exceeds the encoder's layers, or the files lack weights of the architecture,
-        which transformers would initialise at random.
+    :param config: the configuration of a model of transformers.
     """
-    from transformers import AutoConfig, AutoModel
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()  # transformers warns about layers that are left out on purpose
-    logging.disable_progress_bar()
-    # pass trust_remote_code explicitly everywhere: otherwise transformers asks on the terminal whether to run a
-    # model's own code
-    config = AutoConfig.from_pretrained(files.folder, trust_remote_code=False)
-    if encoder.layers is not None:
-        if encoder.layers > config.num_hidden_layers:
-            raise UsageError(f"model {encoder.origin} has {config.num_hidden_layers} layers, not {encoder.layers}")
-        config.num_hidden_layers = encoder.layers
-    if config.model_type == "big_bird":
-        config.attention_type = "original_full"  # sparse attention depends on the batch's longest text, and is random
-    with torch.random.fork_rng(devices=[]):  # restore the generator: loading and init=random draw from it
-        torch.manual_seed(seeds.derive(seed, "encoder"))
-        if encoder.init == "random":
-            model = AutoModel.from_config(config, trust_remote_code=False)
-        else:
-            model = _pretrained(AutoModel, files, config)
-    if getattr(model, "pooler", None) is not None:
-        model.pooler = nn.Identity()  # its weights would be shared parameters without a gradient from any task
-    return model
-
-
-def _pretrained(auto_model: Any, files: EncoderFiles, config: Any) -> Any:
-    """Load weights; refuse a checkpoint that lacks any, since transformers would initialise those at random."""
-    model, loading = auto_model.from_pretrained(
-        files.folder, config=config, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
-    )
-    missing = [name for name in loading["missing_keys"] if not name.startswith("pooler.")]
-    if missing or loading["mismatched_keys"]:
-        raise UsageError(
-            f"{files.folder.name} lacks {len(missing)} weights of a {type(model).__name__}, such as "
-            f"{(missing or loading['mismatched_keys'])[0]}: it is another architecture's checkpoint"
-        )
-    return model
+    token = getattr(config, "pad_token_id", None)
+    return token if token is not None and 0 <= token < getattr(config, "vocab_size", UNLIMITED) else 0
 
 
 def _linear(inputs: int, outputs: int, seed: int, *purpose: str) -> nn.Linear:

@@ -25,6 +25,15 @@ COUNTS_FROM_PADDING = {
 PACKED_SINCE = {"modernbert": 1, "xlm-roberta": 1}
 """Families that were packed only after cells with them could be trained, and the number of such changes. Packs have
 dropout masks of their own, so the number counts for the keys of cells."""
+CAUSAL = {
+    "apertus", "arcee", "biogpt", "bitnet", "bloom", "cohere", "cohere2", "ctrl", "diffllama", "ernie4_5", "exaone4",
+    "falcon", "falcon_h1", "gemma", "gemma2", "gemma3_text", "glm", "glm4", "gpt2", "gpt_bigcode", "gpt_neo",
+    "gpt_neox", "gpt_neox_japanese", "gpt_oss", "gptj", "granite", "helium", "hunyuan_v1_dense", "jetmoe", "lfm2",
+    "llama", "mamba", "minimax", "ministral", "mistral", "mixtral", "modernbert-decoder", "mpt", "nanochat", "nemotron",
+    "olmo", "olmo2", "olmo3", "olmoe", "openai-gpt", "opt", "persimmon", "phi", "phi3", "phimoe", "qwen2", "qwen2_moe",
+    "qwen3", "qwen3_moe", "rwkv", "seed_oss", "smollm3", "stablelm", "starcoder2", "xglm",
+}  # fmt: skip
+"""Families in which each token sees only itself and the tokens before it. Of other families, the trial shows it."""
 ENCODER_DECODERS = {
     "bart", "bigbird_pegasus", "blenderbot", "blenderbot-small", "encoder-decoder", "fsmt", "led", "longt5",
     "m2m_100", "marian", "mbart", "mt5", "mvp", "nllb-moe", "pegasus", "pegasus_x", "plbart", "prophetnet",
@@ -92,6 +101,11 @@ class ModelConfig:
         """The size of the vocabulary: the number of tokens that have a vector."""
         words = self._number(WORDS)
         return UNLIMITED if words is None else words
+
+    @property
+    def causal(self) -> bool:
+        """Whether the family is known to be causal, and the configuration does not switch that off."""
+        return self.family in CAUSAL and self.settings.get("is_causal") is not False
 
     def _check(self) -> None:
         if not self.family:

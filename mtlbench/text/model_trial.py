@@ -20,6 +20,7 @@ from mtlbench.errors import UsageError, one_line
 from mtlbench.host.disk import write_whole
 from mtlbench.host.provenance import version
 from mtlbench.recipe.suite import Recipe
+from mtlbench.text.adapters import check_installed
 from mtlbench.text.encoder import MINILM, Encoder, EncoderFiles
 from mtlbench.text.model_config import INSTEAD
 
@@ -77,7 +78,10 @@ def try_model(encoder: Encoder, files: EncoderFiles, max_length: int, *, pairs: 
         vector does not depend on the whole text, or depends on other texts in the batch; or when the tokenizer does
         not fit the model.
     """
-    if encoder.origin == MINILM:  # a known model, whose weights are checked against their hash
+    encoder = encoder.settled(files)
+    if encoder.adapter is not None:
+        check_installed()
+    elif encoder.origin == MINILM:  # a known model, whose weights are checked against their hash
         return Traits()
     from mtlbench.text.tokens import cache_folder
 
@@ -94,7 +98,8 @@ def try_model(encoder: Encoder, files: EncoderFiles, max_length: int, *, pairs: 
 
 
 def _key(encoder: Encoder, files: EncoderFiles, max_length: int, pairs: bool) -> str:
-    versions = [version(name) for name in ("mtlbench", "transformers", "tokenizers", "torch")]
+    libraries = ("mtlbench", "transformers", "tokenizers", "torch", *encoder.libraries)
+    versions = [version(name) for name in libraries]
     settings = {name: value for name, value in encoder.parameters.items() if name != "origin"}
     inputs = [FORMAT, versions, files.fingerprint, settings, max_length, pairs]
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
@@ -145,7 +150,8 @@ def _check_tokenizer(encoder: Encoder, files: EncoderFiles, tokenizer: Any, *, p
     if encoder.pooling == "cls" and tokenizer(SAMPLE[0])["input_ids"][: len(first)] == first:
         raise UsageError(
             f"the tokenizer of {encoder.origin} puts no [CLS] token before a text, so pooling=cls would take the first "
-            f"word alone: write {_with(encoder, pooling='mean')}"
+            f"word alone: write {_with(encoder, pooling='last')} for a causal model, else "
+            f"{_with(encoder, pooling='mean')}"
         )
     if pairs and encoder.pairs == "cross":
         both = tokenizer(*SAMPLE)["input_ids"]
@@ -185,6 +191,8 @@ def _check_states(encoder: Encoder, files: EncoderFiles, model: MultiTaskModel) 
         states = _states(model, [short])
     except Exception as error:
         reason = f"{type(error).__name__}: {one_line(str(error), 160)}"
+        if encoder.adapter is not None:
+            raise UsageError(f"{name} does not run with adapters ({reason}): give other targets, or none") from None
         raise UsageError(f"{name} is not an encoder that reads token numbers alone ({reason}): {INSTEAD}") from None
     if states.shape[1] != width:
         raise UsageError(f"{name} gives {states.shape[1]} numbers per token, not its width, {width}: {INSTEAD}")
@@ -193,7 +201,12 @@ def _check_states(encoder: Encoder, files: EncoderFiles, model: MultiTaskModel) 
     if encoder.pooling == "cls" and _same(states[0], _states(model, [[*short[:-1], other]])[0]):
         raise UsageError(
             f"the first token of {name} does not see the rest of its text, as in causal models, so pooling=cls would "
-            f"take one word alone: write {_with(encoder, pooling='mean')}"
+            f"take one word alone: write {_with(encoder, pooling='last')}"
+        )
+    if encoder.pooling == "last" and _same(states[-1], _states(model, [[other, *short[1:]]])[-1]):
+        raise UsageError(
+            f"the last token of {name} does not see the rest of its text, so pooling=last would take one word alone: "
+            f"write {_with(encoder, pooling='mean')}"
         )
     difference = float((_states(model, [short, ids])[:SHORT] - states).abs().max())
     if not difference <= TOLERANCE * max(1.0, float(states.abs().max())):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -46,12 +47,14 @@ class TextProblem:
 
     :param tasks: the tasks, in the order of the heads.
     :param splits: their rows.
+    :param draws: for each task, what seeds its batches and dropout masks; the same for tasks that share them.
     :param encoder: which encoder, and how it turns texts into vectors.
     :param files: its files.
     """
 
     tasks: Sequence[Task]
     splits: Sequence[Splits]
+    draws: Sequence[str]
     encoder: Encoder
     files: EncoderFiles
 
@@ -71,10 +74,13 @@ class TextProblem:
                 raise UsageError(f"task {key} is named twice; each task of a suite needs a name of its own")
         encoder = Encoder.parse(recipe.model)
         files = encoder.locate()
-        splits = tuple(_prepared(load_splits(task, data_dir), recipe, task.key) for task in tasks)
+        encoder = encoder.settled(files)
+        whole = [load_splits(task, data_dir) for task in tasks]
+        draws = shared_draws(keys, whole) if recipe.shared_forward else keys
+        splits = tuple(_prepared(split, recipe, key) for split, key in zip(whole, draws, strict=True))
         for task, split in zip(tasks, splits, strict=True):
             check_training(task, split, recipe.batch_size, recipe.device)
-        return cls(tasks, splits, encoder, files)
+        return cls(tasks, splits, draws, encoder, files)
 
     @property
     def title(self) -> str:
@@ -85,6 +91,11 @@ class TextProblem:
     def rows(self) -> int:
         """The number of training rows of the largest task."""
         return max(len(split.train) for split in self.splits)
+
+    @property
+    def libraries(self) -> Sequence[str]:
+        """Packages that affect results here and not elsewhere."""
+        return self.encoder.libraries
 
     @property
     def trial(self) -> None:
@@ -102,7 +113,6 @@ class TextProblem:
 
         :param recipe: the canonical recipe.
         """
-        settings = self.encoder.parameters.items() - Encoder("").parameters.items()
         packed = {"packed": PACKED_SINCE[self.files.family]} if self.files.family in PACKED_SINCE else {}
         return {
             "protocol": PROTOCOL,
@@ -110,7 +120,7 @@ class TextProblem:
                 {**task.identity, "data": splits.fingerprint, **_foreign_code(task)}
                 for task, splits in zip(self.tasks, self.splits, strict=True)
             ],
-            "encoder": {**dict(settings), "origin": self.files.fingerprint, **packed},
+            "encoder": {**self.encoder.counted, "origin": self.files.fingerprint, **packed},
         }
 
     def traits(self, recipe: Recipe) -> Traits:
@@ -143,9 +153,10 @@ class TextProblem:
             for task in self.tasks
             if task.corpus in self.files.tuned_on
         ]
+        pooled = ["a text's vector is the state of its last token (pooling=last)"] * (self.encoder.pooling == "last")
         longest = self.files.longest
         lowered = f"max_length {recipe.max_length} lowered to {longest}: the model has no more positions"
-        return [*tuned, *([lowered] if recipe.max_length > longest else [])]
+        return [*tuned, *pooled, *([lowered] if recipe.max_length > longest else [])]
 
     def describe(self) -> dict[str, TaskEntry]:
         """Return each task's rows, source, trivial floors and oddities, by its key."""
@@ -171,7 +182,8 @@ class TextProblem:
         :param rows: the most rows; fewer where there are not as many distinct texts.
         """
         chosen = one_batch(self.splits[task].train, rows, self.tasks[task].key)
-        return replace(self, tasks=(self.tasks[task],), splits=(Splits(chosen, chosen, self.splits[task].source),))
+        splits = Splits(chosen, chosen, self.splits[task].source)
+        return replace(self, tasks=(self.tasks[task],), splits=(splits,), draws=(self.tasks[task].key,))
 
     def prepare(self, recipe: Recipe, method: Method, seed: int) -> TextRows:
         """Tokenise the rows and schedule the batches of one cell.
@@ -182,7 +194,24 @@ class TextProblem:
         """
         from mtlbench.text.cell_rows import TextRows
 
-        return TextRows(self, recipe, method, seed)
+        return TextRows(self.tasks, self.splits, self.draws, self.encoder, self.files, recipe, method, seed)
+
+
+def shared_draws(keys: Sequence[str], splits: Sequence[Splits]) -> list[str]:
+    """Return what seeds each task's batches: a name of the training texts where other tasks have the same ones.
+
+    :param keys: the tasks' keys.
+    :param splits: their rows.
+    :raises UsageError: when no two tasks have the same training texts.
+    """
+    texts = [
+        hashlib.sha256(repr(list(split.train.texts)).encode("utf-8", "surrogatepass")).hexdigest() for split in splits
+    ]
+    if len(set(texts)) == len(texts):
+        raise UsageError(
+            f"shared_forward: no two of the tasks {', '.join(keys)} have the same training texts in the same order"
+        )
+    return [f"texts {text}" if texts.count(text) > 1 else key for key, text in zip(keys, texts, strict=True)]
 
 
 def one_batch(rows: Rows, size: int, task: str) -> Rows:

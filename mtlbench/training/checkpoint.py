@@ -12,7 +12,7 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +39,14 @@ class Checkpoints:
     :param key: the cell's key. It covers everything that decides the result, so a checkpoint fits only its own cell.
     :param every: seconds between two checkpoints; with 0, none is written or read.
     :param tell: is called with a line for display about every unusable checkpoint.
+    :param libraries: packages that affect the cell's result besides those that affect every cell's.
     """
 
-    def __init__(self, folder: Path, key: str, *, every: float, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, folder: Path, key: str, *, every: float, tell: Callable[[str], None], libraries: Sequence[str] = ()
+    ) -> None:
         self.folder, self.every = folder / key, every
-        self._key, self._tell = key, tell
+        self._key, self._tell, self._libraries = key, tell, libraries
         self._next = time.monotonic() + every  # monotonic: setting the system's clock does not matter
 
     def due(self, *, stopping: bool) -> bool:
@@ -67,7 +70,8 @@ class Checkpoints:
                 folder.mkdir(exist_ok=True)  # without parents: a removed results folder is not created again
                 if folder.is_symlink():
                     raise OSError(f"{folder} is a link, which may lead anywhere")
-            content = _packed(*flatten(state()), {"schema": SCHEMA, "key": self._key, "step": step})
+            identity = {"schema": SCHEMA, "key": self._key, "step": step, "versions": versions(self._libraries)}
+            content = _packed(*flatten(state()), identity)
             digest = hashlib.sha256()
             for piece in content:
                 digest.update(piece)
@@ -82,7 +86,7 @@ class Checkpoints:
         if self.every > 0.0:
             for path in self._files():
                 try:
-                    return _unpacked(path, self._key)
+                    return _unpacked(path, self._key, versions(self._libraries))
                 except (OSError, ValueError) as reason:
                     self._tell(f"checkpoint {path.name} is no use: {reason}")
                     self._remove_but([other for other in self._files() if other != path])
@@ -112,7 +116,7 @@ def _packed(tree: Any, tensors: Tensors, identity: dict[str, Any]) -> list[bytes
 
     The format: eight bytes with the header's length, the header in JSON, and the tensors' bytes, without gaps.
     """
-    about = {"checkpoint": json.dumps(identity | {"versions": versions()}), "state": json.dumps(tree, allow_nan=False)}
+    about = {"checkpoint": json.dumps(identity), "state": json.dumps(tree, allow_nan=False)}
     header: dict[str, Any] = {"__metadata__": about}
     pieces, end = list[bytes | memoryview](), 0
     for name, tensor in sorted(tensors.items(), key=lambda item: -item[1].element_size()):  # so that all are aligned
@@ -124,7 +128,7 @@ def _packed(tree: Any, tensors: Tensors, identity: dict[str, Any]) -> list[bytes
     return [len(first).to_bytes(8, "little"), first, *pieces]
 
 
-def _unpacked(path: Path, key: str) -> Any:
+def _unpacked(path: Path, key: str, ours: dict[str, str]) -> Any:
     """Return the state in a checkpoint.
 
     :raises OSError: when it cannot be read.
@@ -134,7 +138,7 @@ def _unpacked(path: Path, key: str) -> Any:
     try:
         with safe_open(path, "pt") as file:
             about = file.metadata()
-            reasons = list(_misfits(json.loads(about["checkpoint"]), key))
+            reasons = list(_misfits(json.loads(about["checkpoint"]), key, ours))
             # copies, in memory that torch allocates: the file's own memory goes when the file is removed
             tensors = {} if reasons else {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  not a dict
             tree = json.loads(about["state"])
@@ -190,13 +194,13 @@ def _check_whole(path: Path) -> None:
             raise ValueError("torn, or changed since it was written")
 
 
-def _misfits(identity: dict[str, Any], key: str) -> Iterator[str]:
+def _misfits(identity: dict[str, Any], key: str, ours: dict[str, str]) -> Iterator[str]:
     """Yield reasons not to go on from a checkpoint. Other versions may compute other bits, which would mix two runs."""
     if identity.get("schema") != SCHEMA:
         yield f"schema {identity.get('schema')}; this mtlbench reads schema {SCHEMA}"
     if identity.get("key") != key:
         yield f"of another cell, {str(identity.get('key'))[:12]}"
-    writers, ours = identity.get("versions", {}), versions()
+    writers = identity.get("versions", {})
     for package in ours:
         if writers.get(package) != ours[package]:
             yield f"made with {package} {writers.get(package)}, not {ours[package]}"

@@ -147,7 +147,7 @@ def test_every_command_tries_the_model_before_it_begins(
     model = write_folder(tmp_path / "gpt2", "gpt2")
     file = tmp_path / "suite.toml"
     lines = [line for line in suite_file.read_text().splitlines() if not line.startswith("model")]
-    file.write_text("\n".join([*lines, f'model = "{model}"']))
+    file.write_text("\n".join([*lines, f'model = "{model}[pooling=cls]"']))
     done = mtlbench(verb, "--suite", str(file), "--data-dir", str(data_dir))
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1 and "pooling=cls would take one word alone" in done.stderr

@@ -56,7 +56,7 @@ def test_a_file_is_a_plugin(tmp_path: Path) -> None:
     ("content", "expected"),
     [
         ("import no_such_module", "failed to import: ModuleNotFoundError: No module named 'no_such_module'"),
-        ("x = 1", "defines no method and no task"),
+        ("x = 1", "defines no method, task or problem"),
         (GOOD.format(name="sum"), "method 'sum' from .* is already taken by mtlbench.methods.sum; rename it"),
         ("def broken(:", "failed to import: SyntaxError"),
     ],

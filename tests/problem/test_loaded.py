@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,11 +14,12 @@ import torch
 from tiny_problems import ApartPoints, Net, Points, load, recipe_of
 from torch import nn
 
-from mtlbench.contract.problem import Data, Examples, Target
+from mtlbench.contract.problem import Data, Examples, Problem, Target
 from mtlbench.engine.library import get_method
 from mtlbench.engine.processes import ALONE
 from mtlbench.errors import CellError, UsageError
 from mtlbench.problem.loaded import LoadedProblem
+from mtlbench.problem.metrics import METRICS
 
 
 def changed(hook: str, function: Callable[..., Any]) -> Points:
@@ -158,6 +160,38 @@ def test_inputs_without_a_fingerprint() -> None:
     assert "problem points: inputs of type Reader have no fingerprint" in message
 
 
+def test_fingerprints_of_inputs_of_any_kind() -> None:
+    data = Points().load(None)
+    x = torch.from_numpy(data.train.inputs)
+
+    def loading(inputs: Any) -> Points:
+        train = Examples(inputs, data.train.labels)
+        return changed("load", lambda folder: replace(data, train=train))
+
+    class Reader:
+        """Rows that are read on demand."""
+
+        fingerprint = "first"
+
+        def __getitem__(self, rows: Any) -> Any:
+            return x[torch.from_numpy(rows)] + np.random.normal() + random.random()
+
+    second = Reader()
+    second.fingerprint = "second"
+    kinds = [x, x.bfloat16(), x.clone().requires_grad_(), x + 1.0, Reader(), second]
+    prints = [load(loading(inputs))[0].fingerprint for inputs in kinds]
+    assert prints[0] == prints[2]
+    assert len(set(prints)) == len(prints) - 1
+    assert "inputs[...] raised NotImplementedError: Could not run" in refused(loading(x.to_sparse()))
+    loaded, recipe = load(loading(Reader()))
+    results = []
+    for _ in range(2):  # a reader that draws random numbers draws the same ones in the same step
+        session = loaded.prepare(recipe, get_method("sum"), 0).session(range(4), ALONE)
+        results.append([session.step(get_method("sum"), step, measure=False).losses for step in (0, 1)])
+        assert np.array_equal(session.losses_after(1), results[-1][1])
+    assert np.array_equal(results[0], results[1])
+
+
 def outputs_of(**changes: Any) -> Points:
     """Points whose outputs are other tensors."""
 
@@ -233,6 +267,7 @@ class Split(nn.Module):
             changed("shared", lambda model: nn.Linear(2, 2)),
             "shared() returned weight, which is no parameter",
         ),
+        (changed("shared", lambda model: model), "shared() has heads.side.weight, which the loss of task side alone"),
         (changed("shared", lambda model: "trunk"), "shared() must be a module, parameters"),
         (changed("shared", lambda model: []), "shared() returned no parameter that requires a gradient"),
         (changed("last_shared_layer", lambda model: model.heads["sum"]), "last_shared_layer() has heads.sum.weight"),
@@ -267,6 +302,29 @@ def test_frozen_layers_and_unused_ones_are_no_fault() -> None:
     assert session.model.unused.weight.grad is None
 
 
+def test_what_is_shared_with_a_task_that_is_not_chosen() -> None:
+    class Branch(Net):
+        """The tasks side and sum share a layer of their own."""
+
+        def __init__(self) -> None:
+            super().__init__(6, 0.0, False)
+            self.branch = nn.Linear(6, 6)
+
+        def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+            features = self.act(self.last(self.first(x)))
+            own = self.branch(features)
+            return {name: head(own if name in ("side", "sum") else features) for name, head in self.heads.items()}
+
+    problem = changed("model", lambda targets: Branch())
+    problem.representation = lambda model: None  # type: ignore[method-assign, assignment]
+    problem.shared = lambda model: [model.first, model.last, model.branch]  # type: ignore[method-assign, assignment]
+    trunk = ("first.weight", "first.bias", "last.weight", "last.bias")
+    assert load(problem)[0].structure.shared == (*trunk, "branch.weight", "branch.bias")
+    part = load(problem, tasks=("side", "signs"))[0].structure
+    assert part.shared == trunk
+    assert part.heads[0] == ("heads.side.weight", "heads.side.bias", "branch.weight", "branch.bias")
+
+
 class Joined(nn.Module):
     """Heads whose outputs are stacked, so that the graph leads from each loss to all heads; they begin with zeros."""
 
@@ -291,6 +349,44 @@ def test_stacked_heads_of_zeros_are_told_apart_by_gradients() -> None:
         session = loaded.prepare(recipe, get_method(name), 0).session(range(2), ALONE)
         session.step(get_method(name), 0, measure=True)
         assert all(parameter.grad is not None for parameter in session.heads)
+
+
+def test_a_metric_that_fails_on_trivial_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METRICS["regression"], "broken", raising)
+    targets = [Target("side", "classification", outputs=3), Target("sum", "regression", metrics=("broken",))]
+    assert "task sum: metric broken raised KeyError" in refused(changed("targets", lambda: targets))
+
+
+def test_hooks_that_are_missing() -> None:
+    class Empty(Problem):
+        name = "empty"
+
+    class Bare(Points):
+        name = "bare"
+        model = Problem.model
+        representation = Problem.representation
+        last_shared_layer = Problem.last_shared_layer
+
+    assert "problem empty: targets() is missing; write it" in refused(Empty())  # type: ignore[arg-type]
+    assert "problem bare: model() is missing; write it" in refused(Bare())
+    Bare.model = lambda self, targets: nn.Linear(4, 3)  # type: ignore[method-assign, assignment]
+    assert "problem bare: outputs() returned an object of type Tensor; return a mapping" in refused(Bare())
+    Bare.model = lambda self, targets: nn.ModuleList([nn.Linear(4, 3)])  # type: ignore[method-assign, assignment]
+    assert "problem bare: outputs() raised NotImplementedError: Module [ModuleList] is missing" in refused(Bare())
+
+
+def test_a_backward_pass_that_fails() -> None:
+    class Broken(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx: Any, gradient: torch.Tensor) -> Any:
+            raise ArithmeticError("no gradient")
+
+    message = refused(outputs_of(sum=Broken.apply))
+    assert "problem points: a trial of its model raised ArithmeticError: no gradient" in message
 
 
 def test_one_task_alone() -> None:

@@ -153,6 +153,23 @@ class Reference:
         return self.engine.step(method, tasks, measure=True, retain_graph=True)
 
 
+def test_hooks_of_parameters_run_once_on_the_finished_update() -> None:
+    for name in ("sum", "pcgrad"):
+        plain, hooked = (session_of(Points(), get_method(name)) for _ in range(2))
+        calls = []
+
+        def double(gradient: torch.Tensor, calls: list[int] = calls) -> torch.Tensor:
+            calls.append(1)
+            return 2.0 * gradient
+
+        hooked.model.last.weight.register_hook(double)
+        for session in (plain, hooked):
+            session.step(get_method(name), 0, measure=True)
+        assert len(calls) == 1
+        torch.testing.assert_close(hooked.model.last.weight.grad, 2.0 * plain.model.last.weight.grad)
+        torch.testing.assert_close(hooked.model.first.weight.grad, plain.model.first.weight.grad)
+
+
 def test_measuring_changes_no_bit() -> None:
     for name in ("sum", "gradnorm", "mgda-ub", "pcgrad", "modo"):
         plain, measured = (session_of(Points(dropout=0.3, norm=True), get_method(name)) for _ in range(2))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from model_folders import write_folder
 from study_records import suite
 
 from mtlbench import UsageError
@@ -22,6 +23,23 @@ def test_boxes_are_the_models(make_workload: Any) -> None:
     heads = architecture.head_boxes(model, [task.key for task in workload.tasks])
     assert [box.name for box in shared[1:3]] == ["embeddings", "1 Transformer layer"]
     assert [box.shape for box in heads] == ["linear 32 → 3", "linear 32 → 2", "linear 32 → 1"]
+    assert sum(box.parameters for box in (*shared, *heads)) == sum(p.numel() for p in model.parameters())
+
+
+def test_a_causal_model_with_adapters(make_workload: Any, tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    workload: Workload = make_workload(model=f"{write_folder(tmp_path, 'gpt2')}[layers=1,adapter=lora,rank=2]")
+    model = MultiTaskModel(workload.encoder, workload.files, workload.tasks, seed=0)
+    shared = architecture.shared_boxes(model)
+    assert [(box.name, box.shape) for box in shared[:-1]] == [
+        ("texts", "as the tokenizer marks them"),
+        ("wte", "60 tokens × 16"),
+        ("wpe", "40 positions × 16"),
+        ("1 Transformer layer", "width 16, 2 attention heads, LoRA of rank 2"),
+        ("ln_f", "width 16"),
+        ("pooling", "the state of the last token"),
+    ]
+    heads = architecture.head_boxes(model, [task.key for task in workload.tasks])
     assert sum(box.parameters for box in (*shared, *heads)) == sum(p.numel() for p in model.parameters())
 
 

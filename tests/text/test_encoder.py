@@ -11,7 +11,7 @@ from tiny_encoders import save_tiny
 from mtlbench.errors import UsageError
 from mtlbench.text import encoder as encoder_module
 from mtlbench.text.encoder import Encoder
-from mtlbench.text.model import load_encoder
+from mtlbench.text.pretrained import load_encoder
 
 
 def test_other_weights_have_another_fingerprint(tmp_path: Path) -> None:

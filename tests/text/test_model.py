@@ -12,7 +12,8 @@ from tiny_encoders import TINY, save_tiny
 from mtlbench.errors import UsageError
 from mtlbench.plan.cells import Workload
 from mtlbench.text.encoder import Encoder
-from mtlbench.text.model import MultiTaskModel, load_encoder
+from mtlbench.text.model import MultiTaskModel
+from mtlbench.text.pretrained import load_encoder
 
 
 @pytest.mark.parametrize("family", TINY)

@@ -15,10 +15,11 @@ from model_folders import POSITIONS, VOCABULARY, WORDS, write_folder, write_mode
 from mtlbench.engine.packed.pack import Pack
 from mtlbench.errors import UsageError
 from mtlbench.text.encoder import Encoder
-from mtlbench.text.model import MultiTaskModel, load_encoder
+from mtlbench.text.model import MultiTaskModel
 from mtlbench.text.model_config import ModelConfig
 from mtlbench.text.model_files import fingerprint, tokenizer_files
 from mtlbench.text.model_trial import try_model
+from mtlbench.text.pretrained import load_encoder
 from mtlbench.text.tokens import Tokenizer
 
 
@@ -266,9 +267,10 @@ def test_texts_are_not_joined_without_a_mark(gpt2: Path, tmp_path: Path) -> None
 
 def test_a_first_word_is_not_taken_for_cls(gpt2: Path, tmp_path: Path) -> None:
     other = write_tokenizer(write_model(tmp_path / "roberta", "roberta"), first=False)
-    for folder in (gpt2, other):
-        with pytest.raises(UsageError, match=r"puts no \[CLS\] token before a text.*write .*pooling=mean\]$"):
-            tried(str(folder))
+    with pytest.raises(UsageError, match=r"puts no \[CLS\] token before a text.*write .*pooling=mean\]$"):
+        tried(str(other))
+    with pytest.raises(UsageError, match=r"pooling=cls would take one word alone: write .*pooling=last\]$"):
+        tried(f"{gpt2}[pooling=cls]")
 
 
 @pytest.mark.parametrize(("more", "fits"), [((), True), (("zebra",), False), (("new", "newer"), False)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ from model_folders import POSITIONS, write_folder, write_model
 
 from mtlbench.errors import UsageError
 from mtlbench.text.encoder import Encoder
-from mtlbench.text.model import load_encoder
-from mtlbench.text.model_config import UNLIMITED
+from mtlbench.text.model_config import CAUSAL, UNLIMITED
 from mtlbench.text.model_trial import Traits, try_model
+from mtlbench.text.pretrained import load_encoder
 
 BEYOND = 600
 """More tokens than the tiny models have positions for."""
@@ -27,14 +28,10 @@ FROM_PADDING = (
     "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl",
 )  # fmt: skip
 UNBOUNDED = ("xlnet",)
-CAUSAL = (
-    "biogpt", "ctrl", "falcon", "gemma", "gpt2", "gpt_neo", "gpt_neox", "gptj", "llama", "mistral", "mpt", "openai-gpt",
-    "opt", "phi", "qwen2", "xglm",
-)  # fmt: skip
 READS_PADDING = ("canine", "convbert", "fnet", "funnel", "nystromformer", "yoso")
 NO_TEXT = ("bros", "dpr", "lxmert", "vit", "wav2vec2", "xmod")
 DECODING = ("bart", "mbart", "mt5", "t5", "t5gemma", "whisper")
-FAST = {"camembert", "distilbert", "gpt2", "longformer", "modernbert", "mpnet", "convbert", "vit"}
+FAST = {"camembert", "distilbert", "gpt2", "llama", "longformer", "modernbert", "mpnet", "convbert", "vit"}
 """Those that every run of the tests tries; the others take a minute, most of it to import their code."""
 
 
@@ -76,12 +73,17 @@ def test_there_is_no_position_that_is_not_used(family: str, tmp_path: Path) -> N
     assert fits == (family in endless)
 
 
-@pytest.mark.parametrize("family", families(*CAUSAL))
-def test_causal_models_are_refused_at_cls_and_read_at_mean(family: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("family", families(*sorted(CAUSAL)))
+def test_causal_models_are_refused_at_cls_and_read_at_last_and_mean(family: str, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / family, family)
-    with pytest.raises(UsageError, match=r"does not see the rest of its text.*write .*\[pooling=mean\]$"):
+    encoder = Encoder.parse(str(folder))
+    files = encoder.locate()
+    assert files.causal and encoder.settled(files).pooling == "last"
+    with pytest.raises(UsageError, match=r"does not see the rest of its text.*write .*\[pooling=last\]$"):
         tried(folder)
-    assert tried(folder, "mean").unpacked is not None
+    assert tried(folder, "last").unpacked == tried(folder, "mean").unpacked is not None
+    with pytest.raises(UsageError, match=r"does not see the rest of its text.*write .*\[pooling=last\]$"):
+        try_model(encoder, replace(files, causal=False), BEYOND, pairs=True)
 
 
 REFUSED = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -134,7 +135,8 @@ def test_the_cache_is_where_the_platform_keeps_caches(monkeypatch: pytest.Monkey
     assert cache_folder() == tmp_path / "Library" / "Caches" / "mtlbench"
 
 
-def _tokenise(folder: Path, barrier: Any, answers: Any) -> None:
+def _tokenise(folder: Path, cache: Path, barrier: Any, answers: Any) -> None:
+    os.environ["MTLBENCH_CACHE"] = str(cache)  # the server that forks this process may have an older one
     made = tokenizer(folder)
     barrier.wait()
     answers.put(parts(made.tokens(TEXTS * 50)))
@@ -144,7 +146,7 @@ def test_several_processes_may_race(tiny_bert: Path, cache: Path) -> None:
     context = multiprocessing.get_context("forkserver")  # that of the cells, which has imported transformers
     context.set_forkserver_preload(["mtlbench.execute.worker", *MODULES])
     barrier, answers = context.Barrier(3), context.Queue()
-    processes = [context.Process(target=_tokenise, args=(tiny_bert, barrier, answers)) for _ in range(3)]
+    processes = [context.Process(target=_tokenise, args=(tiny_bert, cache, barrier, answers)) for _ in range(3)]
     for process in processes:
         process.start()
     found = [answers.get(timeout=120) for _ in processes]

@@ -128,13 +128,15 @@ def test_every_engine_resumes(
         {"checkpointing": True},
         {"update_norm": "sum"},
         {"lr_schedule": "linear"},
-        {"model": "frozen"},
+        {"model": "frozen=true"},
+        {"model": "adapter=lora,dropout=0.2"},
+        {"model": "adapter=lora,targets=query/value", "engine": "loop"},
     ],
     ids=lambda changes: "-".join(changes),
 )
 def test_every_option_resumes(make_workload: Make, tmp_path: Path, tiny_bert: Path, changes: dict[str, Any]) -> None:
     if "model" in changes:
-        changes = {"model": f"{tiny_bert}[layers=1,frozen=true]"}
+        changes = {**changes, "model": f"{tiny_bert}[layers=1,{changes['model']}]"}
     assert_resumes(make_workload(**changes), "pcgrad", tmp_path, 2)
 
 
@@ -253,7 +255,7 @@ def test_one_that_vanishes_while_it_is_looked_at_is_passed_over(
 
 def test_other_versions_of_a_library_are_no_continuation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written(tmp_path, 10)
-    monkeypatch.setattr(checkpoint_module, "versions", lambda: {**versions(), "torch": "99"})
+    monkeypatch.setattr(checkpoint_module, "versions", lambda further: {**versions(further), "torch": "99"})
     lines: list[str] = []
     assert checkpoints(tmp_path, tell=lines.append).newest() is None
     assert re.search(r"made with torch \S+, not 99$", lines[0])

@@ -18,7 +18,7 @@ def adapter_fault(module: nn.Module, supported: tuple[type[nn.Module], ...]) -> 
     :param module: any module; its children are not looked at.
     :param supported: classes of layers that can be installed.
     """
-    if "peft" not in sys.modules:  # then it has wrapped nothing
+    if sys.modules.get("peft") is None:  # then it has wrapped nothing
         return None
     from peft import PeftModel
     from peft.tuners.lora import Linear

@@ -157,6 +157,11 @@ class Pack:
         return moved(self.starts[:-1], self.ids.device)
 
     @cached_property
+    def last_tokens(self) -> torch.Tensor:
+        """(S,) number of each sequence's last token."""
+        return moved(self.starts[1:] - 1, self.ids.device)
+
+    @cached_property
     def groups(self) -> list[PaddedGroup]:
         """Groups of sequences of similar length that attention pads together."""
         return grouped(self.lengths, self.ids.device)

@@ -13,6 +13,7 @@ from mtlbench.check.result import Result, not_claimed
 from mtlbench.errors import CellError, UsageError, said
 from mtlbench.plugins.registry import Registry
 from mtlbench.problem.loaded import LoadedProblem
+from mtlbench.problem.splits import lacks_folder
 
 Checked = Result | list[Result]
 
@@ -50,7 +51,7 @@ def certify_problem(spec: str, registry: Registry, data_dir: Path | None) -> Pro
     except UsageError:
         raise
     except (Exception, SystemExit) as error:
-        if data_dir is None and isinstance(error, TypeError | OSError):  # most likely, it reads files
+        if data_dir is None and lacks_folder(error):
             Subject(spec, registry, None).load()  # raises an error with this advice
     subject = Subject(spec, registry, data_dir)
     parts: list[Part] = []
@@ -62,6 +63,7 @@ def certify_problem(spec: str, registry: Registry, data_dir: Path | None) -> Pro
     needed: list[tuple[str, Callable[[], Checked]]] = [("data", lambda: _data(subject)), ("shared and heads", model)]
     others: list[tuple[str, Callable[[], Checked]]] = [
         ("model", lambda: examine.initial(subject)),
+        ("batches", lambda: examine.batches(subject)),
         ("repeatable", lambda: examine.repeated(subject)),
         ("pairing", lambda: examine.paired(subject)),
         ("single task", lambda: examine.single_task(subject)),

@@ -33,6 +33,8 @@ FAMILIES = {
     "cross_gram": "further batches",
 }
 """What methods of a family read → name of its check."""
+SEEDS = 3
+"""Seeds whose batches are drawn for all steps of the problem's recipe."""
 TIMED = ("sum", "pcgrad")
 CALLS = 10
 """Timed steps."""
@@ -56,6 +58,15 @@ def initial(subject: Subject) -> list[Result]:
         detail = "all seeds have the same weights: draw them by torch without a seed of your own, unless that is meant"
         results.append(observed("seeds", detail))
     return results
+
+
+def batches(subject: Subject) -> Result:
+    """With the problem's own recipe, every batch has a label of every task; the first of them are tried elsewhere."""
+    workload = subject.declared()
+    for seed in range(SEEDS):
+        workload.problem.prepare(workload.recipe, subject.method("sum"), seed)
+    size = f"{workload.steps} steps of {workload.recipe.batch_size} rows"
+    return Result("batches", True, f"{size}, {SEEDS} seeds: every batch has a label of every task")
 
 
 def repeated(subject: Subject) -> Result:

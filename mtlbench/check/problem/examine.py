@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
 from typing import Any
@@ -20,6 +21,7 @@ from mtlbench.plan.conditions import check_methods
 from mtlbench.problem.hooks import Hooks
 from mtlbench.problem.interface import Session
 from mtlbench.problem.weights import state_fingerprint
+from mtlbench.training.state_codec import flatten, unflatten
 from mtlbench.training.train import Training
 
 RESUMED = ("pcgrad", "famo")
@@ -134,8 +136,9 @@ def resumed(subject: Subject) -> Result:
         for done in begun.run():
             if done == STEPS // 2:
                 break
+        tree, tensors = flatten(begun.state_dict())  # as a checkpoint holds it
         resumed = Training(subject.load(), subject.method(name), 0)
-        resumed.load_state_dict(begun.state_dict())
+        resumed.load_state_dict(unflatten(json.loads(json.dumps(tree)), tensors))
         disturb()
         difference = whole.difference(trace(resumed, STEPS))
         if difference is not None:

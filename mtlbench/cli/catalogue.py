@@ -88,7 +88,8 @@ def print_info(name: str, plugin_files: tuple[str, ...], *, as_json: bool, data_
     """Print the description, parameters and source of one method, task, problem or suite, or of encoders.
 
     :param name: of a method, task, wrapper, problem or suite, or a suite's ``.toml`` file; or the spec of a problem;
-        ``encoder`` for the settings of models. Of a problem and a suite with one name, the problem is meant: its recipe is the suite's.
+        ``encoder`` for the settings of models. Of a problem and a suite with one name, the problem is meant: its recipe
+        is the suite's.
     :param plugin_files: Python files that define further methods, tasks or problems.
     :param data_dir: folder of a problem's data files.
     :raises UsageError: for an unknown name.

@@ -75,7 +75,8 @@ def audit(
     _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
     original = first[inverse]
     repeats = np.flatnonzero(original != np.arange(len(codes)))
-    others = (labels[repeats] != labels[original[repeats]]).any(axis=tuple(range(1, labels.ndim)))
+    differs = labels[repeats] != labels[original[repeats]]
+    others = differs.any(axis=tuple(range(1, differs.ndim)))
     entry["leaked"] = int(np.isin(dev_codes[dev.labelled[target.name]], codes).sum())
     entry["repeated"], entry["contradicted"] = len(repeats), int(others.sum())
     return entry

@@ -78,7 +78,7 @@ class Cells:
 
     @property
     def problem(self) -> str | None:
-        """Spec of the problem of all cells; ``None`` for tasks on texts, which have an encoder, and for a watched run."""
+        """Spec of the problem of all cells; ``None`` for tasks on texts, which have an encoder, and watched runs."""
         spec: str | None = self.recipe.get("problem")
         return spec
 

@@ -123,7 +123,7 @@ def test_json_and_markdown(mtlbench: Callable[..., Any], tmp_path: Path) -> None
     [
         (["nope"], "unknown method 'nope'"),
         (["missing.py"], "missing.py does not exist"),
-        ([], "give method names"),
+        ([], "give names of methods or problems"),
         (["sum", "--format", "pdf"], "unknown format 'pdf'"),
         (["sum", "--matrices", "0"], "matrices"),
     ],

@@ -13,7 +13,7 @@ from mtlbench.execute.stop import Stop
 from mtlbench.host.provenance import environment
 from mtlbench.records.leases import FolderRemoved, LeaseLost
 from mtlbench.records.record import Record
-from mtlbench.text.encoder import Encoder
+from mtlbench.text.encoder import libraries_of
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 """Clusters send SIGTERM or SIGINT to canceled jobs, and SIGUSR2 to jobs that run out of time."""
@@ -36,7 +36,7 @@ def run_remote(job: CellJob) -> Event:
     with Stop().listening(SIGNALS) as stop:  # before the imports below, which take seconds
         from mtlbench.execute.worker import run_cell
 
-        libraries = Encoder.parse(job.cell.recipe.model).libraries
+        libraries = libraries_of(job.cell.recipe)
         here = environment(job.cell.recipe.device, libraries)
         record: Record = {**job.record, "environment": cast(EnvironmentEntry, here)}
     if stop.signal:

@@ -31,7 +31,7 @@ from mtlbench.plugins.registry import load_registry
 from mtlbench.records.leases import Lease, LeaseLost
 from mtlbench.records.record import Record
 from mtlbench.records.store import CHECKPOINTS, NotRecorded, Store
-from mtlbench.text.encoder import Encoder
+from mtlbench.text.encoder import libraries_of
 from mtlbench.training.checkpoint import Checkpoints
 from mtlbench.training.history_rows import count_floored
 from mtlbench.training.result import CellProgress, CellResult
@@ -120,7 +120,7 @@ def follow(cell: Cell, store: Store, processes: Processes) -> None:
 
 
 def _checkpoints(cell: Cell, store: Store, tell: Callable[[str], None]) -> Checkpoints:
-    folder, libraries = store.folder / CHECKPOINTS, Encoder.parse(cell.recipe.model).libraries
+    folder, libraries = store.folder / CHECKPOINTS, libraries_of(cell.recipe)
     return Checkpoints(folder, cell.key, every=cell.checkpoint_every, tell=tell, libraries=libraries)
 
 

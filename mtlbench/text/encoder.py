@@ -12,6 +12,7 @@ from pydantic import Field
 from mtlbench.contract.plugin import Plugin, parameter_fields
 from mtlbench.contract.spec import Names, as_spec, parse_spec
 from mtlbench.errors import UsageError
+from mtlbench.recipe.suite import Recipe
 from mtlbench.text.model_config import ModelConfig
 from mtlbench.text.model_files import (
     FURTHER_TOKENIZER_FILES,
@@ -182,6 +183,14 @@ class Encoder(Plugin):
         files = [folder / "config.json", *tokenizer_files(folder), *weights]
         sizes = config.longest, config.words
         return EncoderFiles(folder, title, fingerprint(files), *sizes, config.causal, tuned_on, config.family)
+
+
+def libraries_of(recipe: Recipe) -> tuple[str, ...]:
+    """Return the packages that compute a recipe's cells and no others; a problem with a model of its own names none.
+
+    :param recipe: the recipe, whose files need not be here.
+    """
+    return () if recipe.problem is not None else Encoder.parse(recipe.model).libraries
 
 
 def _minilm_folder() -> Path:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtlbench import UsageError
+from mtlbench.contract.spec import quoted
 from mtlbench.errors import one_line, shown
 from mtlbench.text import delimited, parquet
 from mtlbench.text.cell_values import as_flag, as_number, as_text, find_name, is_marker, is_missing
@@ -79,7 +80,11 @@ class Table:
 
         :param row: from 0.
         """
-        return UsageError(f"{self.path}, {self.unit} {self.numbers[row]}, column '{column}': {reason}")
+        return _one_line_error(f"{self.path}, {self.unit} {self.numbers[row]}, column '{column}': {reason}")
+
+    def column_fault(self, column: str, reason: str) -> UsageError:
+        """Return the error for a whole column; it names file and column."""
+        return _one_line_error(f"{self.path}: column '{column}' {reason}")
 
     def converted(self, column: str, convert: Callable[[Any], Any], missing: Any) -> list[Any]:
         """Return a column's cells converted.
@@ -156,6 +161,16 @@ def _present(cell: Any, missing: Sequence[str]) -> Any:
     return None if gone else cell
 
 
+def _in_spec(name: str) -> str:
+    """Return a name as a list in a spec has it."""
+    return quoted(name, ",/")
+
+
+def _one_line_error(message: str) -> UsageError:
+    """Return an error; names of columns in quotes may span lines."""
+    return UsageError(" ".join(message.splitlines()))
+
+
 def classes_of(table: Table, goal: Predicted) -> tuple[str, ...]:
     """Return the names of a target's classes: the declared ones, else those in the file, sorted.
 
@@ -168,10 +183,8 @@ def classes_of(table: Table, goal: Predicted) -> tuple[str, ...]:
     names = sorted({name for name in table.converted(goal.column, as_text, None) if name is not None})
     if not 2 <= len(names) <= MOST:
         known = f"only '{names[0]}'" if len(names) == 1 else f"{len(names)} different values, more than {MOST}"
-        raise UsageError(
-            f"{table.path}: column '{goal.column}' has {known}; predict it as a number, or declare its classes: "
-            f"{goal.column}:class:A|B"
-        )
+        remedy = f"predict it as a number, or declare its classes: {goal.column}:class:A|B"
+        raise table.column_fault(goal.column, f"has {known}; {remedy}")
     return tuple(names)
 
 
@@ -221,12 +234,12 @@ def _numbers(table: Table, column: str) -> NDArray[np.float64] | None:
             else:
                 first.setdefault(True, row)
     if not first:
-        raise UsageError(f"{table.path}: column '{column}' has no value in any row; leave it out: ignore={column}")
+        raise table.column_fault(column, f"has no value in any row; leave it out: ignore={_in_spec(column)}")
     if len(first) == 2:
         cell = table.columns[column][first[False]]
         reason = (
             f"{shown(cell)} is not a number, but {table.unit} {table.numbers[first[True]]} has one; correct it, or "
-            f"give missing={one_line(str(cell), 30)} if it means a missing value, or categories={column}"
+            f"give missing={_in_spec(one_line(str(cell), 30))} if it means a missing value, or categories={_in_spec(column)}"
         )
         raise table.fault(column, first[False], reason)
     return values if True in first else None
@@ -243,8 +256,10 @@ def _standardised(
         too_far = ~(np.abs(scaled) < LARGEST) | ~np.isfinite(spread)
     if too_far.any():
         row = int(np.argmax(np.where(absent, 0.0, np.abs(values))))
-        reason = f"{shown(table.columns[column][row])} is too large beside the others; correct it, or ignore={column}"
-        raise table.fault(column, row, reason)
+        value = shown(table.columns[column][row])
+        raise table.fault(
+            column, row, f"{value} is too large beside the others; correct it, or ignore={_in_spec(column)}"
+        )
     parts = [scaled, absent] if absent[train].any() else [scaled]
     return np.stack(parts, axis=1).astype(np.float32)
 
@@ -254,14 +269,13 @@ def _one_hot(table: Table, column: str, train: NDArray[np.int64]) -> NDArray[np.
         try:
             return as_text(cell)
         except ValueError as fault:  # a date, a list
-            raise ValueError(f"{fault}; leave the column out: ignore={column}") from None
+            raise ValueError(f"{fault}; leave the column out: ignore={_in_spec(column)}") from None
 
     names = table.converted(column, name_of, "")  # no other cell is empty
     known = sorted({names[row] for row in train})
     if len(known) > MOST:
-        raise UsageError(
-            f"{table.path}: column '{column}' has {len(known)} categories, more than {MOST}; leave it out: "
-            f"ignore={column}"
+        raise table.column_fault(
+            column, f"has {len(known)} categories, more than {MOST}; leave it out: ignore={_in_spec(column)}"
         )
     places = {name: place for place, name in enumerate(known)}
     place = np.array([places.get(name, -1) for name in names])

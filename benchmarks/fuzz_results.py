@@ -16,7 +16,7 @@ from safetensors.torch import save
 from benchmarks.fuzz_told import call, refused
 from benchmarks.sample_record import EVALUATION, STEP, full, history
 from mtlbench.diagnose.unfinished import unfinished
-from mtlbench.execute.worker import _parquet
+from mtlbench.execute.predictions_file import parquet
 from mtlbench.host.provenance import versions
 from mtlbench.plan.cells import fingerprint
 from mtlbench.records.groups import collect
@@ -51,7 +51,7 @@ def whole_record() -> bytes:
     store = Store(RESULTS)
     store.prepare()
     lines = history(STEP, EVALUATION)
-    predictions = _parquet({"a": np.eye(3, dtype=np.float32)}, {"a": np.arange(3)})
+    predictions = parquet({"a": np.eye(3, dtype=np.float32)}, {"a": np.arange(3)})
     for seed in range(3):
         for spec in ("sum", "other[c=1]"):
             store.save(full(seed, spec), {**lines, "predictions": ("parquet", predictions)})

@@ -17,7 +17,7 @@ from mtlbench.plan.cells import Workload
 from mtlbench.plugins.registry import load_registry
 from mtlbench.recipe.suite import load_suite
 from mtlbench.text.batches import TaskData
-from mtlbench.text.engines import Inputs
+from mtlbench.text.inputs import Inputs
 from mtlbench.training.train import train
 
 SURGERY = ((GradientRows, "gram"), (GradientRows, "combine"), (engine, "observe"), (engine, "ask_weights"))

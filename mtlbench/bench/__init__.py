@@ -1,1 +1,1 @@
-"""``mtlbench bench``: step time and peak memory of methods on each engine, relative to a plain padded sum."""
+"""``mtlbench bench``: step time and peak memory of methods on each engine, relative to a plain sum."""

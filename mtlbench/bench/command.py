@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mtlbench.bench.job import BenchJob
 from mtlbench.bench.process import run_alone
-from mtlbench.bench.result import PLAIN, BenchResult, ContenderResult
+from mtlbench.bench.result import BenchResult, ContenderResult, plain_of
 from mtlbench.bench.text import as_data, as_text
 from mtlbench.contract.method import Method, without_trainer
 from mtlbench.contract.spec import split_specs
@@ -25,9 +25,12 @@ from mtlbench.host.terminal import console
 from mtlbench.plan.cells import Workload
 from mtlbench.plan.conditions import check_methods
 from mtlbench.plugins.registry import Registry, load_registry
-from mtlbench.recipe.suite import Suite, load_suite
+from mtlbench.recipe.suite import Recipe, Suite, load_suite
 from mtlbench.text.model_trial import Traits
-from mtlbench.text.problem import text_of
+from mtlbench.text.problem import TextProblem
+
+SURGERY = "surgery"
+"""The engine of problems."""
 
 
 @dataclass(frozen=True)
@@ -74,21 +77,19 @@ def run_bench(request: BenchRequest, *, width: int = 80, color: bool = False) ->
     plugin_files = tuple(str(Path(file).resolve()) for file in request.plugin_files)
     workload = Workload.load(suite.name, recipe, registry, data_dir=data_dir, plugin_files=plugin_files)
     check_methods(methods, len(workload.tasks))
-    problem = text_of(workload.problem)
-    problem.check(workload.recipe)
-    traits = problem.traits(workload.recipe)
+    workload.problem.check(workload.recipe)
+    for method in methods:
+        workload.problem.accept(workload.recipe, method)
     make_output_folder(request.output)
     contenders: list[tuple[str | None, str | None]] = [(None, None)]
-    contenders += [(method.spec, engine) for method in methods for engine in engines_of(method, traits)]
+    contenders += [(method.spec, engine) for method in methods for engine in _engines(workload, method)]
     jobs = [
-        BenchJob(
-            spec, workload.recipe.model_copy(update={"engine": engine or "auto"}), suite.name, data_dir, plugin_files
-        )
+        BenchJob(spec, _with_engine(workload.recipe, engine), suite.name, data_dir, plugin_files)
         for spec, engine in contenders
     ]
     results = _measure(contenders, jobs)
     keys = tuple(task.key for task in workload.tasks)
-    result = BenchResult(suite.name, workload.recipe, keys, problem.title, results)
+    result = BenchResult(suite.name, workload.recipe, keys, workload.problem.title, results)
     data = json.dumps(as_data(result), indent=2, ensure_ascii=False) + "\n"
     if request.as_json:
         print_data(data, "json")
@@ -96,6 +97,17 @@ def run_bench(request: BenchRequest, *, width: int = 80, color: bool = False) ->
         print(as_text(result, width=width, color=color))
     _write(result, data, request.output)
     return 1 if result.failed else 0
+
+
+def _engines(workload: Workload, method: Method) -> list[str]:
+    """Return the engines to measure a method on; a problem has one."""
+    if not isinstance(workload.problem, TextProblem):
+        return [SURGERY]
+    return engines_of(method, workload.problem.traits(workload.recipe))
+
+
+def _with_engine(recipe: Recipe, engine: str | None) -> Recipe:
+    return recipe.model_copy(update={"engine": "auto" if engine in (None, SURGERY) else engine})
 
 
 def engines_of(method: Method, traits: Traits) -> list[str]:
@@ -140,7 +152,7 @@ def _measure(contenders: Sequence[tuple[str | None, str | None]], jobs: Sequence
     with bar:
         bar_task = bar.add_task("bench", total=len(jobs) * steps)
         for (spec, engine), job in zip(contenders, jobs, strict=True):
-            result = ContenderResult(spec or PLAIN, engine)
+            result = ContenderResult(spec or plain_of(job.recipe), engine)
             bar.update(bar_task, description=escape(result.title))
             run_alone(job, result, lambda: bar.advance(bar_task))
             results.append(result)

@@ -1,10 +1,15 @@
-"""The contenders: a plain padded sum, and methods on this package's engines. A step is a whole optimizer step."""
+"""The contenders on texts: a plain padded sum, and methods on this package's engines.
+
+A step is a whole optimizer step.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import replace
+from typing import Protocol, cast
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
@@ -12,12 +17,19 @@ from torch.nn.utils.rnn import pad_sequence
 from mtlbench.contract.method import Method
 from mtlbench.contract.task import Task
 from mtlbench.engine.packed.pack import Sequences
+from mtlbench.plan.cells import Workload
 from mtlbench.recipe.suite import Recipe
 from mtlbench.text.batches import TaskData
 from mtlbench.text.encoder import Encoder, EncoderFiles
-from mtlbench.text.engines import Inputs, make_engine
+from mtlbench.text.engines import make_engine
+from mtlbench.text.inputs import Inputs
 from mtlbench.text.model import MultiTaskModel
 from mtlbench.text.pretrained import load_encoder
+from mtlbench.text.problem import TextProblem
+from mtlbench.text.tokens import Tokenizer
+
+ROWS = 4096
+"""Training rows per task to draw batches from: tokenizing more takes time and changes nothing."""
 
 
 class Contender(Protocol):
@@ -154,3 +166,42 @@ class Padded:
         batch, targets = self.data[task].batch(step)
         features = self.model.features(batch)
         return self.data[task].task.loss(self.model.heads[task](features), targets), features
+
+
+def text_contender(workload: Workload, method: Method | None, steps: int, seed: int) -> Contender:
+    """Return a contender on texts.
+
+    :param workload: the tasks and the recipe.
+    :param method: the method; ``None`` for the plain padded sum.
+    :param steps: the number of steps.
+    :param seed: of weights, batches and the method's random numbers.
+    """
+    recipe, problem = workload.recipe, cast(TextProblem, workload.problem)
+    encoder, files = problem.encoder, problem.files
+    data = _prepare_data(problem, recipe, steps, 1 if method is None else method.batches, seed)
+    if method is None:
+        padded = PaddedModel(encoder, files, problem.tasks, seed).to(recipe.device).train()
+        return Padded(padded, make_optimizer(list(padded.parameters()), recipe), data)
+    model = MultiTaskModel(encoder, files, problem.tasks, seed).to(recipe.device).train()
+    if encoder.frozen:
+        for task_data in data:
+            task_data.freeze(model.pooled)
+    optimizer = make_optimizer([*model.shared, *model.heads.parameters()], recipe)
+    return Ours(model, optimizer, data, method, recipe, seed)
+
+
+def _prepare_data(problem: TextProblem, recipe: Recipe, steps: int, batches: int, seed: int) -> list[TaskData]:
+    """Return each task's batches, the same for every contender, drawn from a sample of the rows."""
+    tokenizer = Tokenizer(problem.encoder, problem.files, recipe.max_length)
+    return [
+        TaskData.prepare(
+            task,
+            replace(splits, train=splits.train.sample(ROWS, "bench"), dev=splits.dev.sample(1, "bench")),
+            tokenizer,
+            seed=seed,
+            sizes=np.full(steps, recipe.batch_size),
+            batches=batches,
+            device=recipe.device,
+        )
+        for task, splits in zip(problem.tasks, problem.splits, strict=True)
+    ]

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from mtlbench.bench.result import BenchResult, ContenderResult
 
-COLOURS = {None: "0.55", "packed": "#0072B2", "lean": "#009E73", "loop": "#D55E00"}
+COLOURS = {None: "0.55", "packed": "#0072B2", "lean": "#009E73", "loop": "#D55E00", "surgery": "#0072B2"}
 """Colour of each engine, from Okabe and Ito's palette for colour-blind readers; grey for the plain sum."""
 WIDTH, BAR, AROUND = 7.2, 0.24, 0.95
 """Width of the figure, height per bar, and height of title and labels, in inches."""

@@ -15,7 +15,7 @@ WARM_UP = 2
 class BenchJob:
     """One contender to measure, as passed to its process.
 
-    :param method: its spec; ``None`` for the plain padded sum.
+    :param method: its spec; ``None`` for the plain sum.
     :param recipe: with the contender's engine.
     :param suite: name of the suite.
     :param data_dir: folder with the tasks' data files.

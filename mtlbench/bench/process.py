@@ -9,6 +9,7 @@ from multiprocessing.connection import Connection
 
 from mtlbench.bench.job import BenchJob
 from mtlbench.bench.result import ContenderResult
+from mtlbench.plan.cells import modules_of
 
 
 def run_alone(job: BenchJob, result: ContenderResult, on_step: Callable[[], object]) -> None:
@@ -18,7 +19,7 @@ def run_alone(job: BenchJob, result: ContenderResult, on_step: Callable[[], obje
     :param on_step: called after each timed step.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["mtlbench.bench.measure"])
+    context.set_forkserver_preload(["mtlbench.bench.measure", *modules_of(job.recipe)])
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_enter, args=(job, theirs), daemon=True)
     process.start()

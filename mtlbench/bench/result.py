@@ -8,15 +8,25 @@ from dataclasses import dataclass, field
 from mtlbench.recipe.suite import Recipe
 
 PLAIN = "plain padded sum"
-"""Name of the baseline, to which all times and peaks are related."""
+"""Name of the baseline on texts, to which all times and peaks are related."""
+PLAIN_STEP = "plain sum"
+"""Name of the baseline on a problem."""
+
+
+def plain_of(recipe: Recipe) -> str:
+    """Return the name of the baseline.
+
+    :param recipe: the measured recipe.
+    """
+    return PLAIN if recipe.problem is None else PLAIN_STEP
 
 
 @dataclass
 class ContenderResult:
     """Measurements of one contender.
 
-    :param method: its spec, or :data:`PLAIN`.
-    :param engine: ``None`` for the plain padded sum.
+    :param method: its spec, or the name of the plain sum.
+    :param engine: ``None`` for the plain sum.
     :param seconds: of each timed step.
     :param peak: peak memory in bytes.
     :param error: why measuring stopped; the numbers are incomplete then.
@@ -41,7 +51,7 @@ class ContenderResult:
     def time_ratio(self, plain: ContenderResult) -> float | None:
         """Return the median over steps of this contender's time divided by the plain sum's on the same batch.
 
-        :param plain: the plain padded sum.
+        :param plain: the plain sum.
         :returns: ``None`` if either failed.
         """
         if self.median is None or plain.median is None:
@@ -64,8 +74,8 @@ class BenchResult:
     :param suite: name of the suite.
     :param recipe: recipe of all contenders, except the engine.
     :param tasks: keys of the tasks.
-    :param encoder: title of the encoder.
-    :param contenders: their results; the plain padded sum first.
+    :param encoder: title of the encoder or of the problem.
+    :param contenders: their results; the plain sum first.
     """
 
     suite: str
@@ -76,7 +86,7 @@ class BenchResult:
 
     @property
     def plain(self) -> ContenderResult:
-        """The plain padded sum, which the others are compared with."""
+        """The plain sum, which the others are compared with."""
         return self.contenders[0]
 
     @property
@@ -105,7 +115,9 @@ class BenchResult:
         notes = [
             f"median of {self.recipe.steps} steps; ratios to the plain sum, step by step on the same batches",
             f"each in a process of its own, one after another; peak memory: {memory}",
-            "plain padded sum: Hugging Face's encoder, each task padded to its longest row, a backward a task",
+            "plain padded sum: Hugging Face's encoder, each task padded to its longest row, a backward a task"
+            if self.recipe.problem is None
+            else "plain sum: the same model without this package: forward, one backward of the summed losses, AdamW",
         ]
         titles: dict[str, list[str]] = {}
         for contender in self.contenders:

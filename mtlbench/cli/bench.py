@@ -40,7 +40,7 @@ def bench(
     json: Json = False,
     plugin: Plugins = [],
 ) -> None:
-    """Measure step time and peak memory of each method on each engine, relative to a plain padded sum."""
+    """Measure step time and peak memory of each method on each engine, relative to a plain sum."""
     from mtlbench.bench.command import BenchRequest, run_bench
 
     request = BenchRequest(

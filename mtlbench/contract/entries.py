@@ -62,10 +62,12 @@ class SplitEntry(TypedDict):
 
 @form
 class AuditEntry(TypedDict, total=False):
-    """Oddities of a task's rows."""
+    """Oddities of a task's rows. Some are left out for a problem: `shared`, and what needs all inputs at once."""
 
     leaked: Annotated[Count, Field(description="development rows that are training rows")]
-    shared: Annotated[Count, Field(description="development rows that share a text with a training row")]
+    shared: Annotated[
+        Count, Field(description="development rows that share a text with a training row; not for a problem")
+    ]
     repeated: Annotated[Count, Field(description="training rows that repeat an earlier one")]
     contradicted: Annotated[Count, Field(description="training rows that repeat an earlier one with another label")]
     distinct: Annotated[Count, Field(description="distinct labels of the training rows")]
@@ -91,7 +93,9 @@ class TaskEntry(TypedDict):
     ]
     train: Annotated[Count | None, Field(description="training rows; null where a watched run does not say")]
     dev: Annotated[Count | None, Field(description="development rows; null where a watched run does not say")]
-    skipped: NotRequired[Annotated[dict[str, Count], Field(description="split → rows that were left out")]]
+    skipped: NotRequired[
+        Annotated[dict[str, Count], Field(description="split → rows that were left out; absent for a problem")]
+    ]
     source: NotRequired[Annotated[str, Field(description="where the rows come from")]]
     corpus: NotRequired[Annotated[str | None, Field(description="the corpus that the rows belong to")]]
     fingerprint: NotRequired[Annotated[str, Field(description="hash of the rows")]]
@@ -110,12 +114,17 @@ class RecipeEntry(TypedDict):
 
 @form
 class EncoderEntry(TypedDict, total=False):
-    """The encoder of a cell."""
+    """The encoder of a cell; where the recipe has a `problem`, that problem, whose model is its own."""
 
-    spec: Annotated[str, Field(description="as in the recipe")]
+    spec: Annotated[str, Field(description="as in the recipe, its `model` or its `problem`")]
     name: Annotated[str, Field(description="for people")]
-    fingerprint: Annotated[str, Field(description="hash of configuration, tokenizer and weights")]
-    tuned_on: Annotated[list[str], Field(description="corpora that the encoder was tuned on before")]
+    fingerprint: Annotated[
+        str,
+        Field(description="hash of configuration, tokenizer and weights; of a problem, of its parameters and its code"),
+    ]
+    tuned_on: Annotated[
+        list[str], Field(description="corpora that the encoder was tuned on before; none for a problem")
+    ]
     parameters: Annotated[Count, Field(description="parameters of the shared part")]
     trainable: Annotated[Count, Field(description="those of them that are trained")]
 
@@ -125,11 +134,15 @@ class EngineEntry(TypedDict, total=False):
     """The engine that computed task gradients."""
 
     name: Annotated[
-        str, Field(description="`packed`, `lean` or `loop`; `surgery` for a problem with a model of its own")
+        str,
+        Field(
+            description="`packed`, `lean` or `loop`; `surgery` for a problem, and for texts whose tasks share forward "
+            "passes"
+        ),
     ]
     reason: Annotated[
         str | None,
-        Field(description="why a model of texts is not trained by `packed`; null where it is, and for other problems"),
+        Field(description="why a model of texts is not trained by `packed`; null where it is, and for a problem"),
     ]
 
 
@@ -146,7 +159,9 @@ class PairingEntry(TypedDict, total=False):
             "not in it"
         ),
     ]
-    dropout: Annotated[dict[str, str], Field(description="task → features of its first batch under dropout")]
+    dropout: Annotated[
+        dict[str, str], Field(description="task → features of its first batch under dropout; of a problem, its outputs")
+    ]
 
 
 @form

@@ -15,6 +15,8 @@ from multiprocessing.context import ForkServerProcess
 
 from mtlbench.execute.executor import RETRIES, CellJob, Event
 
+BETWEEN_STEPS = 0.05
+"""Least seconds between two events that tell of a step: each costs the cell and the launcher some time."""
 Slot = str | None
 """Place for one cell: the CUDA_VISIBLE_DEVICES of its process, or None for that of this process."""
 
@@ -30,15 +32,16 @@ class Local:
     """Executor that runs cells in processes of this machine.
 
     :param slots: one for each cell that may run at the same time, see :func:`device_slots`.
+    :param modules: names of modules that the cells import, besides those of every cell.
     """
 
-    def __init__(self, slots: Sequence[Slot]) -> None:
+    def __init__(self, slots: Sequence[Slot], modules: Sequence[str] = ()) -> None:
         self.capacity = len(slots)
         self._free = deque(slots)
         self._running: dict[Connection, _Running] = {}
         self._started: list[Event] = []
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["mtlbench.execute.worker"])
+        self._context.set_forkserver_preload(["mtlbench.execute.worker", *modules])
         start_fork_server()
 
     def submit(self, jobs: Sequence[CellJob]) -> None:
@@ -144,7 +147,14 @@ def _enter(job: CellJob, slot: Slot, connection: Connection) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = slot  # before CUDA initializes, which reads it only then
     from mtlbench.execute.worker import run_cell
 
+    told = float("-inf")
+
     def send(event: Event) -> None:
+        nonlocal told
+        if event.kind == "step" and event.done < event.total:  # steps may be faster than a progress bar
+            if time.monotonic() - told < BETWEEN_STEPS:
+                return
+            told = time.monotonic()
         try:
             connection.send(event)
         except BrokenPipeError:  # the launcher is gone: stop

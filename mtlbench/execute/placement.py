@@ -9,6 +9,7 @@ from mtlbench.errors import UsageError, unknown
 from mtlbench.execute.executor import Executor
 from mtlbench.execute.local import Local, Slot, device_slots
 from mtlbench.host.provenance import usable_cores
+from mtlbench.plan.cells import modules_of
 from mtlbench.recipe.suite import Recipe
 
 OPTIONS = {
@@ -120,7 +121,7 @@ class Placement:
             from mtlbench.execute.torchrun import Torchrun
 
             return Torchrun()
-        return Local(self._slots(recipe))
+        return Local(self._slots(recipe), modules_of(recipe))
 
     @property
     def _here(self) -> bool:

@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
 import signal
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import sklearn.metrics  # noqa: F401  preloads it in the fork server
 import torch
-import transformers.models.bert.modeling_bert  # noqa: F401  the same
-from numpy.typing import NDArray
 
 from mtlbench.engine.processes import ProcessDied, Processes, spread
 from mtlbench.errors import CellError, OutOfMemory, UsageError
 from mtlbench.execute.executor import RETRIES, CellJob, Event
 from mtlbench.execute.heartbeat import Heartbeat
+from mtlbench.execute.predictions_file import parquet
 from mtlbench.execute.stop import Stop
 from mtlbench.plan.cells import Cell, Workload, make_cells
-from mtlbench.plugins.registry import load_registry
+from mtlbench.plugins.registry import import_packaged, load_registry
 from mtlbench.records.leases import Lease, LeaseLost
 from mtlbench.records.record import Record
 from mtlbench.records.store import CHECKPOINTS, NotRecorded, Store
@@ -37,6 +33,10 @@ from mtlbench.training.history_rows import count_floored
 from mtlbench.training.result import CellProgress, CellResult
 from mtlbench.training.state_codec import NotStorable
 from mtlbench.training.train import Training
+
+# both import modules that every cell needs: the fork server does so once
+import_packaged()
+torch.use_deterministic_algorithms(torch.are_deterministic_algorithms_enabled())
 
 
 class Stopped(Exception):
@@ -120,7 +120,7 @@ def follow(cell: Cell, store: Store, processes: Processes) -> None:
 
 
 def _checkpoints(cell: Cell, store: Store, tell: Callable[[str], None]) -> Checkpoints:
-    folder, libraries = store.folder / CHECKPOINTS, libraries_of(cell.recipe.model)
+    folder, libraries = store.folder / CHECKPOINTS, libraries_of(cell.recipe)
     return Checkpoints(folder, cell.key, every=cell.checkpoint_every, tell=tell, libraries=libraries)
 
 
@@ -165,7 +165,14 @@ def _training(cell: Cell, processes: Processes, checkpoints: Checkpoints) -> tup
     """Prepare a cell for training, from its newest checkpoint if it has one; all its processes use the same one."""
     prepare_process(cell.recipe.threads)
     registry = load_registry(cell.plugin_files)
-    workload = Workload.load(cell.suite, cell.recipe, registry, data_dir=cell.data_dir, plugin_files=cell.plugin_files)
+    workload = Workload.load(
+        cell.suite,
+        cell.recipe,
+        registry,
+        data_dir=cell.data_dir,
+        plugin_files=cell.plugin_files,
+        trial=cell.trial,
+    )
     method = registry.method(cell.method)
     if make_cells(workload, [method], [cell.seed])[0].key != cell.key:
         raise CellError("the data, the model or the method's file changed since the grid was planned: run again")
@@ -206,7 +213,7 @@ def save(record: Record, result: CellResult, store: Store, progress: CellProgres
         }
         for split, name in (("dev", "predictions"), ("test", "test_predictions")):
             if split in result.outputs:
-                files[name] = ("parquet", _parquet(result.outputs[split], result.labels[split]))
+                files[name] = ("parquet", parquet(result.outputs[split], result.labels[split]))
     else:
         message = str(error) if isinstance(error, CellError | UsageError) else f"{type(error).__name__}: {error}"
         record["error"] = {
@@ -228,28 +235,3 @@ def _filled(record: Record, result: CellResult, progress: CellProgress) -> Recor
         record["engine"], record["cut"], record["seen"] = result.engine, result.cut, result.seen
         record["pairing"], record["floored"] = result.pairing, count_floored(result.history)
     return record
-
-
-def _parquet(by_task: Mapping[str, NDArray[np.float32]], labels: Mapping[str, NDArray[Any]]) -> bytes:
-    """Return a split's raw outputs as Parquet: task, row number, output number, value and label.
-
-    If rows have several labels, the column holds 1 or 0: whether the row has the label of the output.
-    """
-    frames: list[Any] = []
-    for task, outputs in by_task.items():
-        rows, columns = np.indices(outputs.shape)
-        values = np.asarray(labels[task], dtype=np.float64)
-        frames.append(
-            pd.DataFrame(
-                {
-                    "task": pd.Categorical([task] * outputs.size),
-                    "row": rows.ravel().astype("int32"),
-                    "output": columns.ravel().astype("int16"),
-                    "value": outputs.ravel(),
-                    "label": np.broadcast_to(values.reshape(len(values), -1), outputs.shape).ravel(),
-                }
-            )
-        )
-    buffer = io.BytesIO()
-    pd.concat(frames).astype({"task": "category"}).to_parquet(buffer, index=False, compression="zstd")
-    return buffer.getvalue()

@@ -1,7 +1,7 @@
 """``mtlbench overfit``: check that each task's model can learn one batch of its rows by heart.
 
 A model that cannot has a fault between rows and weights, whatever the method: a loss that ignores the labels, a head or
-an encoder that receives no gradient, or a learning rate that is too small to move anything.
+shared parameters without a gradient, or a learning rate that is too small to move anything.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class OverfitResult:
     :param rows: number of rows in the batch.
     :param metric: name of the task's primary metric.
     :param score: that metric on the batch after the last step, without dropout.
-    :param first: loss of the first step, with dropout.
-    :param last: loss of the last step, with dropout.
+    :param first: loss of the first step, in training mode.
+    :param last: loss of the last step, in training mode.
     :param error: why training stopped; the numbers are ``None`` then.
     """
 
@@ -122,7 +122,7 @@ def to_text(workload: Workload, results: Sequence[OverfitResult], width: int | N
     ]
     title = f"{workload.problem.title}, {workload.steps} steps on one batch of a task, lr {workload.recipe.lr:g}"
     columns = ("task", "rows", "metric", "score", "first loss", "last loss")
-    caption = (f"Learned by heart: a score of {BY_HEART} or more on the batch itself. Losses are with dropout.",)
+    caption = (f"Learned by heart: a score of {BY_HEART} or more on the batch itself. Losses are in training mode.",)
     missed = tuple(f"{result.task}: {result.verdict}" for result in results if not result.by_heart)
     end = Bullets("Not learned by heart", missed) if missed else Paragraph("Every task's batch was learned by heart.")
     return render([Table(title, columns, (Section(None, tuple(rows)),), caption), end], width, color)

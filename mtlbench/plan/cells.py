@@ -17,7 +17,7 @@ from mtlbench.plugins.registry import Registry
 from mtlbench.problem.interface import Loaded, Scored
 from mtlbench.problem.loaded import LoadedProblem
 from mtlbench.recipe.suite import Recipe
-from mtlbench.text.problem import TextProblem
+from mtlbench.text.problem import MODULES, TextProblem
 
 SEEDS_END = 2**63
 """The first number that is too large for a seed."""
@@ -46,6 +46,7 @@ class Workload:
         *,
         data_dir: Path | None = None,
         plugin_files: tuple[str, ...] = (),
+        trial: Any = None,
     ) -> Workload:
         """Load the problem's rows, and convert epochs to steps.
 
@@ -53,13 +54,14 @@ class Workload:
         :param registry: source of tasks and problems.
         :param data_dir: folder of data files.
         :param plugin_files: files that the registry was loaded with.
+        :param trial: what the planner's trial of the model has shown, see :attr:`Cell.trial`.
         :raises UsageError: when a task, its data or the model is missing or not usable.
         """
         problem: Loaded
         if recipe.problem is None:
             problem = TextProblem.load(recipe, registry, data_dir)
         else:
-            problem = LoadedProblem(registry.problem(recipe.problem), recipe, data_dir)
+            problem = LoadedProblem(registry.problem(recipe.problem), recipe, data_dir, trial)
         recipe = problem.recipe(recipe)  # canonical specs: two spellings of the same recipe give the same key
         if recipe.epochs is not None:
             steps = recipe.epochs * -(-problem.rows // recipe.batch_size)
@@ -94,6 +96,7 @@ class Cell:
     :param data_dir: folder of data files.
     :param plugin_files: plugin files that the cell needs.
     :param checkpoint_every: seconds between two checkpoints, 0 for none. It changes no result, so it is not in the key.
+    :param trial: what trying the model has shown, see :attr:`mtlbench.problem.interface.Loaded.trial`.
     """
 
     method: str
@@ -105,6 +108,7 @@ class Cell:
     data_dir: Path | None = field(default=None, compare=False)
     plugin_files: tuple[str, ...] = field(default=(), compare=False)
     checkpoint_every: float = field(default=CHECKPOINT_EVERY, compare=False)
+    trial: Any = field(default=None, compare=False, repr=False)
 
     @property
     def title(self) -> str:
@@ -140,10 +144,19 @@ def make_cells(workload: Workload, methods: Sequence[Method], seeds: Sequence[in
             ),
             workload.data_dir,
             workload.plugin_files,
+            trial=workload.problem.trial,
         )
         for seed in seeds
         for method in methods
     ]
+
+
+def modules_of(recipe: Recipe) -> tuple[str, ...]:
+    """Return the names of modules that cells of a recipe import, besides those of every cell.
+
+    :param recipe: the recipe.
+    """
+    return MODULES if recipe.problem is None else ()
 
 
 def parse_seeds(text: str) -> list[int]:

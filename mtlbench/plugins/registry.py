@@ -13,6 +13,7 @@ import pkgutil
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
@@ -205,6 +206,19 @@ def load_registry(plugin_files: tuple[str, ...] = ()) -> Registry:
     return registry
 
 
+def import_packaged() -> None:
+    """Import the modules of the packaged folders ahead, so that processes forked from this one need not.
+
+    One that fails is tried again, and its error told, by :func:`load_registry`. Plugins of other packages are not
+    imported: what they do on import may not survive a fork.
+    """
+    for group in GROUPS:
+        entry_points(group)
+        for _, load in _packaged(group):
+            with suppress(Exception):
+                load()
+
+
 @cache
 def entry_points(group: str) -> tuple[metadata.EntryPoint, ...]:
     """Return the entry points of a group. Finding them reads files of every installed package, so they are kept."""
@@ -212,14 +226,18 @@ def entry_points(group: str) -> tuple[metadata.EntryPoint, ...]:
 
 
 def _installed(group: str) -> Iterator[tuple[str, Any]]:
+    yield from _packaged(group)
+    for entry in sorted(entry_points(group), key=lambda entry: entry.name):
+        owner = entry.dist.name if entry.dist else "unknown package"
+        yield f"{entry.value} ({owner})", entry.load
+
+
+def _packaged(group: str) -> Iterator[tuple[str, Any]]:
     package = importlib.import_module(group)
     for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda info: info.name):
         if not info.name.startswith("_"):
             name = f"{group}.{info.name}"
             yield name, lambda name=name: importlib.import_module(name)
-    for entry in sorted(entry_points(group), key=lambda entry: entry.name):
-        owner = entry.dist.name if entry.dist else "unknown package"
-        yield f"{entry.value} ({owner})", entry.load
 
 
 @cache

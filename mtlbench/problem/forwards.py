@@ -186,6 +186,16 @@ class Inputs:
         """
         return [float(weights[step]) for weights in self._weights]
 
+    def batches(self, step: int) -> list[tuple[Sequence[Target], Batch]]:
+        """Return the whole batches of a step's update, each with its tasks: one for all, or one for each.
+
+        :param step: the step, from 0.
+        """
+        return [
+            (tasks, self.rows.batch(steps[step], tasks))
+            for tasks, steps in zip(self.groups, self._schedules[0], strict=True)
+        ]
+
     def ahead(self, step: int, parts: Sequence[int]) -> None:
         """Prepare a step's first batch.
 

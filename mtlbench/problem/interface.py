@@ -175,6 +175,10 @@ class Loaded(Protocol):
     def libraries(self) -> Sequence[str]:
         """Packages that affect results here and not elsewhere; records have their versions."""
 
+    @property
+    def trial(self) -> Any:
+        """What trying the model has shown, so that the cells' processes need not try it again; ``None`` for nothing."""
+
     def recipe(self, recipe: Recipe) -> Recipe:
         """Return the recipe with specs in their canonical spelling, so that two spellings give the same key.
 

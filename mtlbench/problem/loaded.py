@@ -42,11 +42,14 @@ class LoadedProblem:
     :param problem: the problem.
     :param recipe: names the tasks and limits the rows.
     :param data_dir: the folder from ``--data-dir``.
+    :param trial: the structure of the model, where another process has tried it.
     :raises UsageError: when an option of the recipe has no meaning for a problem, and for faults in the author's tasks
         and rows, in one line that names problem and task.
     """
 
-    def __init__(self, problem: Problem, recipe: Recipe, data_dir: Path | None = None) -> None:
+    def __init__(
+        self, problem: Problem, recipe: Recipe, data_dir: Path | None = None, trial: Structure | None = None
+    ) -> None:
         self.problem = problem
         self.tasks: tuple[Target, ...] = chosen_targets(problem, recipe.tasks)
         """The tasks, in the order of the heads."""
@@ -58,6 +61,8 @@ class LoadedProblem:
         self._units = {target.name: Unit.of(problem, target, self.splits["train"]) for target in self.tasks}
         self._complete = len(chosen_targets(problem)) == len(self.tasks)
         self._hooks, self._batch_size = Hooks(problem, self.tasks), recipe.batch_size
+        if trial is not None:
+            self.structure = trial
 
     @property
     def title(self) -> str:
@@ -74,6 +79,11 @@ class LoadedProblem:
         """The number of training rows of an epoch: all, or where tasks have batches of their own, the largest's."""
         train = self.splits["train"]
         return max(int(mask.sum()) for mask in train.labelled.values()) if self.problem.separate else len(train)
+
+    @property
+    def trial(self) -> Structure:
+        """The model's parts, which decide how its cells train."""
+        return self.structure
 
     @cached_property
     def structure(self) -> Structure:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from mtlbench.contract.entries import AuditEntry
-from mtlbench.contract.problem import Target
+from mtlbench.contract.problem import Target, as_array
 from mtlbench.problem.splits import Split
 
 
@@ -39,7 +39,7 @@ def _parts(inputs: Any) -> list[NDArray[Any]] | None:
         nested = [_parts(inputs[name]) for name in sorted(inputs)]
         return None if None in nested else [part for parts in nested if parts is not None for part in parts]
     if isinstance(inputs, torch.Tensor):
-        return [inputs.cpu().numpy()]
+        return [as_array(inputs)]
     return [inputs] if isinstance(inputs, np.ndarray) else None
 
 
@@ -75,15 +75,19 @@ def audit(
     _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
     original = first[inverse]
     repeats = np.flatnonzero(original != np.arange(len(codes)))
-    differs = labels[repeats] != labels[original[repeats]]
-    others = differs.any(axis=tuple(range(1, differs.ndim)))
+    others = labels[repeats] != labels[original[repeats]]
     entry["leaked"] = int(np.isin(dev_codes[dev.labelled[target.name]], codes).sum())
-    entry["repeated"], entry["contradicted"] = len(repeats), int(others.sum())
+    entry["repeated"], entry["contradicted"] = len(repeats), int(_by_row(others).any(axis=1).sum())
     return entry
 
 
 def _whole(labels: NDArray[Any]) -> int:
-    return int((labels == np.round(labels)).reshape(len(labels), -1).all(axis=1).sum())
+    return int(_by_row(labels == np.round(labels)).all(axis=1).sum())
+
+
+def _by_row(values: NDArray[Any]) -> NDArray[Any]:
+    """Return (N, C) values, C being 1 where a row has one number."""
+    return values[:, None] if values.ndim == 1 else values
 
 
 def _counts(labels: NDArray[Any], outputs: int) -> NDArray[np.int64]:

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from mtlbench.contract.entries import EncoderEntry, EngineEntry, PairingEntry, Scores
 from mtlbench.contract.method import Method
 from mtlbench.contract.observation import Vector
+from mtlbench.contract.problem import Target
 from mtlbench.engine.packed.checks import all_finite
 from mtlbench.engine.processes import Processes
 from mtlbench.engine.scaling import LossScale
 from mtlbench.engine.step import Step
-from mtlbench.problem.batch import TrainingRows
+from mtlbench.problem.batch import Batch, TrainingRows
 from mtlbench.problem.engine import SurgeryEngine
 from mtlbench.problem.evaluation import Unit, evaluate
 from mtlbench.problem.forwards import Forward, Inputs, kept_buffers
@@ -131,6 +132,13 @@ class ProblemSession:
                 return self._inputs.forward(step, number, part)
 
         return self._steps.step(method, run, measure=measure)
+
+    def batches(self, step: int) -> list[tuple[Sequence[Target], Batch]]:
+        """Return the batches of a step's update, each with its tasks: one for all, or one for each.
+
+        :param step: the step, from 0.
+        """
+        return self._inputs.batches(step)
 
     def ahead(self, step: int) -> None:
         """Prepare the batches of the next step.

@@ -73,6 +73,9 @@ class Recipe(BaseModel):
     sampling: Sampling = "uniform"
     """How a step's rows are shared among the tasks: equally, or by the sizes of their training sets. A task's loss is
     the sum over its rows over ``batch_size``, so that a task with twice the rows weighs twice as much."""
+    shared_forward: bool = False
+    """Tasks with the same training texts share every batch and its forward pass; other tasks keep batches of their own.
+    A problem's tasks share theirs anyway."""
     head_steps: Annotated[int, Field(ge=0)] = 0
     """First steps, which train the heads alone: Kumar et al., Fine-Tuning can Distort Pretrained Features and
     Underperform Out-of-Distribution, ICLR 2022 (LP-FT), where the first phase is trained to the end."""
@@ -154,6 +157,18 @@ class Recipe(BaseModel):
             raise ValueError(f"engine=lean keeps all rows until the weights are known: {given} needs engine=packed")
         if self.processes > 1 and self.device.startswith("cuda:"):
             raise ValueError(f"processes={self.processes} use one GPU each: give device=cuda, not {self.device}")
+        return self
+
+    @model_validator(mode="after")
+    def _shared_forward(self) -> Recipe:
+        if not self.shared_forward:
+            return self
+        if self.problem is not None:
+            raise ValueError("shared_forward is for tasks on texts: a problem's tasks share forward passes anyway")
+        if self.sampling != "uniform":
+            raise ValueError(f"shared_forward needs sampling=uniform: with {self.sampling}, tasks have other rows")
+        if self.engine != "auto":
+            raise ValueError(f"shared_forward has an engine of its own: give engine=auto, not {self.engine}")
         return self
 
 

@@ -78,7 +78,7 @@ class Cells:
 
     @property
     def problem(self) -> str | None:
-        """Spec of the problem of all cells; ``None`` for tasks on texts, which have an encoder, and watched runs."""
+        """Spec of the problem of all cells; ``None`` for tasks on texts and for a watched run."""
         spec: str | None = self.recipe.get("problem")
         return spec
 

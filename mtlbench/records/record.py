@@ -43,7 +43,7 @@ class RecordFile(TypedDict):
         Name,
         Field(
             description="SHA-256 of everything that decides the result: protocol, recipe, rows of the tasks, encoder "
-            "files, seed, method, parameters, the code of the method's file"
+            "files or the problem's code, seed, method, parameters, the code of the method's file"
         ),
     ]
     group: Annotated[Name, Field(description="the same without method and seed: only cells of one group are compared")]
@@ -53,7 +53,7 @@ class RecordFile(TypedDict):
     method: Annotated[MethodEntry, Field(description="the method")]
     recipe: Annotated[RecipeEntry, Field(description="every field of the suite's recipe, steps resolved")]
     tasks: Annotated[dict[Name, TaskEntry], Field(min_length=1, description="key → task")]
-    encoder: Annotated[EncoderEntry, Field(description="the encoder")]
+    encoder: Annotated[EncoderEntry, Field(description="the encoder, or the problem")]
     engine: NotRequired[
         Annotated[
             EngineEntry | str | None,
@@ -66,7 +66,7 @@ class RecordFile(TypedDict):
             Field(
                 description="task → `tokens`, the longest that a sequence may be (`max_length`, or the encoder's last "
                 "position), and how many rows of the whole splits `train` and `dev` (and `test`) were longer and were "
-                "cut"
+                "cut. Empty for a problem"
             ),
         ]
     ]

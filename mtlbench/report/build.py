@@ -86,6 +86,7 @@ def _group(
         methods=tuple(methods),
         seeds=cells.seeds,
         baseline=baseline,
+        problem=cells.problem,
         split=cells.split,
         scores=tuple(scores),
         costs=tuple(_cost(cells, method) for method in methods),

@@ -34,7 +34,7 @@ def recipe(group: GroupReport) -> str:
         if value is not None and isinstance(value, str | int | float) and name not in ("update_norm", "problem")
     ]
     norm = NORMS.get(str(group.recipe.get("update_norm", "native")), "")
-    noun = "Encoder" if group.recipe.get("problem") is None else "Problem"
+    noun = "Encoder" if group.problem is None else "Problem"
     return f"{noun}: {group.encoder}. Recipe: {', '.join(settings)}.{norm}"
 
 

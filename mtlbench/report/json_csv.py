@@ -119,7 +119,7 @@ def _described(group: GroupReport) -> dict[str, Any]:
         "suite": group.suite,
         "heading": group.heading,
         "encoder": group.encoder,
-        "problem": group.recipe.get("problem"),
+        "problem": group.problem,
         "recipe": group.recipe,
         "split": group.split,
         "methods": list(group.methods),

@@ -160,6 +160,8 @@ class GroupReport:
     seeds: tuple[int, ...]
     baseline: str | None
     """Spec of the baseline method; ``None`` when the group has no such method."""
+    problem: str | None = None
+    """Spec of the problem; null for tasks on texts."""
     split: str = "dev"
     """Rows that were scored: ``dev`` or ``test``."""
     headline: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch
 from torch import nn
 
+from mtlbench.errors import UsageError
 from mtlbench.plugins.registry import load_registry
 from mtlbench.report.figures import style
 from mtlbench.report.figures.figure import Figure
@@ -40,8 +41,10 @@ def build_model(part: StudiedSuite) -> MultiTaskModel:
     """Build the model that the cells of a suite start from.
 
     :param part: the suite, with its encoder and tasks.
-    :raises UsageError: if the encoder or one of the tasks is not available.
+    :raises UsageError: if the encoder or one of the tasks is not available, or the suite trains a problem.
     """
+    if part.cells.problem is not None:
+        raise UsageError(f"{part.suite} trains problem {part.cells.problem}: only encoders are drawn")
     registry, encoder = load_registry(), Encoder.parse(str(part.cells.encoder["spec"]))
     tasks = [registry.task(spec) for spec in part.cells.recipe["tasks"]]
     return MultiTaskModel(encoder, encoder.locate(), tasks, seed=0)

@@ -20,7 +20,9 @@ def limits(part: StudiedSuite) -> Bullets:
 
 
 def _encoder(part: StudiedSuite) -> list[str]:
-    """Name the encoder, and the tasks whose corpus it was tuned on."""
+    """Name the encoder, and the tasks whose corpus it was tuned on; or the problem."""
+    if part.cells.problem is not None:
+        return [f"How methods compare on another problem than {part.group.encoder}."]
     items = [f"How methods compare with another encoder than {part.group.encoder}."]
     tuned = [task.name for task in part.cells.tasks if task.tuned_corpus]
     if tuned:

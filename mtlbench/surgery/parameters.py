@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from types import FunctionType, MethodType
 from typing import Any
@@ -154,8 +155,6 @@ def _refuse(argument: str, name: str, parameter: torch.Tensor) -> None:
 
 
 def _dtensor() -> tuple[type, ...]:
-    if not torch.distributed.is_available():
-        return ()
-    from torch.distributed.tensor import DTensor
-
-    return (DTensor,)
+    """Return the class of distributed tensors; nothing where its module is not imported: then there is none."""
+    module = sys.modules.get("torch.distributed.tensor")
+    return () if module is None else (module.DTensor,)

@@ -114,6 +114,8 @@ class TaskData:
     train_tokens: Tokens
     targets: torch.Tensor
     evaluated: dict[str, Evaluated]
+    draws: str = ""
+    """Seeds the schedule and the dropout masks: the task's key, or that of all tasks with which it shares batches."""
     vectors: Vectors | None = None
     """Vectors of the training rows, where the encoder is frozen; see :meth:`freeze`."""
 
@@ -129,6 +131,7 @@ class TaskData:
         batches: int,
         device: str,
         weights: NDArray[np.float64] | None = None,
+        draws: str | None = None,
     ) -> TaskData:
         """Tokenise all splits and schedule every batch.
 
@@ -140,17 +143,20 @@ class TaskData:
         :param batches: number of independent batches in each step.
         :param device: where targets are kept.
         :param weights: (steps,) factors of the task's loss; 1 by default.
+        :param draws: seeds schedule and dropout masks; the task's key by default.
         """
+        draws = task.key if draws is None else draws
         rows, total = len(splits.train), int(sizes.sum())
         evaluated = {"dev": splits.dev} | ({} if splits.test is None else {"test": splits.test})
         return cls(
             task,
             sizes,
             np.ones(len(sizes)) if weights is None else weights,
-            [batch_schedule(seed, task.key, rows, total, number) for number in range(batches)],
+            [batch_schedule(seed, draws, rows, total, number) for number in range(batches)],
             tokenizer.tokens(splits.train.texts),
             torch.from_numpy(task.targets(splits, splits.train.labels)).to(device),
             {name: Evaluated(rows, tokenizer.tokens(rows.texts)) for name, rows in evaluated.items()},
+            draws,
         )
 
     @cached_property
@@ -193,4 +199,9 @@ class TaskData:
         """
         rows = self.rows(step, number).reshape(parts, -1)[part]
         vectors = None if self.vectors is None else self.vectors.select(self.train_tokens.sequences(rows))
-        return self.train_tokens.take(rows, vectors), self.targets[moved(rows, self.targets.device)]
+        return self.train_tokens.take(rows, vectors), self.batch_targets(step, number, part, parts)
+
+    def batch_targets(self, step: int, number: int = 0, part: int = 0, parts: int = 1) -> torch.Tensor:
+        """Return the targets of one batch, or of one of its equal parts; see :meth:`batch`."""
+        rows = self.rows(step, number).reshape(parts, -1)[part]
+        return self.targets[moved(rows, self.targets.device)]

@@ -20,6 +20,7 @@ class TextRows:
 
     :param tasks: the tasks, in the order of the heads.
     :param splits: their rows.
+    :param draws: for each task, what seeds its batches and dropout masks; the same for tasks that share them.
     :param encoder: which encoder, and how it turns texts into vectors.
     :param files: its files.
     :param recipe: the canonical recipe, with steps.
@@ -31,6 +32,7 @@ class TextRows:
         self,
         tasks: Sequence[Task],
         splits: Sequence[Splits],
+        draws: Sequence[str],
         encoder: Encoder,
         files: EncoderFiles,
         recipe: Recipe,
@@ -52,8 +54,9 @@ class TextRows:
                 weights=rows_per_step / recipe.batch_size if method.joint else None,  # a task alone needs no weight
                 batches=method.batches,
                 device=recipe.device,
+                draws=key,
             )
-            for task, part, rows_per_step in zip(tasks, splits, sizes.T, strict=True)
+            for task, part, key, rows_per_step in zip(tasks, splits, draws, sizes.T, strict=True)
         ]
         self.seen = {task_data.task.key: int(task_data.sizes.sum()) for task_data in self.data}
         self.cut = {

@@ -9,7 +9,7 @@ import torch
 from mtlbench.contract.entries import PairingEntry
 from mtlbench.problem.weights import state_fingerprint
 from mtlbench.text.batches import TaskData
-from mtlbench.text.engines import Inputs
+from mtlbench.text.inputs import Inputs
 from mtlbench.text.model import MultiTaskModel
 
 

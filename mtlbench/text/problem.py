@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,7 +18,6 @@ from mtlbench.contract.task import Rows, Splits, Task
 from mtlbench.errors import UsageError
 from mtlbench.plugins.fingerprint import source_fingerprint
 from mtlbench.plugins.registry import Registry
-from mtlbench.problem.interface import Loaded
 from mtlbench.recipe.suite import Recipe
 from mtlbench.text.description import describe_tasks
 from mtlbench.text.encoder import Encoder, EncoderFiles
@@ -37,6 +37,9 @@ the code outside of a method's file is in no fingerprint. Another problem has a 
 one leaves the cells of the others done. For one suite, raise :attr:`mtlbench.recipe.suite.Recipe.version` instead.
 """
 
+MODULES = ("transformers.models.bert.modeling_bert",)
+"""Modules that are slow to import, and that every cell needs."""
+
 
 @dataclass(frozen=True)
 class TextProblem:
@@ -44,12 +47,14 @@ class TextProblem:
 
     :param tasks: the tasks, in the order of the heads.
     :param splits: their rows.
+    :param draws: for each task, what seeds its batches and dropout masks; the same for tasks that share them.
     :param encoder: which encoder, and how it turns texts into vectors.
     :param files: its files.
     """
 
     tasks: Sequence[Task]
     splits: Sequence[Splits]
+    draws: Sequence[str]
     encoder: Encoder
     files: EncoderFiles
 
@@ -70,10 +75,12 @@ class TextProblem:
         encoder = Encoder.parse(recipe.model)
         files = encoder.locate()
         encoder = encoder.settled(files)
-        splits = tuple(_prepared(load_splits(task, data_dir), recipe, task.key) for task in tasks)
+        whole = [load_splits(task, data_dir) for task in tasks]
+        draws = shared_draws(keys, whole) if recipe.shared_forward else keys
+        splits = tuple(_prepared(split, recipe, key) for split, key in zip(whole, draws, strict=True))
         for task, split in zip(tasks, splits, strict=True):
             check_training(task, split, recipe.batch_size, recipe.device)
-        return cls(tasks, splits, encoder, files)
+        return cls(tasks, splits, draws, encoder, files)
 
     @property
     def title(self) -> str:
@@ -89,6 +96,10 @@ class TextProblem:
     def libraries(self) -> Sequence[str]:
         """Packages that affect results here and not elsewhere."""
         return self.encoder.libraries
+
+    @property
+    def trial(self) -> None:
+        """Nothing: the traits of an encoder decide no cell."""
 
     def recipe(self, recipe: Recipe) -> Recipe:
         """Return the recipe with canonical specs of tasks and encoder.
@@ -171,7 +182,8 @@ class TextProblem:
         :param rows: the most rows; fewer where there are not as many distinct texts.
         """
         chosen = one_batch(self.splits[task].train, rows, self.tasks[task].key)
-        return replace(self, tasks=(self.tasks[task],), splits=(Splits(chosen, chosen, self.splits[task].source),))
+        splits = Splits(chosen, chosen, self.splits[task].source)
+        return replace(self, tasks=(self.tasks[task],), splits=(splits,), draws=(self.tasks[task].key,))
 
     def prepare(self, recipe: Recipe, method: Method, seed: int) -> TextRows:
         """Tokenise the rows and schedule the batches of one cell.
@@ -182,18 +194,24 @@ class TextProblem:
         """
         from mtlbench.text.cell_rows import TextRows
 
-        return TextRows(self.tasks, self.splits, self.encoder, self.files, recipe, method, seed)
+        return TextRows(self.tasks, self.splits, self.draws, self.encoder, self.files, recipe, method, seed)
 
 
-def text_of(problem: Loaded) -> TextProblem:
-    """Return a problem that must be one of tasks on texts.
+def shared_draws(keys: Sequence[str], splits: Sequence[Splits]) -> list[str]:
+    """Return what seeds each task's batches: a name of the training texts where other tasks have the same ones.
 
-    :param problem: any problem.
-    :raises UsageError: when it is another one.
+    :param keys: the tasks' keys.
+    :param splits: their rows.
+    :raises UsageError: when no two tasks have the same training texts.
     """
-    if not isinstance(problem, TextProblem):
-        raise UsageError("bench times the engines for texts: give a suite of tasks on texts")
-    return problem
+    texts = [
+        hashlib.sha256(repr(list(split.train.texts)).encode("utf-8", "surrogatepass")).hexdigest() for split in splits
+    ]
+    if len(set(texts)) == len(texts):
+        raise UsageError(
+            f"shared_forward: no two of the tasks {', '.join(keys)} have the same training texts in the same order"
+        )
+    return [f"texts {text}" if texts.count(text) > 1 else key for key, text in zip(keys, texts, strict=True)]
 
 
 def one_batch(rows: Rows, size: int, task: str) -> Rows:

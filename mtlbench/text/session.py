@@ -14,10 +14,12 @@ from mtlbench.problem.interface import Labels, Outputs
 from mtlbench.recipe.suite import Recipe
 from mtlbench.text.batches import TaskData
 from mtlbench.text.encoder import Encoder, EncoderFiles
-from mtlbench.text.engines import Inputs, make_engine
+from mtlbench.text.engines import make_engine
 from mtlbench.text.evaluation import evaluate
+from mtlbench.text.inputs import Inputs
 from mtlbench.text.model import MultiTaskModel
 from mtlbench.text.pairing import fingerprint_pairing
+from mtlbench.text.shared_forward import SharedEngine
 
 
 class TextSession:
@@ -57,7 +59,11 @@ class TextSession:
         self._inputs = Inputs(
             model, data, seed, recipe.device, precision=recipe.precision, parts=recipe.parts, processes=processes
         )
-        self._engine = make_engine(model, self._inputs, recipe)
+        self._engine = (
+            SharedEngine(model, self._inputs, recipe, self.tasks)
+            if recipe.shared_forward
+            else make_engine(model, self._inputs, recipe)
+        )
         self.splits = list(data[0].evaluated)
 
     @property

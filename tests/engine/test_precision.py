@@ -20,7 +20,8 @@ from mtlbench.plan.cells import Workload
 from mtlbench.plugins.registry import load_registry
 from mtlbench.text import engines
 from mtlbench.text.batches import TaskData
-from mtlbench.text.engines import Inputs, make_engine
+from mtlbench.text.engines import make_engine
+from mtlbench.text.inputs import Inputs
 from mtlbench.text.model import MultiTaskModel
 from mtlbench.text.tokens import Tokenizer
 from mtlbench.training.result import CellResult

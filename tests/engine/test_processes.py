@@ -27,7 +27,7 @@ from mtlbench.plugins.registry import load_registry
 from mtlbench.recipe.suite import load_suite
 from mtlbench.records.record import Record
 from mtlbench.records.store import Store
-from mtlbench.text.engines import Inputs
+from mtlbench.text.inputs import Inputs
 from mtlbench.training.checkpoint import Checkpoints
 from mtlbench.training.result import CellResult
 from mtlbench.training.train import Training, train

@@ -118,7 +118,19 @@ def schema() -> dict[str, Any]:
         properties = PLACE | described(cls) | (CLAIMS if cls is model.Difference else {})
         lists[name] = list_of(object_of(properties), description)
     groups = described(model.GroupReport)
-    names = ["group", "suite", "heading", "encoder", "recipe", "split", "methods", "seeds", "baseline", "tasks"]
+    names = [
+        "group",
+        "suite",
+        "heading",
+        "encoder",
+        "problem",
+        "recipe",
+        "split",
+        "methods",
+        "seeds",
+        "baseline",
+        "tasks",
+    ]
     task = object_of(described(model.ScoredTask))
     group = {name: groups[name] for name in [*names, "headline", "cautions", "notes"]} | {
         "tasks": list_of(task, "The tasks.")

@@ -10,7 +10,7 @@ import pytest
 
 from mtlbench.plan.cells import Workload
 from mtlbench.text.batches import TaskData
-from mtlbench.text.engines import Inputs
+from mtlbench.text.inputs import Inputs
 from mtlbench.text.model import MultiTaskModel
 from mtlbench.text.tokens import Tokenizer
 

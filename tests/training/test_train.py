@@ -23,7 +23,7 @@ from mtlbench.problem.schedule import batch_schedule
 from mtlbench.records.header import header
 from mtlbench.records.store import Store
 from mtlbench.text.batches import TaskData
-from mtlbench.text.engines import Inputs
+from mtlbench.text.inputs import Inputs
 from mtlbench.training.result import CellProgress, CellResult
 from mtlbench.training.step_effect import Probe
 from mtlbench.training.train import Training, train

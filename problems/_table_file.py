@@ -1,4 +1,4 @@
-"""Tables for the problem ``columns``: targets as labels, and inputs as numbers for a network."""
+"""Files of the problem ``columns``: their cells by column, and targets as labels."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtlbench import UsageError
+from mtlbench.contract.spec import quoted
 from mtlbench.errors import one_line, shown
 from mtlbench.text import delimited, parquet
 from mtlbench.text.cell_values import as_flag, as_number, as_text, find_name, is_marker, is_missing
@@ -21,8 +22,6 @@ from mtlbench.text.file_content import PACKERS, file_type, read_text
 Kind = Literal["class", "number", "flag"]
 MOST = 100
 """Largest number of classes of a target that names none, and of categories of an input."""
-LARGEST = 1e9
-"""Largest input, in standard deviations of the training rows: a network of float32 makes nothing of a larger one."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,11 @@ class Table:
 
         :param row: from 0.
         """
-        return UsageError(f"{self.path}, {self.unit} {self.numbers[row]}, column '{column}': {reason}")
+        return _one_line_error(f"{self.path}, {self.unit} {self.numbers[row]}, column '{column}': {reason}")
+
+    def column_fault(self, column: str, reason: str) -> UsageError:
+        """Return the error for a whole column; it names file and column."""
+        return _one_line_error(f"{self.path}: column '{column}' {reason}")
 
     def converted(self, column: str, convert: Callable[[Any], Any], missing: Any) -> list[Any]:
         """Return a column's cells converted.
@@ -156,6 +159,16 @@ def _present(cell: Any, missing: Sequence[str]) -> Any:
     return None if gone else cell
 
 
+def in_spec(name: str) -> str:
+    """Return a name as a list in a spec has it."""
+    return quoted(name, ",/")
+
+
+def _one_line_error(message: str) -> UsageError:
+    """Return an error; names of columns in quotes may span lines."""
+    return UsageError(" ".join(message.splitlines()))
+
+
 def classes_of(table: Table, goal: Predicted) -> tuple[str, ...]:
     """Return the names of a target's classes: the declared ones, else those in the file, sorted.
 
@@ -168,10 +181,8 @@ def classes_of(table: Table, goal: Predicted) -> tuple[str, ...]:
     names = sorted({name for name in table.converted(goal.column, as_text, None) if name is not None})
     if not 2 <= len(names) <= MOST:
         known = f"only '{names[0]}'" if len(names) == 1 else f"{len(names)} different values, more than {MOST}"
-        raise UsageError(
-            f"{table.path}: column '{goal.column}' has {known}; predict it as a number, or declare its classes: "
-            f"{goal.column}:class:A|B"
-        )
+        remedy = f"predict it as a number, or declare its classes: {goal.column}:class:A|B"
+        raise table.column_fault(goal.column, f"has {known}; {remedy}")
     return tuple(names)
 
 
@@ -185,84 +196,3 @@ def labels_of(table: Table, goal: Predicted) -> NDArray[Any]:
     if goal.kind == "number":
         return np.array(table.converted(goal.column, read, np.nan), np.float64)
     return np.array(table.converted(goal.column, read, -1), np.int64)
-
-
-def features_of(
-    table: Table, inputs: Sequence[str], categories: Sequence[str], train: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """Return the inputs of all rows as (N, D) numbers; everything is fitted on the training rows.
-
-    A column of numbers becomes one of mean 0 and standard deviation 1, with 0 for a missing cell, and, where a training
-    row lacks it, another one that says so. Any other column becomes one column of zeros and ones for each category of
-    the training rows, a missing cell being a category of its own; a category that no training row has is all zeros.
-
-    :param inputs: names of the columns.
-    :param categories: columns of numbers that are categories.
-    :param train: numbers of the training rows.
-    :raises UsageError: for a column of numbers and texts, one without values, and one of too many categories.
-    """
-    parts = []
-    for name in inputs:
-        numbers = None if name in categories else _numbers(table, name)
-        parts.append(_one_hot(table, name, train) if numbers is None else _standardised(table, name, numbers, train))
-    return np.concatenate(parts, axis=1)
-
-
-def _numbers(table: Table, column: str) -> NDArray[np.float64] | None:
-    """Return a column's numbers, or ``None`` for a column of texts; refuse a column in which only some are numbers."""
-    values = np.full(len(table), np.nan)
-    first: dict[bool, int] = {}
-    for row, cell in enumerate(table.columns[column]):
-        if cell is not None:
-            try:
-                values[row] = as_number(cell)
-            except ValueError:
-                first.setdefault(False, row)
-            else:
-                first.setdefault(True, row)
-    if not first:
-        raise UsageError(f"{table.path}: column '{column}' has no value in any row; leave it out: ignore={column}")
-    if len(first) == 2:
-        cell = table.columns[column][first[False]]
-        reason = (
-            f"{shown(cell)} is not a number, but {table.unit} {table.numbers[first[True]]} has one; correct it, or "
-            f"give missing={one_line(str(cell), 30)} if it means a missing value, or categories={column}"
-        )
-        raise table.fault(column, first[False], reason)
-    return values if True in first else None
-
-
-def _standardised(
-    table: Table, column: str, values: NDArray[np.float64], train: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    absent = np.isnan(values)
-    present = values[train][~absent[train]]
-    with np.errstate(over="ignore", invalid="ignore"):
-        mean, spread = (present.mean(), present.std()) if len(present) else (0.0, 0.0)
-        scaled = np.where(absent, 0.0, (values - mean) / (spread or 1.0))
-        too_far = ~(np.abs(scaled) < LARGEST) | ~np.isfinite(spread)
-    if too_far.any():
-        row = int(np.argmax(np.where(absent, 0.0, np.abs(values))))
-        reason = f"{shown(table.columns[column][row])} is too large beside the others; correct it, or ignore={column}"
-        raise table.fault(column, row, reason)
-    parts = [scaled, absent] if absent[train].any() else [scaled]
-    return np.stack(parts, axis=1).astype(np.float32)
-
-
-def _one_hot(table: Table, column: str, train: NDArray[np.int64]) -> NDArray[np.float32]:
-    def name_of(cell: Any) -> str:
-        try:
-            return as_text(cell)
-        except ValueError as fault:  # a date, a list
-            raise ValueError(f"{fault}; leave the column out: ignore={column}") from None
-
-    names = table.converted(column, name_of, "")  # no other cell is empty
-    known = sorted({names[row] for row in train})
-    if len(known) > MOST:
-        raise UsageError(
-            f"{table.path}: column '{column}' has {len(known)} categories, more than {MOST}; leave it out: "
-            f"ignore={column}"
-        )
-    places = {name: place for place, name in enumerate(known)}
-    place = np.array([places.get(name, -1) for name in names])
-    return (place[:, None] == np.arange(len(known))).astype(np.float32)

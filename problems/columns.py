@@ -14,7 +14,8 @@ from pydantic import Field
 
 from mtlbench import Data, Examples, Problem, Target, UsageError, seeds
 from mtlbench.contract.spec import Names
-from mtlbench.problems._table_file import Predicted, classes_of, features_of, labels_of, read_table
+from mtlbench.problems._table_file import Predicted, classes_of, labels_of, read_table
+from mtlbench.problems._table_inputs import features_of
 from mtlbench.text.delimited import Dialect, Quoting, name_delimiter, read_delimiter
 
 if TYPE_CHECKING:

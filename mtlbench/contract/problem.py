@@ -278,6 +278,18 @@ class Problem(Plugin):
         return functional.mse_loss(outputs, labels)
 
 
+def as_array(tensor: torch.Tensor) -> NDArray[Any]:
+    """Return a tensor's numbers as an array; those of bfloat16, which NumPy does not have, as whole numbers.
+
+    :param tensor: a dense tensor, on any device, with or without a gradient.
+    """
+    import torch
+
+    tensor = tensor.detach().cpu()
+    array: NDArray[Any] = (tensor.view(torch.int16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    return array
+
+
 def _hash(digest: Any, part: Any) -> None:
     """Add arrays, tensors, mappings of them, or an object's own fingerprint to a digest."""
     import torch
@@ -291,8 +303,7 @@ def _hash(digest: Any, part: Any) -> None:
         digest.update(str(part.fingerprint).encode())
         return
     if isinstance(part, torch.Tensor):
-        part = part.detach().cpu()
-        part = (part.view(torch.int16) if part.dtype == torch.bfloat16 else part).numpy()  # NumPy has no bfloat16
+        part = as_array(part)
     if not isinstance(part, np.ndarray):
         raise UsageError(
             f"inputs of type {type(part).__name__} have no fingerprint: give arrays, or an object with a `fingerprint` "

@@ -17,14 +17,16 @@ def parquet(by_task: Mapping[str, NDArray[np.float32]], labels: Mapping[str, NDA
     If rows have several labels, the column holds 1 or 0: whether the row has the label of the output.
     """
     frames: list[Any] = []
-    names = sorted(by_task)
+    names = pd.Index(sorted(by_task))
     for task, outputs in by_task.items():
         rows, columns = np.indices(outputs.shape)
         values = np.asarray(labels[task], dtype=np.float64)
         frames.append(
             pd.DataFrame(
                 {
-                    "task": pd.Categorical.from_codes(np.full(outputs.size, names.index(task), dtype=np.int64), names),
+                    "task": pd.Categorical.from_codes(
+                        np.full(outputs.size, names.get_loc(task), dtype=np.int64), names
+                    ),
                     "row": rows.ravel().astype("int32"),
                     "output": columns.ravel().astype("int16"),
                     "value": outputs.ravel(),

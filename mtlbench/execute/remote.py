@@ -36,7 +36,7 @@ def run_remote(job: CellJob) -> Event:
     with Stop().listening(SIGNALS) as stop:  # before the imports below, which take seconds
         from mtlbench.execute.worker import run_cell
 
-        libraries = libraries_of(job.cell.recipe.model)
+        libraries = libraries_of(job.cell.recipe)
         here = environment(job.cell.recipe.device, libraries)
         record: Record = {**job.record, "environment": cast(EnvironmentEntry, here)}
     if stop.signal:

@@ -120,7 +120,7 @@ def follow(cell: Cell, store: Store, processes: Processes) -> None:
 
 
 def _checkpoints(cell: Cell, store: Store, tell: Callable[[str], None]) -> Checkpoints:
-    folder, libraries = store.folder / CHECKPOINTS, libraries_of(cell.recipe.model)
+    folder, libraries = store.folder / CHECKPOINTS, libraries_of(cell.recipe)
     return Checkpoints(folder, cell.key, every=cell.checkpoint_every, tell=tell, libraries=libraries)
 
 

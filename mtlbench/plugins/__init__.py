@@ -1,1 +1,1 @@
-"""Find, describe and scaffold methods and tasks."""
+"""Find, describe and scaffold methods, tasks and problems."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mtlbench.contract.problem import Problem
+from mtlbench.contract.spec import parse_spec
 from mtlbench.errors import UsageError, shown, unknown
 from mtlbench.recipe.suite import Recipe, Suite, load_suite, packaged_suites, validated
 
@@ -78,4 +79,4 @@ def _declared(problem: Problem) -> Suite:
 
 
 def _name(spec: str | None) -> str | None:
-    return None if spec is None else spec.partition("[")[0]
+    return None if spec is None else parse_spec(spec)[0]

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from mtlbench.contract.entries import AuditEntry
-from mtlbench.contract.problem import Target
+from mtlbench.contract.problem import Target, as_array
 from mtlbench.problem.splits import Split
 
 
@@ -39,7 +39,7 @@ def _parts(inputs: Any) -> list[NDArray[Any]] | None:
         nested = [_parts(inputs[name]) for name in sorted(inputs)]
         return None if None in nested else [part for parts in nested if parts is not None for part in parts]
     if isinstance(inputs, torch.Tensor):
-        return [inputs.cpu().numpy()]
+        return [as_array(inputs)]
     return [inputs] if isinstance(inputs, np.ndarray) else None
 
 

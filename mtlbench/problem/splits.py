@@ -88,7 +88,7 @@ def load_splits(problem: Problem, targets: Sequence[Target], data_dir: Path | No
     try:
         data = call(problem, "load", problem.load, data_dir)
     except UsageError as error:
-        if data_dir is None and isinstance(error.__cause__, TypeError | OSError):
+        if data_dir is None and lacks_folder(error.__cause__):
             raise UsageError(f"{error}; if it reads files, give their folder: --data-dir FOLDER") from error.__cause__
         raise
     if not isinstance(data, Data):
@@ -97,6 +97,14 @@ def load_splits(problem: Problem, targets: Sequence[Target], data_dir: Path | No
         raise UsageError(f"{where}: the data's source is {shown(data.source)}; give a text")
     splits: dict[str, Any] = {"train": data.train, "dev": data.dev} | ({} if data.test is None else {"test": data.test})
     return data, {name: _checked(f"{where}: {name} split", part, targets) for name, part in splits.items()}
+
+
+def lacks_folder(error: BaseException | None) -> bool:
+    """Return whether an author's ``load`` seems to have failed for want of a data folder: ``None / "file"``.
+
+    :param error: what it raised.
+    """
+    return isinstance(error, OSError) or (isinstance(error, TypeError | AttributeError) and "NoneType" in str(error))
 
 
 def limited(splits: Mapping[str, Split], recipe: Recipe, problem: Problem) -> dict[str, Split]:

@@ -12,6 +12,7 @@ from pydantic import Field
 from mtlbench.contract.plugin import Plugin, parameter_fields
 from mtlbench.contract.spec import Names, as_spec, parse_spec
 from mtlbench.errors import UsageError
+from mtlbench.recipe.suite import Recipe
 from mtlbench.text.model_config import ModelConfig
 from mtlbench.text.model_files import (
     FURTHER_TOKENIZER_FILES,
@@ -184,6 +185,14 @@ class Encoder(Plugin):
         return EncoderFiles(folder, title, fingerprint(files), *sizes, config.causal, tuned_on, config.family)
 
 
+def libraries_of(recipe: Recipe) -> tuple[str, ...]:
+    """Return the packages that compute a recipe's cells and no others; a problem with a model of its own names none.
+
+    :param recipe: the recipe, whose files need not be here.
+    """
+    return () if recipe.problem is not None else Encoder.parse(recipe.model).libraries
+
+
 def _minilm_folder() -> Path:
     try:
         files = distribution(MINILM_PACKAGE)
@@ -205,11 +214,3 @@ def _hub_folder(name: str) -> Path:
     except Exception as error:  # the hub client raises a dozen classes: no network, no such model, no cache
         reason = str(error).strip().split("\n", 1)[0][:120]
         raise UsageError(f"cannot get model '{name}' ({type(error).__name__}: {reason}): {THREE_WAYS}") from None
-
-
-def libraries_of(model: str) -> tuple[str, ...]:
-    """Return the packages that compute a recipe's model and no other; none where a problem brings its own model.
-
-    :param model: spec of an encoder, or an empty text.
-    """
-    return Encoder.parse(model).libraries if model else ()

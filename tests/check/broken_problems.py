@@ -89,6 +89,19 @@ class WeightsOfSeed(Sound):
 
 
 @dataclass
+class Rare(Sound):
+    """One row in ten has a label of a task: enough for the first batches, not for all."""
+
+    name = "rare"
+    recipe = {"steps": 400, "batch_size": 30, "lr": 0.01}
+
+    def load(self, data_dir: Path | None) -> Data:
+        data = super().load(data_dir)
+        sizes = np.where(np.arange(80) % 10 == 0, data.train.labels["size"], np.nan)
+        return Data(Examples(data.train.inputs, {**data.train.labels, "size": sizes}), data.dev)
+
+
+@dataclass
 class Leaking(Sound):
     """A head reads the other task's head, behind the back of the gradients."""
 

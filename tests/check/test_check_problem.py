@@ -56,6 +56,7 @@ def test_the_parts_of_a_model_are_told_apart() -> None:
     ("name", "check", "detail"),
     [
         ("other-rows", "data", "other rows the second time"),
+        ("rare", "batches", "has no label of task size, which 8 of 80 training rows have"),
         ("leaking", "shared and heads", "'head of sign' change the outputs of sign, size"),
         ("counting", "resume", "differs in the losses of step 4: keep state in the model alone"),
         ("own-generator", "repeatable", "two trainings of one seed differ in the losses of step 1"),
@@ -74,6 +75,10 @@ def test_weights_that_are_the_same_for_all_seeds_are_noted() -> None:
     notes = [result.detail for result in certificate("weights-of-one-seed").results if result.check == "seeds"]
     assert len(notes) == 1 and "all seeds have the same weights" in notes[0]
     assert failed("weights-of-one-seed") == {}
+
+
+def test_a_fault_of_late_batches_fails_no_other_check() -> None:
+    assert list(failed("rare")) == ["batches"]
 
 
 def test_without_data_or_a_model_nothing_else_is_tried() -> None:

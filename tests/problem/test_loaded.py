@@ -180,6 +180,10 @@ def test_fingerprints_of_inputs_of_any_kind() -> None:
     second.fingerprint = "second"
     kinds = [x, x.bfloat16(), x.clone().requires_grad_(), x + 1.0, Reader(), second]
     prints = [load(loading(inputs))[0].fingerprint for inputs in kinds]
+    for inputs in (x.clone().requires_grad_(), Reader()):
+        checked(loading(inputs))
+    audit = load(loading({"x": x.bfloat16()}))[0].describe()["sum"]["audit"]
+    assert audit["repeated"] == audit["leaked"] == 0
     assert prints[0] == prints[2]
     assert len(set(prints)) == len(prints) - 1
     assert "inputs[...] raised NotImplementedError: Could not run" in refused(loading(x.to_sparse()))

@@ -229,6 +229,20 @@ def test_a_bad_cell_is_named_with_file_line_column_and_value(tmp_path: Path, cha
     assert all(part in fault for part in reason.split(" .* ")), fault
 
 
+def test_names_of_columns_that_need_quotes_or_span_lines(tmp_path: Path) -> None:
+    """The remedy can be copied into the spec, and the message stays one line."""
+    lines = ["big,1,2,3", *(f"{number},{number % 2},{number % 5},{number}" for number in range(30))]
+    write(tmp_path, lines, '"size, in\nm2",a/b,c,y')
+    fault = fault_of(make(spec="columns[file=homes.csv,predict=y:number"), tmp_path)
+    assert "line 3, column 'size, in m2': 'big' is not a number" in fault
+    assert 'missing=big if it means a missing value, or categories="size, in m2"' in fault
+    write(tmp_path, [f"{number},?,{number}" for number in range(30)] + ["1,2,3"], '"a, b",x/y,z')
+    fault = fault_of(make(spec="columns[file=homes.csv,predict=z:number"), tmp_path)
+    assert fault.endswith('or categories="x/y"')
+    data = make(',categories="x/y"', "columns[file=homes.csv,predict=z:number").load(tmp_path)
+    assert data.train.inputs.shape[1] == 3  # a number, and whether it is "?" or "2"
+
+
 def test_a_marker_of_missing_values_can_be_declared(tmp_path: Path) -> None:
     lines = rows()
     lines[2], lines[3] = "110,?,ulm,9,0,flat", "111,-,ulm,?,0,flat"

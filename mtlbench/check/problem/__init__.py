@@ -24,11 +24,13 @@ def check_problems(
     """
     import torch
 
-    from mtlbench.check.problem.certificate import certify_problem
+    from mtlbench.check.problem.certificate import certify_problem, try_data
 
     registry = load_registry(plugin_files)
     for spec in specs:
         registry.problem(spec)  # an unknown name is an error before the first check
+    for spec in specs:
+        try_data(spec, registry, data_dir)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -13,6 +13,7 @@ from mtlbench.check.result import Result, not_claimed
 from mtlbench.errors import CellError, UsageError, said
 from mtlbench.plugins.registry import Registry
 from mtlbench.problem.loaded import LoadedProblem
+from mtlbench.problem.splits import lacks_folder
 
 Checked = Result | list[Result]
 
@@ -42,16 +43,7 @@ def certify_problem(spec: str, registry: Registry, data_dir: Path | None) -> Pro
     :param spec: the problem's spec.
     :param registry: the plugins in which it is found.
     :param data_dir: folder of data files.
-    :raises UsageError: the author's own, from ``load``: the data is missing or unusable.
     """
-    problem = registry.problem(spec)
-    try:
-        problem.load(data_dir)
-    except UsageError:
-        raise
-    except (Exception, SystemExit) as error:
-        if data_dir is None and isinstance(error, TypeError | OSError):  # most likely, it reads files
-            Subject(spec, registry, None).load()  # raises an error with this advice
     subject = Subject(spec, registry, data_dir)
     parts: list[Part] = []
 
@@ -62,6 +54,7 @@ def certify_problem(spec: str, registry: Registry, data_dir: Path | None) -> Pro
     needed: list[tuple[str, Callable[[], Checked]]] = [("data", lambda: _data(subject)), ("shared and heads", model)]
     others: list[tuple[str, Callable[[], Checked]]] = [
         ("model", lambda: examine.initial(subject)),
+        ("batches", lambda: examine.batches(subject)),
         ("repeatable", lambda: examine.repeated(subject)),
         ("pairing", lambda: examine.paired(subject)),
         ("single task", lambda: examine.single_task(subject)),
@@ -82,6 +75,24 @@ def certify_problem(spec: str, registry: Registry, data_dir: Path | None) -> Pro
     return ProblemCertificate(spec, results, parts)
 
 
+def try_data(spec: str, registry: Registry, data_dir: Path | None) -> None:
+    """Load a problem's rows, for faults that are not the author's: data that is not there.
+
+    :param spec: the problem's spec.
+    :param registry: the plugins in which it is found.
+    :param data_dir: folder of data files.
+    :raises UsageError: the author's own, from ``load``; and one that asks for ``--data-dir`` where that is missing.
+    """
+    problem = registry.problem(spec)
+    try:
+        problem.load(data_dir)
+    except UsageError:
+        raise
+    except (Exception, SystemExit) as error:  # other faults fail the check of the data
+        if data_dir is None and lacks_folder(error):
+            Subject(spec, registry, None).load()  # raises
+
+
 def attempt(name: str, check: Callable[[], Checked]) -> list[Result]:
     """Run a check; an exception counts as its failure.
 
@@ -92,7 +103,7 @@ def attempt(name: str, check: Callable[[], Checked]) -> list[Result]:
         outcome = check()
     except (UsageError, CellError) as error:
         outcome = Result(name, False, str(error))
-    except Exception as error:  # a problem under test may raise anything
+    except (Exception, SystemExit) as error:  # a problem under test may raise anything
         outcome = Result(name, False, said(error))
     return outcome if isinstance(outcome, list) else [outcome]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
 from typing import Any
@@ -20,6 +21,7 @@ from mtlbench.plan.conditions import check_methods
 from mtlbench.problem.hooks import Hooks
 from mtlbench.problem.interface import Session
 from mtlbench.problem.weights import state_fingerprint
+from mtlbench.training.state_codec import flatten, unflatten
 from mtlbench.training.train import Training
 
 RESUMED = ("pcgrad", "famo")
@@ -33,6 +35,8 @@ FAMILIES = {
     "cross_gram": "further batches",
 }
 """What methods of a family read → name of its check."""
+SEEDS = 3
+"""Seeds whose batches are drawn for all steps of the problem's recipe."""
 TIMED = ("sum", "pcgrad")
 CALLS = 10
 """Timed steps."""
@@ -56,6 +60,15 @@ def initial(subject: Subject) -> list[Result]:
         detail = "all seeds have the same weights: draw them by torch without a seed of your own, unless that is meant"
         results.append(observed("seeds", detail))
     return results
+
+
+def batches(subject: Subject) -> Result:
+    """With the problem's own recipe, every batch has a label of every task; the first of them are tried elsewhere."""
+    workload = subject.declared()
+    for seed in range(SEEDS):
+        workload.problem.prepare(workload.recipe, subject.method("sum"), seed)
+    size = f"{workload.steps} steps of {workload.recipe.batch_size} rows"
+    return Result("batches", True, f"{size}, {SEEDS} seeds: every batch has a label of every task")
 
 
 def repeated(subject: Subject) -> Result:
@@ -123,8 +136,9 @@ def resumed(subject: Subject) -> Result:
         for done in begun.run():
             if done == STEPS // 2:
                 break
+        tree, tensors = flatten(begun.state_dict())  # as a checkpoint holds it
         resumed = Training(subject.load(), subject.method(name), 0)
-        resumed.load_state_dict(begun.state_dict())
+        resumed.load_state_dict(unflatten(json.loads(json.dumps(tree)), tensors))
         disturb()
         difference = whole.difference(trace(resumed, STEPS))
         if difference is not None:

@@ -92,6 +92,11 @@ class Subject:
         recipe = suite.recipe({**FEW_STEPS, **changes})
         return Workload.load(suite.name, recipe, self.registry, data_dir=self.data_dir)
 
+    def declared(self) -> Workload:
+        """Load the problem anew, with all steps of its recipe."""
+        suite = suite_of(self.registry.problem(self.spec))
+        return Workload.load(suite.name, suite.recipe({"tasks": ()}), self.registry, data_dir=self.data_dir)
+
     @cached_property
     def workload(self) -> Workload:
         """The problem, loaded once, for checks that need no new one."""

@@ -157,6 +157,10 @@ class LoadedProblem:
         :param recipe: the canonical recipe.
         :raises UsageError: when the model does not suit these tasks or this recipe.
         """
+        self._check_model(recipe)
+        self.describe()  # which tries the metrics on trivial answers, and reads the rows' fingerprint
+
+    def _check_model(self, recipe: Recipe) -> None:
         refuse_options(self.problem, recipe)
         structure = self.structure
         if recipe.parts > 1 and structure.updates_buffers:
@@ -164,7 +168,6 @@ class LoadedProblem:
                 f"problem {self.problem.name}: its model has running statistics, such as BatchNorm's, which differ "
                 "between parts of a batch: use no accumulate and no processes"
             )
-        self.describe()  # which tries the metrics on trivial answers, and reads the rows' fingerprint
 
     def accept(self, recipe: Recipe, method: Method) -> None:
         """Refuse a method that needs what the problem does not declare.
@@ -227,7 +230,7 @@ class LoadedProblem:
         :raises UsageError: when the method needs what the problem does not declare, or a step's batch has no label of
             a task.
         """
-        self.check(recipe)
+        self._check_model(recipe)
         self.accept(recipe, method)
         return ProblemRows(self._hooks, self.splits, self._units, self.structure, recipe, method, seed)
 

@@ -73,7 +73,9 @@ def test_a_cell_of_two_processes_takes_the_steps_of_two_parts(tmp_path: Path) ->
     assert spread["seen"] == parts["seen"]
 
 
-def test_a_cells_process_does_not_try_the_model_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cells_process_does_not_try_the_model_or_describe_the_rows_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     workload = workload_of()
     (cell,) = cells_of(workload, ["pcgrad"])
     assert cell.trial == workload.problem.trial
@@ -81,7 +83,9 @@ def test_a_cells_process_does_not_try_the_model_again(tmp_path: Path, monkeypatc
     def again(*arguments: Any) -> None:
         raise AssertionError("the planner has tried it")
 
+    workload.problem.describe()
     monkeypatch.setattr("mtlbench.problem.loaded.probe", again)
+    monkeypatch.setattr("mtlbench.problem.loaded.describe", again)
     assert run(tmp_path, workload, cell).kind == "done"
 
 

@@ -12,7 +12,7 @@ from command_line import command_line
 from mtlbench.errors import UsageError
 from mtlbench.plugins.scaffold import write_problem
 
-SMALL = "digits[rows=64,dev_rows=20]"
+SMALL = "digits[overlap=5,rows=64,dev_rows=20,width=20]"
 
 
 def test_run_names_problem_and_tasks(tmp_path: Path) -> None:

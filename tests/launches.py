@@ -24,6 +24,8 @@ from multiprocessing import forkserver, resource_tracker, util
 from pathlib import Path
 from typing import NoReturn
 
+from mtlbench.text.problem import MODULES
+
 LARGEST = 1 << 20
 """Bytes of a request: the words of a command line and its environment."""
 
@@ -116,7 +118,7 @@ class Launcher:
 
 def serve(address: str) -> NoReturn:
     """Fork a command line for every request, until standard input ends."""
-    for module in ("mtlbench.cli", "mtlbench.grid.command", "mtlbench.execute.worker"):
+    for module in ("mtlbench.cli", "mtlbench.grid.command", "mtlbench.execute.worker", *MODULES):
         importlib.import_module(module)
     util.spawnv_passfds = fork_helper  # type: ignore[attr-defined]
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)

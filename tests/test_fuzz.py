@@ -28,7 +28,7 @@ from benchmarks.sample_record import EVALUATION, STEP, full, history
 from mtlbench import cli
 from mtlbench.contract.spec import quoted, split_specs
 from mtlbench.errors import UsageError
-from mtlbench.execute.worker import _parquet
+from mtlbench.execute.predictions_file import parquet
 from mtlbench.plan.cells import fingerprint, parse_seeds
 from mtlbench.plugins.registry import load_registry
 from mtlbench.records.groups import collect
@@ -161,7 +161,7 @@ def test_any_history_is_read_or_told(examples: int, tmp_path: Path) -> None:
 def test_any_predictions_are_read_or_left(examples: int, tmp_path: Path) -> None:
     import numpy as np
 
-    whole = _parquet({"a": np.eye(3, dtype=np.float32)}, {"a": np.arange(3)})
+    whole = parquet({"a": np.eye(3, dtype=np.float32)}, {"a": np.arange(3)})
 
     def check(drawn: tuple[int, int, int]) -> None:
         place, bit, size = drawn

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from factory import grid
 
-from mtlbench.execute.worker import _parquet
+from mtlbench.execute.predictions_file import parquet
 from mtlbench.problem.metrics import METRICS, answers
 from mtlbench.report.build import build
 from mtlbench.report.predictions import right_answers
@@ -28,7 +28,7 @@ def beside(folder: Path, content: bytes) -> dict[str, Any]:
 
 def record_with(folder: Path, outcome: CellResult, metrics: dict[str, str]) -> dict[str, Any]:
     return {
-        **beside(folder, _parquet(outcome.outputs["dev"], outcome.labels["dev"])),
+        **beside(folder, parquet(outcome.outputs["dev"], outcome.labels["dev"])),
         "tasks": {task: {"metrics": [metric]} for task, metric in metrics.items()},
     }
 
@@ -62,7 +62,7 @@ def test_predictions_that_changed_are_not_used(tmp_path: Path) -> None:
     record = record_with(tmp_path, outcome, {"mood": "accuracy"})
     assert right_answers(record)["mood"].tolist() == [1.0, 1.0, 1.0]
     outcome.labels["dev"]["mood"] = np.zeros(3)
-    (tmp_path / "made.parquet").write_bytes(_parquet(outcome.outputs["dev"], outcome.labels["dev"]))
+    (tmp_path / "made.parquet").write_bytes(parquet(outcome.outputs["dev"], outcome.labels["dev"]))
     assert right_answers(record) == {}
 
 

@@ -15,7 +15,7 @@ import torch
 
 from mtlbench.contract.task import Rows, Splits
 from mtlbench.diagnose.evidence import Run
-from mtlbench.execute.worker import _parquet
+from mtlbench.execute.predictions_file import parquet
 from mtlbench.plan.cells import Workload
 from mtlbench.plugins.registry import load_registry
 from mtlbench.problem.metrics import answers
@@ -127,7 +127,7 @@ def test_the_loss_is_the_mean_binary_cross_entropy() -> None:
 def test_predictions_hold_a_label_for_every_output() -> None:
     outputs = {"topics": np.arange(6, dtype=np.float32).reshape(2, 3), "mood": np.ones((2, 2), dtype=np.float32)}
     labels = {"topics": np.array([[1, 0, 1], [0, 0, 1]]), "mood": np.array([1, 0])}
-    table = pd.read_parquet(io.BytesIO(_parquet(outputs, labels)))
+    table = pd.read_parquet(io.BytesIO(parquet(outputs, labels)))
     assert table[table.task == "topics"]["label"].tolist() == [1, 0, 1, 0, 0, 1]
     assert table[table.task == "mood"]["label"].tolist() == [1, 1, 0, 0]
 

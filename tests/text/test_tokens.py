@@ -16,6 +16,7 @@ import pytest
 from mtlbench.plan.cells import Workload
 from mtlbench.text import tokens as tokens_module
 from mtlbench.text.encoder import Encoder
+from mtlbench.text.problem import MODULES
 from mtlbench.text.tokens import Tokenizer, Tokens, cache_folder
 
 Make = Callable[..., Workload]
@@ -142,8 +143,8 @@ def _tokenise(folder: Path, cache: Path, barrier: Any, answers: Any) -> None:
 
 
 def test_several_processes_may_race(tiny_bert: Path, cache: Path) -> None:
-    context = multiprocessing.get_context("forkserver")  # that of the cells, which has imported torch
-    context.set_forkserver_preload(["mtlbench.execute.worker"])
+    context = multiprocessing.get_context("forkserver")  # that of the cells, which has imported transformers
+    context.set_forkserver_preload(["mtlbench.execute.worker", *MODULES])
     barrier, answers = context.Barrier(3), context.Queue()
     processes = [context.Process(target=_tokenise, args=(tiny_bert, cache, barrier, answers)) for _ in range(3)]
     for process in processes:

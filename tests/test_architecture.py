@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from docs.architecture import FACE, FIGURE, FOLDERS, ORDER, PAGE, House, figure, page
+from docs.architecture import FACE, FIGURE, FOLDERS, ORDER, PAGE, ROOT, House, figure, page
 
 
 @pytest.fixture(scope="module")
@@ -38,3 +38,9 @@ def test_an_import_that_leads_up_would_be_seen(house: House) -> None:
     changed.__dict__["imports"] = {**house.imports, "mtlbench.errors": {"mtlbench.cli.app"}}
     assert changed.upward() == ["mtlbench.errors -> mtlbench.cli.app"]
     assert any("mtlbench.errors" in circle for circle in changed.circles())
+
+
+def test_files_of_tests_have_names_of_their_own() -> None:
+    """Pytest imports them by name alone: two of one name break whichever comes second in a worker."""
+    names = [file.name for file in (ROOT / "tests").rglob("*.py") if file.name != "conftest.py"]
+    assert sorted(name for name in set(names) if names.count(name) > 1) == []

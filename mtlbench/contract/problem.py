@@ -68,8 +68,8 @@ class Examples:
     >>> import numpy as np
     >>> from mtlbench import Examples
     >>> examples = Examples(np.zeros((3, 2), np.float32), {"odd": np.array([1, -1, 0])})
-    >>> len(examples), examples.labelled("odd").tolist()
-    (3, [True, False, True])
+    >>> len(examples), examples.take(np.array([0, 2])).shape
+    (3, torch.Size([2, 2]))
 
     :param inputs: an array or tensor of N rows, a mapping of such, or any object with ``inputs[row numbers]``, such as
         one that reads images from files; an array of row numbers goes in, a tensor or a mapping of tensors comes out.
@@ -82,16 +82,6 @@ class Examples:
 
     def __len__(self) -> int:
         return len(next(iter(self.labels.values())))
-
-    def labelled(self, task: str) -> NDArray[np.bool_]:
-        """Return (N,) whether each row has a label of a task.
-
-        :param task: the task's name.
-        """
-        labels = np.asarray(self.labels[task])
-        present = ~np.isnan(labels) if labels.dtype.kind == "f" else labels >= 0
-        rows: NDArray[np.bool_] = np.asarray(present).reshape(len(labels), -1).min(axis=1)
-        return rows
 
     def take(self, rows: NDArray[np.int64]) -> Any:
         """Return the inputs of some rows, as a tensor or a mapping of tensors.

@@ -96,8 +96,8 @@ def _loaded(workload: Workload, registry: Registry) -> dict[str, Any]:
     refused = {}
     names = registry.catalogue()
     for name in names:
-        method = registry.method(name)
         try:
+            method = registry.method(name)
             check_methods([method], len(loaded.tasks))
             loaded.accept(workload.recipe, method)
         except UsageError as error:

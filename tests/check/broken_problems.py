@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from mtlbench import Data, Examples, Problem, Target, UsageError
+from mtlbench import Data, Examples, Method, Observation, Problem, Target, UsageError, Vector
 
 
 class Net(nn.Module):
@@ -63,6 +63,44 @@ class ApartSound(Sound):
         net = Net()
         net.spare, net.fixed = nn.Linear(2, 2), nn.Linear(1, 1).requires_grad_(False)
         return net
+
+
+@dataclass
+class Normed(Sound):
+    """Nothing is wrong with it, either: running statistics, and a double precision model."""
+
+    name = "normed"
+
+    def model(self, targets: Sequence[Target]) -> nn.Module:
+        net = Net()
+        net.trunk = nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5), nn.Tanh())
+        return net.double()
+
+    def outputs(self, model: Any, inputs: Any, tasks: Sequence[str]) -> Any:
+        return model(inputs.double())
+
+
+@dataclass
+class Alone(Sound):
+    """Nothing is wrong with it, either: one task."""
+
+    name = "alone"
+
+    def targets(self) -> Sequence[Target]:
+        return super().targets()[:1]
+
+
+@dataclass
+class Demanding(Method):
+    """A method that nobody can make without its parameter."""
+
+    name = "demanding"
+    source = "none"
+
+    share: float
+
+    def weights(self, observation: Observation) -> Vector:
+        return np.full(observation.tasks, self.share)
 
 
 @dataclass

@@ -32,8 +32,10 @@ def losses_of(problem: Problem, model: torch.nn.Module, data: Data, targets: Seq
     losses = {}
     for target in targets:
         assert outputs[target.name].shape == (len(numbers), target.outputs)
-        labelled = data.train.labelled(target.name)[numbers]
-        labels = torch.from_numpy(np.asarray(data.train.labels[target.name])[numbers][labelled])
+        chosen = np.asarray(data.train.labels[target.name])[numbers]
+        labelled = chosen >= 0 if target.prediction == "classification" else ~np.isnan(chosen)
+        labelled = labelled.reshape(len(chosen), -1).all(axis=1)
+        labels = torch.from_numpy(chosen[labelled])
         if target.prediction == "regression":
             labels = labels.reshape(len(labels), -1).float()
         losses[target.name] = problem.loss(target, outputs[target.name][torch.from_numpy(labelled)], labels)

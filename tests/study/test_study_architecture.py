@@ -29,7 +29,7 @@ def test_boxes_are_the_models(make_workload: Any) -> None:
 def test_a_causal_model_with_adapters(make_workload: Any, tmp_path: Path) -> None:
     pytest.importorskip("peft")
     workload: Workload = make_workload(model=f"{write_folder(tmp_path, 'gpt2')}[layers=1,adapter=lora,rank=2]")
-    model = MultiTaskModel(workload.encoder, workload.files, workload.tasks, seed=0)
+    model = MultiTaskModel(workload.problem.encoder, workload.problem.files, workload.tasks, seed=0)
     shared = architecture.shared_boxes(model)
     assert [(box.name, box.shape) for box in shared[:-1]] == [
         ("texts", "as the tokenizer marks them"),

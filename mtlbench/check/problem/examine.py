@@ -185,7 +185,10 @@ def families(subject: Subject) -> list[Result]:
     refused: dict[str, str] = {}
     seen = set()
     for name in sorted(subject.registry.methods):
-        method = subject.method(name)
+        try:
+            method = subject.method(name)
+        except UsageError:  # a parameter is required
+            continue
         family = _family(method)
         form = (family, method.returns, type(method).heads, method.reads_losses, method.reads_after, method.joint)
         reason = _refusal(subject, method)

@@ -93,7 +93,8 @@ def told_apart(subject: Subject, parts: Sequence[Part]) -> list[Result]:
             return [*results, Result("shared and heads", False, detail)]
     heads = sum(part.owner.startswith("head of") for part in parts)
     shared = next(part.numbers for part in parts if part.owner == "shared")
-    detail = f"{shared} shared numbers change the outputs of all tasks, {heads} heads those of their own task alone"
+    detail = f"{shared} shared numbers change the outputs of all tasks"
+    detail += f", {heads} heads those of their own task alone" if heads else ""
     return [Result("shared and heads", True, detail), *results]
 
 

@@ -130,7 +130,8 @@ def _gap(patient: Patient, task: str) -> Finding | None:
             f"{patient.epochs(task):.1f} times, at least {BY_HEART:g}"
         ),
         cause="the task's rows were seen too often for their number, or are unlike the development rows",
-        fix="fewer steps, sampling=sqrt or annealed if tasks differ in size; look at how the rows were split",
+        fix="fewer steps, sampling=sqrt or annealed if tasks with batches of their own differ in size; look at how the "
+        "rows were split",
         sure="likely",
     )
 
@@ -167,7 +168,8 @@ def _drop(patient: Patient, task: str) -> Finding | None:
             f"development rows ({ERRORS * error:.3f}); training rows seen {patient.epochs(task):.1f} times"
         ),
         cause="the task's rows were seen too often for their number",
-        fix="fewer steps, sampling=sqrt or annealed if tasks differ in size, or a lower learning rate",
+        fix="fewer steps, sampling=sqrt or annealed if tasks with batches of their own differ in size, or a lower "
+        "learning rate",
         sure="likely",
     )
 

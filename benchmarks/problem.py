@@ -1,4 +1,4 @@
-"""Steps of a small problem: our session beside a plain loop of torch and TorchJD, contenders in turn, on one thread.
+"""Steps of the suite ``digits``: a session beside a plain loop of torch and TorchJD, in turn, on one thread.
 
     python -m benchmarks.problem --write
 
@@ -11,95 +11,59 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 from torch.nn import functional
 from torchjd.aggregation import PCGrad
 from torchjd.autojac import jac_to_grad, mtl_backward
 
-from mtlbench.contract.problem import Data, Examples, Problem, Target
 from mtlbench.engine.library import get_method
 from mtlbench.engine.processes import ALONE
 from mtlbench.host.provenance import environment
-from mtlbench.problem.loaded import LoadedProblem
+from mtlbench.plan.cells import Workload
+from mtlbench.plugins.registry import load_registry
 from mtlbench.problem.session import ProblemSession
-from mtlbench.recipe.suite import Recipe
+from mtlbench.recipe.suite import load_suite
 from mtlbench.training.history_rows import step_row
 
 PAGE = Path(__file__).with_suffix(".md")
-ROWS, BATCH, MEASURE_EVERY = 4096, 64, 10
-NAMES = ("left", "right")
 STEPS = 50
 """Steps of a contender's turn."""
 
 
-class Net(nn.Module):
-    """Two convolutions, a linear layer, and two heads, on canvases of 8 × 16."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.trunk = nn.Sequential(
-            nn.Conv2d(1, 8, 3, padding=1),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-            nn.Conv2d(8, 16, 3, padding=1),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-            nn.Flatten(),
-            nn.Linear(128, 32),
-            nn.ReLU(),
-        )
-        self.heads = nn.ModuleDict({name: nn.Linear(32, 10) for name in NAMES})
-
-    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return the logits by task."""
-        features = self.trunk(x)
-        return {name: head(features) for name, head in self.heads.items()}
-
-
-@dataclass
-class Canvases(Problem):
-    """Random canvases with two classes each."""
-
-    name = "canvases"
-
-    def targets(self) -> Sequence[Target]:
-        return [Target(name, "classification", outputs=10) for name in NAMES]
-
-    def load(self, data_dir: Path | None) -> Data:
-        random = np.random.default_rng(0)
-        inputs = random.normal(size=(ROWS, 1, 8, 16)).astype(np.float32)
-        examples = Examples(inputs, {name: random.integers(0, 10, ROWS) for name in NAMES})
-        return Data(train=examples, dev=examples)
-
-    def model(self, targets: Sequence[Target]) -> nn.Module:
-        return Net()
+def workload() -> Workload:
+    """Return the suite, with more steps than any contender takes."""
+    return Workload.load("digits", load_suite("digits").recipe({"steps": 100_000}), load_registry())
 
 
 class Plain:
-    """The plain sum in a loop of torch alone: batch, forward, one backward pass, fused AdamW."""
+    """The plain sum in a loop of torch alone: batch, forward, one backward pass, fused AdamW.
 
-    def __init__(self) -> None:
+    :param suite: problem and recipe.
+    """
+
+    def __init__(self, suite: Workload) -> None:
+        problem: Any = suite.problem
         torch.manual_seed(0)
-        self.net, data = Net(), Canvases().load(None).train
-        self.inputs = torch.from_numpy(data.inputs)
-        self.labels = {name: torch.from_numpy(labels) for name, labels in data.labels.items()}
-        self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=1e-3, fused=True)
-        self.random = np.random.default_rng(0)
+        self.net: Any = problem.problem.model(problem.tasks)
+        data = problem.problem.load(None).train
+        self.inputs = torch.as_tensor(data.inputs)
+        self.labels = {task.key: torch.as_tensor(data.labels[task.key]) for task in suite.tasks}
+        self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=suite.recipe.lr, fused=True)
+        self.batch, self.random = suite.recipe.batch_size, np.random.default_rng(0)
         self.losses: list[list[float]] = []
 
     def step(self, step: int) -> None:
         """Take one optimizer step."""
-        rows = torch.from_numpy(self.random.integers(0, ROWS, BATCH))
+        rows = torch.from_numpy(self.random.integers(0, len(self.inputs), self.batch))
         self.optimizer.zero_grad()
         features = self.net.trunk(self.inputs[rows])
         losses = [
-            functional.cross_entropy(head(features), self.labels[name][rows]) for name, head in self.net.heads.items()
+            functional.cross_entropy(self.net.heads[name](features), labels[rows])
+            for name, labels in self.labels.items()
         ]
         self.backward(losses, features)
         self.optimizer.step()
@@ -113,8 +77,8 @@ class Plain:
 class TorchJD(Plain):
     """PCGrad by TorchJD in the same loop."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, suite: Workload) -> None:
+        super().__init__(suite)
         self.aggregator = PCGrad()
 
     def backward(self, losses: list[torch.Tensor], features: torch.Tensor) -> None:
@@ -129,22 +93,23 @@ class TorchJD(Plain):
 class Ours:
     """A method in a session, with all that the training loop does in a step: schedule, measurements, history.
 
+    :param suite: problem and recipe.
     :param name: the method.
     """
 
-    def __init__(self, name: str) -> None:
-        self.method = get_method(name)
-        recipe = Recipe(problem="canvases", steps=100_000, batch_size=BATCH, lr=1e-3)
-        loaded = LoadedProblem(Canvases(), recipe)
-        self.session: ProblemSession = loaded.prepare(loaded.recipe(recipe), self.method, 0).session([0, 1], ALONE)
+    def __init__(self, suite: Workload, name: str) -> None:
+        self.method, self.every = get_method(name), suite.recipe.measure_every
+        session = suite.problem.prepare(suite.recipe, self.method, 0).session(range(len(suite.tasks)), ALONE)
+        assert isinstance(session, ProblemSession)
+        self.session = session
         parameters = [*self.session.shared, *self.session.heads]
-        self.optimizer = torch.optim.AdamW(parameters, lr=1e-3, fused=True)
+        self.optimizer = torch.optim.AdamW(parameters, lr=suite.recipe.lr, fused=True)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: 1.0)
         self.history: list[Any] = []
 
     def step(self, step: int) -> None:
         """Take one optimizer step."""
-        begun, measure = time.perf_counter(), (step + 1) % MEASURE_EVERY == 0
+        begun, measure = time.perf_counter(), (step + 1) % self.every == 0
         result = self.session.step(self.method, step, measure=measure)
         self.optimizer.step()
         self.schedule.step()
@@ -153,10 +118,10 @@ class Ours:
         self.history.append(step_row(step + 1, result, self.session.tasks, self.session.factors(step), spent, measure))
 
 
-CONTENDERS: dict[str, Callable[[], Any]] = {
+CONTENDERS: dict[str, Callable[[Workload], Any]] = {
     "plain loop, sum": Plain,
-    "session, sum": lambda: Ours("sum"),
-    "session, PCGrad": lambda: Ours("pcgrad"),
+    "session, sum": lambda suite: Ours(suite, "sum"),
+    "session, PCGrad": lambda suite: Ours(suite, "pcgrad"),
     "TorchJD mtl_backward, PCGrad": TorchJD,
 }
 
@@ -167,7 +132,8 @@ def measure(rounds: int) -> dict[str, list[float]]:
     :param rounds: turns of each.
     :returns: seconds a step, by contender and round.
     """
-    contenders = {name: make() for name, make in CONTENDERS.items()}
+    suite = workload()
+    contenders = {name: make(suite) for name, make in CONTENDERS.items()}
     done = dict.fromkeys(contenders, 0)
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(rounds + 1):
@@ -189,15 +155,13 @@ def page(seconds: dict[str, list[float]]) -> str:
     """
     machine = environment()["machine"]
     base = seconds["plain loop, sum"]
-    size = sum(parameter.numel() for parameter in Net().parameters())
     lines = [
         "# Steps of a small problem",
         "",
-        f"`python -m benchmarks.problem --write`: a CNN of {size:,} parameters on canvases of 8 × 16, two tasks on one",
-        f"batch of {BATCH} rows, one thread. Contenders take turns of {STEPS} steps; medians over turns.",
-        "A session's step has all that the training loop does: rows, forward, backward, method, fused AdamW,",
-        f"schedule, a history row, and every {MEASURE_EVERY} steps the norms and cosines of all task gradients. The",
-        "other loops have rows, forward, backward and fused AdamW.",
+        "`make bench-problem`: the suite `digits`, two tasks on one batch, one thread. Contenders take turns of",
+        f"{STEPS} steps in one process; medians over turns. A session's step has all that the training loop does:",
+        "rows, forward, backward, method, fused AdamW, schedule, a history row, and every tenth step the norms and",
+        "cosines of all task gradients. The other loops have rows, forward, backward and fused AdamW.",
         "",
         f"{machine['system']} {machine['architecture']}, {machine['processor']}, torch {torch.__version__}.",
         "",

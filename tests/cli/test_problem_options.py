@@ -84,11 +84,11 @@ def test_bad_input_is_one_line(arguments: str, message: str, tmp_path: Path, mon
 
 def test_info_explains_a_problem() -> None:
     shown = command_line("info", SMALL).stdout
-    for text in ("left: 10 classes", "64 train, 20 dev, 20 test", "6688 shared", "suite digits: ", "all can run"):
+    for text in ("left: 10 classes", "64 train, 20 dev, 20 test", "8292 shared", "suite digits: ", "all can run"):
         assert text in shown
     assert "overlap  integer, >= 0, < 8  (default 6)" in shown
     entry = json.loads(command_line("info", SMALL, "--json").stdout)
-    assert entry["kind"] == "problem" and entry["facts"]["heads"]["left"] == 170
+    assert entry["kind"] == "problem" and entry["facts"]["heads"]["left"] == 210
     assert entry["facts"]["recipe"]["steps"] == 1500 and entry["facts"]["named"]["representation"] is True
 
 

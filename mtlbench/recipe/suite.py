@@ -22,7 +22,7 @@ from mtlbench.contract.numerals import check_plain
 from mtlbench.errors import UsageError, unknown
 
 Sampling = Literal["uniform", "proportional", "sqrt", "annealed"]
-TEXT_FIELDS = ("model", "max_length", "engine", "checkpointing")
+TEXT_FIELDS = ("model", "max_length", "engine", "checkpointing", "shared_forward")
 """Fields of a recipe that have no meaning for a problem."""
 
 

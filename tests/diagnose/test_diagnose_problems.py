@@ -56,7 +56,7 @@ def test_cells_of_problems_are_examined(spec: str, tmp_path: Path) -> None:
 TEXTS_ONLY = {"frozen", "cut texts", "apart"}
 
 
-@pytest.mark.parametrize("name", FAULTS.keys() - TEXTS_ONLY)
+@pytest.mark.parametrize("name", sorted(FAULTS.keys() - TEXTS_ONLY))
 def test_a_fault_of_a_problem_is_named_and_nothing_else(name: str, tmp_path: Path) -> None:
     code, change = FAULTS[name]
     records = [cell(tmp_path, problem(change))]

@@ -10,9 +10,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mtlbench.contract.examples import Data, Examples
     from mtlbench.contract.method import Method
     from mtlbench.contract.observation import Matrix, Observation, Vector
-    from mtlbench.contract.problem import Data, Examples, Problem, Target
+    from mtlbench.contract.problem import Problem, Target
     from mtlbench.contract.task import Rows, Splits, Task
     from mtlbench.contract.wrapper import Wrapper
     from mtlbench.engine.library import aggregate, get_method, weights
@@ -50,8 +51,8 @@ __all__ = [
 
 _HOMES = {
     "CellError": "errors",
-    "Data": "contract.problem",
-    "Examples": "contract.problem",
+    "Data": "contract.examples",
+    "Examples": "contract.examples",
     "Matrix": "contract.observation",
     "Method": "contract.method",
     "Observation": "contract.observation",

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from mtlbench.contract.problem import Data, Examples, Problem, Target
+from mtlbench.contract.examples import Data, Examples
+from mtlbench.contract.problem import Problem, Target
 from mtlbench.problem.loaded import LoadedProblem
 from mtlbench.recipe.suite import Recipe
 

@@ -17,11 +17,12 @@ from mtlbench.contract.problem import Problem, Target
 from mtlbench.errors import CellError, UsageError, is_out_of_memory, said
 from mtlbench.plugins.fingerprint import source_fingerprint
 from mtlbench.problem.batch import TrainingRows
+from mtlbench.problem.conditions import refuse_method, refuse_options
 from mtlbench.problem.description import describe
 from mtlbench.problem.evaluation import Unit
 from mtlbench.problem.hooks import Hooks
 from mtlbench.problem.rows import ProblemRows
-from mtlbench.problem.splits import Split, check_labels, limited, load_splits, one_batch
+from mtlbench.problem.splits import Split, check_labels, checked_splits, limited, load_data, one_batch
 from mtlbench.problem.structure import Structure, probe
 from mtlbench.problem.targets import chosen_targets
 from mtlbench.recipe.suite import Recipe
@@ -51,11 +52,11 @@ class LoadedProblem:
         self, problem: Problem, recipe: Recipe, data_dir: Path | None = None, trial: Structure | None = None
     ) -> None:
         self.problem = problem
+        refuse_options(problem, recipe)
+        self._data = load_data(problem, data_dir)  # first, because the classes of a file's column may be the targets'
         self.tasks: tuple[Target, ...] = chosen_targets(problem, recipe.tasks)
         """The tasks, in the order of the heads."""
-        refuse_options(problem, recipe)
-        self._data, splits = load_splits(problem, self.tasks, data_dir)
-        self.splits: Mapping[str, Split] = limited(splits, recipe, problem)
+        self.splits: Mapping[str, Split] = limited(checked_splits(problem, self._data, self.tasks), recipe, problem)
         """The rows by split, with labels in one form."""
         check_labels(self.splits, self.tasks, problem)
         self._units = {target.name: Unit.of(problem, target, self.splits["train"]) for target in self.tasks}
@@ -233,53 +234,3 @@ class LoadedProblem:
         self._check_model(recipe)
         self.accept(recipe, method)
         return ProblemRows(self._hooks, self.splits, self._units, self.structure, recipe, method, seed)
-
-
-def refuse_options(problem: Problem, recipe: Recipe) -> None:
-    """Refuse options of a recipe that have no meaning for a problem.
-
-    :param problem: the problem.
-    :param recipe: the recipe.
-    :raises UsageError: naming the option.
-    """
-    where = f"problem {problem.name}"
-    if recipe.max_length != Recipe.model_fields["max_length"].default:
-        raise UsageError(f"max_length={recipe.max_length} is for tasks on texts; {where} has inputs of its own")
-    if recipe.engine in ("packed", "lean", "loop"):
-        raise UsageError(f"engine={recipe.engine} is for tasks on texts; {where} has one engine: use engine=auto")
-    if recipe.checkpointing:
-        raise UsageError(f"checkpointing is for tasks on texts; {where} may use torch.utils.checkpoint in its model")
-    if recipe.sampling != "uniform" and not problem.separate:
-        raise UsageError(f"sampling={recipe.sampling} needs a batch for each task, but {where} has one for all tasks")
-
-
-def refuse_method(problem: Problem, structure: Structure, recipe: Recipe, method: Method) -> None:
-    """Refuse a method that needs what a problem does not declare, or what parts of a batch do not have.
-
-    :param problem: the problem.
-    :param structure: the model's parts.
-    :param recipe: the recipe.
-    :param method: the method.
-    :raises UsageError: naming method and problem.
-    """
-    where, reads = f"problem {problem.name}", method.gram_of if method.reads == "gram" else None
-    if reads == "last_shared_layer" and not structure.last:
-        raise UsageError(
-            f"method {method.name} reads gradients of the last shared layer, which {where} does not name: write "
-            "last_shared_layer()"
-        )
-    if reads == "representation" and not structure.representation:
-        raise UsageError(
-            f"method {method.name} reads gradients of the representation, which {where} does not name: write "
-            "representation()"
-        )
-    if reads == "representation" and problem.separate:
-        raise UsageError(
-            f"method {method.name} reads gradients of a representation that all losses are computed from, but {where} "
-            "has a batch for each task"
-        )
-    if recipe.accumulate > 1 and (reads in ("last_shared_layer", "representation") or method.batches > 1):
-        raise UsageError(
-            f"accumulate={recipe.accumulate} averages whole task gradients over the parts of a batch, but method "
-            f"{method.name} reads something else: use accumulate=1"
-        )

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from mtlbench.contract.entries import AuditEntry
-from mtlbench.contract.problem import Target, as_array
+from mtlbench.contract.examples import as_array
+from mtlbench.contract.problem import Target
 from mtlbench.problem.splits import Split
 
 

@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from mtlbench import seeds
-from mtlbench.contract.problem import Data, Examples, Problem, Target
+from mtlbench.contract.examples import Data, Examples
+from mtlbench.contract.problem import Problem, Target
 from mtlbench.errors import UsageError, shown
 from mtlbench.problem.interface import Labels
 from mtlbench.problem.targets import call
@@ -75,14 +76,12 @@ class Split:
         return labels[:, 0] if target.prediction == "regression" and target.outputs == 1 else labels
 
 
-def load_splits(problem: Problem, targets: Sequence[Target], data_dir: Path | None) -> tuple[Data, dict[str, Split]]:
-    """Load a problem's rows.
+def load_data(problem: Problem, data_dir: Path | None) -> Data:
+    """Load a problem's data.
 
     :param problem: the problem.
-    :param targets: the chosen tasks.
     :param data_dir: the folder given with ``--data-dir``.
-    :returns: the author's data, and the rows by split.
-    :raises UsageError: for a fault, naming problem, split, task, row and remedy.
+    :raises UsageError: for a fault, naming problem and remedy.
     """
     where = f"problem {problem.name}"
     try:
@@ -95,8 +94,19 @@ def load_splits(problem: Problem, targets: Sequence[Target], data_dir: Path | No
         raise UsageError(f"{where}: load() returned {shown(data)}; return Data(train=Examples(...), dev=Examples(...))")
     if not isinstance(data.source, str):
         raise UsageError(f"{where}: the data's source is {shown(data.source)}; give a text")
+    return data
+
+
+def checked_splits(problem: Problem, data: Data, targets: Sequence[Target]) -> dict[str, Split]:
+    """Return the rows by split, with labels in one form.
+
+    :param problem: the problem.
+    :param data: its data.
+    :param targets: the chosen tasks.
+    :raises UsageError: for a fault, naming problem, split, task, row and remedy.
+    """
     splits: dict[str, Any] = {"train": data.train, "dev": data.dev} | ({} if data.test is None else {"test": data.test})
-    return data, {name: _checked(f"{where}: {name} split", part, targets) for name, part in splits.items()}
+    return {name: _checked(f"problem {problem.name}: {name} split", part, targets) for name, part in splits.items()}
 
 
 def lacks_folder(error: BaseException | None) -> bool:

@@ -14,7 +14,8 @@ import torch
 from tiny_problems import ApartPoints, Net, Points, load, recipe_of
 from torch import nn
 
-from mtlbench.contract.problem import Data, Examples, Problem, Target
+from mtlbench.contract.examples import Data, Examples
+from mtlbench.contract.problem import Problem, Target
 from mtlbench.engine.library import get_method
 from mtlbench.engine.processes import ALONE
 from mtlbench.errors import CellError, UsageError
@@ -371,6 +372,8 @@ def test_hooks_that_are_missing() -> None:
         representation = Problem.representation
         last_shared_layer = Problem.last_shared_layer
 
+    assert "problem empty: load() is missing; write it" in refused(Empty())  # type: ignore[arg-type]
+    Empty.load = lambda self, data_dir: Points().load(None)  # type: ignore[method-assign]
     assert "problem empty: targets() is missing; write it" in refused(Empty())  # type: ignore[arg-type]
     assert "problem bare: model() is missing; write it" in refused(Bare())
     Bare.model = lambda self, targets: nn.Linear(4, 3)  # type: ignore[method-assign, assignment]

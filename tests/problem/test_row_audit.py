@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from mtlbench.contract.problem import Examples, Target
+from mtlbench.contract.examples import Examples
+from mtlbench.contract.problem import Target
 from mtlbench.problem.row_audit import audit, row_codes
 from mtlbench.problem.splits import Split, _checked
 

@@ -12,6 +12,8 @@ from problem_steps import check_seeded, check_step, fault_of, new_model
 
 from mtlbench import Data, Problem, UsageError
 from mtlbench.plugins.registry import load_registry
+from mtlbench.problem.loaded import LoadedProblem
+from mtlbench.recipe.suite import Recipe
 
 HEADER = "area,rooms,city,price,cheap,kind"
 SPEC = "columns[file=homes.csv,predict=price:number/cheap:flag/kind:class"
@@ -54,6 +56,12 @@ def test_targets_and_their_kinds(folder: Path, monkeypatch: pytest.MonkeyPatch) 
     assert kinds == [("price", "regression", 1), ("cheap", "classification", 2), ("kind", "classification", 2)]
     monkeypatch.chdir(folder)
     assert make().targets() == problem.targets()  # also before the rows are loaded
+
+
+def test_classes_come_from_a_file_in_the_data_folder(folder: Path) -> None:
+    recipe = Recipe(problem="columns", tasks=("kind",), steps=1, batch_size=8, lr=1e-3)
+    loaded = LoadedProblem(make(), recipe, folder)
+    assert [(task.name, task.outputs) for task in loaded.tasks] == [("kind", 2)]
 
 
 def test_declared_classes_are_known_without_the_file() -> None:

@@ -139,8 +139,10 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, own: _LinearForward) -> Any:
         ctx.save_for_backward(x, weight)
-        ctx.own, ctx.finite = own, None
-        return functional.linear(x, weight, bias)
+        result = functional.linear(x, weight, bias)
+        # a row of x that is not finite makes all of its row of the result so: 0 · ∞ is NaN; a sum may overflow as well
+        ctx.own, ctx.witness = own, result[..., 0].sum() if result.shape[-1] else None
+        return result
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -151,7 +153,7 @@ class _Linear(torch.autograd.Function):
             return *gradients_by_torch(functional.linear, (x, weight, ctx.own.layer.bias), ctx, output, tally), None
         dy, inputs = output.flatten(0, -2), x.flatten(0, -2)
         live = live_rows(dy)
-        if live is not None and not _finite(ctx, inputs):  # 0 · ∞ is NaN, so a row that is not finite is alive
+        if live is not None and not bool(torch.isfinite(ctx.witness)):  # 0 · ∞ is NaN: a row of x with it is alive
             live = torch.unique(torch.cat([live, (~torch.isfinite(inputs).all(1)).nonzero().squeeze(1)]))
         dy = dy if live is None else dy.index_select(0, live)
         dx = None
@@ -211,17 +213,13 @@ def live_rows(gradient: torch.Tensor) -> torch.Tensor | None:
     """
     if len(gradient) < FEWEST or not gradient.shape[1]:
         return None
+    most = (1.0 - WORTHWHILE) * len(gradient)
+    if int((gradient[:, 0] == 0.0).count_nonzero()) <= most:  # a glance at one column, before all are read
+        return None
     doubtful = gradient.amax(1) == 0.0  # exact for any number, -0.0 and NaN included, and faster than a norm
-    if int(doubtful.count_nonzero()) <= (1.0 - WORTHWHILE) * len(gradient):
+    if int(doubtful.count_nonzero()) <= most:
         return None
     return (~(doubtful & (gradient.amin(1) == 0.0))).nonzero().squeeze(1)
-
-
-def _finite(ctx: Any, inputs: torch.Tensor) -> bool:
-    """Return whether a layer's inputs are finite; looked at in the first of its passes."""
-    if ctx.finite is None:
-        ctx.finite = bool(torch.isfinite(inputs.sum()))
-    return bool(ctx.finite)
 
 
 def _position(current: Pass | None, parameter: torch.Tensor) -> int | None:

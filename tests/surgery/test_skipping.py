@@ -76,9 +76,12 @@ def test_batches_without_rows_and_layers_without_outputs(rows: int, width: int, 
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
 @pytest.mark.parametrize("skip", [False, True])
-def test_an_input_that_is_not_finite_in_a_dead_row_is_found(bad: float, skip: bool) -> None:
+@pytest.mark.parametrize("zeros", [False, True], ids=["", "weights of 0"])
+def test_an_input_that_is_not_finite_in_a_dead_row_is_found(bad: float, skip: bool, zeros: bool) -> None:
     """As in torch, 0 · ∞ makes the weight's gradient NaN, even though no loss reads the row."""
     net = nn.Linear(4, 3).double()
+    if zeros:
+        net.weight.data[0] = 0.0
     x = torch.ones(64, 4, dtype=torch.float64)
     x[50, 1] = bad
     with mtlbench.Surgery(net, "mgda", skip_zero_rows=skip) as surgery:
@@ -86,6 +89,23 @@ def test_an_input_that_is_not_finite_in_a_dead_row_is_found(bad: float, skip: bo
         with pytest.raises(NotFinite, match="gradient of task 0 is nan, first in weight"):
             surgery.loss([y.sum(), y.square().sum()])
     assert net.weight.grad is None
+
+
+def test_an_output_that_overflows_in_a_dead_row_changes_nothing() -> None:
+    net = nn.Linear(4, 3)
+    x = torch.ones(64, 4)
+    x[50] = 3e38
+    net.weight.data.fill_(2.0)
+    plain = copy.deepcopy(net)
+    with mtlbench.Surgery(net, "mgda", skip_zero_rows=True) as surgery:
+        y = net(x)
+        assert not torch.isfinite(y[50]).all()
+        surgery.loss([y[:40].sum(), y[:40].square().sum()]).backward()
+    with mtlbench.Surgery(plain, "mgda") as surgery:
+        y = plain(x)
+        surgery.loss([y[:40].sum(), y[:40].square().sum()]).backward()
+    assert net.weight.grad is not None and plain.weight.grad is not None
+    torch.testing.assert_close(net.weight.grad, plain.weight.grad)
 
 
 def test_a_gradient_that_is_not_finite_is_alive() -> None:

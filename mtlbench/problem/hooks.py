@@ -11,6 +11,7 @@ from torch import nn
 from mtlbench import seeds
 from mtlbench.contract.problem import Problem, Target
 from mtlbench.errors import CellError, UsageError, is_out_of_memory, said, shown
+from mtlbench.problem.loss_fault import loss_fault
 from mtlbench.problem.randomness import seeded
 from mtlbench.problem.targets import is_missing
 from mtlbench.surgery.parameters import named_parameters
@@ -72,7 +73,7 @@ class Hooks:
         :raises CellError: naming the task.
         """
         loss = self._call("loss", self.problem.loss, target, outputs, labels, task=target)
-        fault = _loss_fault(loss, outputs)
+        fault = loss_fault(loss, outputs)
         if fault is not None:
             raise CellError(
                 f"{self._where}: task {target.name}: loss() returned {fault}; return the mean over rows, one "
@@ -157,21 +158,6 @@ def _output_fault(outputs: Mapping[str, Any], target: Target, rows: int) -> str 
     return (
         None if output.is_floating_point() else f"returned {output.dtype} for task {target.name}; return real numbers"
     )
-
-
-def _loss_fault(loss: object, outputs: torch.Tensor) -> str | None:
-    """Return a description of a loss that is not a proper scalar, or ``None`` if it is one."""
-    if not isinstance(loss, torch.Tensor):
-        return f"{shown(loss)}, not a tensor"
-    if loss.ndim:
-        return f"a tensor of shape {tuple(loss.shape)}"
-    if not loss.is_floating_point():
-        return f"a tensor of {loss.dtype}"
-    if loss.device != outputs.device:
-        return f"a tensor on {loss.device}, where the outputs are on {outputs.device}"
-    if outputs.requires_grad and torch.is_grad_enabled() and not loss.requires_grad:
-        return "a tensor without a gradient"
-    return None
 
 
 def _moved(inputs: Any, device: torch.device) -> Any:

@@ -56,7 +56,25 @@ class Scored(Protocol):
         """Names of metrics, the primary one first."""
 
 
-class Session(Protocol):
+class Stepper(Protocol):
+    """What computes the gradients of a step."""
+
+    @property
+    def scale(self) -> LossScale | None:
+        """The loss scale in float16, the only state between steps besides the model's; else ``None``."""
+
+    def step(self, method: Method, step: int, *, measure: bool) -> Step:
+        """Fill ``.grad`` of every trained parameter for one step.
+
+        :param method: the method that weighs the task gradients.
+        :param step: the step, from 0.
+        :param measure: whether to return the Gram matrix.
+        :returns: losses, weights and measurements.
+        :raises NotFinite: when a loss or gradient is NaN or infinite.
+        """
+
+
+class Session(Stepper, Protocol):
     """One model in training: its tasks, batches, engine and evaluation.
 
     Batches and random numbers of a step depend only on seed and step, so that a session needs no state but that of the
@@ -94,20 +112,6 @@ class Session(Protocol):
     @property
     def splits(self) -> Sequence[str]:
         """The splits to score: ``dev``, and ``test`` if there is one."""
-
-    @property
-    def scale(self) -> LossScale | None:
-        """The loss scale in float16, else ``None``."""
-
-    def step(self, method: Method, step: int, *, measure: bool) -> Step:
-        """Fill ``.grad`` of every trained parameter for one step.
-
-        :param method: the method that weighs the task gradients.
-        :param step: the step, from 0.
-        :param measure: whether to return the Gram matrix.
-        :returns: losses, weights and measurements.
-        :raises NotFinite: when a loss or gradient is NaN or infinite.
-        """
 
     def ahead(self, step: int) -> None:
         """Prepare the batches of the next step, while the device may still compute this one.

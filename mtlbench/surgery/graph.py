@@ -169,53 +169,16 @@ def nodes(tensor: torch.Tensor, ends: Collection[Any] = ()) -> set[Any]:
     return visited
 
 
-def reaches(loss: torch.Tensor, leaves: Collection[int]) -> bool:
+def reaches(loss: torch.Tensor, leaves: Collection[int], leading: set[Any] | None = None) -> bool:
     """Return whether a loss reaches one of some leaves; the walk ends at the first.
 
     :param loss: the loss.
     :param leaves: their ids.
+    :param leading: nodes that are known to lead to these leaves; those on the way join them, so that the walk of
+        another loss stops at them.
     """
-    visited, stack = set(), [origin(loss)]
-    while stack:
-        node = stack.pop()
-        if node is None or node in visited:
-            continue
-        visited.add(node)
-        if id(getattr(node, "variable", None)) in leaves:
-            return True
-        stack.extend(_behind(*edge) for edge in node.next_functions)
-    return False
-
-
-def refuse_unreached(losses: Sequence[torch.Tensor], shared: Collection[int], labels: Sequence[str]) -> None:
-    """Refuse a loss without a gradient to combine.
-
-    :param losses: K losses.
-    :param shared: ids of the shared parameters.
-    :param labels: the losses' names or numbers.
-    :raises UsageError: when a loss reaches no shared parameter.
-    """
-    leading: set[Any] = set()
-    for label, loss in zip(labels, losses, strict=True):
-        if _leads(origin(loss), shared, leading):
-            continue
-        if any(type(node).__name__ == REENTRANT for node in nodes(loss)):  # which hides leaves
-            continue
-        raise UsageError(
-            f"loss {label} reaches no shared parameter that requires a gradient (is something on the way detached, or "
-            "was a parameter replaced?): if this is meant, leave it out, and add it to the loss that Surgery.loss() "
-            "returns"
-        )
-
-
-def _leads(start: Any, leaves: Collection[int], leading: set[Any]) -> bool:
-    """Return whether a node leads to one of some leaves.
-
-    :param start: the node.
-    :param leaves: ids of the leaves.
-    :param leading: nodes that are known to lead there; those on the way join them, so that another loss stops at them.
-    """
-    before, stack = {start: None}, [start]
+    leading, start = set() if leading is None else leading, origin(loss)
+    before, stack = {start: None}, [start] if start is not None else []
     while stack:
         node = stack.pop()
         if node in leading or (type(node).__name__ == LEAF and id(node.variable) in leaves):
@@ -229,6 +192,27 @@ def _leads(start: Any, leaves: Collection[int], leading: set[Any]) -> bool:
                 before[child] = node
                 stack.append(child)
     return False
+
+
+def refuse_unreached(losses: Sequence[torch.Tensor], shared: Collection[int], labels: Sequence[str]) -> None:
+    """Refuse a loss without a gradient to combine.
+
+    :param losses: K losses.
+    :param shared: ids of the shared parameters.
+    :param labels: the losses' names or numbers.
+    :raises UsageError: when a loss reaches no shared parameter.
+    """
+    leading: set[Any] = set()
+    for label, loss in zip(labels, losses, strict=True):
+        if reaches(loss, shared, leading):
+            continue
+        if any(type(node).__name__ == REENTRANT for node in nodes(loss)):  # which hides leaves
+            continue
+        raise UsageError(
+            f"loss {label} reaches no shared parameter that requires a gradient (is something on the way detached, or "
+            "was a parameter replaced?): if this is meant, leave it out, and add it to the loss that Surgery.loss() "
+            "returns"
+        )
 
 
 def origin(tensor: torch.Tensor) -> Any:

@@ -18,6 +18,7 @@ from mtlbench.engine.packed.strategy import Strategy
 from mtlbench.engine.scaling import LossScale
 from mtlbench.engine.step import Forward, NotFinite, Step
 from mtlbench.errors import CellError
+from mtlbench.problem.interface import Stepper
 from mtlbench.recipe.suite import Recipe
 from mtlbench.text.inputs import Inputs
 from mtlbench.text.model import MultiTaskModel
@@ -25,25 +26,11 @@ from mtlbench.text.model import MultiTaskModel
 Name = Literal["packed", "lean", "loop"]
 
 
-class Engine(Protocol):
-    """Interface between the training loop and an engine."""
+class Engine(Stepper, Protocol):
+    """What computes the gradients of a step of a model of texts."""
 
     choice: EngineEntry
     """The engine's name, and why it is not the packed one."""
-
-    @property
-    def scale(self) -> LossScale | None:
-        """The loss scale in float16, the only state that an engine keeps between steps; else ``None``."""
-
-    def step(self, method: Method, step: int, *, measure: bool) -> Step:
-        """Fill ``.grad`` of every trained parameter for one step.
-
-        :param method: the method that weighs the task gradients.
-        :param step: the step, from 0.
-        :param measure: whether to return the Gram matrix.
-        :returns: losses, weights and measurements.
-        :raises NotFinite: when a loss or gradient is NaN or infinite.
-        """
 
 
 def make_engine(model: MultiTaskModel, inputs: Inputs, recipe: Recipe) -> Engine:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from mtlbench.contract.task import Task
-from mtlbench.errors import CellError, UsageError, is_out_of_memory, said, shown
+from mtlbench.errors import CellError, UsageError, is_out_of_memory, said
+from mtlbench.problem.loss_fault import loss_fault
 
 
 def loss_of(task: Task, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -26,7 +27,7 @@ def loss_of(task: Task, outputs: torch.Tensor, targets: torch.Tensor) -> torch.T
             raise
         shapes = f"outputs of shape {tuple(outputs.shape)} and targets of shape {tuple(targets.shape)}"
         raise CellError(f"task {task.key}: loss() raised {said(error)}, on {shapes}", task=task.key) from error
-    fault = _fault(loss, outputs)
+    fault = loss_fault(loss, outputs)
     if fault is not None:
         raise CellError(
             f"task {task.key}: loss() returned {fault}; return the mean over rows, one real number computed from the "
@@ -34,18 +35,3 @@ def loss_of(task: Task, outputs: torch.Tensor, targets: torch.Tensor) -> torch.T
             task=task.key,
         )
     return loss
-
-
-def _fault(loss: object, outputs: torch.Tensor) -> str | None:
-    """Return a description of a loss that is not a proper scalar, or ``None`` if it is one."""
-    if not isinstance(loss, torch.Tensor):
-        return f"{shown(loss)}, not a tensor"
-    if loss.ndim:
-        return f"a tensor of shape {tuple(loss.shape)}"
-    if not loss.is_floating_point():
-        return f"a tensor of {loss.dtype}"
-    if loss.device != outputs.device:
-        return f"a tensor on {loss.device}, where the outputs are on {outputs.device}"
-    if outputs.requires_grad and torch.is_grad_enabled() and not loss.requires_grad:
-        return "a tensor without a gradient"
-    return None

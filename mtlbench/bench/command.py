@@ -23,6 +23,7 @@ from mtlbench.host.disk import make_output_folder
 from mtlbench.host.streams import print_data
 from mtlbench.host.terminal import console
 from mtlbench.plan.cells import Workload
+from mtlbench.plan.choice import choose_methods, with_all
 from mtlbench.plan.conditions import check_methods
 from mtlbench.plugins.registry import Registry, load_registry
 from mtlbench.recipe.suite import Recipe, Suite, load_suite
@@ -65,7 +66,7 @@ def run_bench(request: BenchRequest, *, width: int = 80, color: bool = False) ->
     """
     suite = load_suite(request.suite)
     registry = load_registry(request.plugin_files)
-    methods = _choose_methods(registry, request.methods, suite.methods)
+    methods = _named_methods(registry, request.methods, suite.methods)
     changes = dict(request.changes)
     if "tasks" in changes:
         changes["tasks"] = tuple(split_specs(changes["tasks"]))
@@ -76,6 +77,8 @@ def run_bench(request: BenchRequest, *, width: int = 80, color: bool = False) ->
     data_dir = None if request.data_dir is None else request.data_dir.resolve()
     plugin_files = tuple(str(Path(file).resolve()) for file in request.plugin_files)
     workload = Workload.load(suite.name, recipe, registry, data_dir=data_dir, plugin_files=plugin_files)
+    if request.methods is not None:
+        methods = [method for method in with_all(methods, request.methods, registry, workload) if method.joint]
     check_methods(methods, len(workload.tasks))
     workload.problem.check(workload.recipe)
     for method in methods:
@@ -121,21 +124,19 @@ def engines_of(method: Method, traits: Traits) -> list[str]:
     return ["packed", "lean", "loop"] if lean else ["packed", "loop"]
 
 
-def _choose_methods(registry: Registry, requested: str | None, default: Sequence[str]) -> list[Method]:
+def _named_methods(registry: Registry, requested: str | None, default: Sequence[str]) -> list[Method]:
     """Return the requested methods, or those of the suite that have a joint step.
 
     :raises UsageError: if there is none, or a requested method has no joint step.
     """
-    specs = default if requested is None else split_specs(requested)
-    methods = {method.spec: without_trainer(method) for spec in specs for method in registry.expand_methods(spec)}
-    for method in list(methods.values()):
+    chosen = choose_methods(",".join(default) if requested is None else requested, registry)
+    methods = [without_trainer(method) for method in chosen if method.joint or requested is not None]
+    for method in methods:
         if not method.joint:
-            if requested is not None:
-                raise UsageError(f"method {method.name} trains a model per task, so it has no joint step to measure")
-            del methods[method.spec]
-    if not methods:
+            raise UsageError(f"method {method.name} trains a model per task, so it has no joint step to measure")
+    if requested is None and not methods:
         raise UsageError("give at least one method, such as --methods sum,pcgrad")
-    return list(methods.values())
+    return methods
 
 
 def _measure(contenders: Sequence[tuple[str | None, str | None]], jobs: Sequence[BenchJob]) -> list[ContenderResult]:

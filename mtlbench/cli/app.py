@@ -86,7 +86,7 @@ Methods = Annotated[
         envvar="MTLBENCH_METHODS",
         autocompletion=complete_methods,
         help="Comma-separated methods: sum,pcgrad,'cagrad[c=0.2/0.4]'; stl: single-task models; "
-        "@FILE: the best of mtlbench tune. Default: the suite's.",
+        "all: every method that applies; @FILE: the best of mtlbench tune. Default: the suite's.",
     ),
 ]
 Suite = Annotated[

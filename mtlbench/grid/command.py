@@ -11,7 +11,6 @@ from typing import Any
 
 from rich.markup import escape
 
-from mtlbench.contract.method import Method
 from mtlbench.contract.spec import split_specs
 from mtlbench.errors import UsageError
 from mtlbench.execute.executor import Event
@@ -22,6 +21,7 @@ from mtlbench.grid.text import introduce, print_plan
 from mtlbench.host.provenance import environment
 from mtlbench.host.terminal import console, duration
 from mtlbench.plan.cells import CHECKPOINT_EVERY, Cell, Workload, make_cells, parse_seeds
+from mtlbench.plan.choice import choose_methods, with_all
 from mtlbench.plugins.registry import Registry, load_registry
 from mtlbench.recipe.suite import Suite, load_suite
 from mtlbench.records.header import header
@@ -35,7 +35,8 @@ class RunRequest:
     """Options of ``mtlbench run``; ``None`` means the suite's own value.
 
     :param suite: name of a packaged suite, or a ``.toml`` file; or a suite, such as that of ``--problem``.
-    :param methods: comma-separated specs; or ``@`` and the path of a ``tuned.json``, for the best of each tuned method.
+    :param methods: comma-separated specs, of which ``all`` is every method that applies; or ``@`` and the path of a
+        ``tuned.json``, for the best of each tuned method.
     :param seeds: a number of seeds, or a comma-separated list.
     :param data_dir: folder with the tasks' data files.
     :param results: results folder.
@@ -123,21 +124,12 @@ def _plan(request: RunRequest, registry: Registry) -> tuple[Workload, list[Cell]
     else:
         methods, tuned_on = choose_methods(specs, registry), None
     workload = load_workload(request, registry)
+    if not specs.startswith("@"):
+        methods = with_all(methods, specs, registry, workload)
     cells = make_cells(workload, methods, seeds)
     if tuned_on not in (None, cells[0].group):
         console.print("[yellow]the methods were tuned on another recipe, model or data than this run uses[/]")
     return workload, [replace(cell, checkpoint_every=request.checkpoint_every) for cell in cells]
-
-
-def choose_methods(specs: str, registry: Registry) -> list[Method]:
-    """Return the methods that a comma-separated list of specs names, each once.
-
-    :raises UsageError: if the list is empty, or for an unknown name, parameter or value.
-    """
-    methods = {method.spec: method for spec in split_specs(specs) for method in registry.expand_methods(spec)}
-    if not methods:
-        raise UsageError("give at least one method, such as --methods sum,pcgrad")
-    return list(methods.values())
 
 
 def load_workload(request: RunRequest, registry: Registry) -> Workload:

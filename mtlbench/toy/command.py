@@ -74,6 +74,7 @@ def _choose_methods(registry: Registry, requested: str | None) -> tuple[dict[str
 
     :raises UsageError: if none can run, or for an unknown name, parameter or value.
     """
+    requested = None if requested == "all" else requested
     specs = split_specs(requested) if requested is not None else _all_specs(registry)
     methods, skipped = dict[str, Method](), dict[str, str]()
     for spec in specs:

@@ -17,6 +17,7 @@ from mtlbench.grid.text import introduce
 from mtlbench.grid.tuned_file import Tuned, write_tuned
 from mtlbench.host.terminal import console
 from mtlbench.plan.cells import MOST_SEEDS, SEEDS_END, Cell, Workload
+from mtlbench.plan.choice import ALL, applicable
 from mtlbench.plugins.registry import Registry, load_registry
 from mtlbench.recipe.suite import load_suite
 from mtlbench.records.store import Store
@@ -100,7 +101,10 @@ def _read_searches(request: TuneRequest, registry: Registry, workload: Workload)
     :raises UsageError: for invalid methods, learning rates or spaces.
     """
     methods = request.grid.methods
-    specs = split_specs(methods) if methods is not None else load_suite(request.grid.suite).methods
+    specs = split_specs(methods) if methods is not None else list(load_suite(request.grid.suite).methods)
+    if ALL in specs:
+        specs = list(dict.fromkeys([method.spec for method in applicable(registry, workload)] + specs))
+        specs.remove(ALL)
     spaces = _read_space_option(request.space or "")
     rates = request.lr or f"{workload.recipe.lr / LR_FACTOR:.3g}:{workload.recipe.lr * LR_FACTOR:.3g}"
     if rates.count(":") != 1:

@@ -1,0 +1,55 @@
+"""Unit gradients: every task gradient scaled to one length, and no surgery."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from mtlbench import Method, Observation, Vector
+from mtlbench.solvers import directions
+
+
+@dataclass
+class UnitGradients(Method):
+    """Normalisation alone: d = s Σ uᵢ with the unit gradients uᵢ = gᵢ/‖gᵢ‖.
+
+    The direction does not depend on the scale of any loss. ``length`` chooses s: 1 (``one``), the mean of the norms
+    ‖gᵢ‖ (``mean``), the largest (``max``), or the norm of the summed gradient ‖Σ gᵢ‖ (``sum``), the rule that is
+    published as AvgNorm. Beside a method that both scales and combines gradients, this one says how much scaling alone
+    achieves. With two tasks and the mean, it is ``config``.
+
+    AvgNorm multiplies the whole loss and takes its norms over the last shared layer; here only the shared update is
+    scaled, from all shared parameters, and heads keep their own losses. K equal gradients g give K² g under AvgNorm. A
+    task whose gradient is zero gets weight 0.
+    """
+
+    name = "unit-gradients"
+    source = "length=sum: arXiv 2509.23915, 2025 (AvgNorm); the others are controls"
+    search = {"length": "mean/sum"}
+
+    length: Annotated[
+        Literal["one", "mean", "max", "sum"], Field(description="length s that every gradient is scaled to")
+    ] = "mean"
+
+    @property
+    def scale(self) -> Literal["sum", "mean", "own"]:  # type: ignore[override]
+        return "own" if self.length == "sum" else "sum"
+
+    @property
+    def properties(self) -> frozenset[Property]:  # type: ignore[override]
+        return frozenset({"loss-scale invariant"} if self.length == "one" else {"homogeneous"})
+
+    def weights(self, observation: Observation) -> Vector:
+        units = directions(observation.gram)
+        if not units.kept.any():
+            return units.spread(units.lengths)
+        return units.spread(self._length(observation) / units.lengths)
+
+    def _length(self, observation: Observation) -> float:
+        norms = np.sqrt(np.clip(np.diagonal(observation.gram), 0.0, None))
+        if self.length == "sum":
+            return float(np.sqrt(max(0.0, float(observation.gram.sum()))))
+        return {"one": 1.0, "mean": float(norms.mean()), "max": float(norms.max())}[self.length]

@@ -23,8 +23,8 @@ class BanditMTL(Method):
     The projection is p ∝ q^s with the largest s in [0, 1] that meets the bound. ρ = 0 gives the mean; from ρ = log K on
     the bound never binds, and the method is ``group-dro``. The weights apply to the whole loss, heads included.
 
-    The rule was built from descriptions of the paper, whose loss adds the variance of the losses to their mean, which is
-    what such a ball amounts to for small ρ. Its η and ρ were not checked.
+    The rule was built from descriptions of the paper, whose loss adds the variance of the losses to their mean: what
+    such a ball amounts to for small ρ. Its η and ρ were not checked.
     """
 
     name = "bandit-mtl"

@@ -17,8 +17,8 @@ class BMTL(Method):
     The loss is Σ exp(Lᵢ/T), so wᵢ ∝ exp(Lᵢ/T): harder tasks count more. T → ∞ gives the plain sum, T → 0 the task with
     the largest loss. The weights apply to the whole loss, heads included.
 
-    Deviation: w = K softmax(L/T). The gradient of the loss itself is exp(max L/T)/T times larger or so; it overflows for
-    small T, and its length would be a learning-rate schedule of its own.
+    Deviation: w = K softmax(L/T). The gradient of the loss itself is about exp(max L/T)/T times larger; it overflows
+    for small T, and its length would be a learning-rate schedule of its own.
 
     The rule was built from descriptions of the paper; its temperature was not checked.
     """

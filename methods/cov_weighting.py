@@ -22,8 +22,8 @@ class CoVWeighting(Method):
 
     ``decay`` is the share of the past in the running means after a step; by default every past step counts the same.
 
-    Deviation: the authors' code adds 10⁻⁸ to the variance, which gives losses that never varied equal weights. Here they
-    get equal weights only if no loss has varied, so that the weights do not depend on the unit of a loss.
+    Deviation: the authors' code adds 10⁻⁸ to the variance. Without it the weights do not depend on the units of the
+    losses, and a loss that never varied gets no weight; if none has varied, the weights are equal.
     """
 
     name = "cov-weighting"

@@ -20,15 +20,15 @@ class GO4Align(Method):
 
         p ← normalise(p ⊙ exp(−βL)), p = 1/K at first;    γᵢ = pᵢ L̄/Lᵢ;    wᵢ = mean of γ over the group of task i
 
-    with the mean loss L̄. The weights apply to the whole loss, heads included. With one group, the default of the
-    authors' code, the weights are equal; with G = K groups, task i contributes pᵢ L̄ to the loss.
+    with the mean loss L̄. The weights apply to the whole loss, heads included. With one group the weights are equal, a
+    scaled sum; with G = K groups, task i contributes pᵢ L̄ to the loss.
 
     Solver: the best split of K numbers is contiguous in sorted order, so it is found exactly by dynamic programming,
     whereas the authors' code starts k-means at random points (the released code cannot run with several groups: the
     import is commented out). Equal γ always share a group. Logarithms of p are kept, because p underflows.
 
     Deviation: γ has the mean of the losses, as in the paper; the authors' code has their sum, K times as much. The
-    paper tunes β and G on validation data and gives no table of the values.
+    paper tunes β and 1 < G ≤ K on validation data and gives no table of the values; the code's default is one group.
     """
 
     name = "go4align"
@@ -37,10 +37,10 @@ class GO4Align(Method):
     state = "K"
     properties = frozenset({"homogeneous", "linear under scaling"})
     source = "Shen et al., GO4Align: Group Optimization for Multi-Task Alignment, NeurIPS 2024"
-    search = {"step_size": "1e-5:1:log", "groups": "1/2/3"}
+    search = {"step_size": "1e-5:1:log", "groups": "2/3/4"}
 
     step_size: Annotated[float, Field(ge=0, description="β: step size of the shares p")] = 1e-4
-    groups: Annotated[int, Field(ge=1, description="G: number of groups; with fewer tasks, one a task")] = 1
+    groups: Annotated[int, Field(ge=1, description="G: number of groups; with fewer tasks, one a task")] = 2
 
     logits: Vector | None = field(default=None, init=False)
 
@@ -61,7 +61,7 @@ def _group_means(values: Vector, groups: int) -> Vector:
     """Return every value's mean over its group, in the split into groups with the least squared distances to means."""
     distinct, position, counts = np.unique(values, return_inverse=True, return_counts=True)
     count = len(distinct)
-    spreads = _spreads(distinct, counts)
+    spreads = _spreads(distinct, counts.astype(np.float64))
     best, first = spreads[0].copy(), np.zeros((count, 1), int)  # of one group that ends at each value
     for _ in range(1, min(groups, count)):
         totals = np.full((count, count), np.inf)

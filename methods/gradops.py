@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
@@ -40,7 +40,7 @@ class GradOPS(Method):
     alpha: Annotated[float, Field(ge=-10, le=10, description="α: exponent of the re-weighting; 0: none")] = 0.0
 
     @property
-    def properties(self) -> frozenset[str]:  # type: ignore[override]
+    def properties(self) -> frozenset[Any]:  # type: ignore[override]
         exact = frozenset({"non-conflicting", "homogeneous", "linear under scaling"})
         return exact if self.alpha == 0.0 else frozenset({"homogeneous"})
 

@@ -29,7 +29,8 @@ class IMGrad(Method):
     and 0 is taken.
 
     Solver: for the length s of g_w, the objective is that of the hull point nearest to −ν g₀ with
-    ν = (1 − μ)/(2μ + (1 − μ) c‖g₀‖/s), and ν is found by bracketing. As in ``cagrad``, g_w counts as at least 10⁻⁶ long.
+    ν = (1 − μ)/(2μ + (1 − μ) c‖g₀‖/s), and ν is found by bracketing. As in ``cagrad``, g_w counts as at least 10⁻⁶
+    long.
     """
 
     name = "imgrad"

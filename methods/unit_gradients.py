@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -23,7 +23,7 @@ class UnitGradients(Method):
 
     AvgNorm multiplies the whole loss and takes its norms over the last shared layer; here only the shared update is
     scaled, from all shared parameters, and heads keep their own losses. K equal gradients g give K² g under AvgNorm. A
-    task whose gradient is zero gets weight 0.
+    task whose gradient is zero is left out.
     """
 
     name = "unit-gradients"
@@ -39,17 +39,16 @@ class UnitGradients(Method):
         return "own" if self.length == "sum" else "sum"
 
     @property
-    def properties(self) -> frozenset[Property]:  # type: ignore[override]
+    def properties(self) -> frozenset[Any]:  # type: ignore[override]
         return frozenset({"loss-scale invariant"} if self.length == "one" else {"homogeneous"})
 
     def weights(self, observation: Observation) -> Vector:
         units = directions(observation.gram)
         if not units.kept.any():
             return units.spread(units.lengths)
-        return units.spread(self._length(observation) / units.lengths)
+        return units.spread(self._length(observation, units.lengths) / units.lengths)
 
-    def _length(self, observation: Observation) -> float:
-        norms = np.sqrt(np.clip(np.diagonal(observation.gram), 0.0, None))
+    def _length(self, observation: Observation, norms: Vector) -> float:
         if self.length == "sum":
             return float(np.sqrt(max(0.0, float(observation.gram.sum()))))
         return {"one": 1.0, "mean": float(norms.mean()), "max": float(norms.max())}[self.length]

@@ -18,7 +18,7 @@ def test_a_first_step_by_hand() -> None:
 
 
 def test_one_group_has_equal_weights() -> None:
-    got = weights("go4align", losses=LOSSES)
+    got = weights("go4align[groups=1]", losses=LOSSES)
     assert got == pytest.approx(np.full(3, got[0]), rel=1e-15)
 
 
@@ -56,7 +56,7 @@ def test_equal_tasks_share_a_group_even_where_there_are_enough() -> None:
 
 
 def test_shares_do_not_underflow() -> None:
-    method = get_method("go4align[step_size=1,groups=2]")
+    method = get_method("go4align[step_size=1]")
     for _ in range(3):
         got = weights(method, losses=[1000.0, 1.0])
     assert np.isfinite(got).all() and got[1] == pytest.approx(500.5)

@@ -44,9 +44,9 @@ def test_avgnorm_squares_the_number_of_equal_gradients() -> None:
 
 
 def test_zero_gradients_get_no_weight() -> None:
-    assert weights("unit-gradients", np.diag([0.0, 4.0])).tolist() == [0.0, 0.5]
+    assert weights("unit-gradients", np.diag([0.0, 4.0])).tolist() == [0.0, 1.0]
     assert weights("unit-gradients", np.zeros((2, 2))).tolist() == [0.0, 0.0]
-    assert np.array_equal(aggregate("unit-gradients", np.array([[0.0, 0.0], [3.0, 4.0]])), [1.5, 2.0])
+    assert np.array_equal(aggregate("unit-gradients", np.array([[0.0, 0.0], [3.0, 4.0]])), [3.0, 4.0])
 
 
 def test_parameters_out_of_range() -> None:

@@ -18,8 +18,13 @@ class UnitGradients(Method):
 
     The direction does not depend on the scale of any loss. ``length`` chooses s: 1 (``one``), the mean of the norms
     ‖gᵢ‖ (``mean``), the largest (``max``), or the norm of the summed gradient ‖Σ gᵢ‖ (``sum``), the rule that is
-    published as AvgNorm. Beside a method that both scales and combines gradients, this one says how much scaling alone
-    achieves. With two tasks and the mean, it is ``config``.
+    published as AvgNorm.
+
+    This is a control: balancing of the gradients' lengths alone, from one step's gradients and without any surgery.
+    Where a method that also balances lengths beats ``sum`` and this does not, what it does beyond that is the reason.
+    For two tasks the direction is that of ``config``, ``imtl-g`` and ``nash-mtl``, and with the mean the update is that
+    of ``config``. ``metabalance[relax=1]`` scales moving averages of the lengths to that of its main task, and
+    ``db-mtl`` those of log-losses to the longest.
 
     AvgNorm multiplies the whole loss and takes its norms over the last shared layer; here only the shared update is
     scaled, from all shared parameters, and heads keep their own losses. K equal gradients g give K² g under AvgNorm. A
@@ -27,7 +32,10 @@ class UnitGradients(Method):
     """
 
     name = "unit-gradients"
-    source = "length=sum: arXiv 2509.23915, 2025 (AvgNorm); the others are controls"
+    source = (
+        "Sener and Koltun, Multi-Task Learning as Multi-Objective Optimization, NeurIPS 2018 (gradients of unit "
+        "length, as in its code); length=sum: arXiv 2509.23915, 2025 (AvgNorm)"
+    )
     search = {"length": "mean/sum"}
 
     length: Annotated[

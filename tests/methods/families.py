@@ -39,42 +39,20 @@ CLOSED = ["config", "aligned-mtl", "gradvac", "unit-gradients", "gradops"]
 GRAM_METHODS = [*SOLVED, *CLOSED]
 UPDATES = ["graddrop", "graddrop[leak=0.3]", "trimmed-mean", "moco", "moco[normalize=loss]", "db-mtl", "config-m"]
 CROSS = ["sdmgrad", "modo"]
-OTHERS = ["krum", "excess-mtl", "cosine-gate", "metabalance", "log-mgda", "cr-mogm-excess-mtl", "cr-mogm-log-mgda"]
+OTHERS = ["krum", "excess-mtl", "cosine-gate", "metabalance", "unit-step-sum", "log-mgda"]
+OTHERS += ["cr-mogm-excess-mtl", "cr-mogm-log-mgda"]
 LEARNING = ["go4align", "igb", "lbtw", "cov-weighting", "ema-scaling"]
 """Methods that read positive losses and learn from those of earlier steps."""
-EXACT = [
-    "mean",
-    "fixed",
-    "si",
-    "gls",
-    "dwa",
-    "uw",
-    "uw-so",
-    "imtl-l",
-    "stch",
-    "famo",
-    *LEARNING,
-    "bmtl",
-    "group-dro",
-    "bandit-mtl",
-]
+EXACT = ["mean", "fixed", "si", "log-sum", "gls", "dwa", "uw", "uw-so", "imtl-l", "stch", "famo"]
+EXACT += [*LEARNING, "bmtl", "group-dro", "bandit-mtl"]
 DRAWN = ["rlw", "random", "random[distribution=dirichlet]"]
 LOSS_METHODS = [*EXACT, *DRAWN]
 BLIND = ["mean", "fixed", *DRAWN]
 """Methods whose weights do not depend on the values of the losses."""
-LOGS = ["si", "gls", "uw-so", "stch", "famo", *LEARNING]
+LOGS = ["si", "log-sum", "gls", "uw-so", "stch", "famo", *LEARNING]
 """Methods that take logarithms or ratios of losses: a loss of 0 counts as the floor."""
-STATEFUL = [
-    "dwa[window=3]",
-    "uw",
-    "imtl-l",
-    "stch[warmup=6]",
-    "famo",
-    *LEARNING,
-    "igb[warmup=3]",
-    "group-dro",
-    "bandit-mtl",
-]
+STATEFUL = ["dwa[window=3]", "uw", "imtl-l", "stch[warmup=6]", "famo", *LEARNING, "igb[warmup=3]", "group-dro"]
+STATEFUL += ["bandit-mtl"]
 
 
 FAMILIES: list[Family] = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from rich import box
@@ -55,6 +56,11 @@ def _table(result: BenchResult) -> Table:
 
 def _ratio(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
+
+
+def as_json(result: BenchResult) -> str:
+    """Return recipe, measurements, versions and machine as JSON."""
+    return json.dumps(as_data(result), indent=2, ensure_ascii=False) + "\n"
 
 
 def as_data(result: BenchResult) -> dict[str, Any]:

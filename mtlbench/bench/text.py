@@ -70,18 +70,6 @@ def as_data(result: BenchResult) -> dict[str, Any]:
         "recipe": result.recipe.model_dump(mode="json", exclude={"engine"}),
         "encoder": result.encoder,
         "notes": result.notes,
-        "contenders": [
-            {
-                "method": contender.method,
-                "engine": contender.engine,
-                "seconds": contender.seconds,
-                "seconds_per_step": contender.median,
-                "time_by_plain": contender.time_ratio(result.plain),
-                "peak_memory_bytes": contender.peak,
-                "memory_by_plain": contender.memory_ratio(result.plain),
-                "error": contender.error,
-            }
-            for contender in result.contenders
-        ],
+        "contenders": result.rows,
         **environment(result.recipe.device),
     }

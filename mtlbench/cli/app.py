@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mtlbench.errors import UsageError
+from mtlbench.host.disk import write_text
 from mtlbench.host.streams import print_data
 
 if TYPE_CHECKING:  # help needs no pydantic
@@ -174,9 +175,5 @@ def deliver(text: str, output: Path | None, format: str = "text") -> None:
     if output is None:
         print_data(text, format)
         return
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write {output}: {error.strerror}") from None
+    write_text(output, text)
     typer.echo(f"wrote {output}", err=True)

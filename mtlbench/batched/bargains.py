@@ -7,12 +7,13 @@ import numpy as np
 from mtlbench.batched.arrays import Grams, Rows
 from mtlbench.batched.base import Batched
 from mtlbench.batched.forms import form_of
+from mtlbench.batched.solvers import PRECISE
 from mtlbench.batched.solvers.balance import balanced, imbalance
 from mtlbench.batched.solvers.directions import Directions, directions
 from mtlbench.contract.observation import Vector
 from mtlbench.methods.fairgrad import FairGrad
 from mtlbench.methods.nash_mtl import NashMTL
-from mtlbench.solvers import RIDGE, TOLERANCE
+from mtlbench.solvers import RIDGE
 
 
 @form_of(NashMTL)
@@ -42,7 +43,7 @@ class BatchedNash(Batched):
         else:
             y, violation = balanced(units.decoupled, np.ones_like(units.lengths), power=1.0)
         weights = np.where(units.kept, y / units.divisors, 0.0)
-        self.solve_alone(~(violation <= TOLERANCE), weights, losses, gram)
+        self.solve_alone(~(violation <= PRECISE), weights, losses, gram)
         return weights
 
     def residual(self, losses: Rows | None, gram: Grams | None, weights: Rows) -> Vector | None:
@@ -65,7 +66,7 @@ class BatchedFairGrad(Batched):
         prices, scale = self._prices(units)
         y, violation = balanced(units.decoupled, prices, 1.0 / self.method.alpha)
         weights = np.where(units.kept, scale[:, None] * y / units.divisors, 0.0)
-        self.solve_alone(~(violation <= TOLERANCE), weights, losses, gram)
+        self.solve_alone(~(violation <= PRECISE), weights, losses, gram)
         return weights
 
     def residual(self, losses: Rows | None, gram: Grams | None, weights: Rows) -> Vector | None:

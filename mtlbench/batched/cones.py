@@ -7,12 +7,12 @@ import numpy as np
 from mtlbench.batched.arrays import Grams, Rows, every, some, times
 from mtlbench.batched.base import Batched
 from mtlbench.batched.forms import form_of
+from mtlbench.batched.solvers import PRECISE
 from mtlbench.batched.solvers.directions import directions
 from mtlbench.batched.solvers.nonnegative import cone_violation, nonnegative
 from mtlbench.contract.observation import Vector
 from mtlbench.methods.dualproj import DualProj
 from mtlbench.methods.upgrad import UPGrad
-from mtlbench.solvers import TOLERANCE
 
 
 @form_of(UPGrad)
@@ -36,7 +36,7 @@ class BatchedUPGrad(Batched):
             multipliers = multipliers.reshape(problems, tasks, tasks)
             coordinates = units.lengths + np.einsum("bi,bij->bj", units.lengths, multipliers)
         weights = np.where(units.kept, coordinates / units.divisors, 0.0)
-        unsolved = ~every(violation.reshape(problems, tasks) <= TOLERANCE)
+        unsolved = ~every(violation.reshape(problems, tasks) <= PRECISE)
         weights /= tasks if self.method.reduction == "mean" else 1.0
         self.solve_alone(unsolved, weights, losses, gram)
         return weights
@@ -67,7 +67,7 @@ class BatchedDualProj(Batched):
             units.decoupled[which], products[which], shares[which].sum(axis=1)
         )
         weights = np.where(units.kept, (shares + multipliers) * longest / units.divisors, 0.0)
-        self.solve_alone(~(violation <= TOLERANCE), weights, losses, gram)
+        self.solve_alone(~(violation <= PRECISE), weights, losses, gram)
         return weights
 
     def residual(self, losses: Rows | None, gram: Grams | None, weights: Rows) -> Vector | None:

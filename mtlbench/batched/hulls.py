@@ -7,6 +7,7 @@ import numpy as np
 from mtlbench.batched.arrays import Grams, Rows, diagonals, dot, outer, times
 from mtlbench.batched.base import Batched
 from mtlbench.batched.forms import form_of
+from mtlbench.batched.solvers import PRECISE
 from mtlbench.batched.solvers.conflict_averse import conflict_averse
 from mtlbench.batched.solvers.directions import factor
 from mtlbench.batched.solvers.nonnegative import nearest_in_hull
@@ -28,7 +29,7 @@ class BatchedMGDA(Batched):
         points = gram / outer(scale)
         weights, violation = nearest_in_hull(points)
         weights = weights / scale
-        self.solve_alone(~(violation <= TOLERANCE), weights, losses, gram)
+        self.solve_alone(~(violation <= PRECISE), weights, losses, gram)
         return weights
 
     def residual(self, losses: Rows | None, gram: Grams | None, weights: Rows) -> Vector | None:
@@ -63,7 +64,7 @@ class BatchedCAGrad(Batched):
         scaled = self._scaled(gram)
         shifts, gap = conflict_averse(scaled, self.method.c)
         weights = (1.0 / tasks + shifts) * self._factor(tasks)
-        self.solve_alone(~(gap <= TOLERANCE), weights, losses, gram)
+        self.solve_alone(~(gap <= PRECISE), weights, losses, gram)
         return weights
 
     def residual(self, losses: Rows | None, gram: Grams | None, weights: Rows) -> Vector | None:

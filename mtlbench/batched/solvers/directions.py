@@ -65,7 +65,7 @@ def solve(matrices: Grams, vectors: Grams) -> Grams:
     :param vectors: (B, N, M) right-hand sides.
     """
     try:
-        return np.linalg.solve(matrices, vectors)
+        return np.asarray(np.linalg.solve(matrices, vectors), dtype=np.float64)
     except np.linalg.LinAlgError:  # from one matrix, for all
         solutions = np.full(vectors.shape, np.nan)
         regular = np.linalg.matrix_rank(matrices) == matrices.shape[1]

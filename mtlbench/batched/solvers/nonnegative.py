@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from mtlbench.batched.arrays import Grams, Rows, diagonals, dot, outer, some, times
 
 EPSILON = float(np.finfo(np.float64).eps)
-DEPENDENT = 64.0 * EPSILON
+DEPENDENT = 16.0 * EPSILON
 """A variable whose pivot is smaller is a linear combination of those in use: it cannot enter."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mtlbench.batched.arrays import Grams, Rows, diagonals, dot, outer, some, times
+from mtlbench.batched.arrays import Grams, Rows, diagonals, dot, or_one, outer, some, times
 
 EPSILON = float(np.finfo(np.float64).eps)
 DEPENDENT = 16.0 * EPSILON
@@ -102,7 +102,7 @@ def nearest_in_hull(gram: Grams) -> tuple[Rows, Rows]:
         pulls = shortest[:, None] / safe
         cosines = gram / outer(safe)
         shares = nonnegative(cosines + outer(pulls), pulls) * pulls
-        weights = shares / shares.sum(axis=1)[:, None]
+        weights = shares / or_one(shares.sum(axis=1))[:, None]
     if at_origin.any():
         zero = (lengths == 0.0).astype(np.float64)
         weights = np.where(at_origin[:, None], zero / np.maximum(zero.sum(axis=1), 1.0)[:, None], weights)

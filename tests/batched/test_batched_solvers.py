@@ -14,6 +14,7 @@ from stacks_of_grams import assert_agree, few, grams_of, jacobians, seeds_drawn
 from mtlbench import SolverError, get_method
 from mtlbench.batched import OneByOne, bargains, batched, cones, hulls
 from mtlbench.batched.solvers import balance, conflict_averse
+from mtlbench.batched.solvers import nonnegative as nonnegative_module
 from mtlbench.batched.solvers.directions import directions, factor, solve
 from mtlbench.batched.solvers.nonnegative import cone_violation, nearest_in_hull, nonnegative
 from mtlbench.solvers import balanced, imbalance, min_norm_point
@@ -131,6 +132,16 @@ def test_what_a_solver_cannot_vouch_for_is_solved_alone(
     form, oracle = batched(get_method(name), range(6)), OneByOne(get_method(name), range(6))
     assert_agree(form.weights(gram=grams_of(rows)), oracle.weights(gram=grams_of(rows)), rows)
     assert not form.failures
+
+
+@pytest.mark.parametrize("name", ["mgda", "cagrad", "upgrad", "dualproj"])
+def test_running_out_of_iterations_is_no_answer(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Problems that do not converge have no numbers, and none is accepted for them."""
+    monkeypatch.setattr(nonnegative_module, "ITERATIONS", 0)
+    assert np.isnan(nonnegative(np.eye(3)[None], np.ones((1, 3)))).all()
+    rows = np.random.default_rng(8).normal(size=(6, 4, 5)) - 0.3
+    form, oracle = batched(get_method(name), range(6)), OneByOne(get_method(name), range(6))
+    assert_agree(form.weights(gram=grams_of(rows)), oracle.weights(gram=grams_of(rows)), rows)
 
 
 def test_a_problem_without_a_solution_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:

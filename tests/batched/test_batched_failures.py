@@ -38,6 +38,7 @@ CASES: list[tuple[str, np.ndarray, np.ndarray]] = [
     ("imtl-l", spoiled(LOSSES, 2, -1.0), GRAMS),
     ("famo", spoiled(LOSSES, 2, -1.0), GRAMS),
     ("dwa[window=1]", spoiled(LOSSES, 2, -1.0), GRAMS),
+    ("si", spoiled(LOSSES, 2, [1e-320, 1.0, 1.0]), GRAMS),
     ("log-mgda", spoiled(LOSSES, 2, np.inf), GRAMS),
     ("imtl-g", LOSSES, spoiled(GRAMS, 2, UNBALANCED)),
 ]
@@ -56,7 +57,7 @@ def test_a_failed_problem_is_nan_and_the_others_go_on(
         np.testing.assert_allclose(got[keep], spared.weights(given_losses[keep], given[keep]), rtol=1e-12)
         whole.after_step(LOSSES / 2)
         spared.after_step(LOSSES[keep] / 2)
-    with pytest.raises((UsageError, SolverError)) as single:
+    with pytest.raises((UsageError, SolverError, CellError)) as single, np.errstate(all="ignore"):
         weights(get_method(name), grams[2], losses=losses[2])
     assert type(whole.failures[2]) is single.type and str(whole.failures[2]) == str(single.value)
 

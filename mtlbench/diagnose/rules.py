@@ -137,8 +137,8 @@ RULES = (
         when=(_unequal_losses,),
         what="the losses are of unlike scale, and the plain sum favours the large ones",
         families=("normalize gradients", "weight whole losses", "tuned fixed weights"),
-        methods=("normalized-sum", "nash-mtl", "famo", "uw"),
-        fix="make the gradients equally long (normalized-sum, nash-mtl), weight whole losses (famo, uw), or tune fixed "
+        methods=("unit-gradients", "nash-mtl", "famo", "uw"),
+        fix="make the gradients equally long (unit-gradients, nash-mtl), weight whole losses (famo, uw), or tune fixed "
         "weights with {trials} trials (mtlbench tune); projecting conflicts away (pcgrad) is not enough",
     ),
     Rule(
@@ -147,8 +147,8 @@ RULES = (
         when=(_unequal_norms,),
         what="the gradients are of unlike length, though the losses are not: weights gain where noise is the reason",
         families=("weight whole losses", "normalize gradients"),
-        methods=("uw", "normalized-sum"),
-        fix="compare uw and normalized-sum with the plain sum over 5 seeds or more; if the task with the long gradient "
+        methods=("uw", "unit-gradients"),
+        fix="compare uw and unit-gradients with the plain sum over 5 seeds or more; if the task with the long gradient "
         "is harder, not noisier, expect nothing",
     ),
     Rule(

@@ -1,4 +1,4 @@
-"""Findings as text and as JSON."""
+"""Findings and recommendations as text and as JSON."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from itertools import chain
 from typing import Any
 
 from mtlbench.diagnose import NOT_MEASURED, Finding, diagnose, not_examined
+from mtlbench.diagnose.map_evidence import in_errors
+from mtlbench.diagnose.recommend import Advice, recommend
 from mtlbench.records.groups import Cells, Record, headings
 from mtlbench.records.watched import OWN
 from mtlbench.report.blocks import Block, Bullets, Heading, Paragraph
@@ -51,7 +53,7 @@ def examined(cells: Cells, findings: Sequence[Finding]) -> list[Block]:
                 (f"rows are not compared where a problem reads its inputs on demand: {', '.join(unknown)}",),
             )
         )
-    return blocks + _bullets(findings)
+    return [*blocks, *_bullets(findings), *advice_blocks(cells)]
 
 
 def watched_blocks(cells: Cells, findings: Sequence[Finding]) -> list[Block]:
@@ -67,11 +69,44 @@ def watched_blocks(cells: Cells, findings: Sequence[Finding]) -> list[Block]:
     looks = record["watched"]["looks"]
     text = f"Own training, watched{state}: {record['recipe']['steps']} steps, gradients at {looks} of them; {result}."
     unknown = tuple(f"{why}: {', '.join(codes)}" for why, codes in NOT_MEASURED.items())
-    return [Paragraph(text), *_bullets(findings), Bullets("Not measured in a watched run", unknown)]
+    return [
+        Paragraph(text),
+        *_bullets(findings),
+        *advice_blocks(cells),
+        Bullets("Not measured in a watched run", unknown),
+    ]
 
 
 def _bullets(findings: Sequence[Finding]) -> list[Block]:
     return [Bullets(_title(alike), _lines(alike)) for alike in _alike(findings)]
+
+
+def advice_blocks(cells: Cells) -> list[Block]:
+    """Return what the runs of the plain sum suggest to try, as blocks of text; none where there is no such run.
+
+    :param cells: the group.
+    """
+    return [
+        Bullets(f"advice {advice.code}: {_about(advice)}{advice.what}", _advice_lines(advice))
+        for advice in recommend(cells)
+    ]
+
+
+def _about(advice: Advice) -> str:
+    return "" if advice.method == OWN else f"{advice.method}: "
+
+
+def _advice_lines(advice: Advice) -> tuple[str, ...]:
+    r2 = ", ".join(f"{value:.2f} from {name}" for name, value in advice.r2.items())
+    return (
+        f"measured: {advice.measured}",
+        *([f"expected gain: {in_errors(advice.gain)}"] if advice.gain else []),
+        f"try: {advice.fix}",
+        f"evidence (points of gain over the plain sum): {'; '.join(advice.evidence)}",
+        f"share of the gain's variance that is explained (R²): {r2 or 'not known'}",
+        f"limits: {'; '.join(advice.limits)}",
+        *(f"not decided without {what}: {' and '.join(rules)}" for what, rules in advice.undecided.items()),
+    )
 
 
 def by_group(records: Sequence[Record]) -> dict[str, list[Block]]:
@@ -110,7 +145,7 @@ def _state(cell: dict[str, Any]) -> str:
 
 
 def to_json(found: Sequence[tuple[Cells, Sequence[Finding]]]) -> str:
-    """Return JSON with a list of all findings, each with its suite and group, and a list of the groups.
+    """Return JSON with lists of all findings and recommendations, each with its suite and group, and of the groups.
 
     :param found: each group with its findings.
     """
@@ -125,7 +160,12 @@ def to_json(found: Sequence[tuple[Cells, Sequence[Finding]]]) -> str:
         }
         for cells, _ in found
     ]
-    content = {"schema": 1, "groups": groups, "findings": finding_rows(found)}
+    advice = [
+        {"suite": cells.suite, "group": cells.group, **asdict(advice)}
+        for cells, _ in found
+        for advice in recommend(cells)
+    ]
+    content = {"schema": 1, "groups": groups, "findings": finding_rows(found), "advice": advice}
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from math import sqrt
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -15,9 +16,11 @@ from numpy.typing import NDArray
 
 from mtlbench.diagnose.finding import Finding
 from mtlbench.records.groups import Cells, Record
+from mtlbench.records.left_out import is_left_out
 from mtlbench.records.record_file import read_history, read_side_file
 
 Numbers = NDArray[np.float64]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,10 @@ def standard_error(metric: str, rows: int) -> float:
     return (1.0 if metric in ("pearson", "spearman", "r2") else 0.5) / sqrt(rows)
 
 
+class LeftOut(Exception):
+    """A side file that a check reads was left out of the record on purpose: the check says nothing of the cell."""
+
+
 class Run:
     """One cell: finished, failed or unfinished.
 
@@ -65,9 +72,14 @@ class Run:
 
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
-        """Rows of the history; empty if there is none, or it cannot be read."""
+        """Rows of the history; empty if there is none, or it cannot be read.
+
+        :raises LeftOut: if it was left out on purpose.
+        """
         if self.unfinished:
             return list(self.record["history"])
+        if is_left_out(self.record, "history"):
+            raise LeftOut
         try:
             return [dict(row) for row in read_history(self.record)]
         except (OSError, ValueError):  # the scan reports damaged records; the doctor examines the rest
@@ -109,7 +121,12 @@ class Run:
 
     @cached_property
     def outputs(self) -> Mapping[str, Outputs]:
-        """Predictions by task; empty if there are none, or they have no labels."""
+        """Predictions by task; empty if there are none, or they have no labels.
+
+        :raises LeftOut: if they were left out on purpose.
+        """
+        if is_left_out(self.record, "predictions"):
+            raise LeftOut
         try:
             table = pd.read_parquet(io.BytesIO(read_side_file(dict(self.record), "predictions")))
             own_unit = self.record["recipe"].get("problem") is not None  # texts' scores are standardised
@@ -195,13 +212,34 @@ class Patient:
         rows = seen.get(task, self.recipe["steps"] * self.recipe["batch_size"])
         return float(rows / max(1, self.tasks[task]["train"]))
 
-    def majority(self, test: Callable[[Run], Any]) -> dict[int, Any]:
-        """Return the results of a test by seed if it has a result in more than half of the cells, else nothing.
+    def examined(self, test: Callable[[Run], T | None]) -> dict[int, T | None]:
+        """Return the result of a test by seed, without the cells whose side files it needs and which lack them.
+
+        :param test: called with every cell.
+        """
+        results = {}
+        for run in self.runs:
+            with suppress(LeftOut):
+                results[run.seed] = test(run)
+        return results
+
+    def cases(self, test: Callable[[Run], T | None]) -> dict[int, T]:
+        """Return the results of a test by seed.
 
         :param test: returns ``None`` for a cell without the fault.
         """
-        by_seed = {run.seed: value for run in self.runs if (value := test(run)) is not None}
-        return by_seed if 2 * len(by_seed) > len(self.runs) else {}
+        return {seed: value for seed, value in self.examined(test).items() if value is not None}
+
+    def majority(self, test: Callable[[Run], T | None]) -> dict[int, T]:
+        """Return the results of a test by seed if it has a result in more than half of the cells, else nothing.
+
+        Cells that lack the side files which the test needs do not count.
+
+        :param test: returns ``None`` for a cell without the fault.
+        """
+        results = self.examined(test)
+        cases = {seed: value for seed, value in results.items() if value is not None}
+        return cases if 2 * len(cases) > len(results) else {}
 
     def finding(self, seeds: Iterable[int], *tasks: str, **fields: Any) -> Finding:
         """Return a finding on this method's cells.

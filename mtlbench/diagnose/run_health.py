@@ -56,7 +56,7 @@ def _not_finite(patient: Patient) -> Iterator[Finding]:
 def _broken(patient: Patient) -> Iterator[Finding]:
     """Find numbers that are not finite in histories: a cell fails on one, a watched run goes on."""
     for task in patient.tasks:
-        cases = {run.seed: place for run in patient.runs if (place := _first_broken(run, task)) is not None}
+        cases = patient.cases(partial(_first_broken, task=task))
         if cases:
             step, what, count = next(iter(cases.values()))
             yield patient.finding(

@@ -9,7 +9,9 @@ from itertools import chain
 from typing import Any
 
 from mtlbench.diagnose import NOT_MEASURED, Finding, diagnose, not_examined
+from mtlbench.diagnose.without_files import lacking, unexamined
 from mtlbench.records.groups import Cells, Record, headings
+from mtlbench.records.left_out import left_out
 from mtlbench.records.watched import OWN
 from mtlbench.report.blocks import Block, Bullets, Heading, Paragraph
 
@@ -36,21 +38,21 @@ def examined(cells: Cells, findings: Sequence[Finding]) -> list[Block]:
     counts = {"finished": len(cells.done), "failed": len(cells.failed), "unfinished": len(cells.unfinished)}
     states = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     grave = sum(finding.severity != "note" for finding in findings)
-    result = f"{grave} finding{'s' * (grave > 1)}" if grave else "nothing is wrong with them"
+    without = lacking(cells)
+    healthy = "nothing is wrong with what their folder holds" if without else "nothing is wrong with them"
+    result = f"{grave} finding{'s' * (grave > 1)}" if grave else healthy
     blocks: list[Block] = [
         Paragraph(f"Cells of {len(cells.methods)} method{'s' * (len(cells.methods) > 1)}: {states}; {result}.")
     ]
     if cells.unfinished:
-        lines = [f"{cell['method']} seed {cell['seed']}: {_state(cell)}" for cell in unfinished(cells)]
-        blocks.append(Bullets("Not at their end: examined as far as their checkpoints go", tuple(lines)))
+        states_of = tuple(f"{cell['method']} seed {cell['seed']}: {_state(cell)}" for cell in unfinished(cells))
+        blocks.append(Bullets("Not at their end: examined as far as their checkpoints go", states_of))
     unknown = not_examined(cells)
+    lines = [without] if without else []
     if unknown:
-        blocks.append(
-            Bullets(
-                "Not examined",
-                (f"rows are not compared where a problem reads its inputs on demand: {', '.join(unknown)}",),
-            )
-        )
+        lines.append(f"rows are not compared where a problem reads its inputs on demand: {', '.join(unknown)}")
+    if lines:
+        blocks.append(Bullets("Not examined", tuple(lines)))
     return blocks + _bullets(findings)
 
 
@@ -67,7 +69,8 @@ def watched_blocks(cells: Cells, findings: Sequence[Finding]) -> list[Block]:
     looks = record["watched"]["looks"]
     text = f"Own training, watched{state}: {record['recipe']['steps']} steps, gradients at {looks} of them; {result}."
     unknown = tuple(f"{why}: {', '.join(codes)}" for why, codes in NOT_MEASURED.items())
-    return [Paragraph(text), *_bullets(findings), Bullets("Not measured in a watched run", unknown)]
+    without = [Bullets("Not examined", (left_out(cells.records),))] if left_out(cells.records) else []
+    return [Paragraph(text), *without, *_bullets(findings), Bullets("Not measured in a watched run", unknown)]
 
 
 def _bullets(findings: Sequence[Finding]) -> list[Block]:
@@ -127,6 +130,7 @@ def to_json(found: Sequence[tuple[Cells, Sequence[Finding]]]) -> str:
             "failed": len(cells.failed),
             "unfinished": unfinished(cells),
             **({"not_measured": unknown} if (unknown := _unknown(cells)) else {}),
+            **({"left_out": without} if (without := left_out(cells.records)) else {}),
         }
         for cells, _ in found
     ]
@@ -135,7 +139,9 @@ def to_json(found: Sequence[tuple[Cells, Sequence[Finding]]]) -> str:
 
 
 def _unknown(cells: Cells) -> list[str]:
-    return sorted(chain.from_iterable(NOT_MEASURED.values()) if cells.watched else not_examined(cells))
+    return sorted(
+        chain.from_iterable(NOT_MEASURED.values()) if cells.watched else (*not_examined(cells), *unexamined(cells))
+    )
 
 
 def _alike(findings: Sequence[Finding]) -> list[list[Finding]]:

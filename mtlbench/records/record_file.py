@@ -97,7 +97,8 @@ def read_side_file(record: Mapping[str, Any], what: str) -> bytes:
     """
     entry = record["files"].get(what)
     if entry is None:
-        raise ValueError(f"it has no {what}")
+        left_out = what in (record.get("left_out") or {})
+        raise ValueError(f"its {what} was left out when it was merged" if left_out else f"it has no {what}")
     content = (Path(record["path"]).parent / entry["name"]).read_bytes()
     if hashlib.sha256(content).hexdigest() != entry["sha256"]:
         raise ValueError(f"its {what} file {entry['name']} changed since it was written")

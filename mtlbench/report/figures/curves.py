@@ -131,7 +131,7 @@ def _scores(context: Context, title: str) -> pd.DataFrame:
     frame = context.traces.evaluations
     frame = frame[frame["metric"] == frame["task"].map(primary)].rename(columns={"score": "value"})
     if frame.empty:
-        raise Unavailable(f"{title}: no history has evaluations")
+        raise Unavailable(f"{title}: {context.traces.left_out or 'no history has evaluations'}")
     if frame["step"].nunique() < 2:
         raise Unavailable(f"{title}: one evaluation only, at step {frame['step'].iloc[0]}")
     return frame

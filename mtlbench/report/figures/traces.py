@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from mtlbench.records.groups import Cells, Record
+from mtlbench.records.left_out import is_left_out, left_out
 from mtlbench.records.record_file import read_history
 
 STEPS = ("method", "seed", "step", "task", "loss", "weight", "norm")
@@ -28,7 +29,9 @@ class Traces:
     evaluations: pd.DataFrame
     """A row per evaluation, task and metric with a finite score: :data:`EVALUATIONS`."""
     unread: tuple[str, ...] = ()
-    """Cells whose history is missing or unreadable, with the reason."""
+    """Cells whose history is missing or unreadable, with the reason; those left out on purpose together."""
+    left_out: str = ""
+    """The sentence on histories that were left out on purpose, if that leaves none; figures over training need one."""
 
 
 def read(cells: Cells) -> Traces:
@@ -38,7 +41,11 @@ def read(cells: Cells) -> Traces:
     """
     rows: dict[str, list[tuple[Any, ...]]] = {"steps": [], "cosines": [], "evaluations": []}
     unread = []
-    for (method, seed), record in sorted({**(cells.unfinished if cells.watched else {}), **cells.done}.items()):
+    records = sorted({**(cells.unfinished if cells.watched else {}), **cells.done}.items())
+    lacking = left_out((record for _, record in records), ["history"])
+    for (method, seed), record in records:
+        if is_left_out(record, "history"):
+            continue
         try:
             new_rows = _rows(method, seed, record)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # truncated, or of another form
@@ -50,7 +57,8 @@ def read(cells: Cells) -> Traces:
         steps=pd.DataFrame(rows["steps"], columns=list(STEPS)),
         cosines=pd.DataFrame(rows["cosines"], columns=list(COSINES)),
         evaluations=pd.DataFrame(rows["evaluations"], columns=list(EVALUATIONS)),
-        unread=tuple(unread),
+        unread=(*([lacking] if lacking else []), *unread),
+        left_out="" if any(rows.values()) else lacking,
     )
 
 

@@ -55,9 +55,9 @@ def holding(record: Record, names: Collection[str]) -> Record:
     content: Any = {name: value for name, value in record.items() if name not in ("path", "left_out")}
     entries = {**record["files"], **record.get("left_out", {})}
     content["files"] = {name: entry for name, entry in entries.items() if name in names}
-    left_out = {name: entry for name, entry in entries.items() if name not in names}
-    if left_out:
-        content["left_out"] = left_out
+    others = {name: entry for name, entry in entries.items() if name not in names}
+    if others:
+        content["left_out"] = others
     return sealed(content)
 
 

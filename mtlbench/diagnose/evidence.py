@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,15 +10,13 @@ from math import sqrt
 from typing import Any, TypeVar
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 
 from mtlbench.diagnose.finding import Finding
 from mtlbench.records.groups import Cells, Record
 from mtlbench.records.left_out import is_left_out
-from mtlbench.records.record_file import read_history, read_side_file
+from mtlbench.records.outputs import Numbers, read_outputs
+from mtlbench.records.record_file import read_history
 
-Numbers = NDArray[np.float64]
 T = TypeVar("T")
 
 
@@ -127,31 +124,20 @@ class Run:
         """
         if is_left_out(self.record, "predictions"):
             raise LeftOut
-        try:
-            table = pd.read_parquet(io.BytesIO(read_side_file(dict(self.record), "predictions")))
-            own_unit = self.record["recipe"].get("problem") is not None  # texts' scores are standardised
-            return _outputs(table, self.record["tasks"], own_unit) if "label" in table.columns else {}
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            NotImplementedError,
-        ):  # the report ignores the same errors
-            return {}
+        own_unit = self.record["recipe"].get("problem") is not None  # texts' scores are standardised
+        tasks = self.record["tasks"]
+        return {
+            task: _outputs(values, labels, tasks[task]["prediction"], own_unit)
+            for task, (values, labels) in read_outputs(self.record).items()
+            if task in tasks
+        }
 
 
-def _outputs(table: pd.DataFrame, tasks: Mapping[str, Any], own_unit: bool) -> Mapping[str, Outputs]:
-    outputs = {}
-    for task, rows in table.groupby("task", observed=True):
-        wide = rows.pivot(index="row", columns="output", values="value")
-        labels = rows.pivot(index="row", columns="output", values="label").to_numpy(dtype=np.float64)
-        prediction = tasks[str(task)]["prediction"]
-        several = prediction == "multilabel" or (prediction == "regression" and labels.shape[1] > 1)
-        spread = labels.std(axis=0)
-        unit = np.where(spread > 0.0, spread, 1.0) if own_unit and prediction == "regression" else 1.0
-        outputs[str(task)] = Outputs(wide.to_numpy(dtype=np.float64), labels if several else labels[:, 0], unit)
-    return outputs
+def _outputs(values: Numbers, labels: Numbers, prediction: str, own_unit: bool) -> Outputs:
+    several = prediction == "multilabel" or (prediction == "regression" and labels.shape[1] > 1)
+    spread = labels.std(axis=0)
+    unit = np.where(spread > 0.0, spread, 1.0) if own_unit and prediction == "regression" else 1.0
+    return Outputs(values, labels if several else labels[:, 0], unit)
 
 
 class Patient:

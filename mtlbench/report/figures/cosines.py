@@ -48,14 +48,19 @@ def conflict_shares(frame: pd.DataFrame) -> dict[str, float]:
 
     :param frame: cosines with their ``method``, as in :attr:`Traces.cosines`.
     """
-    return {str(method): float((values < 0).mean()) for method, values in frame.groupby("method")["cosine"]}
+    return {
+        str(method): float((values < 0).mean()) for method, values in frame.groupby("method", observed=True)["cosine"]
+    }
 
 
 def _pairs(context: Context, frame: pd.DataFrame) -> list[str]:
     """Return the pairs of tasks to show, in the order of the tasks."""
     order = [task.name for task in context.group.tasks]
     ordered = [f"{a}|{b}" for i, a in enumerate(order) for b in order[i + 1 :]]
-    conflict = {str(pair): float(share) for pair, share in (frame["cosine"] < 0).groupby(frame["pair"]).mean().items()}
+    conflict = {
+        str(pair): float(share)
+        for pair, share in (frame["cosine"] < 0).groupby(frame["pair"], observed=True).mean().items()
+    }
     shown = sorted((pair for pair in ordered if pair in conflict), key=lambda pair: -conflict[pair])[:MOST_PAIRS]
     return [pair for pair in ordered if pair in shown] or sorted(conflict)[:MOST_PAIRS]
 
@@ -63,7 +68,7 @@ def _pairs(context: Context, frame: pd.DataFrame) -> list[str]:
 def _described(frame: pd.DataFrame, methods: list[str], pairs: list[str]) -> str:
     """Return the description: each method's share of conflict, and the most conflicting pair."""
     shares = conflict_shares(frame)
-    share = (frame["cosine"] < 0).groupby(frame["pair"]).mean()
+    share = (frame["cosine"] < 0).groupby(frame["pair"], observed=True).mean()
     mean = frame["cosine"].mean()
     by_method = listed([f"{method} {number(shares[method], 2)}" for method in methods])
     worst = str(share.idxmax())
@@ -110,7 +115,7 @@ def _draw(frame: pd.DataFrame, methods: list[str], pairs: list[str]) -> matplotl
 def _table(frame: pd.DataFrame, pairs: list[str], edges: np.ndarray[Any, Any]) -> Any:
     """Return mean cosines as a (pairs, bins) array, masked where there are none."""
     bins = np.clip(np.searchsorted(edges, frame["step"], side="left") - 1, 0, len(edges) - 2)
-    table = frame["cosine"].groupby([frame["pair"], pd.Series(bins, index=frame.index)]).mean().unstack()
+    table = frame["cosine"].groupby([frame["pair"], pd.Series(bins, index=frame.index)], observed=True).mean().unstack()
     return np.ma.masked_invalid(table.reindex(index=pairs, columns=range(len(edges) - 1)).to_numpy(dtype=float))
 
 

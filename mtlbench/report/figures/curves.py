@@ -54,7 +54,7 @@ def scores_by_time(context: Context) -> Figure:
     frame = _scores(context, "Scores over time").dropna(subset=["seconds"])
     if frame.empty:
         raise Unavailable("Scores over time: no history has the time of its evaluations")
-    frame = frame.assign(x=frame.groupby(["method", "step"])["seconds"].transform("mean"))
+    frame = frame.assign(x=frame.groupby(["method", "step"], observed=True)["seconds"].transform("mean"))
     return _figure(
         context, "scores-by-time", "Scores over time", "seconds of training", frame, _metrics(context), _last
     )
@@ -82,7 +82,7 @@ def norm_ratios(context: Context) -> Figure:
     """
     frame = context.traces.steps.dropna(subset=["norm"])
     frame = frame[frame["method"].isin(context.joint)]
-    total = frame.groupby(["method", "seed", "step"])["norm"].transform("mean")
+    total = frame.groupby(["method", "seed", "step"], observed=True)["norm"].transform("mean")
     frame = frame.assign(value=frame["norm"] / total.where(total > 0)).dropna(subset=["value"])
     if frame.empty or frame["task"].nunique() < 2:
         raise Unavailable("Gradient norm ratios: no joint method's history has gradient norms of two tasks")
@@ -100,7 +100,12 @@ def weights(context: Context) -> Figure:
     """
     frame = context.traces.steps.dropna(subset=["weight"])
     frame = frame[frame["method"].isin(context.joint)]
-    total = frame["weight"].abs().groupby([frame[name] for name in ("method", "seed", "step")]).transform("sum")
+    total = (
+        frame["weight"]
+        .abs()
+        .groupby([frame[name] for name in ("method", "seed", "step")], observed=True)
+        .transform("sum")
+    )
     frame = frame.assign(value=frame["weight"] / total.where(total > 0)).dropna(subset=["value"])
     if frame.empty or frame["task"].nunique() < 2:
         raise Unavailable("Task weights: no joint method's history has weights of two tasks")
@@ -142,7 +147,7 @@ def _binned(frame: pd.DataFrame) -> pd.DataFrame:
     width = -(-int(frame["step"].max()) // BINS)
     x = -(-frame["step"].astype(int) // width) * width
     keys = [frame["method"], frame["seed"], frame["task"], x.clip(upper=int(frame["step"].max())).rename("x")]
-    return frame["value"].groupby(keys).mean().reset_index()
+    return frame["value"].groupby(keys, observed=True).mean().reset_index()
 
 
 def _metrics(context: Context) -> list[CurvePanel]:
@@ -187,7 +192,7 @@ def _figure(
     panels = [panel for panel in panels if (frame["task"] == panel.task).any()]
     methods = [method for method in context.ranking if (frame["method"] == method).any()]
     words = [_described(frame, panel, methods, summary) for panel in panels]
-    seeds = frame.groupby("method")["seed"].nunique()
+    seeds = frame.groupby("method", observed=True)["seed"].nunique()
     kind = (
         BAND if seeds.max() > 1 else "Lines: the watched run." if context.group.watched else "Lines: the single seed."
     )

@@ -56,6 +56,8 @@ class Run:
 
     def __init__(self, record: Record) -> None:
         self.record = record
+        self._losses: dict[str, Numbers] = {}
+        self._measured: dict[str, list[dict[str, Any]]] = {}
 
     @property
     def seed(self) -> int:
@@ -97,8 +99,18 @@ class Run:
 
         :param task: key of the task.
         """
-        losses = np.array([row["losses"][task] for row in self.steps if task in row["losses"]], dtype=np.float64)
+        losses = self.raw_losses(task)
         return losses[np.isfinite(losses)]
+
+    def raw_losses(self, task: str) -> Numbers:
+        """Return a task's training loss at every step that has one, finite or not.
+
+        :param task: key of the task.
+        """
+        if task not in self._losses:
+            losses = [row["losses"][task] for row in self.steps if task in row["losses"]]
+            self._losses[task] = np.array(losses, dtype=np.float64)
+        return self._losses[task]
 
     def scores(self, task: str, metric: str) -> list[float]:
         """Return a task's scores at all evaluations, without undefined ones.
@@ -114,7 +126,9 @@ class Run:
 
         :param name: name of the measurement, such as ``norms`` or ``after``.
         """
-        return [row for row in self.steps if name in row]
+        if name not in self._measured:
+            self._measured[name] = [row for row in self.steps if name in row]
+        return self._measured[name]
 
     @cached_property
     def outputs(self) -> Mapping[str, Outputs]:

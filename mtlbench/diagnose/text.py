@@ -14,6 +14,7 @@ from mtlbench.records.groups import Cells, Record, headings
 from mtlbench.records.left_out import left_out
 from mtlbench.records.watched import OWN
 from mtlbench.report.blocks import Block, Bullets, Heading, Paragraph
+from mtlbench.report.names import EXAMPLES, MANY, labels
 
 
 def to_blocks(found: Sequence[tuple[Cells, Sequence[Finding]]]) -> list[Block]:
@@ -165,6 +166,10 @@ def _lines(alike: Sequence[Finding]) -> tuple[str, ...]:
     evidence = [f"{finding.evidence} ({_cells(finding)})" if finding.method else finding.evidence for finding in alike]
     if len(alike) > 1:
         evidence = [f"{finding.method}: {line}" for finding, line in zip(alike, evidence, strict=True)]
+    if len(alike) > MANY:
+        label = labels(finding.method for finding in alike)
+        others = [label[finding.method] for finding in alike[EXAMPLES:]]
+        evidence = [*evidence[:EXAMPLES], f"the same of {len(others)} more methods, see --json: {', '.join(others)}"]
     return (
         *(f"evidence: {line}" for line in evidence),
         f"cause ({first.sure}): {first.cause}",

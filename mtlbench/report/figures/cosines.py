@@ -21,6 +21,8 @@ ROW, PANEL = 0.19, 0.34
 """Height of a row, and of a panel without its rows, in inches."""
 MOST_PAIRS = 15
 """Most pairs of tasks to show: the most conflicting ones."""
+MOST_METHODS = 8
+"""Most methods to show, the first ones in the order of the tables."""
 
 
 def cosines(context: Context) -> Figure:
@@ -38,8 +40,8 @@ def cosines(context: Context) -> Figure:
     return Figure(
         name="cosines",
         title="Cosines between task gradients",
-        description=_described(frame, methods, pairs),
-        draw=lambda: _draw(frame, methods, pairs),
+        description=_described(context, frame, methods, pairs),
+        draw=lambda: _draw(context, frame, methods[:MOST_METHODS], pairs),
     )
 
 
@@ -65,12 +67,12 @@ def _pairs(context: Context, frame: pd.DataFrame) -> list[str]:
     return [pair for pair in ordered if pair in shown] or sorted(conflict)[:MOST_PAIRS]
 
 
-def _described(frame: pd.DataFrame, methods: list[str], pairs: list[str]) -> str:
+def _described(context: Context, frame: pd.DataFrame, methods: list[str], pairs: list[str]) -> str:
     """Return the description: each method's share of conflict, and the most conflicting pair."""
     shares = conflict_shares(frame)
     share = (frame["cosine"] < 0).groupby(frame["pair"], observed=True).mean()
     mean = frame["cosine"].mean()
-    by_method = listed([f"{method} {number(shares[method], 2)}" for method in methods])
+    by_method = listed([f"{context.labels[method]} {number(shares[method], 2)}" for method in methods])
     worst = str(share.idxmax())
     words = [
         f"Red: gradients point apart; blue: together; mean over seeds, colours fixed to [-1, 1]. "
@@ -79,10 +81,16 @@ def _described(frame: pd.DataFrame, methods: list[str], pairs: list[str]) -> str
     ]
     if frame["pair"].nunique() > len(pairs):
         words.append(f"The {len(pairs)} most conflicting of {frame['pair'].nunique()} pairs are shown.")
+    if len(methods) > MOST_METHODS:
+        low, high = min(shares.values()), max(shares.values())
+        words.append(
+            f"The first {MOST_METHODS} of {len(methods)} methods are shown; conflict of all: {number(low, 2)} to "
+            f"{number(high, 2)}."
+        )
     return " ".join(words)
 
 
-def _draw(frame: pd.DataFrame, methods: list[str], pairs: list[str]) -> matplotlib.figure.Figure:
+def _draw(context: Context, frame: pd.DataFrame, methods: list[str], pairs: list[str]) -> matplotlib.figure.Figure:
     """Draw one heat map per method and a common colour bar."""
     shares = conflict_shares(frame)
     last = int(frame["step"].max())
@@ -96,7 +104,7 @@ def _draw(frame: pd.DataFrame, methods: list[str], pairs: list[str]) -> matplotl
             edges, np.arange(len(pairs) + 1), _table(frame[frame["method"] == method], pairs, edges),
             cmap=colours, norm=Normalize(-1.0, 1.0), edgecolors="face", linewidth=1.0,  # no seams
         )  # fmt: skip
-        panel.set_title(f"{style.short(method)}: conflict {number(shares[method], 2)}", fontweight="normal")
+        panel.set_title(f"{context.named(method)}: conflict {number(shares[method], 2)}", fontweight="normal")
         panel.set_yticks(np.arange(len(pairs)) + 0.5, [" · ".join(_halves(pair)) for pair in pairs])
         panel.tick_params(length=0, pad=2.5)
         panel.spines[:].set_visible(False)

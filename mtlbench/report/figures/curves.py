@@ -231,7 +231,7 @@ def _draw(
     """Draw a panel per task and the legend."""
     looks = context.looks()
     named = [method for method in methods if looks[method].named]
-    height = len(panels) * PANEL + 0.25 + style.legend_height([style.short(method) for method in named])
+    height = len(panels) * PANEL + 0.25 + style.legend_height([context.named(method) for method in named])
     figure, axes = style.sheet(height, len(panels), sharex=True)
     for panel, axes_of in zip(panels, axes, strict=True):
         axes_of.set_title(panel.label)
@@ -244,7 +244,7 @@ def _draw(
         if frame["value"].min() >= 0 > axes_of.get_ylim()[0]:
             axes_of.set_ylim(bottom=0)  # a t interval may go below zero; shares, norms and losses do not
     axes[-1].set_xlabel(axis)
-    style.legend(figure, [_entry(method, looks[method]) for method in named])
+    style.legend(figure, [_entry(context.named(method), looks[method]) for method in named])
     return figure
 
 
@@ -271,9 +271,9 @@ def _line(panel: Axes, values: pd.DataFrame, look: style.Look) -> None:
         panel.fill_between(values["x"], values["low"], values["high"], color=look.colour, alpha=0.13, linewidth=0)
 
 
-def _entry(method: str, look: style.Look) -> Line2D:
+def _entry(name: str, look: style.Look) -> Line2D:
     """Return the legend entry of one method."""
     return Line2D(
         [], [], color=look.colour, linestyle=look.style, marker=look.marker, markersize=4.5, linewidth=1.4,
-        label=style.short(method),
+        label=name,
     )  # fmt: skip

@@ -50,7 +50,7 @@ def check_surgery(patient: Patient) -> Iterator[Finding]:
     reads = ("gram", "gradients", "cross_gram")
     if not method.get("joint") or (method["reads"] not in reads and not patient.watched):
         return
-    conflicts = {run.seed: conflict for run in patient.runs if (conflict := conflict_of(run)) is not None}
+    conflicts = patient.cases(conflict_of)
     if not conflicts:
         return
     shares = [float((conflict.cosines < OPPOSED).mean()) for conflict in conflicts.values()]

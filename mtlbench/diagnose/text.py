@@ -11,9 +11,12 @@ from typing import Any
 from mtlbench.diagnose import NOT_MEASURED, Finding, diagnose, not_examined
 from mtlbench.diagnose.map_evidence import in_errors
 from mtlbench.diagnose.recommend import Advice, recommend
+from mtlbench.diagnose.without_files import lacking, unexamined
 from mtlbench.records.groups import Cells, Record, headings
+from mtlbench.records.left_out import left_out
 from mtlbench.records.watched import OWN
 from mtlbench.report.blocks import Block, Bullets, Heading, Paragraph
+from mtlbench.report.names import EXAMPLES, MANY, labels
 
 
 def to_blocks(found: Sequence[tuple[Cells, Sequence[Finding]]]) -> list[Block]:
@@ -38,21 +41,21 @@ def examined(cells: Cells, findings: Sequence[Finding]) -> list[Block]:
     counts = {"finished": len(cells.done), "failed": len(cells.failed), "unfinished": len(cells.unfinished)}
     states = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     grave = sum(finding.severity != "note" for finding in findings)
-    result = f"{grave} finding{'s' * (grave > 1)}" if grave else "nothing is wrong with them"
+    without = lacking(cells)
+    healthy = "nothing is wrong with what their folder holds" if without else "nothing is wrong with them"
+    result = f"{grave} finding{'s' * (grave > 1)}" if grave else healthy
     blocks: list[Block] = [
         Paragraph(f"Cells of {len(cells.methods)} method{'s' * (len(cells.methods) > 1)}: {states}; {result}.")
     ]
     if cells.unfinished:
-        lines = [f"{cell['method']} seed {cell['seed']}: {_state(cell)}" for cell in unfinished(cells)]
-        blocks.append(Bullets("Not at their end: examined as far as their checkpoints go", tuple(lines)))
+        states_of = tuple(f"{cell['method']} seed {cell['seed']}: {_state(cell)}" for cell in unfinished(cells))
+        blocks.append(Bullets("Not at their end: examined as far as their checkpoints go", states_of))
     unknown = not_examined(cells)
+    lines = [without] if without else []
     if unknown:
-        blocks.append(
-            Bullets(
-                "Not examined",
-                (f"rows are not compared where a problem reads its inputs on demand: {', '.join(unknown)}",),
-            )
-        )
+        lines.append(f"rows are not compared where a problem reads its inputs on demand: {', '.join(unknown)}")
+    if lines:
+        blocks.append(Bullets("Not examined", tuple(lines)))
     return [*blocks, *_bullets(findings), *advice_blocks(cells)]
 
 
@@ -69,8 +72,10 @@ def watched_blocks(cells: Cells, findings: Sequence[Finding]) -> list[Block]:
     looks = record["watched"]["looks"]
     text = f"Own training, watched{state}: {record['recipe']['steps']} steps, gradients at {looks} of them; {result}."
     unknown = tuple(f"{why}: {', '.join(codes)}" for why, codes in NOT_MEASURED.items())
+    without = [Bullets("Not examined", (left_out(cells.records),))] if left_out(cells.records) else []
     return [
         Paragraph(text),
+        *without,
         *_bullets(findings),
         *advice_blocks(cells),
         Bullets("Not measured in a watched run", unknown),
@@ -157,6 +162,7 @@ def to_json(found: Sequence[tuple[Cells, Sequence[Finding]]]) -> str:
             "failed": len(cells.failed),
             "unfinished": unfinished(cells),
             **({"not_measured": unknown} if (unknown := _unknown(cells)) else {}),
+            **({"left_out": without} if (without := left_out(cells.records)) else {}),
         }
         for cells, _ in found
     ]
@@ -182,7 +188,9 @@ def finding_rows(found: Sequence[tuple[Cells, Sequence[Finding]]]) -> list[dict[
 
 
 def _unknown(cells: Cells) -> list[str]:
-    return sorted(chain.from_iterable(NOT_MEASURED.values()) if cells.watched else not_examined(cells))
+    return sorted(
+        chain.from_iterable(NOT_MEASURED.values()) if cells.watched else (*not_examined(cells), *unexamined(cells))
+    )
 
 
 def _alike(findings: Sequence[Finding]) -> list[list[Finding]]:
@@ -206,6 +214,10 @@ def _lines(alike: Sequence[Finding]) -> tuple[str, ...]:
     evidence = [f"{finding.evidence} ({_cells(finding)})" if finding.method else finding.evidence for finding in alike]
     if len(alike) > 1:
         evidence = [f"{finding.method}: {line}" for finding, line in zip(alike, evidence, strict=True)]
+    if len(alike) > MANY:
+        label = labels(finding.method for finding in alike)
+        others = [label[finding.method] for finding in alike[EXAMPLES:]]
+        evidence = [*evidence[:EXAMPLES], f"the same of {len(others)} more methods, see --json: {', '.join(others)}"]
     return (
         *(f"evidence: {line}" for line in evidence),
         f"cause ({first.sure}): {first.cause}",

@@ -9,7 +9,8 @@ from itertools import chain
 from typing import Any
 
 from mtlbench.diagnose import NOT_MEASURED, Finding, diagnose, not_examined
-from mtlbench.records.groups import Cells, Record, headings
+from mtlbench.records.group_names import headings
+from mtlbench.records.groups import Cells, Record
 from mtlbench.records.watched import OWN
 from mtlbench.report.blocks import Block, Bullets, Heading, Paragraph
 

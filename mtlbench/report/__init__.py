@@ -28,6 +28,7 @@ def render(
     records: Sequence[Record] = (),
     drawn: Gallery | None = None,
     findings: Mapping[str, Sequence[Block]] | None = None,
+    full: bool = False,
 ) -> str:
     """Return a report as text of one format.
 
@@ -39,6 +40,7 @@ def render(
         software.
     :param drawn: the result of :func:`gallery` for these records, if already computed, so that nothing is drawn twice.
     :param findings: the doctor's findings by group id; ``html`` shows them under the group.
+    :param full: whether ``text`` shows also what a reader rarely needs. Other formats ignore it.
     :raises UsageError: when the format is unknown.
     """
     # import each format's libraries only on demand: `--format json` needs neither rich nor jinja2
@@ -48,7 +50,7 @@ def render(
         case "text":
             from mtlbench.report import text
 
-            return text.render(document(report), width, color)
+            return text.render(document(report), width, color, full)
         case "markdown":
             from mtlbench.report import markdown
 
@@ -92,7 +94,7 @@ def _page(
 ) -> str:
     """Return the report as an HTML page, with figures and settings if there are records."""
     from mtlbench.report import html
-    from mtlbench.report.document import document, with_findings
+    from mtlbench.report.document import damaged, document, of_group
 
     if not records:
         return html.render(document(report), title="mtlbench report")
@@ -102,13 +104,13 @@ def _page(
     drawn = drawn or gallery(report, records)
     cells_of = {cells.group: cells for cells in collect(records)}
     tables = [
-        (group.heading, table)
+        (group.name, table)
         for group in report.groups
         for table in (
             settings(group, cells_of[group.group]),
             *(() if group.watched else (runs(cells_of[group.group]),)),
         )
     ]
-    by_heading = {group.heading: findings[group.group] for group in report.groups if group.group in findings}
-    blocks = with_findings(document(report), by_heading)
+    blocks = [block for group in report.groups for block in (*of_group(group), *findings.get(group.group, ()))]
+    blocks += [damaged(report)] if report.damaged else []
     return html.render(blocks, "mtlbench report", drawn.figures, drawn.omitted, tables)

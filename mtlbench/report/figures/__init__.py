@@ -58,11 +58,11 @@ def figures_of(group: GroupReport, cells: Cells) -> Gallery:
     context = Context(group, cells, traces)
     figures, omitted = (
         [],
-        [Omission(f"Not in the figures over training: {cell}", group.heading) for cell in traces.unread],
+        [Omission(f"Not in the figures over training: {cell}", group.name) for cell in traces.unread],
     )
     for kind in WATCHED_KINDS if group.watched else KINDS:
         try:
-            figures.append(replace(kind(context), group=group.heading))
+            figures.append(replace(kind(context), group=group.name))
         except Unavailable as reason:
-            omitted.append(Omission(str(reason), group.heading))
+            omitted.append(Omission(str(reason), group.name))
     return Gallery(tuple(figures), tuple(omitted))

@@ -60,7 +60,10 @@ def render(
 
             return latex.render(document(report))
         case "html":
-            return _page(report, records, drawn, findings or {})
+            from mtlbench.report import html
+
+            drawn = drawn or (gallery(report, records) if records else None)
+            return html.render(report, records, drawn, findings)
         case "csv":
             from mtlbench.report.json_csv import to_csv
 
@@ -78,39 +81,12 @@ def gallery(report: Report, records: Sequence[Record]) -> Gallery:
     :param report: the report.
     :param records: the records that it was built from, as :meth:`mtlbench.records.store.Store.scan` returns them.
     """
-    from mtlbench.records.groups import collect
     from mtlbench.report.figures import Gallery, figures_of
+    from mtlbench.report.split import cells_by_group
 
-    cells_of = {cells.group: cells for cells in collect(records)}
+    cells_of = cells_by_group(report, records)
     galleries = [figures_of(group, cells_of[group.group]) for group in report.groups]
     return Gallery(
         figures=tuple(figure for group in galleries for figure in group.figures),
         omitted=tuple(omission for group in galleries for omission in group.omitted),
     )
-
-
-def _page(
-    report: Report, records: Sequence[Record], drawn: Gallery | None, findings: Mapping[str, Sequence[Block]]
-) -> str:
-    """Return the report as an HTML page, with figures and settings if there are records."""
-    from mtlbench.report import html
-    from mtlbench.report.document import damaged, document, of_group
-
-    if not records:
-        return html.render(document(report), title="mtlbench report")
-    from mtlbench.records.groups import collect
-    from mtlbench.report.settings import runs, settings
-
-    drawn = drawn or gallery(report, records)
-    cells_of = {cells.group: cells for cells in collect(records)}
-    tables = [
-        (group.name, table)
-        for group in report.groups
-        for table in (
-            settings(group, cells_of[group.group]),
-            *(() if group.watched else (runs(cells_of[group.group]),)),
-        )
-    ]
-    blocks = [block for group in report.groups for block in (*of_group(group), *findings.get(group.group, ()))]
-    blocks += [damaged(report)] if report.damaged else []
-    return html.render(blocks, "mtlbench report", drawn.figures, drawn.omitted, tables)

@@ -100,10 +100,17 @@ def _overall(group: GroupReport) -> list[str]:
     tested = [d for d in group.delta_m_comparisons if d.n >= FEWEST_SEEDS]
     if not tested:
         return []
-    ordered = sorted((d for d in tested if d.separable), key=lambda d: -d.mean_difference)
-    clauses = [f"{d.method} is {d.verdict} ({signed(d.mean_difference, 2)} %)" for d in ordered]
-    if clauses:
-        return [f"Over all tasks (Δm against {group.baseline}): {some(clauses)}."]
+    separable = sorted((d for d in tested if d.separable), key=lambda d: -abs(d.mean_difference))
+    if separable and len(separable) <= MOST_CLAUSES:
+        clauses = [f"{d.method} is {d.verdict} ({signed(d.mean_difference, 2)} %)" for d in separable]
+        return [f"Over all tasks (Δm against {group.baseline}): {listed(clauses)}."]
+    if separable:
+        clauses = [
+            f"{counted(len(alike), 'method')} {'is' if len(alike) == 1 else 'are'} {way} ({some(alike)})"
+            for way in ("higher", "lower")
+            if (alike := [f"{d.method} {signed(d.mean_difference, 2)} %" for d in separable if d.verdict == way])
+        ]
+        return [f"Over all tasks (Δm against {group.baseline}), {listed(clauses)}."]
     if len(tested) == 1:
         return [f"Over all tasks (Δm), {tested[0].method} is not separable from {group.baseline}."]
     return [f"Over all tasks (Δm), none of {len(tested)} joint methods is separable from {group.baseline}."]

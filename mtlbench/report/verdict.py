@@ -73,11 +73,11 @@ def _clauses(separable: Sequence[Difference], tested: Sequence[Difference], base
     tasks = len({d.task for d in tested})
     results = list(dict.fromkeys((d.method, d.verdict) for d in separable))
     if len(results) <= MOST_CLAUSES:
-        clauses = []
+        found: list[str] = []
         for method, way in results:
             where = _where([d for d in tested if d.separable and (d.method, d.verdict) == (method, way)], tasks)
-            clauses.append(f"{method} is {way}{f' than {baseline}' * (not clauses)} on {where}")
-        return "; ".join(clauses)
+            found.append(f"{method} is {way}{f' than {baseline}' * (not found)} on {where}")
+        return "; ".join(found)
     counts = []
     for way in ("higher", "lower"):
         if names := [method for method, verdict in results if verdict == way]:

@@ -67,5 +67,7 @@ def _marks(series: Mapping[str, Series], pairs: Sequence[Difference]) -> dict[st
     if not pairs:
         return {}
     best = max(series, key=lambda method: sum(series[method].values()) / len(series[method]))
-    near = {name for p in pairs if not p.separable and best in (p.method, p.baseline) for name in (p.method, p.baseline)}
-    return {name: NEAR for name in near} | {best: BEST}
+    near = {
+        name for p in pairs if not p.separable and best in (p.method, p.baseline) for name in (p.method, p.baseline)
+    }
+    return dict.fromkeys(near, NEAR) | {best: BEST}

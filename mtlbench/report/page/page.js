@@ -51,6 +51,7 @@
       const endpoint = form.querySelector("[type=radio]:checked")?.value ?? "";
       const [seeds, methods] = [hidden("seed"), hidden("method")];
       for (const panel of all(group, ".panel")) panel.hidden = endpoint !== "" && panel.dataset.panel !== endpoint;
+      group.querySelector(".panels").classList.toggle("single", endpoint !== "");
       for (const dot of all(group, ".seed[data-seed]")) dot.toggleAttribute("hidden", seeds.has(dot.dataset.seed));
       for (const row of all(group, "tr[data-method]")) row.hidden = methods.has(row.dataset.method);
     });

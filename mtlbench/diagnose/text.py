@@ -12,7 +12,8 @@ from mtlbench.diagnose import NOT_MEASURED, Finding, diagnose, not_examined
 from mtlbench.diagnose.map_evidence import in_errors
 from mtlbench.diagnose.recommend import Advice, recommend
 from mtlbench.diagnose.without_files import lacking, unexamined
-from mtlbench.records.groups import Cells, Record, headings
+from mtlbench.records.group_names import headings
+from mtlbench.records.groups import Cells, Record
 from mtlbench.records.left_out import left_out
 from mtlbench.records.watched import OWN
 from mtlbench.report.blocks import Block, Bullets, Heading, Paragraph

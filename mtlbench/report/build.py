@@ -11,7 +11,8 @@ import numpy as np
 
 from mtlbench import stats
 from mtlbench.errors import UsageError, unknown
-from mtlbench.records.groups import Cells, Record, collect, headings
+from mtlbench.records.group_names import distinctions, headings, names
+from mtlbench.records.groups import Cells, Record, collect
 from mtlbench.report.compare import compare, compare_delta_m, delta_m, delta_m_summary
 from mtlbench.report.examples import Examples, example_intervals
 from mtlbench.report.headline import headline
@@ -57,16 +58,21 @@ def build(
     if len(methods) > 1 and all(cells.find(baseline) is None for cells in groups):
         raise unknown("baseline", baseline, methods)
     group_reports = (
-        watched_group(cells, title) if cells.watched else _group(cells, title, baseline, margin, examples)
-        for cells, title in zip(groups, headings(groups), strict=True)
+        replace(
+            watched_group(cells) if cells.watched else _group(cells, baseline, margin, examples),
+            heading=heading,
+            name=name,
+            differs=differs,
+        )
+        for cells, heading, name, differs in zip(
+            groups, headings(groups), names(groups), distinctions(groups), strict=True
+        )
     )
     return Report(baseline=baseline, groups=tuple(group_reports), damaged=damaged)
 
 
-def _group(
-    cells: Cells, heading: str, requested_baseline: str, margin: float | None, examples: Examples | None
-) -> GroupReport:
-    """Build the report of one group of cells."""
+def _group(cells: Cells, requested_baseline: str, margin: float | None, examples: Examples | None) -> GroupReport:
+    """Build the report of one group of cells, still without its names."""
     baseline = cells.find(requested_baseline)
     deltas, delta_notes = delta_m(cells)
     ranks, rank_notes = mean_ranks(cells)
@@ -80,7 +86,6 @@ def _group(
     group = GroupReport(
         group=cells.group,
         suite=cells.suite,
-        heading=heading,
         encoder=str(cells.encoder.get("name") or cells.encoder.get("spec") or "none"),
         recipe=cells.recipe,
         tasks=cells.tasks,

@@ -20,12 +20,16 @@ def headline(group: GroupReport) -> tuple[str, ...]:
 
 def _counts(group: GroupReport) -> str:
     """Return the sentence that counts methods, tasks, seeds and unfinished cells."""
-    counts = [_count(len(group.methods), "method"), _count(len(group.tasks), "task"), _count(len(group.seeds), "seed")]
+    counts = [
+        counted(len(group.methods), "method"),
+        counted(len(group.tasks), "task"),
+        counted(len(group.seeds), "seed"),
+    ]
     gaps = []
     if group.failed:
-        gaps.append(f"{_count(len(group.failed), 'cell')} failed")
+        gaps.append(f"{counted(len(group.failed), 'cell')} failed")
     if group.missing:
-        gaps.append(f"{_count(len(group.missing), 'cell')} missing")
+        gaps.append(f"{counted(len(group.missing), 'cell')} missing")
     return f"{', '.join(counts)}; {' and '.join(gaps) or 'every cell finished'}."
 
 
@@ -36,7 +40,7 @@ def _conclusions(group: GroupReport) -> list[str]:
         return []
     sentences = [f"Caution: {caution}; differences may be due to that." for caution in group.cautions]
     if all(d.n < FEWEST_SEEDS for d in primary):
-        seeds = _count(max(d.n for d in primary), "seed")
+        seeds = counted(max(d.n for d in primary), "seed")
         return [*sentences, f"{seeds} cannot show a difference from {group.baseline}: read the intervals, claim none."]
     if len({d.method for d in primary}) > MANY:
         return [*sentences, *_many(group, primary)]
@@ -157,6 +161,10 @@ def _clause(differences: list[Difference], method: str, verdict: str) -> str:
     return f"{method} is {verdict} on {', '.join(where)}"
 
 
-def _count(number: int, noun: str) -> str:
-    """Return the count with its noun."""
+def counted(number: int, noun: str) -> str:
+    """Return the count with its noun.
+
+    :param number: the count.
+    :param noun: the noun in the singular.
+    """
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

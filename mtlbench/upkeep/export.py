@@ -12,7 +12,7 @@ import re
 import uuid
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -20,7 +20,8 @@ from typing import Any, Final, NamedTuple
 from mtlbench.errors import UsageError, unknown
 from mtlbench.host.disk import TEMPORARY
 from mtlbench.host.safe_names import spreadsheet_cell
-from mtlbench.records.groups import Record, collect, headings
+from mtlbench.records.group_names import headings
+from mtlbench.records.groups import Record, collect
 from mtlbench.records.left_out import is_left_out, left_out
 from mtlbench.records.record_file import read_history
 from mtlbench.records.store import Store, no_records
@@ -115,7 +116,7 @@ def export_folder(results: Path, to: str, folder: Path) -> Exported:
     if not contents.records and not contents.damaged:
         raise no_records(results)
     exported = export(contents.records, to, folder)
-    return Exported(exported.cells, [*contents.damaged, *exported.left_out])
+    return replace(exported, left_out=[*contents.damaged, *exported.left_out])
 
 
 def export(records: Sequence[Record], to: str, folder: Path) -> Exported:

@@ -61,11 +61,11 @@ def figures_of(group: GroupReport, cells: Cells) -> Gallery:
     traces = read(cells)
     context = Context(group, cells, traces)
     what = "All figures over training" if traces.left_out else "Not in the figures over training"
-    figures, omitted = [], [Omission(f"{what}: {cell}", group.heading) for cell in traces.unread]
+    figures, omitted = [], [Omission(f"{what}: {cell}", group.name) for cell in traces.unread]
     kinds = WATCHED_KINDS if group.watched else (*KINDS, *OVER_TRAINING)
     for kind in () if group.watched and traces.left_out else KINDS if traces.left_out else kinds:
         try:
-            figures.append(replace(kind(context), group=group.heading))
+            figures.append(replace(kind(context), group=group.name))
         except Unavailable as reason:
-            omitted.append(Omission(str(reason), group.heading))
+            omitted.append(Omission(str(reason), group.name))
     return Gallery(tuple(figures), tuple(omitted))

@@ -98,6 +98,7 @@ def test_names() -> None:
     assert labels(few) == {"a[x=1]": "a[x=1]", "b": "b"}
     specs = [f"m{i}[x=1]" for i in range(8)] + ["a[x=1]", "a[x=2]"]
     assert labels(specs)["m3[x=1]"] == "m3" and labels(specs)["a[x=1]"] == "a[x=1]"
+    assert labels(f"{spec} (A)" for spec in specs)["m3[x=1] (A)"] == "m3 (A)"
     assert [seed_list(s) for s in ([3], [1, 0], [0, 1, 2, 4], [5, 9])] == [
         "seed 3",
         "seeds 0, 1",

@@ -47,13 +47,16 @@ reference: $(VENV)/.installed
 # Every method of the catalogue on images of digits, tuned alike, 20 seeds each: some hours of one core; it goes on where
 # it was stopped. Committed are the records without their side files, and the report, whose figures need these.
 DIGITS := results/reference/digits
+DIGITS_TUNING := results/reference-digits-tuning
+DIGITS_FULL := results/reference-digits-full
 
 reference-digits: $(VENV)/.installed
-	$(BIN)/mtlbench tune --suite digits --methods all --trials 8 --lr 1.25e-3:2e-2 --results results/reference-digits-tuning
-	$(BIN)/mtlbench run --suite digits --methods @results/reference-digits-tuning/tuned.json --seeds 20 --results results/reference-digits-full
-	$(BIN)/mtlbench merge results/reference-digits-full --into $(DIGITS) --without history,predictions
-	cp results/reference-digits-tuning/tuned.json results/reference-digits-tuning/tuning.svg $(DIGITS)
-	$(BIN)/mtlbench report --results results/reference-digits-full --format html --output $(DIGITS)/report.html
+	$(BIN)/mtlbench tune --suite digits --methods all --trials 8 --lr 1.25e-3:2e-2 \
+	  --results $(DIGITS_TUNING)
+	$(BIN)/mtlbench run --suite digits --methods @$(DIGITS_TUNING)/tuned.json --seeds 20 --results $(DIGITS_FULL)
+	$(BIN)/mtlbench merge $(DIGITS_FULL) --into $(DIGITS) --without history,predictions
+	cp $(DIGITS_TUNING)/tuned.json $(DIGITS_TUNING)/tuning.svg $(DIGITS)
+	$(BIN)/mtlbench report --results $(DIGITS_FULL) --format html --output $(DIGITS)/report.html
 
 # The committed pages about methods: what each is, and whether it keeps what it claims.
 pages: $(VENV)/.installed-test

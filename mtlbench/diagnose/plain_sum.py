@@ -11,6 +11,7 @@ import numpy as np
 
 from mtlbench.diagnose.evidence import Patient, Run
 from mtlbench.diagnose.map_evidence import Thresholds
+from mtlbench.records.left_out import is_left_out
 
 Optimizer = Literal["adamw", "sgd"]
 
@@ -57,7 +58,7 @@ def measured(patient: Patient) -> Measured:
 
     :param patient: the runs, of the plain sum.
     """
-    runs = [run for run in patient.runs if run.steps]
+    runs = [run for run in patient.runs if not is_left_out(run.record, "history") and run.steps]
     course = [_course(run) for run in runs if not run.unfinished]
     return Measured(
         losses=_medians(_start(run, patient) for run in runs),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -20,8 +21,9 @@ def labels(methods: Iterable[str]) -> dict[str, str]:
     methods = list(methods)
     if len(methods) <= MANY:
         return {method: method for method in methods}
-    names = Counter(method.partition("[")[0] for method in methods)
-    return {m: name if names[name := m.partition("[")[0]] == 1 else m for m in methods}
+    bare = {method: re.sub(r"\[.*\]", "", method) for method in methods}  # "sum (A)" keeps the folder that it is from
+    counts = Counter(bare.values())
+    return {method: name if counts[name] == 1 else method for method, name in bare.items()}
 
 
 def listed(words: Sequence[str], last: str = "and") -> str:

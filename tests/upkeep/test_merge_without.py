@@ -17,9 +17,11 @@ from mtlbench.plan.cells import fingerprint
 from mtlbench.records.left_out import kinds_of, left_out, original
 from mtlbench.records.record_file import read_history, read_side_file, verified
 from mtlbench.records.store import Store
+from mtlbench.report.build import build
 from mtlbench.upkeep.export import export
 from mtlbench.upkeep.merge import CONFLICTS, Merged, merge
 from mtlbench.upkeep.status import print_status
+from mtlbench.upkeep.two_folders import Pair
 
 ENDINGS = {"history": "jsonl", "predictions": "parquet", "test_predictions": "parquet", "log": "txt"}
 SIDE_FILES = {name: (ending, f"{name}\n".encode()) for name, ending in ENDINGS.items()}
@@ -175,6 +177,17 @@ def test_export_writes_the_cells_that_have_histories(tmp_path: Path) -> None:
     done = export(records(tmp_path / "c"), "csv", tmp_path / "out")
     assert (done.cells, done.left_out) == (1, [])
     assert done.lacking == ["tiny: 1 cell holds no history, left out when it was merged"]
+
+
+def test_a_comparison_of_folders_tells_slim_copies(tmp_path: Path) -> None:
+    a = fill(tmp_path / "a", 0, 1)
+    slim(tmp_path / "c", a)
+    pair = Pair((a, tmp_path / "c"))
+    first, second = pair.scan()
+    report = build([*first.records, *second.records], baseline=pair.baseline("sum"))
+    assert any(
+        "2 records are the very same" in note for note in pair.annotated(report, (first, second)).groups[0].notes
+    )
 
 
 def test_the_command_says_what_was_left_out(

@@ -71,7 +71,8 @@ class Context:
 
         :param methods: the methods of the figure.
         """
-        grey = [m for m in methods if not self.looks()[m].named]
+        looks = self.looks()
+        grey = [self.labels[method] for method in methods if not looks[method].named]
         if len(grey) > MOST_LISTED:
             return f" In grey, without a name: the other {len(grey)} methods."
         return f" In grey, without a name: {listed(grey)}." if grey else ""

@@ -191,7 +191,7 @@ def _figure(
     """
     panels = [panel for panel in panels if (frame["task"] == panel.task).any()]
     methods = [method for method in context.ranking if (frame["method"] == method).any()]
-    words = [_described(frame, panel, methods, summary) for panel in panels]
+    words = [_described(context, frame, panel, methods, summary) for panel in panels]
     seeds = frame.groupby("method", observed=True)["seed"].nunique()
     kind = (
         BAND if seeds.max() > 1 else "Lines: the watched run." if context.group.watched else "Lines: the single seed."
@@ -206,7 +206,7 @@ def _figure(
     )
 
 
-def _described(frame: pd.DataFrame, panel: CurvePanel, methods: list[str], summary: Any) -> str:
+def _described(context: Context, frame: pd.DataFrame, panel: CurvePanel, methods: list[str], summary: Any) -> str:
     """Return the sentence on the methods with the lowest and the highest value on one task."""
     here = frame[frame["task"] == panel.task]
     when, numbers = "", {}
@@ -215,9 +215,8 @@ def _described(frame: pd.DataFrame, panel: CurvePanel, methods: list[str], summa
         if not values.empty:
             when, numbers[method] = summary(values)
     lowest, highest = min(numbers, key=lambda m: numbers[m]), max(numbers, key=lambda m: numbers[m])
-    if lowest == highest:
-        return f"{panel.label}, {when}: {lowest} {number(numbers[lowest])}."
-    return f"{panel.label}, {when}: from {lowest} {number(numbers[lowest])} to {highest} {number(numbers[highest])}."
+    low, high = (f"{context.labels[method]} {number(numbers[method])}" for method in (lowest, highest))
+    return f"{panel.label}, {when}: {low}." if lowest == highest else f"{panel.label}, {when}: from {low} to {high}."
 
 
 def _draw(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import matplotlib.figure
@@ -18,7 +19,7 @@ ROW, PANEL = 0.25, 0.42
 """Height of a method's row, and of a panel without its rows, in inches."""
 LOW_ROW, COLUMNS = 0.15, 3
 """Of many methods: height of a row, and panels beside each other, which share the names."""
-TITLE_WIDTH = 40
+TITLE_WIDTH, NARROW_TITLE = 40, 16
 JITTER = 0.26
 """Vertical spread of a method's seeds, as a share of its row, so that equal values do not hide each other."""
 
@@ -51,8 +52,8 @@ def forest(context: Context) -> Figure:
     shown = [panel for panel in panels if panel.differences]
     return Figure(
         name="differences",
-        title=f"Differences from {primary[0].baseline}, seed by seed",
-        description=_described(primary[0].baseline, shown),
+        title=f"Differences from {context.labels[primary[0].baseline]}, seed by seed",
+        description=_described(context.labels, primary[0].baseline, shown),
         draw=lambda: _draw(context, shown),
     )
 
@@ -73,10 +74,10 @@ def seed_differences(context: Context, d: Difference) -> dict[int, float]:
     return {seed: method_scores[seed] - baseline_scores[seed] for seed in seeds}
 
 
-def _described(baseline: str, panels: list[ForestPanel]) -> str:
+def _described(label: Mapping[str, str], baseline: str, panels: list[ForestPanel]) -> str:
     """Return the description: how to read the plot, and each panel's extremes."""
     words = [
-        f"Method - {baseline}; right of the line is better. Dot: one seed. Diamond and bar: mean and "
+        f"Method - {label[baseline]}; right of the line is better. Dot: one seed. Diamond and bar: mean and "
         f"{CONFIDENCE:.0%} interval (Student's t)."
     ]
     if panels[0].differences[0].family == "delta_m":
@@ -84,9 +85,11 @@ def _described(baseline: str, panels: list[ForestPanel]) -> str:
     for panel in panels:
         ordered = sorted(panel.differences, key=lambda d: d.mean_difference)
         ends = [ordered[0], ordered[-1]] if len(ordered) > 1 else ordered
-        extremes = [f"{d.method} {signed(d.mean_difference, panel.digits)}{_bounds(d, panel)}, n = {d.n}" for d in ends]
+        extremes = [
+            f"{label[d.method]} {signed(d.mean_difference, panel.digits)}{_bounds(d, panel)}, n = {d.n}" for d in ends
+        ]
         words.append(f"{panel.label}: {'from ' if len(extremes) > 1 else ''}{' to '.join(extremes)}.")
-    unpaired = sorted({d.method for panel in panels for d in panel.differences if not d.paired})
+    unpaired = sorted({label[d.method] for panel in panels for d in panel.differences if not d.paired})
     if unpaired:
         words.append(f"Not paired, so without seeds' dots: {listed(unpaired)}.")
     return " ".join(words)
@@ -136,7 +139,7 @@ def _draw_panel(ax: Axes, context: Context, methods: list[str], panel: ForestPan
             dots, places, "o", color=style.PALETTE[0], markersize=1.8 if small else 4, zorder=4, gid="seeds",
             markeredgecolor=style.PAPER, markeredgewidth=0.0 if small else 0.5, alpha=0.6 if small else 1.0,
         )  # fmt: skip
-    ax.set_title(f"{style.short(panel.label, TITLE_WIDTH // columns)} →")
+    ax.set_title(f"{style.short(panel.label, TITLE_WIDTH if columns == 1 else NARROW_TITLE)} →")
     ax.set_yticks(range(len(methods)), [context.named(m) for m in methods], fontsize=7.0 if small else None)
     ax.set_ylim(len(methods) - 0.4, -0.6)
     ax.spines["left"].set_visible(False)

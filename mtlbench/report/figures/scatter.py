@@ -43,7 +43,7 @@ def pareto(context: Context) -> Figure:
     words = ["Each method's mean (large) and seeds (small); up and right is better. On the line: no mean beats both."]
     for a, b in shown:
         best = front({method: (mean[a], mean[b]) for method, mean in means.items()})
-        best_points = ", ".join(f"{method} ({number(means[method][a])}, {number(means[method][b])})" for method in best)
+        best_points = listed([f"{context.labels[m]} ({number(means[m][a])}, {number(means[m][b])})" for m in best])
         words.append(f"{tasks[a].name} and {tasks[b].name}: {best_points}.")
     if len(pairs) > len(shown):
         words.append(f"The first {len(shown)} of {len(pairs)} pairs of tasks are shown.")

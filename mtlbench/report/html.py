@@ -12,7 +12,7 @@ from mtlbench.report.blocks import Block
 from mtlbench.report.document import damaged
 from mtlbench.report.headline import counted
 from mtlbench.report.page.overview import common, overview
-from mtlbench.report.page.parts import parts
+from mtlbench.report.page.parts import Part, parts
 from mtlbench.report.result import Report
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ def render(
     shown = parts(report, records, drawn, findings or {})
     several = len(shown) > 1
     page = environment.get_template("page.html.j2").render(
-        title=_title(report),
+        title=_title(shown),
+        largest=_largest(shown) if shown else None,
         parts=shown,
         several=several,
         overview=overview(report.groups, [part.anchor for part in shown]) if several else (),
@@ -52,10 +53,14 @@ def render(
     return page + "\n"
 
 
-def _title(report: Report) -> str:
+def _title(shown: Sequence[Part]) -> str:
     """Return the title of the page."""
-    if not report.groups:
+    if not shown:
         return "No group of results"
-    largest = max(report.groups, key=lambda group: len(group.methods) * len(group.seeds))
-    others = len(report.groups) - 1
-    return f"{largest.name} and {counted(others, 'other group')}" if others else largest.name
+    name = _largest(shown).group.name
+    return f"{name} and {counted(len(shown) - 1, 'other group')}" if len(shown) > 1 else name
+
+
+def _largest(shown: Sequence[Part]) -> Part:
+    """Return the group with the most cells, whose verdict is that of the page."""
+    return max(shown, key=lambda part: len(part.group.methods) * len(part.group.seeds))

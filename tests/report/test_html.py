@@ -151,6 +151,7 @@ def test_the_contents_have_short_names_and_the_list_of_groups_what_is_their_own(
     text = render(build([*records, *other, *third]), "html")
     names = re.findall(r'<li><a href="#group-\d">([^<]*)</a>', text)
     assert names == ["quick (lr=5e-05)", "long", "quick (lr=0.001)"]
+    assert text.index('class="lead"') < text.index('class="words glance"')
     glance = text[text.index('class="words glance"') : text.index("</table>")]
     assert re.findall("<small>([^<]*)</small>", glance) == ["steps=90", "lr=0.001"]
 

@@ -32,6 +32,7 @@ def report(
     examples: bool = False,
     split: str = "dev",
     width: int = 80,
+    full: bool = False,
 ) -> str:
     """Return tables and paired comparisons as text, as ``mtlbench report`` prints them.
 
@@ -45,6 +46,7 @@ def report(
     :param examples: whether to add intervals over seeds and development rows together (accuracy).
     :param split: ``dev``, or ``test`` where the suite set aside a test split.
     :param width: columns of the text format.
+    :param full: whether text shows also every test, power, other metrics and explanations.
     :returns: the report.
     :raises UsageError: when there are no records, no group has the baseline, or an argument is wrong.
 
@@ -67,7 +69,7 @@ def report(
         from mtlbench.diagnose.text import by_group
 
         findings = by_group(records)
-    text = render(built, format, width=width, records=records, drawn=drawn, findings=findings)
+    text = render(built, format, width=width, records=records, drawn=drawn, findings=findings, full=full)
     if output is not None:
         write_text(path_of("output", output), text)
     return text
@@ -133,11 +135,18 @@ def status(results: PathName = "results") -> Status:
     return read_status(path_of("results", results))
 
 
-def merge(folders: PathName | Iterable[PathName], into: PathName, *, dry_run: bool = False) -> Merged:
+def merge(
+    folders: PathName | Iterable[PathName],
+    into: PathName,
+    *,
+    without: str | Iterable[str] | None = None,
+    dry_run: bool = False,
+) -> Merged:
     """Copy the records of several results folders into one, as ``mtlbench merge`` does.
 
     :param folders: results folders to copy from; they are only read.
     :param into: results folder to copy to; created if missing.
+    :param without: side files to leave out of the copies, which name them: history, predictions, or both.
     :param dry_run: whether to copy nothing, and return what would be copied.
     :returns: ``.copied``, ``.present``, ``.conflicts`` (cells whose scores differ) and ``.left`` (damaged files).
     :raises UsageError: when a folder does not exist, or ``into`` cannot be written.
@@ -147,14 +156,18 @@ def merge(folders: PathName | Iterable[PathName], into: PathName, *, dry_run: bo
     >>> len(mtlbench.merge(["results"], into="all-results").copied)
     4
     """
+    from mtlbench.records.left_out import kinds_of
     from mtlbench.records.store import NotRecorded
     from mtlbench.upkeep.merge import merge
 
     sources = paths_of("folders", folders)
     if not sources:
         raise UsageError("give at least one results folder to copy from")
+    names = (
+        frozenset[str]() if without is None else kinds_of(without if isinstance(without, str) else ",".join(without))
+    )
     try:
-        return merge(sources, path_of("into", into), dry_run=dry_run)
+        return merge(sources, path_of("into", into), without=names, dry_run=dry_run)
     except NotRecorded as error:
         raise UsageError(f"merge stopped: {error}; the copies made so far are complete") from None
 

@@ -205,7 +205,9 @@ class Trained:
     :param dev: (S, N, Q, K) mean squared errors on 1024 rows with clean labels of variance 1, clipped to
         [:data:`BEST`, :data:`DIVERGED`]. A column of a single task has NaN at the other tasks.
     :param test: (S, N, Q, K) the same on 1024 other rows.
-    :param diverged: (S, N, Q) whether losses or gradients stopped being finite; scores are :data:`DIVERGED` then.
+    :param diverged: (S, N, Q) whether losses or weights stopped being finite; scores are :data:`DIVERGED` then.
+    :param failures: (setting, seed, column) → why its method failed, such as a solver that found no solution or
+        gradients that were not finite. These cells count as diverged.
     :param seconds: where the time went: part of the work → seconds.
     :param features: what the plain sum shows early; ``None`` when no column is a plain sum.
     """
@@ -216,6 +218,7 @@ class Trained:
     dev: Array
     test: Array
     diverged: NDArray[np.bool_]
+    failures: Mapping[tuple[int, int, int], str]
     seconds: Mapping[str, float]
     features: Features | None = None
 

@@ -12,7 +12,18 @@ from mtlbench.batched.one_by_one import OneByOne
 from mtlbench.contract.method import Method
 from mtlbench.errors import UsageError
 
-FAMILIES: tuple[str, ...] = ()
+FAMILIES = (
+    "bargains",
+    "cones",
+    "draws",
+    "histories",
+    "hulls",
+    "learned",
+    "loss_weights",
+    "projections",
+    "spectra",
+    "sums",
+)
 """Modules of this package that register forms on import."""
 
 

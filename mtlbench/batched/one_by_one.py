@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mtlbench.batched.base import Batched, Grams, Rows, row
+from mtlbench.batched.arrays import Grams, Rows
+from mtlbench.batched.base import Batched, row
 from mtlbench.contract.method import Method
 from mtlbench.contract.method_output import ask_weights, tell_after
 from mtlbench.contract.observation import Vector

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import ClassVar
 
 import numpy as np
 
@@ -40,18 +39,18 @@ class Batched:
 
     :param method: the method with its parameters. Its state is not used: every problem starts anew.
     :param seeds: the seed of each problem's random generator.
+    :param drawn_by: the name that seeds the generators, if it is not the method's: that of a wrapper around it.
     """
 
-    draws: ClassVar[bool] = False
+    draws: bool = False
     """Whether the method draws random numbers, so that the seeds matter."""
 
-    def __init__(self, method: Method, seeds: Sequence[int]) -> None:
+    def __init__(self, method: Method, seeds: Sequence[int], drawn_by: str | None = None) -> None:
         self.method = method
         self.seeds = [int(seed) for seed in seeds]
         self.failures: dict[int, Exception] = {}
         """Problem → the error that ended it."""
-        self.drawn_by = method.name
-        """The name that seeds the generators: that of the wrapper where this is the inner method of one."""
+        self.drawn_by = drawn_by or method.name
         self._tasks: int | None = None
 
     @property

@@ -26,8 +26,8 @@ class Learned(Batched):
     values: Rows | None = None
     """(B, K) learned values, ``None`` before the first step."""
 
-    def __init__(self, method: Method, seeds: Sequence[int]) -> None:
-        super().__init__(method, seeds)
+    def __init__(self, method: Method, seeds: Sequence[int], drawn_by: str | None = None) -> None:
+        super().__init__(method, seeds, drawn_by)
         self.adam = Adam()  # works on arrays of any shape
 
 

@@ -23,8 +23,8 @@ class OneByOne(Batched):
 
     draws = True  # a method without a form may draw
 
-    def __init__(self, method: Method, seeds: Sequence[int]) -> None:
-        super().__init__(method, seeds)
+    def __init__(self, method: Method, seeds: Sequence[int], drawn_by: str | None = None) -> None:
+        super().__init__(method, seeds, drawn_by)
         self.methods = [type(method).make(method.parameters) for _ in self.seeds]
         for copy, seed in zip(self.methods, self.seeds, strict=True):
             copy.reseed(seed)

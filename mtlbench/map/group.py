@@ -24,7 +24,8 @@ from mtlbench.map.network import (
 from mtlbench.map.weighing import Weighing, method_of
 
 CHUNK = 2**18
-"""Most numbers of the largest intermediate array, (S, B, K, h, Q): a larger one does not stay in the fast cache."""
+"""Most numbers of the largest intermediate array, (S, B, K, h, Q), unless one instance has more. It bounds the memory:
+larger ones are not faster."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,8 @@ class Pass:
 class Group:
     """S instances × Q columns in training.
 
-    Networks are computed chunk by chunk, so that intermediate arrays stay in the processor's cache; methods and the
-    optimizer work on all of them at once.
+    Networks are computed chunk by chunk, which bounds the memory of intermediate arrays; methods and the optimizer work
+    on all instances at once.
 
     :param instances: the instances.
     :param columns: Q columns, those of a method side by side.

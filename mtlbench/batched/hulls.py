@@ -1,18 +1,19 @@
-"""Batched forms of methods that look for points of the gradients' hull: mgda, mgda-ub, cagrad."""
+"""Batched forms of methods that look for points of the gradients' hull: mgda, mgda-ub, edm, cagrad."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from mtlbench.batched.arrays import Grams, Rows, diagonals, dot, outer, times
+from mtlbench.batched.arrays import Grams, Rows, diagonals, dot, every, or_one, outer, some, times
 from mtlbench.batched.base import Batched
 from mtlbench.batched.forms import form_of
 from mtlbench.batched.solvers import PRECISE
 from mtlbench.batched.solvers.conflict_averse import conflict_averse
-from mtlbench.batched.solvers.directions import factor
+from mtlbench.batched.solvers.directions import directions, factor
 from mtlbench.batched.solvers.nonnegative import nearest_in_hull
 from mtlbench.contract.observation import Vector
 from mtlbench.methods.cagrad import SMALLEST_SHIFT, CAGrad
+from mtlbench.methods.edm import EDM
 from mtlbench.methods.mgda import MGDA
 from mtlbench.methods.mgda_ub import MGDAUB
 from mtlbench.solvers import TOLERANCE
@@ -51,6 +52,35 @@ class BatchedMGDA(Batched):
         if self.method.normalize in ("loss", "loss+"):
             scale *= losses
         return np.where(scale <= 0.0, 1.0, scale)
+
+
+@form_of(EDM)
+class BatchedEDM(Batched):
+    """Equiangular direction method."""
+
+    def compute(self, losses: Rows, gram: Grams) -> Rows:
+        units = directions(gram)
+        zero = ~units.kept
+        v, violation = nearest_in_hull(units.decoupled)
+        shares = v * (units.divisors.min(axis=1)[:, None] / units.divisors)
+        shares = np.where(some(zero)[:, None], zero, shares)
+        weights = shares / shares.sum(axis=1)[:, None]
+        # Of parallel gradients the solver may choose any, and the length of the update depends on the choice.
+        parallel = np.triu(units.cosines, 1).max(axis=(1, 2)) > 1.0 - 1e-12
+        self.solve_alone(~some(zero) & (parallel | ~(violation <= PRECISE)), weights, losses, gram)
+        return weights
+
+    def residual(self, losses: Rows | None, gram: Grams | None, weights: Rows) -> Vector | None:
+        assert gram is not None
+        units = directions(gram)
+        shares = weights * units.lengths
+        shares = shares / or_one(np.abs(shares).sum(axis=1))[:, None]
+        products = times(units.cosines, shares)
+        shortfall = (dot(shares, products)[:, None] - products).max(axis=1)
+        worst = np.maximum(np.maximum(shortfall, -shares.min(axis=1)), np.abs(weights.sum(axis=1) - 1.0))
+        on_zero = np.where(units.kept, 0.0, weights).sum(axis=1)
+        misplaced = np.abs(on_zero - 1.0) + np.where(units.kept, np.abs(weights), 0.0).sum(axis=1)
+        return np.where(every(units.kept), worst, misplaced)
 
 
 @form_of(CAGrad)

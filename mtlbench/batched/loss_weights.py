@@ -1,15 +1,27 @@
-"""Batched forms of methods that compute weights from the losses of one step: gls, si, uw-so."""
+"""Batched forms of methods that compute weights from the losses of one step: bmtl, gls, si, uw-so."""
 
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import softmax
 
 from mtlbench.batched.arrays import Grams, Rows
 from mtlbench.batched.base import Batched
 from mtlbench.batched.forms import form_of
+from mtlbench.methods.bmtl import BMTL
 from mtlbench.methods.gls import GLS
 from mtlbench.methods.si import ScaleInvariant
 from mtlbench.methods.uw_so import SoftOptimalUncertainty
+
+
+@form_of(BMTL)
+class BatchedBMTL(Batched):
+    """Softmax of the losses."""
+
+    method: BMTL
+
+    def compute(self, losses: Rows, gram: Grams) -> Rows:
+        return losses.shape[1] * softmax(losses / self.method.temperature, axis=1)
 
 
 @form_of(GLS)

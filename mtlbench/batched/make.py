@@ -14,6 +14,7 @@ from mtlbench.contract.wrapper import Wrapper
 from mtlbench.errors import UsageError
 
 FAMILIES = (
+    "averages",
     "bargains",
     "cones",
     "draws",
@@ -24,6 +25,7 @@ FAMILIES = (
     "projections",
     "selection",
     "spectra",
+    "step_rules",
     "sums",
     "wrappers",
 )

@@ -22,5 +22,7 @@ def export(
     exported = export_folder(results, to, folder)
     for path, reason in exported.left_out:
         typer.echo(f"left out: {path}: {reason}", err=True)
+    for line in exported.lacking:
+        typer.echo(line, err=True)
     typer.echo(f"wrote the histories of {exported.cells} cells to {folder}", err=True)
-    raise typer.Exit(1 if exported.left_out else 0)
+    raise typer.Exit(1 if exported.left_out or exported.lacking else 0)

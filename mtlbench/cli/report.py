@@ -53,6 +53,9 @@ def report(
     split: Annotated[
         str, typer.Option(help="Rows to report on: dev; or test, if the suite set aside a test split (test_rows).")
     ] = "dev",
+    full: Annotated[
+        bool, typer.Option("--full", help="In text, print also every test, power, other metrics and explanations.")
+    ] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Print again whenever records change, until Ctrl-C.")] = False,
 ) -> None:
     """Print tables and paired comparisons from the records."""
@@ -70,7 +73,7 @@ def report(
         options = {"margin": margin, "split": split, "examples": _by_row() if examples else None}
         built, records = _read_pair(compare, baseline, options) if compare else _read(results, baseline, options)
         gallery = None if figures is None else _save_figures(built, records, figures)
-        _show(built, records, gallery, format, output, clear=watch)
+        _show(built, records, gallery, format, output, clear=watch, full=full)
 
     if watch:
         _repeat(show, compare or (results,))
@@ -112,12 +115,20 @@ def _read_pair(folders: tuple[Path, Path], baseline: str, options: dict[str, Any
 
 
 def _show(
-    built: Report, records: list[Record], gallery: Gallery | None, format: str, output: Path | None, *, clear: bool
+    built: Report,
+    records: list[Record],
+    gallery: Gallery | None,
+    format: str,
+    output: Path | None,
+    *,
+    clear: bool,
+    full: bool,
 ) -> None:
     """Print or write the report.
 
     :param gallery: its figures, if they have been drawn already.
     :param clear: whether to clear the terminal first.
+    :param full: whether text shows also what a reader rarely needs.
     """
     from mtlbench.report import render
 
@@ -125,7 +136,9 @@ def _show(
     escapes = terminal and takes_escapes()
     width = None if terminal else 80
     findings = _findings(records) if format == "html" else None
-    text = render(built, format, width=width, color=escapes, records=records, drawn=gallery, findings=findings)
+    text = render(
+        built, format, width=width, color=escapes, records=records, drawn=gallery, findings=findings, full=full
+    )
     deliver(CLEAR + text if clear and escapes else text, output, format)
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
-
-from mtlbench.recipe.suite import Recipe, meaningful
 
 Record = Mapping[str, Any]
 """A :class:`mtlbench.records.record.Record`, or a view of one, as readers see it."""
@@ -195,49 +192,6 @@ def collect(records: Sequence[Record]) -> list[Cells]:
         Cells(group=group, records=tuple(cells.values()), superseded=counts[group] - len(cells))
         for group, cells in groups.items()
     ]
-
-
-def headings(groups: Sequence[Cells]) -> list[str]:
-    """Return a heading for each group: its suite, and the settings that differ between groups, as users write them."""
-    facts = [{} if cells.watched else _facts(cells) for cells in groups]
-    cell_facts = [fact for fact, cells in zip(facts, groups, strict=True) if not cells.watched]
-    names = sorted({name for fact in facts for name in fact})
-    differences = [name for name in names if _tells(name, cell_facts)]
-    titles = []
-    for cells, fact in zip(groups, facts, strict=True):
-        differing = ", ".join(f"{name}={fact[name]}" for name in differences if name in fact)
-        differing = "own training, watched" if cells.watched else differing
-        titles.append(f"{cells.suite} ({differing})" if differing else cells.suite)
-    repeated = {title for title in titles if titles.count(title) > 1}
-    return [f"{t} [{c.group[:8]}]" if t in repeated else t for t, c in zip(titles, groups, strict=True)]
-
-
-def _tells(name: str, facts: Sequence[Mapping[str, str]]) -> bool:
-    """Return whether a fact differs between groups: the hashes of a problem only where groups have the same problem."""
-    if name not in ("code", "data"):
-        return len({fact.get(name) for fact in facts}) > 1
-    values: dict[str, set[str]] = {}
-    for fact in facts:
-        if name in fact:
-            values.setdefault(fact["problem"], set()).add(fact[name])
-    return any(len(different) > 1 for different in values.values())
-
-
-def _facts(cells: Cells) -> dict[str, str]:
-    """Return all facts in which a group may differ from others, as short strings."""
-    # a field that is newer than a record had its default when the record was made
-    recipe = {name: field.default for name, field in Recipe.model_fields.items() if not field.is_required()}
-    recipe |= cells.recipe
-    facts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in meaningful(recipe).items()}
-    fingerprint = str(cells.encoder.get("fingerprint", ""))[:8]
-    if cells.problem is not None:  # one table of rows for all tasks; its hash and that of the code follow from the spec
-        tasks = [task for record in cells.records for task in record.get("tasks", {}).values()]
-        return facts | {"code": fingerprint, "data": str(tasks[0].get("fingerprint", ""))[:8]}
-    facts["encoder_weights"] = fingerprint
-    for record in cells.records:
-        for name, task in record.get("tasks", {}).items():
-            facts[f"{name}_data"] = str(task.get("fingerprint", ""))[:8]
-    return facts
 
 
 def _task(name: str, described: Mapping[str, Any], tuned_on: Iterable[str]) -> ScoredTask:

@@ -28,6 +28,7 @@ def render(
     records: Sequence[Record] = (),
     drawn: Gallery | None = None,
     findings: Mapping[str, Sequence[Block]] | None = None,
+    full: bool = False,
 ) -> str:
     """Return a report as text of one format.
 
@@ -39,6 +40,7 @@ def render(
         software.
     :param drawn: the result of :func:`gallery` for these records, if already computed, so that nothing is drawn twice.
     :param findings: the doctor's findings by group id; ``html`` shows them under the group.
+    :param full: whether ``text`` shows also what a reader rarely needs. Other formats ignore it.
     :raises UsageError: when the format is unknown.
     """
     # import each format's libraries only on demand: `--format json` needs neither rich nor jinja2
@@ -48,7 +50,7 @@ def render(
         case "text":
             from mtlbench.report import text
 
-            return text.render(document(report), width, color)
+            return text.render(document(report), width, color, full)
         case "markdown":
             from mtlbench.report import markdown
 
@@ -58,7 +60,10 @@ def render(
 
             return latex.render(document(report))
         case "html":
-            return _page(report, records, drawn, findings or {})
+            from mtlbench.report import html
+
+            drawn = drawn or (gallery(report, records) if records else None)
+            return html.render(report, records, drawn, findings)
         case "csv":
             from mtlbench.report.json_csv import to_csv
 
@@ -76,39 +81,12 @@ def gallery(report: Report, records: Sequence[Record]) -> Gallery:
     :param report: the report.
     :param records: the records that it was built from, as :meth:`mtlbench.records.store.Store.scan` returns them.
     """
-    from mtlbench.records.groups import collect
     from mtlbench.report.figures import Gallery, figures_of
+    from mtlbench.report.split import cells_by_group
 
-    cells_of = {cells.group: cells for cells in collect(records)}
+    cells_of = cells_by_group(report, records)
     galleries = [figures_of(group, cells_of[group.group]) for group in report.groups]
     return Gallery(
         figures=tuple(figure for group in galleries for figure in group.figures),
         omitted=tuple(omission for group in galleries for omission in group.omitted),
     )
-
-
-def _page(
-    report: Report, records: Sequence[Record], drawn: Gallery | None, findings: Mapping[str, Sequence[Block]]
-) -> str:
-    """Return the report as an HTML page, with figures and settings if there are records."""
-    from mtlbench.report import html
-    from mtlbench.report.document import document, with_findings
-
-    if not records:
-        return html.render(document(report), title="mtlbench report")
-    from mtlbench.records.groups import collect
-    from mtlbench.report.settings import runs, settings
-
-    drawn = drawn or gallery(report, records)
-    cells_of = {cells.group: cells for cells in collect(records)}
-    tables = [
-        (group.heading, table)
-        for group in report.groups
-        for table in (
-            settings(group, cells_of[group.group]),
-            *(() if group.watched else (runs(cells_of[group.group]),)),
-        )
-    ]
-    by_heading = {group.heading: findings[group.group] for group in report.groups if group.group in findings}
-    blocks = with_findings(document(report), by_heading)
-    return html.render(blocks, "mtlbench report", drawn.figures, drawn.omitted, tables)

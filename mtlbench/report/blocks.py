@@ -29,6 +29,8 @@ class Bullets:
     kind: ClassVar[str] = "bullets"
     title: str
     items: tuple[str, ...]
+    full: bool = False
+    """Whether a terminal shows the list only with ``--full``."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,11 @@ class Table:
     columns: tuple[str, ...]
     sections: tuple[Section, ...]
     caption: tuple[str, ...] = ()
-    """Lines that explain the numbers and marks."""
+    """Lines that a reader needs for the numbers and marks."""
+    explained: tuple[str, ...] = ()
+    """Further lines on tests and columns; a terminal shows them only with ``--full``."""
     detail: bool = False
-    """Whether only HTML shows the table; the other formats omit it to save space."""
+    """Whether only HTML shows the table, and a terminal with ``--full``; other formats omit it to save space."""
 
 
 Block = Heading | Paragraph | Bullets | Table

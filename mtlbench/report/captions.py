@@ -10,9 +10,10 @@ from mtlbench.report.numbers import number, p_value
 from mtlbench.report.result import ALPHA, FEWEST_SEEDS, Difference, Floor, GroupReport, Ranking, ScoredTask
 
 SCORES = "Mean ± sample standard deviation over n seeds ({seeds}), on {split}; higher is better."
+DELTA_M = "Δm: mean relative improvement of the tasks' primary metrics over single-task training, in percent."
 OVERALL = (
     "",
-    "Δm: mean relative improvement of the tasks' primary metrics over single-task training, in percent.",
+    "",
     "Mean rank: among the joint methods, over every task and the seeds that all of them finished; ties share a rank.",
     "Conflict: share of task pairs whose gradients point apart.",
     "s/step: median seconds of an optimizer step.",
@@ -24,7 +25,7 @@ NORMS = {"sum": " Shared update: every method's is brought to the norm of the pl
 
 
 def recipe(group: GroupReport) -> str:
-    """Return the sentences on the encoder or the problem, and on the recipe.
+    """Return the sentences on the encoder or the problem, on the recipe, and on what tells the group from others.
 
     :param group: the report of one group.
     """
@@ -35,7 +36,9 @@ def recipe(group: GroupReport) -> str:
     ]
     norm = NORMS.get(str(group.recipe.get("update_norm", "native")), "")
     noun = "Encoder" if group.problem is None else "Problem"
-    return f"{noun}: {group.encoder}. Recipe: {', '.join(settings)}.{norm}"
+    others = ", ".join(f"{name}={value}" for name, value in group.differs.items() if group.name != group.heading)
+    apart = f" In this report, groups differ in: {others}." if others else ""
+    return f"{noun}: {group.encoder}. Recipe: {', '.join(settings)}.{norm}{apart}"
 
 
 def floors(endpoints: Iterable[tuple[ScoredTask, str, Floor | None]]) -> str:
@@ -48,18 +51,30 @@ def floors(endpoints: Iterable[tuple[ScoredTask, str, Floor | None]]) -> str:
 
 
 def differences(shown: Sequence[Difference], baseline: str, mark: str) -> list[str]:
-    """Return the caption of a table of differences: the tests, the limits of n seeds, and the marks.
+    """Return the caption of a table of differences: what they are, and the marks.
 
     :param shown: the differences in the table.
     :param baseline: spec of the baseline method.
     :param mark: the mark of a separable difference.
     """
+    lines = [f"Method - {baseline}, positive is better."]
+    if any(d.n < FEWEST_SEEDS for d in shown):
+        lines.append(f"With fewer than {FEWEST_SEEDS} seeds no difference is claimed.")
+    if any(d.n >= FEWEST_SEEDS for d in shown):
+        lines.append(f"{mark} separable: Holm p < {ALPHA:g}. No mark: not separable, which does not mean alike.")
+    return lines
+
+
+def tests(shown: Sequence[Difference]) -> list[str]:
+    """Return the explanation of a table of differences: the tests, and the limits of n seeds.
+
+    :param shown: the differences in the table.
+    """
     families = {d.family: sum(other.family == d.family and other.p is not None for other in shown) for d in shown}
     sizes = " and ".join(f"{size} for Δm" if name == "delta_m" else f"{size}" for name, size in families.items())
     lines = [
-        f"Method - {baseline}, positive is better. Interval and p: Student's t on the seeds' differences, each on its "
-        f"own. Exact p: sign flips. Holm p: the primary test's p adjusted for all tests of its family "
-        f"({sizes}).",
+        "Interval and p: Student's t on the seeds' differences, each on its own. Exact p: sign flips. Holm p: the "
+        f"primary test's p adjusted for all tests of its family ({sizes}).",
     ]
     for test, reason in dict.fromkeys((d.primary_test, d.primary_reason) for d in shown):
         lines.append(f"Primary test: {test}; {reason}.")
@@ -71,11 +86,6 @@ def differences(shown: Sequence[Difference], baseline: str, mark: str) -> list[s
             f"{n} seeds: the exact p cannot fall below {p_value(2 / 2**n)}; with 80 % power one t test finds only "
             f"differences of {number(detectable, 2)} of their own standard deviations or more."
         )
-    if any(d.n < FEWEST_SEEDS for d in shown):
-        lines.append(f"With fewer than {FEWEST_SEEDS} seeds no difference is claimed.")
-    if any(d.n >= FEWEST_SEEDS for d in shown):
-        level = f"{ALPHA:g}"
-        lines.append(f"{mark} separable: Holm p < {level}. No mark: not separable, which does not mean alike.")
     if any(d.paired for d in shown):
         lines.append("ρ: correlation of the two methods' scores over seeds, what the pairing gained.")
     if any(not d.paired for d in shown):

@@ -6,7 +6,8 @@ the report, with every number at full precision.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from mtlbench.report import captions, tables
 from mtlbench.report.blocks import Block as Block
@@ -16,8 +17,10 @@ from mtlbench.report.blocks import Paragraph as Paragraph
 from mtlbench.report.blocks import Row as Row
 from mtlbench.report.blocks import Section as Section
 from mtlbench.report.blocks import Table as Table
+from mtlbench.report.names import labels, seed_list
 from mtlbench.report.numbers import interval, memory, number, p_value, plus_minus, signed
-from mtlbench.report.result import Difference, GroupReport, Report, Score, ScoredTask
+from mtlbench.report.result import Difference, Failed, GroupReport, Missing, Report, Score, ScoredTask
+from mtlbench.report.verdict import verdict
 from mtlbench.report.watched import watched_blocks
 
 BELOW, TUNED, FEWER, SEPARABLE = "▼", "†", "‡", "*"
@@ -28,36 +31,75 @@ def document(report: Report) -> list[Block]:
 
     :param report: the report.
     """
-    blocks: list[Block] = []
-    for group in report.groups:
-        blocks += watched_blocks(group) if group.watched else _group(group)
+    blocks = [block for group in report.groups for block in of_group(group)]
     if report.damaged:
-        damaged = tuple(f"{path}: {reason}" for path, reason in report.damaged)
-        blocks.append(Bullets("Damaged records, set aside", damaged))
+        blocks.append(damaged(report))
     return blocks
 
 
-def _group(group: GroupReport) -> list[Block]:
-    """Lay out one group: headline, main tables, lists of gaps and notes, then the tables of other metrics."""
-    blocks: list[Block] = [Heading(group.heading)]
-    blocks += [Paragraph(sentence) for sentence in group.headline]
-    blocks.append(Paragraph(captions.recipe(group)))
-    blocks += [_scores(group, primary=True), _overall(group)]
-    blocks += [_differences(group, primary=True)] if group.comparisons else []
+def damaged(report: Report) -> Bullets:
+    """Return the list of records that could not be read.
+
+    :param report: the report.
+    """
+    return Bullets("Damaged records, set aside", tuple(f"{path}: {reason}" for path, reason in report.damaged))
+
+
+def of_group(group: GroupReport) -> list[Block]:
+    """Return one group as blocks, its heading first.
+
+    :param group: the report of one group.
+    """
+    return watched_blocks(group) if group.watched else _compared(group)
+
+
+def _compared(group: GroupReport) -> list[Block]:
+    """Lay out one group: verdict, main tables, lists of gaps and notes, then the tables of other metrics."""
+    blocks: list[Block] = [Heading(group.name), *(Paragraph(sentence) for sentence in verdict(group))]
+    label = labels(group.methods)
+    blocks += [_scores(group, primary=True), _renamed(_overall(group), label)]
+    blocks += [_renamed(_differences(group, primary=True), label)] if group.comparisons else []
     if group.comparisons:
-        blocks.append(tables.power(group))
+        blocks.append(_renamed(tables.power(group), label))
     if group.example_intervals:
-        blocks.append(tables.examples(group))
+        blocks.append(_renamed(tables.examples(group), label))
     lists = {
-        "Failed cells": [f"{cell.method}, seed {cell.seed}: {cell.message}" for cell in group.failed],
-        "Missing cells": [f"{cell.method}, seed {cell.seed}" for cell in group.missing],
+        "Failed cells": _alike((f"{{}}: {cell.message}", cell) for cell in group.failed),
+        "Missing cells": _alike(("{}", cell) for cell in group.missing),
         "Notes": list(group.notes),
     }
     blocks += [Bullets(title, tuple(items)) for title, items in lists.items() if items]
+    blocks.append(Bullets("All comparisons in words", group.headline, full=True))
+    blocks.append(Paragraph(captions.recipe(group)))
     if any(not score.primary for score in group.scores):
-        blocks.append(_scores(group, primary=False))
-        blocks += [_differences(group, primary=False)] if group.comparisons else []
+        blocks.append(_renamed(_scores(group, primary=False), label))
+        blocks += [_renamed(_differences(group, primary=False), label)] if group.comparisons else []
     return blocks
+
+
+def _renamed(table: Table, label: Mapping[str, str]) -> Table:
+    """Return a table whose rows have the methods' short labels: only the first table of many has their parameters."""
+    sections = tuple(
+        replace(
+            section,
+            rows=tuple(
+                replace(row, cells=(label.get(row.cells[0]) or row.cells[0], *row.cells[1:])) for row in section.rows
+            ),
+        )
+        for section in table.sections
+    )
+    return replace(table, sections=sections)
+
+
+def _alike(cells: Iterable[tuple[str, Failed | Missing]]) -> list[str]:
+    """Return one line for each method and form of a line, with the seeds of all its cells.
+
+    :param cells: pairs of a line's form, with a place for the cell, and the cell.
+    """
+    seeds: dict[tuple[str, str], list[int]] = {}
+    for form, cell in cells:
+        seeds.setdefault((form, cell.method), []).append(cell.seed)
+    return [form.replace("{}", f"{method}, {seed_list(own)}", 1) for (form, method), own in seeds.items()]
 
 
 def _scores(group: GroupReport, primary: bool) -> Table:
@@ -78,7 +120,9 @@ def _scores(group: GroupReport, primary: bool) -> Table:
         )
         for method in group.methods
     ]
-    legend = [captions.SCORES.format(seeds=", ".join(map(str, group.seeds)), split=group.split)]
+    legend = [captions.SCORES.format(seeds=seed_list(group.seeds).partition(" ")[2], split=group.split)]
+    if primary and any(name != method for method, name in labels(group.methods).items()):
+        legend.append("The other tables and the figures name methods without their parameters.")
     below = [score for score in shown if score.below_floor]
     if below:
         floors = [(task, metric, task.floor(metric)) for task, metric in endpoints]
@@ -141,10 +185,12 @@ def _overall(group: GroupReport) -> Table:
         "".join(captions.ranking(ranked, group.pairs) for ranked in group.rankings),
         *captions.OVERALL[3:],
     ]
-    legend = [text for index, text in enumerate(column_captions) if index in used and text]
+    explained = [text for index, text in enumerate(column_captions) if index in used and text]
+    legend = [captions.DELTA_M] if 1 in used else []
     legend += _tuned_legend(group.tasks) if mark and {1, 2, 3} & set(used) else []
     columns = tuple(names[index] for index in used)
-    return Table("Over all tasks, and cost", columns, (Section(None, table_rows),), tuple(legend))
+    title = "Over all tasks, and cost"
+    return Table(title, columns, (Section(None, table_rows),), tuple(legend), tuple(explained))
 
 
 def _differences(group: GroupReport, primary: bool) -> Table:
@@ -164,7 +210,8 @@ def _differences(group: GroupReport, primary: bool) -> Table:
     legend = captions.differences(shown, group.baseline or "", SEPARABLE) + _tuned_legend(group.tasks)
     columns = ("method", "difference", "95 % interval", "p", "exact p", "Holm p", "n", "ρ")
     title = f"Difference from {group.baseline}" + ("" if primary else ", the other metrics")
-    return Table(title, columns, tuple(s for s in sections if s.rows), tuple(legend), detail=not primary)
+    used = tuple(section for section in sections if section.rows)
+    return Table(title, columns, used, tuple(legend), tuple(captions.tests(shown)), detail=not primary)
 
 
 def _difference(d: Difference, mark: str, digits: int = 3) -> Row:
@@ -174,19 +221,3 @@ def _difference(d: Difference, mark: str, digits: int = 3) -> Row:
     estimate = (signed(d.mean_difference, digits) + mark, interval(d.ci_low, d.ci_high, digits))
     seeds = (str(d.n), rho if d.paired else "unpaired")
     return Row((d.method, *estimate, p_value(d.p), p_value(d.exact_p), holm, *seeds), strong=d.separable)
-
-
-def with_findings(blocks: Sequence[Block], findings: Mapping[str, Sequence[Block]]) -> list[Block]:
-    """Return the document with each group's findings at the end of the group's part.
-
-    :param blocks: the document, as :func:`document` returns it.
-    :param findings: the doctor's findings by heading of the group.
-    """
-    merged: list[Block] = []
-    pending: Sequence[Block] = ()
-    for block in blocks:
-        if isinstance(block, Heading):
-            merged += pending
-            pending = findings.get(block.text, ())
-        merged.append(block)
-    return [*merged, *pending]

@@ -77,7 +77,7 @@ def _table(table: Table) -> str:
     lines = [
         r"\begin{table}[htbp]",
         r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
-        f"\\caption{{{escape(table.title)}. {escape(' '.join(table.caption))}}}",
+        f"\\caption{{{escape(table.title)}. {escape(' '.join((*table.caption, *table.explained)))}}}",
         f"\\begin{{tabular}}{{l{'r' * (width - 1)}}}",
         r"\toprule",
         _line(map(escape, table.columns)),

@@ -49,7 +49,7 @@ def _table(table: Table) -> str:
         for row in section.rows:
             cells = [escape(cell) for cell in row.cells]
             lines.append(_line(f"**{cell}**" if row.strong else cell for cell in cells))
-    caption = "\n".join(f"- {escape(line)}" for line in table.caption)
+    caption = "\n".join(f"- {escape(line)}" for line in (*table.caption, *table.explained))
     return f"### {escape(table.title)}\n\n" + "\n".join(lines) + f"\n\n{caption}"
 
 

@@ -149,17 +149,21 @@ class GroupReport:
 
     group: str
     suite: str
-    heading: str
+    heading: str = field(default="", kw_only=True)
     """The suite, and what distinguishes this group from the report's other groups."""
+    name: str = field(default="", kw_only=True)
+    """Short form of the heading: what distinguishes this group from the other groups of its suite."""
     encoder: str
     """The encoder, or the problem, whose model is its own."""
     recipe: dict[str, object]
     tasks: tuple[ScoredTask, ...]
     methods: tuple[str, ...]
-    """Single-task baseline first, then the baseline of the comparison, then by name."""
+    """Single-task baseline first, then the baseline of the comparison, then from best to worst by mean rank."""
     seeds: tuple[int, ...]
     baseline: str | None
     """Spec of the baseline method; ``None`` when the group has no such method."""
+    differs: dict[str, str] = field(default_factory=dict)
+    """Settings in which the groups of the report differ, with this group's values."""
     problem: str | None = None
     """Spec of the problem; null for tasks on texts."""
     split: str = "dev"

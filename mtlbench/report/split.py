@@ -6,7 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from mtlbench.errors import UsageError
-from mtlbench.records.groups import Record
+from mtlbench.records.groups import Cells, Record, collect
+from mtlbench.report.result import Report
+
+
+def cells_by_group(report: Report, records: Sequence[Record]) -> dict[str, Cells]:
+    """Return the cells of every group of a report, with the scores of the split that it reports on.
+
+    :param report: the report.
+    :param records: the records that it was built from.
+    """
+    test = any(group.split == "test" for group in report.groups)
+    return {cells.group: cells for cells in collect(on_test(records) if test else records)}
 
 
 def on_test(records: Sequence[Record]) -> list[dict[str, Any]]:
@@ -24,6 +35,7 @@ def on_test(records: Sequence[Record]) -> list[dict[str, Any]]:
             "scores": record.get("test_scores") or {},
             "tasks": {name: _on_test(task) for name, task in record["tasks"].items()},
             "files": _files(record.get("files", {})),
+            "left_out": _files(record.get("left_out", {})),
         }
         for record in records
         if record.get("tasks") and all(task.get("test") for task in record["tasks"].values())

@@ -16,11 +16,13 @@ from mtlbench.report.blocks import Block, Bullets, Heading, Paragraph, Table
 
 WIDTH = 80
 NAME_WIDTH, NARROW_NAME_WIDTH = 24, 12
-"""Width of the name column. Longer method names wrap at the first width, or down to the second to fit the table."""
+"""Width of the name column where a table is split. A table that fits with a name column of the second width is not
+split: long names wrap to what is left."""
 GAP = 2
+MORE = "Other metrics, power, and what every number means: mtlbench report --full"
 
 
-def render(blocks: Sequence[Block], width: int | None = None, color: bool = False) -> str:
+def render(blocks: Sequence[Block], width: int | None = None, color: bool = False, full: bool = False) -> str:
     """Return a document as text whose lines fit the width, except for long paths.
 
     All strings are wrapped in ``Text``, since rich would read ``cagrad[c=0.4]`` as markup.
@@ -28,17 +30,30 @@ def render(blocks: Sequence[Block], width: int | None = None, color: bool = Fals
     :param blocks: the document.
     :param width: width in terminal cells; default: the terminal's, or 80 without a terminal.
     :param color: whether to use terminal escapes.
+    :param full: whether to show also detail tables, full lists and explanations; otherwise the last line names them.
     """
     width = width or shutil.get_terminal_size((WIDTH, 24)).columns
 
     def show(console: Console) -> None:
+        above: Block | None = None
         for block in blocks:
-            _print(console, block, width)
+            if full or not _is_extra(block):
+                if isinstance(block, Paragraph) and isinstance(above, Bullets | Table):
+                    console.print()
+                _print(console, block, width, full)
+                above = block
+        if not full and any(_is_extra(block) or (isinstance(block, Table) and block.explained) for block in blocks):
+            console.print("\n", Text(MORE, style="dim"), sep="")
 
     return printed(show, width=width, color=color).lstrip("\n") + "\n"
 
 
-def _print(console: Console, block: Block, width: int) -> None:
+def _is_extra(block: Block) -> bool:
+    """Return whether a block is shown only on request."""
+    return (isinstance(block, Table) and block.detail) or (isinstance(block, Bullets) and block.full)
+
+
+def _print(console: Console, block: Block, width: int, full: bool) -> None:
     """Print one block, with a blank line before headings, lists and tables."""
     match block:
         case Heading(text):
@@ -46,19 +61,19 @@ def _print(console: Console, block: Block, width: int) -> None:
             console.print(Text("=" * min(cell_len(text), width)))
         case Paragraph(text):
             console.print(Text(text))
-        case Bullets(title, items):
+        case Bullets(title=title, items=items):
             console.print("\n", Text(title, style="bold"), sep="")
             for item in items:
                 if max(map(cell_len, item.split()), default=0) > width - GAP:
                     console.print(Text(f"- {item}"), soft_wrap=True)  # keep paths whole for copying
                 else:
                     console.print(_hanging(item))
-        case Table(detail=False):
+        case Table():
             console.print("\n", Text(block.title, style="bold"), sep="")
             headers, widths = _measured(block)
             for part in _parts(widths, width):
                 console.print(_grid(console, block, part, headers, widths))
-            for line in block.caption:
+            for line in (*block.caption, *(block.explained if full else ())):
                 console.print(_hanging(line, bullet=" ", style="dim"))
 
 
@@ -107,10 +122,10 @@ def _grid(
     others = columns[1:]
     longest = max([widths[0], *(cell_len(section.heading or "") for section in table.sections)])
     room = console.width - sum(widths[index] + GAP for index in others)
-    shown = [max(1, min(longest, NAME_WIDTH, room)), *(widths[index] for index in others)]
+    shown = [max(1, min(longest, room)), *(widths[index] for index in others)]
 
     def fold(name: str) -> list[str]:
-        return [name] if cell_len(name) <= shown[0] else [line.plain for line in Text(name).wrap(console, shown[0])]
+        return [name] if cell_len(name) <= shown[0] else _folded(console, name, shown[0])
 
     header_cells = [fold(table.columns[0]), *(headers[index] for index in others)]
     tallest = max(map(len, header_cells))
@@ -126,6 +141,17 @@ def _grid(
             cells = [fold(row.cells[0]), *([row.cells[index]] for index in others)]
             lines += [(line, "bold" if row.strong else "") for line in _beside(cells, shown)]
     return Text("\n").join(Text(line, style=style) for line, style in lines)
+
+
+def _folded(console: Console, name: str, width: int) -> list[str]:
+    """Return a name in lines, broken before its parameters and between them where that is possible."""
+    lines = [""]
+    for part in re.findall(r"\[?[^\[,]*,?", name):
+        if cell_len(lines[-1]) + cell_len(part) <= width:
+            lines[-1] += part
+        else:
+            lines.append(part)
+    return [piece.plain for line in lines if line for piece in Text(line).wrap(console, width)]
 
 
 def _beside(cells: Sequence[Sequence[str]], widths: Sequence[int]) -> Iterator[str]:

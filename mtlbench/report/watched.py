@@ -22,18 +22,16 @@ WEIGHTS = (
 )
 
 
-def watched_group(cells: Cells, heading: str) -> GroupReport:
-    """Return the report of a watched run.
+def watched_group(cells: Cells) -> GroupReport:
+    """Return the report of a watched run, still without its names.
 
     :param cells: the group, which is one run.
-    :param heading: of the group.
     """
     record, watched = cells.records[0], cells.watched
     assert watched is not None
     return GroupReport(
         group=cells.group,
         suite=cells.suite,
-        heading=heading,
         encoder="none",
         recipe=cells.recipe,
         tasks=cells.tasks,
@@ -101,7 +99,7 @@ def watched_blocks(group: GroupReport) -> list[Block]:
 
     :param group: as :func:`watched_group` returns it.
     """
-    blocks: list[Block] = [Heading(group.heading), *(Paragraph(sentence) for sentence in group.headline)]
+    blocks: list[Block] = [Heading(group.name), *(Paragraph(sentence) for sentence in group.headline)]
     blocks.append(_gradients(group))
     if any(method.shares for method in group.watched_methods):
         blocks.append(_weights(group))

@@ -12,7 +12,7 @@ import re
 import uuid
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -20,7 +20,9 @@ from typing import Any, Final, NamedTuple
 from mtlbench.errors import UsageError, unknown
 from mtlbench.host.disk import TEMPORARY
 from mtlbench.host.safe_names import spreadsheet_cell
+from mtlbench.records.group_names import headings
 from mtlbench.records.groups import Record, collect
+from mtlbench.records.left_out import is_left_out, left_out
 from mtlbench.records.record_file import read_history
 from mtlbench.records.store import Store, no_records
 
@@ -61,9 +63,11 @@ class Exported:
 
     :param cells: number of exported cells.
     :param left_out: path and reason of each damaged record, and of each cell whose history cannot be read.
+    :param lacking: a line for each group with cells whose histories were left out of their records on purpose.
     """
 
     cells: int = 0
+    lacking: list[str] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -112,7 +116,7 @@ def export_folder(results: Path, to: str, folder: Path) -> Exported:
     if not contents.records and not contents.damaged:
         raise no_records(results)
     exported = export(contents.records, to, folder)
-    return Exported(exported.cells, [*contents.damaged, *exported.left_out])
+    return replace(exported, left_out=[*contents.damaged, *exported.left_out])
 
 
 def export(records: Sequence[Record], to: str, folder: Path) -> Exported:
@@ -122,12 +126,16 @@ def export(records: Sequence[Record], to: str, folder: Path) -> Exported:
     :param to: one of :data:`FORMATS`.
     :param folder: where to write; created if missing.
     :returns: the number of exported cells, and those left out.
-    :raises UsageError: if there are no finished cells, the folder cannot be written, or a library is missing.
+    :raises UsageError: if there are no finished cells, or none with a history that was not left out, if the folder
+        cannot be written, or if a library is missing.
     """
-    cells = [record for group in collect(records) for _, record in sorted(group.done.items())]
+    exported, cells, groups = Exported(), list[Record](), collect(records)
+    for group, title in zip(groups, headings(groups), strict=True):
+        cells += [record for _, record in sorted(group.done.items()) if not is_left_out(record, "history")]
+        if lacking := left_out(group.done.values(), ["history"]):
+            exported.lacking.append(f"{title}: {lacking}")
     if not cells:
-        raise UsageError("no finished cells to export")
-    exported = Exported()
+        raise UsageError("; ".join(exported.lacking) or "no finished cells to export")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write = {"csv": _write_csv, "tensorboard": _write_events, "mlflow": _write_mlflow}[to]

@@ -16,6 +16,7 @@ from mtlbench.errors import UsageError
 from mtlbench.host.streams import print_data
 from mtlbench.host.terminal import duration
 from mtlbench.records.leases import Holder, holders
+from mtlbench.records.left_out import left_out
 from mtlbench.records.record import Record
 from mtlbench.records.store import CHECKPOINTS, Store
 from mtlbench.report.blocks import Block, Bullets, Heading, Paragraph, Row, Section, Table
@@ -36,6 +37,7 @@ class CellStatus:
     :param status: the state.
     :param error: message, type, step and task of the error of a failed cell.
     :param log: path of the file with its traceback.
+    :param left_out: names of the side files that were left out of its record on purpose.
     """
 
     suite: str
@@ -45,6 +47,7 @@ class CellStatus:
     status: Literal["done", "failed", "running", "missing"]
     error: ErrorEntry | None = None
     log: str | None = None
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,8 @@ def _cell(suite: str, group: str, method: str, seed: int, record: Record | None,
         return CellStatus(suite, group, method, seed, "running")
     log = record["files"].get("log")
     path = str(Path(record["path"]).parent / log["name"]) if log else None
-    return CellStatus(suite, group, method, seed, record["status"], record["error"], path)
+    without = tuple(record.get("left_out", ()))
+    return CellStatus(suite, group, method, seed, record["status"], record["error"], path, without)
 
 
 def _checkpoints(results: Path) -> list[Checkpoint]:
@@ -150,6 +154,8 @@ def _blocks(status: Status, results: Path) -> list[Block]:
         blocks += [Heading(f"{suite} ({group[:8]})"), _table(cells)]
         blocks += _list("failed", [line for cell in cells if cell.status == "failed" for line in _failure(cell)])
         blocks += _list("missing", _missing(cells))
+        lacking = left_out({"left_out": cell.left_out} for cell in cells)
+        blocks += [Paragraph(f"\n{lacking}")] if lacking else []
     blocks += _list("running", [_held(_name(status, holder.key), holder) for holder in status.running])
     blocks += _list("checkpoints", [f"{_name(status, point.key)}: step {point.step}" for point in status.checkpoints])
     blocks += _list("damaged", [f"{entry['file']}: {entry['reason']}" for entry in status.damaged])

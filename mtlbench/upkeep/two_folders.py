@@ -10,6 +10,7 @@ from typing import Any
 from mtlbench.contract.entries import MethodEntry
 from mtlbench.errors import UsageError
 from mtlbench.records.groups import collect
+from mtlbench.records.left_out import original
 from mtlbench.records.record import Record
 from mtlbench.records.store import FolderContents, Store
 from mtlbench.report.build import build
@@ -104,7 +105,10 @@ class Pair:
 
 
 def _labelled(record: Record, label: str) -> Record:
-    """Return a record with the folder's label after the name and spec of its method."""
+    """Return a record with the folder's label after the name and spec of its method.
+
+    Its checksum is that of the record before side files were left out of it, which tells copies of one record.
+    """
     method = record["method"]
     named: MethodEntry = {**method, "spec": f"{method['spec']} ({label})", "name": f"{method['name']} ({label})"}
-    return {**record, "method": named}
+    return {**record, "method": named, "checksum": original(record)}

@@ -18,11 +18,13 @@ from mtlbench.batched import OneByOne, batched, has_form
 
 SIZES = [2, 3, 4, 8]
 SOLVED = [
-    *("mgda", "mgda[normalize=l2]", "mgda[normalize=loss]", "mgda[normalize=loss+]", "mgda-ub"),
+    *("mgda", "mgda[normalize=l2]", "mgda[normalize=loss]", "mgda[normalize=loss+]", "mgda-ub", "edm"),
     *("cagrad", "cagrad[c=0]", "cagrad[c=0.9,rescale=c2]", "cagrad[reduction=sum,rescale=c]", "nash-mtl"),
     *("fairgrad", "fairgrad[alpha=0.5]", "upgrad", "upgrad[reduction=sum]", "dualproj", "imtl-g", "log-mgda"),
 ]
 CLOSED = [
+    *("unit-step-sum", "log-sum", "unit-gradients", "unit-gradients[length=one]", "unit-gradients[length=max]"),
+    *("unit-gradients[length=sum]", "bmtl[temperature=0.3]"),
     *("sum", "mean", "stl", "fixed[w=2]", "gls", "si", "uw-so", "uw-so[temperature=0.1]", "pcgrad", "config"),
     *("aligned-mtl", "aligned-mtl[scale_mode=median,reduction=mean]", "aligned-mtl[scale_mode=rmse]", "log-pcgrad"),
     *("rlw", "random", "random[distribution=dirichlet]", "cosine-gate", "cosine-gate[main=1,weighted=true]"),
@@ -96,7 +98,7 @@ def test_problems_do_not_influence_one_another(name: str) -> None:
 
 
 def test_most_methods_have_a_form() -> None:
-    """Those that read whole gradients or two batches cannot; pcd alone is called one by one."""
+    """Those that read whole gradients or two batches cannot have one; these are called one by one."""
     from mtlbench.engine.library import _registry
 
     registry = _registry()
@@ -105,4 +107,4 @@ def test_most_methods_have_a_form() -> None:
         method = registry.method(name)
         if method.reads in ("losses", "gram") and method.returns == "weights" and not has_form(method):
             without.add(name)
-    assert without == {"pcd"}
+    assert without == {"bandit-mtl", "go4align", "gradops", "imgrad", "pcd"}

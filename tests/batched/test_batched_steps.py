@@ -15,6 +15,8 @@ LEARNED = [
     *("uw", "uw[form=classification,lr=0.1]", "imtl-l", "gradnorm", "gradnorm[alpha=0.5,lr=0.2]", "famo"),
     *("famo[minimum=-1,gamma=0.1]", "dwa", "dwa[window=3,temperature=0.5]", "stch[warmup=7]"),
     *("stch[warmup=3,mu=0.1]", "nash-mtl[every=4]", "nash-mtl", "metabalance", "metabalance[strategy=enlarge]"),
+    *("cov-weighting", "cov-weighting[decay=0.7]", "ema-scaling", "group-dro[step_size=0.5]", "igb[warmup=5]"),
+    *("lbtw[alpha=1.5]", "lbtw[renew=6]"),
     *("metabalance[strategy=reduce,main=1]", "cr-mogm-uw", "cr-mogm-log-mgda", "log-nash-mtl[every=2]"),
 ]
 DRAWN = [

@@ -19,7 +19,10 @@ ROWS = DRAW.normal(size=(2, 3, 4, 6))
 GRAMS = ROWS @ ROWS.swapaxes(-1, -2)
 LOSSES = DRAW.uniform(0.2, 2.0, (2, 3, 4))
 PLACES = list(np.ndindex(2, 3))
-STATE = {"cr-mogm-pcgrad", "dwa", "famo", "gradnorm", "gradvac", "imtl-l", "metabalance", "pcd", "stch", "uw"}
+STATE = {
+    *("bandit-mtl", "cov-weighting", "cr-mogm-pcgrad", "dwa", "ema-scaling", "famo", "go4align", "gradnorm", "gradvac"),
+    *("group-dro", "igb", "imtl-l", "lbtw", "metabalance", "pcd", "stch", "uw"),
+}
 """Methods of inner products or losses that keep state between steps."""
 
 

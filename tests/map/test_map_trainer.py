@@ -125,12 +125,12 @@ def test_the_plain_sum_is_measured_after_forty_steps() -> None:
         pairs["full_gram"] = (full, full)
         for name, (left, right) in pairs.items():
             np.testing.assert_allclose(getattr(features, name)[1, 0, place], left @ right.T, rtol=1e-9)
-        recent = []
-        for step in range(30, 40):
-            before = looped_model(setting, column, seed, stop=step)
-            rows = batch_schedule(seed, "", 1024, (step + 1) * 32)[-32:]
-            recent.append([float(loss.detach()) for loss in losses_of(setting, before, seed, rows)])
-        np.testing.assert_allclose(features.losses[1, 0, place], np.mean(recent, axis=0), rtol=1e-9)
+    recent = []
+    for step in range(30, 40):
+        before = looped_model(setting, columns[1], seed, stop=step)
+        rows = batch_schedule(seed, "", 1024, (step + 1) * 32)[-32:]
+        recent.append([float(loss.detach()) for loss in losses_of(setting, before, seed, rows)])
+    np.testing.assert_allclose(features.losses[1, 0, 0], np.mean(recent, axis=0), rtol=1e-9)
     assert features.start.shape == features.losses.shape == (2, 2, 2, 2)
     assert (features.start > features.losses).all()
 

@@ -64,25 +64,78 @@ def test_a_phone_shows_the_page_without_scrolling_sideways(page: Any) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], closed
         page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
     wide = page.evaluate(
-        "[...document.querySelectorAll('body *')].filter(one => !one.closest('.scroll, svg')"
+        "[...document.querySelectorAll('body *')].filter(one => !one.closest('.scroll, svg, .unseen, .skip')"
         " && one.getBoundingClientRect().right > innerWidth + 1).map(one => one.outerHTML.slice(0, 80))"
     )
     assert wide == []  # tables scroll in boxes of their own
 
 
 def test_tables_sort_by_keyboard(page: Any) -> None:
-    header = page.locator("table").first.locator("thead th").nth(1)
-    for _ in range(60):
+    table = page.locator("table.numbers:visible").first
+    header = table.locator("thead th").nth(1)
+    for _ in range(80):
         page.keyboard.press("Tab")
         if header.locator("button").evaluate("one => one === document.activeElement"):
             break
     else:
         pytest.fail("Tab does not reach the header")
     assert header.get_attribute("aria-sort") is None
-    cells = page.locator("table").first.locator("tbody tr td:nth-child(2)")
+    cells = table.locator("tbody tr td:nth-child(2)")
     for pressed, order in [("Enter", "ascending"), ("Space", "descending")]:
         page.keyboard.press(pressed)
         assert header.get_attribute("aria-sort") == order
         values = [float(text.split()[0]) for text in cells.all_inner_texts()]
         assert len(values) == 4 and values == sorted(values, reverse=order == "descending")
-    assert page.locator("table").first.locator("[aria-sort]").count() == 1
+    assert table.locator("[aria-sort]").count() == 1
+
+
+def test_a_reader_chooses_endpoint_seeds_and_methods(page: Any) -> None:
+    panels, dots = page.locator(".panel:visible"), page.locator(".panel:visible .seed:visible")
+    everything = panels.count(), dots.count()
+    page.locator(".controls label", has_text="stsb pearson").click()
+    assert panels.count() == 1 < everything[0]
+    some = dots.count()
+    page.locator(".controls label:has([name=seed])").first.click()
+    assert dots.count() == some * 2 // 3  # one of three seeds
+    page.locator(".controls summary", has_text="Methods").click()
+    rows = page.locator("tr[data-method]:visible").count()
+    page.locator(".controls label", has_text="stl").click()
+    assert page.locator("tr[data-method]:visible").count() < rows
+    page.locator(".controls label:has([name=all-seeds])").click()
+    page.locator(".controls label:has([name=all-methods])").click()
+    page.locator(".controls label:has([value=''])").click()
+    assert (panels.count(), dots.count()) == everything
+
+
+def test_a_pointer_on_a_dot_shows_its_seed_in_all_rows(page: Any) -> None:
+    tip = page.locator("#tip")
+    assert not tip.is_visible()
+    page.locator(".seed[data-seed='1']").first.hover(force=True)
+    assert re.search(r", seed 1: [-+]0?\.?\d", tip.inner_text())
+    same = page.locator(".seed.same")
+    assert same.count() == page.locator(".seed[data-seed='1']").count() > 3
+    page.mouse.move(1, 400)
+    assert same.count() == 0 and not tip.is_visible()
+
+
+def test_without_scripts_everything_is_there(browser: Any, page_file: Path) -> None:
+    context = browser.new_context(viewport=PHONE, java_script_enabled=False)
+    tab = context.new_page()
+    tab.goto(page_file.as_uri())
+    assert not tab.locator(".controls").first.is_visible()
+    assert tab.locator(".panel:visible .seed title").count() > 9
+    fold = tab.locator("details.fold", has_text="Every test").locator("summary").first
+    fold.click()
+    assert tab.get_by_text("exact p", exact=True).first.is_visible()
+    context.close()
+
+
+@pytest.mark.parametrize("width", [768, 1280, 1920])
+def test_larger_screens_show_the_page_without_scrolling_sideways(browser: Any, page_file: Path, width: int) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    tab = context.new_page()
+    tab.goto(page_file.as_uri())
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    for plot in tab.locator("td.plot").all()[:9]:
+        assert plot.bounding_box()["width"] > 120
+    context.close()

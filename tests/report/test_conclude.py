@@ -30,7 +30,7 @@ def test_the_test_changes_with_the_seeds_and_the_report_says_why() -> None:
         assert comparison["primary_p"] == comparison["exact_p"] == pytest.approx(2 / 2**10)
         assert comparison["p_adjusted"] == pytest.approx(3 * 2 / 2**10)  # three endpoints in either family
         assert comparison["verdict"] == "higher"
-    text = " ".join(render(build(grid({"sum": 0.0, "pcgrad": 0.1}, 10)), "text").split())
+    text = " ".join(render(build(grid({"sum": 0.0, "pcgrad": 0.1}, 10)), "text", full=True).split())
     assert "Primary test: sign flip; with 10 seeds the exact test can decide" in text
 
 

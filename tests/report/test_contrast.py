@@ -9,10 +9,18 @@ import pytest
 
 from mtlbench.report.figures import style, svg
 
-PAGE = files("mtlbench.report").joinpath("report.html.j2").read_text(encoding="utf-8")
-TEXT = [("ink", "paper"), ("quiet", "paper"), ("accent", "paper"), ("ink", "band")]
-GRAPHICS = ["ink", "quiet", "accent", "blue", "sky"]
+PAGE = files("mtlbench.report.page").joinpath("page.css").read_text(encoding="utf-8")
+TEXT = [
+    *((colour, ground) for colour in ("ink", "quiet", "accent", "higher", "lower") for ground in ("paper", "band")),
+    *((colour, "back") for colour in ("ink", "quiet", "accent", "lower")),
+    *(("paper", ground) for ground in ("ink", "accent")),  # what a pointer shows; chosen buttons
+]
+GRAPHICS = ["ink", "quiet", "accent", "higher", "lower", "blue", "sky"]
 """Without ``line``: grids and rules between rows carry no information."""
+MARKED = 0.09
+"""Share of the accent in the ground of the best methods' cells."""
+SEED = 0.75
+"""Opacity of a seed's dot."""
 
 
 def themes() -> dict[str, dict[str, str]]:
@@ -31,6 +39,15 @@ def luminance(colour: str) -> float:
     channels = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     return sum(share * channel for share, channel in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def mixed(colour: str, ground: str, share: float) -> str:
+    """Return a colour of some opacity on a ground."""
+    channels = [
+        share * int(colour[place : place + 2], 16) + (1 - share) * int(ground[place : place + 2], 16)
+        for place in (1, 3, 5)
+    ]
+    return "#" + "".join(f"{round(channel):02x}" for channel in channels)
 
 
 def contrast(first: str, other: str) -> float:
@@ -53,9 +70,17 @@ def test_colours_of_the_page_have_enough_contrast(theme: str) -> None:
         if contrast(colours[pair[0]], colours[pair[1]]) < 4.5
     } == {}
     assert [name for name in GRAPHICS if contrast(colours[name], colours["paper"]) < 3] == []
+    ground = mixed(colours["accent"], colours["paper"], MARKED)
+    assert min(contrast(colours[name], ground) for name in ("ink", "accent")) >= 4.5
+    assert contrast(mixed(colours["blue"], colours["paper"], SEED), colours["paper"]) >= 3
     fixed = [colour for colour in style.PALETTE if colour.lower() not in svg.VARIABLES]
     assert len(fixed) == len(style.PALETTE) - 2
     assert [colour for colour in fixed if contrast(colour, colours["paper"]) < 3] == []
+
+
+def test_the_shares_are_those_of_the_style() -> None:
+    assert f"var(--accent) {100 * MARKED:g}%, var(--paper)" in PAGE
+    assert f"fill-opacity: {str(SEED).removeprefix('0')};" in PAGE
 
 
 def test_colours_of_figure_files_have_enough_contrast() -> None:

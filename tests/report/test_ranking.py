@@ -43,7 +43,7 @@ def test_every_pair_is_compared_on_what_is_ranked() -> None:
     assert {p.family_size for p in result} == {6}
     assert pairs[frozenset(("cagrad", "mgda"))].verdict == "lower"  # mgda, the later name, is the candidate
     assert pairs[frozenset(("sum", "pcgrad"))].verdict == "not separable"
-    text = " ".join(render(build(grid({"sum": 0.0, "pcgrad": 0.0, "cagrad": 0.1}, 5)), "text").split())
+    text = " ".join(render(build(grid({"sum": 0.0, "pcgrad": 0.0, "cagrad": 0.1}, 5)), "text", full=True).split())
     assert "2 of 3 pairs are separable on it" in text
-    text = " ".join(render(build(grid({"sum": 0.0, "pcgrad": 0.0, "cagrad": 0.1}, 3)), "text").split())
+    text = " ".join(render(build(grid({"sum": 0.0, "pcgrad": 0.0, "cagrad": 0.1}, 3)), "text", full=True).split())
     assert "no pair is told apart" in text

@@ -12,7 +12,8 @@ from factory import record
 from problem_runs import APART, POINTS, train, workload_of
 
 from mtlbench.diagnose.text import by_group
-from mtlbench.records.groups import collect, headings
+from mtlbench.records.group_names import headings
+from mtlbench.records.groups import collect
 from mtlbench.report import FORMATS, render
 from mtlbench.report.build import build
 from mtlbench.report.predictions import right_answers

@@ -16,7 +16,8 @@ from own_training import TASKS, Model, train
 import mtlbench
 from mtlbench.diagnose import CHECKS, NOT_MEASURED, diagnose
 from mtlbench.diagnose.text import by_group, to_blocks, to_json
-from mtlbench.records.groups import collect, headings
+from mtlbench.records.group_names import headings
+from mtlbench.records.groups import collect
 from mtlbench.records.store import Store
 from mtlbench.records.watched_log import watched_logs
 from mtlbench.report import FORMATS, gallery, render

@@ -41,7 +41,7 @@ def inline(figure: Figure, prefix: str) -> str:
 
 
 def _strip(root: ElementTree.Element) -> None:
-    """Remove metadata, and the style sheet, which would apply to the whole page (report.html.j2 has its rules)."""
+    """Remove metadata, and the style sheet, which would apply to the whole page (page/page.css has its rules)."""
     for parent in list(root.iter()):
         for child in list(parent):
             if child.tag in (f"{{{SVG}}}metadata", f"{{{SVG}}}style"):

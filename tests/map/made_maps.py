@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -39,15 +40,19 @@ def known_effect(setting: Setting, column: Column) -> float:
     return loss + no_effect(setting, column)
 
 
-def trainer(effect: Effect, noise: float = NOISE) -> Callable[..., Trained]:
-    """Return a function like :func:`mtlbench.map.trainer.train`, whose scores come from a formula.
+@dataclass(frozen=True)
+class MadeTrainer:
+    """Like :func:`mtlbench.map.trainer.train`, with scores from a formula. Processes of their own can have it, too.
 
     :param effect: (setting, column) → true ln NMSE of every task.
     :param noise: standard deviation of a column's own noise, on ln NMSE.
     """
 
-    def train(settings: Sequence[Setting], seeds: Sequence[int], columns: Sequence[Column]) -> Trained:
-        cells = [[_scores(setting, seed, columns, effect, noise) for seed in seeds] for setting in settings]
+    effect: Effect = known_effect
+    noise: float = NOISE
+
+    def __call__(self, settings: Sequence[Setting], seeds: Sequence[int], columns: Sequence[Column]) -> Trained:
+        cells = [[_scores(setting, seed, columns, self) for seed in seeds] for setting in settings]
         dev, test = (np.array([[pair[part] for pair in row] for row in cells]) for part in (0, 1))
         return Trained(
             settings=settings,
@@ -60,22 +65,18 @@ def trainer(effect: Effect, noise: float = NOISE) -> Callable[..., Trained]:
             features=_features(settings, seeds, columns),
         )
 
-    return train
 
-
-def _scores(
-    setting: Setting, seed: int, columns: Sequence[Column], effect: Effect, noise: float
-) -> tuple[Array, Array]:
-    """Return development and test scores (Q, K) of one instance: all columns share its difficulty, as paired runs do."""
+def _scores(setting: Setting, seed: int, columns: Sequence[Column], made: MadeTrainer) -> tuple[Array, Array]:
+    """Return development and test scores (Q, K) of one instance; its columns share its difficulty: they are paired."""
     shared = generator(seed, "instance", repr(setting)).normal(-2.0, 0.5, size=setting.tasks)
     dev, test = [], []
     for column in columns:
         random = generator(seed, repr(setting), repr(column))
-        base = shared + effect(setting, column) + noise * random.normal(size=setting.tasks)
+        base = shared + made.effect(setting, column) + made.noise * random.normal(size=setting.tasks)
         if column.single is not None:
             base[np.arange(setting.tasks) != column.single] = np.nan
-        dev.append(base + 0.2 * noise * random.normal(size=setting.tasks))
-        test.append(base + 0.2 * noise * random.normal(size=setting.tasks))
+        dev.append(base + 0.2 * made.noise * random.normal(size=setting.tasks))
+        test.append(base + 0.2 * made.noise * random.normal(size=setting.tasks))
     return np.exp(np.array(dev)), np.exp(np.array(test))
 
 
@@ -85,8 +86,7 @@ def _features(settings: Sequence[Setting], seeds: Sequence[int], columns: Sequen
         return None
     tasks = settings[0].tasks
     shape = (len(settings), len(seeds), len(sums), tasks)
-    losses = np.broadcast_to(
-        np.array([s.loss_ratio ** np.linspace(0, 1, tasks) for s in settings])[:, None, None], shape
-    )
+    scales = np.array([setting.loss_ratio ** np.linspace(0.0, 1.0, tasks) for setting in settings])
+    losses = np.broadcast_to(scales[:, None, None], shape).copy()
     gram = losses[..., :, None] * losses[..., None, :] * (0.5 + 0.5 * np.eye(tasks))
-    return Features(sums, 40, 2.0 * losses, losses.copy(), gram, gram + 1.0, gram / 2.0, gram * 0.75)
+    return Features(sums, 40, 2.0 * losses, losses, gram, gram + 1.0, gram / 2.0, gram * 0.75)

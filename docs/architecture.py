@@ -36,6 +36,7 @@ ORDER = (
     ("recipe",),
     ("surgery",),
     ("engine",),
+    ("batched",),
     ("plugins",),
     ("methods",),
     ("solvers", "stats"),

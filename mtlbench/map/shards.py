@@ -14,6 +14,7 @@ from mtlbench.map.design import Plan
 from mtlbench.plan.cells import fingerprint
 from mtlbench.plugins.fingerprint import source_fingerprint
 from mtlbench.plugins.registry import Registry
+from mtlbench.problems.regimes import Regimes
 
 T = TypeVar("T")
 
@@ -62,6 +63,7 @@ def cell_keys(settings: Sequence[Setting], columns: Sequence[Column], registry: 
     :param registry: source of the methods, whose code counts.
     """
     code = {spec: source_fingerprint(type(registry.method(spec))) for spec in {column.method for column in columns}}
+    code["problem"] = source_fingerprint(Regimes)
     common = {"protocol": PROTOCOL, "columns": [asdict(column) for column in columns], "code": code}
     return [fingerprint({**common, "setting": asdict(setting)}) for setting in settings]
 

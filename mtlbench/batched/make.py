@@ -16,6 +16,7 @@ from mtlbench.errors import UsageError
 FAMILIES = (
     "bargains",
     "cones",
+    "controls",
     "draws",
     "histories",
     "hulls",

@@ -93,13 +93,13 @@ def test_damaged_shards_are_named_and_trained_again(tmp_path: Path, capsys: pyte
     content = bytearray(table.read_bytes())
     content[len(content) // 2] ^= 0xFF
     table.write_bytes(bytes(content))
-    header = tmp_path / "quick" / "lengths.json"
+    header = tmp_path / "quick" / "lengths.map"
     header.write_text(header.read_text().replace("0.5", "0.7", 1))
     assert _run(tmp_path) == 0
     printed = capsys.readouterr()
     assert printed.out == expected
     assert "damaged, trained again" in printed.err and str(table) in printed.err and str(header) in printed.err
-    assert (tmp_path / "quick" / "lengths.json.damaged").exists()
+    assert (tmp_path / "quick" / "lengths.map.damaged").exists()
     assert _run(tmp_path) == 0
     assert "nothing to train" in capsys.readouterr().err
 

@@ -17,6 +17,7 @@ FAMILIES = (
     "averages",
     "bargains",
     "cones",
+    "controls",
     "draws",
     "histories",
     "hulls",

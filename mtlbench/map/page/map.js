@@ -4,16 +4,16 @@
   const data = JSON.parse(document.getElementById("map-data").textContent);
   const state = {comparator: data.comparator, endpoint: data.endpoint};
   const detail = document.getElementById("detail");
-  const minus = text => text.replace("-", "−");
-  const whole = value => {
-    const size = Math.floor(Math.abs(value) + 0.5);
-    return size === 0 ? "0" : (value > 0 ? "+" : "−") + size;
+  // Gains are whole tenths of a point, so that they round here exactly as where the page was written.
+  const whole = tenths => {
+    const size = Math.floor((Math.abs(tenths) + 5) / 10);
+    return size === 0 ? "0" : (tenths > 0 ? "+" : "−") + size;
   };
-  const signed = value => (value > 0 ? "+" : "") + minus(value.toFixed(1));
-  const pText = p => p === null ? "no test" : p < 0.001 ? "p < .001" : `p = ${p.toFixed(3).replace(/^0/, "")}`;
-  const step = gain => {
-    const size = data.edges.filter(edge => edge <= Math.abs(gain)).length;
-    return data.edges.length + (gain > 0 ? size : -size);
+  const signed = tenths => (tenths > 0 ? "+" : "") + (tenths / 10).toFixed(1).replace("-", "−");
+  const pText = p => p < 10 ? "p < 0.001" : `p = ${(p / 10000).toFixed(p < 1000 ? 4 : 3)}`;
+  const step = tenths => {
+    const size = data.edges.filter(edge => edge <= Math.abs(tenths) / 10).length;
+    return data.edges.length + (tenths > 0 ? size : -size);
   };
   const median = values => {
     const sorted = [...values].sort((a, b) => a - b), half = sorted.length >> 1;
@@ -31,12 +31,14 @@
     slice() {  // sliders count like the digits of a number: the last one fastest
       return this.sliders.reduce((place, slider) => place * (Number(slider.max) + 1) + Number(slider.value), 0);
     }
-    gains() { return this.data.gains[state.comparator]?.[state.endpoint]; }
+    get comparator() { return this.data.gains[state.comparator] ? state.comparator : this.data.default; }
+    gains() { return this.data.gains[this.comparator]?.[state.endpoint]; }
     cell(panel, td) {
       const setting = this.data.grid[this.slice()][td.parentElement.dataset.y][td.dataset.x], gains = this.gains();
       const place = setting === null || !gains ? -1 : Number(panel.dataset.method) * this.data.settings.length + setting;
       return {setting, gains, place, known: place >= 0 && gains.mean[place] !== null};
     }
+    separable(place) { return this.gains().separable[place] === "1"; }
     draw() {
       for (const slider of this.sliders) {
         const words = this.data.sliders[this.sliders.indexOf(slider)][slider.value];
@@ -44,14 +46,15 @@
         slider.setAttribute("aria-valuetext", words);
       }
       for (const panel of this.panels) this.fill(panel);
-      this.section.querySelector(".tests").textContent = this.gains()?.tests
-        ?? `This study has no cells of “${data.comparators[state.comparator]}”: choose another comparator.`;
+      const missing = this.comparator === state.comparator ? "" : `Not trained in this study: ${data.comparators[state.comparator]}. `;
+      this.section.querySelector(".tests").textContent = missing
+        + (this.gains()?.tests ?? `Nothing to show by ${data.endpoints[state.endpoint]}: it needs single tasks.`);
     }
     fill(panel) {
       const seen = [];
       for (const td of panel.querySelectorAll("tbody td")) {
         const {gains, place, known, setting} = this.cell(panel, td);
-        td.className = known ? `g${step(gains.mean[place])}${gains.separable[place] ? "" : " ns"}` : "none";
+        td.className = known ? `g${step(gains.mean[place])}${this.separable(place) ? "" : " ns"}` : "none";
         td.querySelector("span").textContent = known ? whole(gains.mean[place]) : "";
         const small = td.querySelector("small");
         if (small) small.textContent = setting === null ? "" : this.data.notes[setting];
@@ -60,21 +63,22 @@
       }
       const gains = this.gains(), count = panel.querySelector(".count");
       if (!seen.length) { count.textContent = "not compared"; return; }
-      const won = seen.filter(i => gains.separable[i] && gains.mean[i] > 0).length;
-      const lost = seen.filter(i => gains.separable[i] && gains.mean[i] < 0).length;
+      const won = seen.filter(i => this.separable(i) && gains.mean[i] > 0).length;
+      const lost = seen.filter(i => this.separable(i) && gains.mean[i] < 0).length;
       count.textContent = `won ${won}, lost ${lost} of ${seen.length}; median ${whole(median(seen.map(i => gains.mean[i])))}`;
     }
     words(panel, td) {
       const {gains, place, known, setting} = this.cell(panel, td), method = Number(panel.dataset.method);
       if (setting === null) return "This setting was not trained.";
-      const lines = [`${this.data.methods[method]} against ${data.comparators[state.comparator]}`, this.data.settings[setting]];
+      const lines = [`${this.data.methods[method]} against ${data.comparators[this.comparator]}`, this.data.settings[setting]];
       if (!known) return [...lines, "not compared"].join("\n");
-      const [mean, low, high] = [gains.mean[place], gains.low[place], gains.high[place]];
-      const interval = low === null ? "" : ` [${signed(low)}, ${signed(high)}]`;
-      lines.push(`gain ${signed(mean)}${interval}, ${pText(gains.p[place])}, ${gains.separable[place] ? "separable" : "not separable"}`);
-      if (data.logarithmic.includes(state.endpoint)) lines.push(`test error ${Math.exp(-mean / 100).toFixed(2)} times the comparator’s`);
-      lines.push(`${gains.seeds[place]} seeds; ${gains.trials[place]} trials against ${gains.comparator_trials[place]}`);
-      if (this.data.notes[setting]) lines.push(`${this.data.note} ${this.data.notes[setting]}`);
+      const mean = gains.mean[place], half = gains.half[place];
+      const interval = half ? ` [${signed(mean - half)}, ${signed(mean + half)}]` : "";
+      const of = values => Array.isArray(values) ? values[place] : values;
+      lines.push(`gain ${signed(mean)}${interval}, ${pText(gains.p[place])}, ${this.separable(place) ? "separable" : "not separable"}`);
+      if (data.logarithmic.includes(state.endpoint)) lines.push(`test error ${Math.exp(-mean / 1000).toFixed(2)} times the comparator’s`);
+      lines.push(`${of(gains.seeds)} seeds; ${of(gains.trials)} trials against ${of(gains.comparator_trials)}`);
+      if (this.data.notes[setting]) lines.push(`measured cosine of the gradients ${this.data.notes[setting]}`);
       return lines.join("\n");
     }
   }

@@ -1,0 +1,227 @@
+"""Curves of a map: gains by length of training, and by trials of tuning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+
+import matplotlib.figure
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
+
+from mtlbench.map.cells import Setting
+from mtlbench.map.figures.figure import MapFigure
+from mtlbench.map.figures.panels import columns
+from mtlbench.map.layout import value_text
+from mtlbench.map.result import Study
+from mtlbench.map.tally import Comparisons, Shown, phrase, plural
+from mtlbench.report.figures import style
+from mtlbench.report.figures.figure import Figure
+
+POOLS: Final[Mapping[tuple[str, str], tuple[str, Any]]] = {
+    ("plain", "coordinate"): ("fixed weights, coordinate search", "-"),
+    ("plain", "random"): ("fixed weights, random search", (0, (5, 1.5))),
+    ("unit", "coordinate"): ("with unit-length steps", (0, (3, 1, 1, 1))),
+    ("log", "coordinate"): ("on the logarithm of the loss", (0, (1, 1))),
+}
+"""Step rule and search → the label and the line of a budget curve."""
+MOST_ROWS = 3
+"""Most values of the second knob that a figure shows: the smallest, the largest, and one between."""
+
+
+def lengths(comparisons: Comparisons) -> MapFigure | None:
+    """Return gains by length of training, without and with the step rule's control.
+
+    :param comparisons: gains of the map.
+    """
+    study = comparisons.over("steps")
+    against = [spec for spec in ("sum", "step-rules") if study and comparisons.gains(study.name, spec)]
+    if study is None or not against:
+        return None
+    optimizer = "adam" if any(s.optimizer == "adam" for s in study.settings) else study.settings[0].optimizer
+    settings = [s for s in study.settings if s.optimizer == optimizer and s.noise_ratio == 1.0]
+    ratios = _few(sorted({s.loss_ratio for s in settings}))
+    methods = columns(study)
+    described = [
+        f"at loss ratio {ratio:g} against {phrase(spec)} after {steps} steps: {_listed(comparisons, study, spec, chosen)}"
+        for ratio in ratios
+        for spec in against
+        for steps, chosen in _ends([s for s in settings if s.loss_ratio == ratio])
+    ]
+    return MapFigure(
+        study.name,
+        Figure(
+            "map-steps",
+            "Gain by length of training, without and with the step rule's control",
+            f"Points over {' and over '.join(map(phrase, against))}, with 95 % intervals; {optimizer}. "
+            f"{'; '.join(described).capitalize()}.",
+            partial(_draw_lengths, comparisons, study, settings, ratios, against, methods),
+        ),
+    )
+
+
+def _draw_lengths(
+    comparisons: Comparisons,
+    study: Study,
+    settings: Sequence[Setting],
+    ratios: Sequence[float],
+    against: Sequence[str],
+    methods: Sequence[str],
+) -> matplotlib.figure.Figure:
+    """Draw a row for each loss ratio and a column for each comparator."""
+    names = _by_size(comparisons, study, methods)
+    look_of = style.looks(names, "normalized-sum", ())
+    height = 0.5 + 1.45 * len(ratios) + style.legend_height(names)
+    figure, panels = style.sheet(height, len(ratios), len(against), sharex=True, sharey="row")
+    for number, panel in enumerate(panels):
+        ratio, spec = ratios[number // len(against)], against[number % len(against)]
+        places = sorted((s for s in settings if s.loss_ratio == ratio), key=lambda s: s.steps)
+        for method in reversed(names):
+            gains = comparisons.of(study.name, spec, method)
+            _line(panel, [(s.steps, gains[s]) for s in places if s in gains], look_of[method])
+        steps = sorted({s.steps for s in settings})
+        panel.set_xscale("log")
+        panel.axhline(0.0, color=style.INK, linewidth=0.7)
+        style.grid(panel)
+        panel.set_xticks(steps, list(map(value_text, steps)))
+        panel.xaxis.set_minor_locator(NullLocator())
+        if number < len(against):
+            panel.set_title("over the equal sum" if spec == "sum" else "over its best step rule")
+        if number % len(against) == 0:
+            panel.set_ylabel(f"gain, loss ratio {ratio:g}")
+    figure.supxlabel("steps", fontsize=9.0)
+    handles = [
+        Line2D(
+            [], [], color=look.colour, marker=look.marker, linestyle=look.style, label=style.short(name), markersize=4.5
+        )
+        for name, look in look_of.items()
+        if look.named
+    ]
+    style.legend(figure, [*handles, *_grey([name for name, look in look_of.items() if not look.named])])
+    return figure
+
+
+def budgets(comparisons: Comparisons) -> MapFigure | None:
+    """Return gains of tuned fixed weights by trials, beside those of methods at theirs, where losses are most unequal.
+
+    :param comparisons: gains of the map.
+    """
+    study = comparisons.over("tasks")
+    pooled = [c.setting for c in study.cells if c.pools and c.setting.noise_ratio == 1.0] if study else []
+    if study is None or not pooled:
+        return None
+    most = max(setting.loss_ratio for setting in pooled)
+    settings = sorted((s for s in pooled if s.loss_ratio == most), key=lambda s: s.tasks)
+    described = []
+    for setting in settings:
+        curve = [Shown(gain) for gain in comparisons.result.budget_curve(study.name, setting)]
+        methods = [f"{m} {g.text}" for m, g in _points(comparisons, study, setting).items()]
+        described.append(
+            f"{plural(setting.tasks, 'task')}: fixed weights {curve[0].text} with 1 trial, {curve[-1].text} with"
+            f" {curve[-1].gain.trials}; {', '.join(methods)}"
+        )
+    return MapFigure(
+        study.name,
+        Figure(
+            "map-trials",
+            "Gain by trials of tuning",
+            f"Points over the equal sum at loss ratio {most:g} and equal noise; lines are fixed weights in the mean over"
+            f" what a search draws, marks are methods that tune their learning rate alone. {'. '.join(described)}.",
+            partial(_draw_budgets, comparisons, study, settings),
+        ),
+    )
+
+
+def _draw_budgets(comparisons: Comparisons, study: Study, settings: Sequence[Setting]) -> matplotlib.figure.Figure:
+    """Draw a panel for each number of tasks."""
+    names = _by_size(comparisons, study, columns(study))
+    look_of = style.looks(names, "normalized-sum", ())
+    shown = {key: POOLS[key] for key in POOLS if all(key[0] in study.cell(s).pools for s in settings)}
+    height = 0.7 + 2.1 + style.legend_height(names) + 0.36
+    figure, panels = style.sheet(height, 1, len(settings), sharey=True)
+    for panel, setting in zip(panels, settings, strict=True):
+        for (rule, search), (_, line) in shown.items():
+            curve = comparisons.result.budget_curve(study.name, setting, rule, search)  # type: ignore[arg-type]
+            panel.plot(
+                [g.trials for g in curve], [-g.mean for g in curve], color=style.QUIET, linestyle=line, linewidth=1.3
+            )
+        for method, gain in _points(comparisons, study, setting).items():
+            _line(panel, [(gain.gain.trials, gain)], look_of[method])
+        panel.set_xscale("log")
+        panel.axhline(0.0, color=style.INK, linewidth=0.7)
+        style.grid(panel)
+        last = max(len(comparisons.result.budget_curve(study.name, setting, r, s)) for r, s in shown)  # type: ignore[arg-type]
+        ticks = [tick for tick in (1, 2, 4, 8, 16, 32, 64, 128) if tick <= 1.2 * last]
+        panel.set_xticks(ticks, list(map(str, ticks)))
+        panel.xaxis.set_minor_locator(NullLocator())
+        panel.set_title(plural(setting.tasks, "task"))
+    panels[0].set_ylabel("gain over the equal sum")
+    figure.supxlabel("trials", fontsize=9.0)
+    handles = [Line2D([], [], color=style.QUIET, linestyle=line, label=label) for label, line in shown.values()]
+    handles += [
+        Line2D([], [], color=look.colour, marker=look.marker, linestyle="none", label=style.short(name), markersize=4.5)
+        for name, look in look_of.items()
+        if look.named
+    ]
+    style.legend(figure, [*handles, *_grey([name for name, look in look_of.items() if not look.named])])
+    return figure
+
+
+def _line(panel: Axes, gains: Sequence[tuple[float, Shown]], look: style.Look) -> None:
+    """Draw gains with their intervals."""
+    for x, gain in gains:
+        if gain.ends and look.named:
+            panel.plot([x, x], gain.ends, color=look.colour, linewidth=0.8, alpha=0.55)
+    panel.plot(
+        [x for x, _ in gains],
+        [gain.mean for _, gain in gains],
+        color=look.colour,
+        marker=look.marker,
+        linestyle=look.style,
+        linewidth=1.3,
+        markersize=4.5 if look.named else 3.0,
+        zorder=3 if look.named else 1,
+    )
+
+
+def _grey(names: Sequence[str]) -> list[Line2D]:
+    """Return the legend's entry for methods that share the grey look."""
+    if not names:
+        return []
+    label = names[0] if len(names) == 1 else f"{len(names)} other methods"
+    return [Line2D([], [], color=style.LINE, marker=".", label=label)]
+
+
+def _by_size(comparisons: Comparisons, study: Study, methods: Sequence[str]) -> list[str]:
+    """Return methods by their largest gain or loss, the largest first: those that get a colour; then the control."""
+
+    def size(method: str) -> float:
+        return max((abs(g.mean) for g in comparisons.of(study.name, "sum", method).values()), default=0.0)
+
+    return sorted(methods, key=lambda method: (method != "normalized-sum", -size(method)))
+
+
+def _points(comparisons: Comparisons, study: Study, setting: Setting) -> dict[str, Shown]:
+    """Return the gain over the equal sum of every method in one cell."""
+    found = {method: comparisons.of(study.name, "sum", method).get(setting) for method in columns(study)}
+    return {method: gain for method, gain in found.items() if gain is not None}
+
+
+def _listed(comparisons: Comparisons, study: Study, spec: str, setting: Setting) -> str:
+    gains = {method: comparisons.of(study.name, spec, method).get(setting) for method in columns(study)}
+    return ", ".join(f"{method} {gain.text}" for method, gain in gains.items() if gain is not None)
+
+
+def _ends(settings: Sequence[Setting]) -> list[tuple[int, Setting]]:
+    """Return the shortest and the longest training."""
+    ranked = sorted(settings, key=lambda setting: setting.steps)
+    return [(setting.steps, setting) for setting in dict.fromkeys([ranked[0], ranked[-1]])]
+
+
+def _few(values: Sequence[float]) -> list[float]:
+    """Return the smallest, the largest, and as many between as :data:`MOST_ROWS` allows."""
+    if len(values) <= MOST_ROWS:
+        return list(values)
+    return [values[round(place * (len(values) - 1) / (MOST_ROWS - 1))] for place in range(MOST_ROWS)]

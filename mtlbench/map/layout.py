@@ -99,9 +99,8 @@ class Layout:
         wanted = {self.across.knob: x} | {s.knob: v for s, v in zip(self.sliders, rest, strict=True)}
         if self.up is not None:
             wanted[self.up.knob] = y
-        return next(
-            (i for i, s in enumerate(self.settings) if all(getattr(s, k) == v for k, v in wanted.items())), None
-        )
+        found = (n for n, s in enumerate(self.settings) if all(getattr(s, knob) == v for knob, v in wanted.items()))
+        return next(found, None)
 
     def words(self, setting: Setting) -> str:
         """Return a setting in words, by the knobs that the study turns.

@@ -7,6 +7,7 @@ lighter), so that a copy in grey shows the size of a gain, and the printed numbe
 from __future__ import annotations
 
 from bisect import bisect_right
+from itertools import pairwise
 from typing import Final
 
 EDGES: Final = (5.0, 15.0, 30.0, 60.0, 100.0)
@@ -39,8 +40,8 @@ def labels() -> tuple[str, ...]:
     """Return the range of every step, from the worst to the best."""
 
     def side(sign: str, beyond: str) -> list[str]:
-        pairs = zip(EDGES, EDGES[1:], strict=False)
-        return [*(f"{sign}{low:g} to {sign}{high:g}" for low, high in pairs), f"{beyond} {sign}{EDGES[-1]:g}"]
+        ranges = [f"{sign}{low:g} to {sign}{high:g}" for low, high in pairwise(EDGES)]
+        return [*ranges, f"{beyond} {sign}{EDGES[-1]:g}"]
 
     return (*reversed(side("−", "below")), f"within ±{EDGES[0]:g}", *side("+", "above"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -11,22 +12,33 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from mtlbench.map.cells import Setting
+from mtlbench.map.cells import Setting, StepRule
 from mtlbench.map.figures.figure import MapFigure
 from mtlbench.map.figures.panels import columns
 from mtlbench.map.layout import value_text
 from mtlbench.map.result import Study
+from mtlbench.map.selection import Search
 from mtlbench.map.tally import Comparisons, Shown, phrase, plural
 from mtlbench.report.figures import style
 from mtlbench.report.figures.figure import Figure
 
-POOLS: Final[Mapping[tuple[str, str], tuple[str, Any]]] = {
-    ("plain", "coordinate"): ("fixed weights, coordinate search", "-"),
-    ("plain", "random"): ("fixed weights, random search", (0, (5, 1.5))),
-    ("unit", "coordinate"): ("with unit-length steps", (0, (3, 1, 1, 1))),
-    ("log", "coordinate"): ("on the logarithm of the loss", (0, (1, 1))),
-}
-"""Step rule and search → the label and the line of a budget curve."""
+
+@dataclass(frozen=True)
+class Pool:
+    """A budget curve: step rule and search of the fixed weights, its label and its line."""
+
+    rule: StepRule
+    search: Search
+    label: str
+    style: Any
+
+
+POOLS: Final = (
+    Pool("plain", "coordinate", "fixed weights, coordinate search", "-"),
+    Pool("plain", "random", "fixed weights, random search", (0, (5, 1.5))),
+    Pool("unit", "coordinate", "with unit-length steps", (0, (3, 1, 1, 1))),
+    Pool("log", "coordinate", "on the logarithm of the loss", (0, (1, 1))),
+)
 MOST_ROWS = 3
 """Most values of the second knob that a figure shows: the smallest, the largest, and one between."""
 
@@ -45,7 +57,8 @@ def lengths(comparisons: Comparisons) -> MapFigure | None:
     ratios = _few(sorted({s.loss_ratio for s in settings}))
     methods = columns(study)
     described = [
-        f"at loss ratio {ratio:g} against {phrase(spec)} after {steps} steps: {_listed(comparisons, study, spec, chosen)}"
+        f"at loss ratio {ratio:g} against {phrase(spec)} after {steps} steps: "
+        + _listed(comparisons, study, spec, chosen)
         for ratio in ratios
         for spec in against
         for steps, chosen in _ends([s for s in settings if s.loss_ratio == ratio])
@@ -59,6 +72,7 @@ def lengths(comparisons: Comparisons) -> MapFigure | None:
             f"{'; '.join(described).capitalize()}.",
             partial(_draw_lengths, comparisons, study, settings, ratios, against, methods),
         ),
+        f"Points with 95 % intervals; {optimizer}. What is gained on the left and not on the right is the step rule's.",
     )
 
 
@@ -89,17 +103,11 @@ def _draw_lengths(
         panel.xaxis.set_minor_locator(NullLocator())
         if number < len(against):
             panel.set_title("over the equal sum" if spec == "sum" else "over its best step rule")
+        if number >= len(panels) - len(against):
+            panel.set_xlabel("steps")
         if number % len(against) == 0:
             panel.set_ylabel(f"gain, loss ratio {ratio:g}")
-    figure.supxlabel("steps", fontsize=9.0)
-    handles = [
-        Line2D(
-            [], [], color=look.colour, marker=look.marker, linestyle=look.style, label=style.short(name), markersize=4.5
-        )
-        for name, look in look_of.items()
-        if look.named
-    ]
-    style.legend(figure, [*handles, *_grey([name for name, look in look_of.items() if not look.named])])
+    style.legend(figure, _handles(look_of))
     return figure
 
 
@@ -131,6 +139,8 @@ def budgets(comparisons: Comparisons) -> MapFigure | None:
             f" what a search draws, marks are methods that tune their learning rate alone. {'. '.join(described)}.",
             partial(_draw_budgets, comparisons, study, settings),
         ),
+        f"At loss ratio {most:g} and equal noise. Lines: fixed weights, in the mean over what a search draws; marks:"
+        " methods, which tune their learning rate alone.",
     )
 
 
@@ -138,34 +148,29 @@ def _draw_budgets(comparisons: Comparisons, study: Study, settings: Sequence[Set
     """Draw a panel for each number of tasks."""
     names = _by_size(comparisons, study, columns(study))
     look_of = style.looks(names, "normalized-sum", ())
-    shown = {key: POOLS[key] for key in POOLS if all(key[0] in study.cell(s).pools for s in settings)}
-    height = 0.7 + 2.1 + style.legend_height(names) + 0.36
-    figure, panels = style.sheet(height, 1, len(settings), sharey=True)
+    shown = [pool for pool in POOLS if all(pool.rule in study.cell(setting).pools for setting in settings)]
+    labels = [*names, *(pool.label for pool in shown)]
+    figure, panels = style.sheet(2.6 + style.legend_height(labels), 1, len(settings), sharey=True)
     for panel, setting in zip(panels, settings, strict=True):
-        for (rule, search), (_, line) in shown.items():
-            curve = comparisons.result.budget_curve(study.name, setting, rule, search)  # type: ignore[arg-type]
-            panel.plot(
-                [g.trials for g in curve], [-g.mean for g in curve], color=style.QUIET, linestyle=line, linewidth=1.3
-            )
+        last = 1
+        for pool in shown:
+            curve = comparisons.result.budget_curve(study.name, setting, pool.rule, pool.search)
+            trials, gains = [gain.trials for gain in curve], [-gain.mean for gain in curve]
+            panel.plot(trials, gains, color=style.QUIET, linestyle=pool.style, linewidth=1.3)
+            last = max(last, *trials)
         for method, gain in _points(comparisons, study, setting).items():
             _line(panel, [(gain.gain.trials, gain)], look_of[method])
         panel.set_xscale("log")
         panel.axhline(0.0, color=style.INK, linewidth=0.7)
         style.grid(panel)
-        last = max(len(comparisons.result.budget_curve(study.name, setting, r, s)) for r, s in shown)  # type: ignore[arg-type]
-        ticks = [tick for tick in (1, 2, 4, 8, 16, 32, 64, 128) if tick <= 1.2 * last]
+        ticks = [2**power for power in range(10) if 2**power <= 1.2 * last]
         panel.set_xticks(ticks, list(map(str, ticks)))
         panel.xaxis.set_minor_locator(NullLocator())
         panel.set_title(plural(setting.tasks, "task"))
+        panel.set_xlabel("trials")
     panels[0].set_ylabel("gain over the equal sum")
-    figure.supxlabel("trials", fontsize=9.0)
-    handles = [Line2D([], [], color=style.QUIET, linestyle=line, label=label) for label, line in shown.values()]
-    handles += [
-        Line2D([], [], color=look.colour, marker=look.marker, linestyle="none", label=style.short(name), markersize=4.5)
-        for name, look in look_of.items()
-        if look.named
-    ]
-    style.legend(figure, [*handles, *_grey([name for name, look in look_of.items() if not look.named])])
+    pools = [Line2D([], [], color=style.QUIET, linestyle=pool.style, label=pool.label) for pool in shown]
+    style.legend(figure, [*pools, *_handles(look_of, lines=False)])
     return figure
 
 
@@ -186,12 +191,26 @@ def _line(panel: Axes, gains: Sequence[tuple[float, Shown]], look: style.Look) -
     )
 
 
-def _grey(names: Sequence[str]) -> list[Line2D]:
-    """Return the legend's entry for methods that share the grey look."""
-    if not names:
-        return []
-    label = names[0] if len(names) == 1 else f"{len(names)} other methods"
-    return [Line2D([], [], color=style.LINE, marker=".", label=label)]
+def _handles(look_of: Mapping[str, style.Look], *, lines: bool = True) -> list[Line2D]:
+    """Return the legend's entries for methods; those that share the grey look have one in common."""
+    handles = [
+        Line2D(
+            [],
+            [],
+            color=look.colour,
+            marker=look.marker,
+            linestyle=look.style if lines else "none",
+            label=style.short(name),
+            markersize=4.5,
+        )
+        for name, look in look_of.items()
+        if look.named
+    ]
+    grey = [name for name, look in look_of.items() if not look.named]
+    if grey:
+        label = grey[0] if len(grey) == 1 else f"{len(grey)} other methods"
+        handles.append(Line2D([], [], color=style.LINE, marker=".", linestyle="-" if lines else "none", label=label))
+    return handles
 
 
 def _by_size(comparisons: Comparisons, study: Study, methods: Sequence[str]) -> list[str]:

@@ -20,8 +20,8 @@ from mtlbench.report.figures import style
 
 PANEL = 0.62
 """Size of a panel, in inches."""
-LEFT, ABOVE, BELOW, GAP = 1.35, 0.5, 1.05, 0.12
-"""Room for the labels of the rows, for the names of the columns, for ticks and colours; and between panels, in inches."""
+LEFT, ABOVE, BELOW, GAP = 1.25, 0.24, 0.98, 0.12
+"""Inches for the labels of the rows, for the names of the columns, for ticks and colours, and between panels."""
 HATCHES = 3
 """Lines in a hatched cell."""
 
@@ -58,7 +58,7 @@ def draw_heat(layout: Layout, methods: Sequence[str], rows: Sequence[HeatRow]) -
             _draw_panel(panel, layout, row, method)
             _label(panel, layout, below=row is rows[-1], left=column == 0)
             if number == 0:
-                panel.set_title(style.short(method, 13), fontsize=7.0, fontweight="normal", loc="center", pad=3)
+                panel.set_title(style.short(method, 15), fontsize=6.4, fontweight="normal", loc="center", pad=3)
         figure.text(0.04 / width, (top - PANEL / 2) / height, row.label, fontsize=6.8, va="center", linespacing=1.25)
     _axis_names(figure, layout, height)
     _key(figure)
@@ -108,7 +108,7 @@ def _label(panel: Axes, layout: Layout, *, below: bool, left: bool) -> None:
 
 def _axis_names(figure: matplotlib.figure.Figure, layout: Layout, height: float) -> None:
     up = f"   ↑ {layout.up.name}" if layout.up else ""
-    figure.text(0.5, 0.45 / height, f"→ {layout.across.name}{up}", fontsize=6.8, ha="center", va="center")
+    figure.text(0.5, 0.5 / height, f"→ {layout.across.name}{up}", fontsize=6.8, ha="center", va="center")
 
 
 def _key(figure: matplotlib.figure.Figure) -> None:

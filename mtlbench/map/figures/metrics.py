@@ -38,6 +38,7 @@ def metrics(comparisons: Comparisons) -> MapFigure | None:
             f"Of {len(study.cells)} cells, by endpoint. {described}.",
             partial(_draw_metrics, methods, tallies, len(study.cells)),
         ),
+        f"Of {len(study.cells)} cells, by endpoint.",
     )
 
 

@@ -41,7 +41,8 @@ def overview(comparisons: Comparisons) -> MapFigure | None:
     for spec in shown:
         gains = {method: comparisons.of(study.name, spec, method) for method in methods}
         trials = sorted({g.gain.comparator_trials for found in gains.values() for g in found.values()})
-        words = f"{ROW_WORDS[spec]}\n({' to '.join(map(str, dict.fromkeys([trials[0], trials[-1]])))} trials)"
+        budget = f"{' to '.join(map(str, dict.fromkeys([trials[0], trials[-1]])))} trials"
+        words = ROW_WORDS[spec] + ("" if budget in ROW_WORDS[spec] else f"\n({budget})")
         rows.append(HeatRow(words, places.first_slice, gains))
     against = []
     for spec in shown:
@@ -55,6 +56,7 @@ def overview(comparisons: Comparisons) -> MapFigure | None:
             f"A row of panels for each comparator; won/lost of {len(study.cells)} cells. {' '.join(against)}",
             partial(draw_heat, places, methods, rows),
         ),
+        "A row of panels for each comparator, with its trials; hatched where the methods are not separable.",
     )
 
 
@@ -80,6 +82,8 @@ def slices(comparisons: Comparisons, study: Study) -> MapFigure | None:
             f"Gain over {phrase(comparator)}; won/lost of {len(study.cells)} cells: {grouped(tallies)}.",
             partial(draw_heat, places, methods, rows),
         ),
+        f"Gain over {phrase(comparator)}.",
+        repeats=len(rows) == 1,
     )
 
 

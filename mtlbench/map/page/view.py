@@ -33,11 +33,11 @@ NOTED = "width"
 """The knob whose study prints the measured cosine into its cells."""
 QUESTIONS = {
     "loss-noise": "Who gains when one task's loss is larger, when its labels are noisier, and when it is both?",
-    "steps": "How much of a gain is left when training is longer? In short training a rule that makes later steps longer"
-    " helps with nothing to balance; compare with the equal sum with the best step rule to take that away.",
+    "steps": "How much of a gain is left when training is longer? In short training, a rule that makes later steps"
+    " longer helps with nothing to balance; the comparison with the best step rule takes that away.",
     "width-relatedness": "Do conflicting gradients decide? A narrow shared layer makes tasks compete; the small number"
     " in a cell is the measured cosine of the tasks' gradients.",
-    "trials": "How many trials of tuned fixed weights is a method worth, and does that change with the number of tasks?",
+    "trials": "How many trials of tuned fixed weights is a method worth, and does the number of tasks change that?",
     "rows-relatedness": "Where is one network for all tasks better than one for each?",
     "three-conditions": "Does PCGrad gain where its theorem says: conflicting gradients of unequal size, on a loss of"
     " high curvature?",

@@ -35,10 +35,11 @@ ANSWERS: dict[Answer, str] = {
 }
 READING = (
     "Each panel is a method, each square one setting of the problem, trained with several seeds. The number is the gain"
-    " over the comparator in points: 100 times the mean difference of the log test error, so that +30 means a test error"
-    " 0.74 times the comparator's. Blue and plus: the method is better; orange and minus: it is worse. Hatched: not"
-    " separable, by paired t tests over seeds and Benjamini–Hochberg at 5 % over all cells and methods of the comparison."
-    " Point at a square, tap it, or move with the arrow keys, for its interval, p and trials."
+    " over the comparator in points: 100 times the mean difference of the log test error, so that +30 means a test"
+    " error 0.74 times the comparator's (for Δm: percentage points). Blue and plus: the method is better; orange and"
+    " minus: it is worse. Hatched: not separable, by paired t tests over seeds and Benjamini–Hochberg at 5 % over all"
+    " cells and methods of the comparison. Point at a square, tap it, or move with the arrow keys, for its interval, p"
+    " and trials. The address of the page keeps the choices, for links."
 )
 
 
@@ -114,9 +115,9 @@ def _page(result: MapResult) -> Page:
     names = comparators(result.studies, comparisons)
     if not names:
         raise UsageError("the map has nothing to compare: train at least two methods")
-    comparator = next((spec for spec in ("step-rules", *names) if spec in names))
-    found = {endpoint: ENDPOINT_LABELS[endpoint] for study in result.studies.values() for endpoint in study.endpoints}
-    endpoints = {endpoint: label for endpoint, label in ENDPOINT_LABELS.items() if endpoint in found}
+    comparator = next(spec for spec in ("step-rules", *names) if spec in names)
+    possible = {endpoint for study in result.studies.values() for endpoint in study.endpoints}
+    endpoints = {endpoint: label for endpoint, label in ENDPOINT_LABELS.items() if endpoint in possible}
     studies = [StudyView(study, comparisons, comparator, ENDPOINT) for study in result.studies.values()]
     statements = conclusions(result, comparisons)
     _place(figures(result, comparisons), studies)
@@ -147,8 +148,8 @@ def _subtitle(result: MapResult) -> str:
     settings = sum(len(study.cells) for study in studies)
     methods = {method for study in studies for method in candidates(study)}
     return (
-        f"A map of {len(methods)} methods over {settings} settings of one family of problems: {cells:,} trained networks,"
-        f" {len(result.studies)} {'studies' if len(result.studies) != 1 else 'study'}"
+        f"A map of {len(methods)} methods over {settings} settings of one family of problems: {cells:,} trained"
+        f" networks, {len(result.studies)} {'studies' if len(result.studies) != 1 else 'study'}"
         + (f", preset {result.preset}." if result.preset else ".")
     )
 
@@ -156,11 +157,11 @@ def _subtitle(result: MapResult) -> str:
 def _place(drawn: list[MapFigure], studies: list[StudyView]) -> None:
     """Put every figure under the study that it shows."""
     by_name = {study.name: study for study in studies}
-    for number, figure in enumerate(drawn, start=1):
+    for number, figure in enumerate((figure for figure in drawn if not figure.repeats), start=1):
         markup = svg.inline(figure.figure, f"figure-{number}")
         for place, colour in enumerate(palette.LIGHT):
             markup = markup.replace(colour, f"var(--g{place})")
-        drawing = Drawing(figure.figure.title, figure.figure.description, Markup(markup))
+        drawing = Drawing(figure.figure.title, figure.caption, Markup(markup))
         study = by_name[figure.study]
         if figure.figure.name == OVERVIEW:
             study.broad = drawing

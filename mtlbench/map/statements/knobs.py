@@ -46,13 +46,13 @@ def step_rule(comparisons: Comparisons) -> Statement | None:
         "step-rule",
         "Is what methods gain in short training their own?",
         answer,
-        f"After {short.steps} steps with equal losses, {count_of(len(won), len(plain))} separably better than the equal sum,"
-        f" and {len(kept) or 'none'} than {rules}.",
+        f"After {short.steps} steps with equal losses, {count_of(len(won), len(plain))} separably better than the equal"
+        f" sum, and {len(kept) or 'none'} than {rules}.",
         (f"At {short.steps} steps against the equal sum: {named(won)}. " if won else "")
         + f"Against {rules} ({trials}): {span(ruled)}"
         + (f", separably better: {named(kept)}" if kept else "")
-        + f". At {long.steps} steps, {count_of(sum(g.won for g in later), len(later))} separably better than the equal sum,"
-        f" {span(later)}.",
+        + f". At {long.steps} steps, {count_of(sum(g.won for g in later), len(later))} separably better than the equal"
+        f" sum, {span(later)}.",
         "Yes if a method is separably better than the equal sum with its best step rule in the shortest training; no if"
         " methods are better than the plain equal sum only.",
     )
@@ -193,8 +193,8 @@ def predictor(comparisons: Comparisons) -> Statement | None:
         answer,
         f"Of the variance of a method's gain over the equal sum, {listed} (median over"
         f" {plural(len(shares['cosine']), 'method')}).",
-        f"Squared rank correlations over up to {cells} cells, measured on the equal sum early in training; over methods,"
-        f" {ranges}.",
+        f"Squared rank correlations over up to {cells} cells, measured on the equal sum early in training; over"
+        f" methods, {ranges}.",
         f"Yes if the better of loss ratio and gradient-norm ratio explains at least {MARGIN:.0%} of the variance more"
         " than the cosine, no if that much less, by medians over methods.",
     )
@@ -225,8 +225,8 @@ def sharing(comparisons: Comparisons) -> Statement | None:
         f"Against single tasks, the equal sum wins/loses {most.score} of {plural(most.cells, 'cell')} at relatedness"
         f" {values[-1]:g}, and {least.score} at {values[0]:g}.",
         f"Won/lost by {listed}; cells differ in training rows.",
-        "Yes if the equal sum wins more cells than it loses at the highest relatedness, and does worse at the lowest; open"
-        " if it wins as many as it loses at both.",
+        "Yes if the equal sum wins more cells than it loses at the highest relatedness, and does worse at the lowest;"
+        " open if it wins as many as it loses at both.",
     )
 
 
@@ -260,12 +260,12 @@ def three_conditions(comparisons: Comparisons) -> Statement | None:
         "three-conditions",
         "Does PCGrad gain most where its theorem says?",
         answer,
-        f"Where gradients conflict, PCGrad's median gain over the equal sum is {points(tallies['conflict alone'].median)};"
-        f" {points(tallies['with unequal losses'].median)} with unequal losses too, and {points(both)} with high curvature"
-        " as well.",
+        "Where gradients conflict, PCGrad's median gain over the equal sum is"
+        f" {points(tallies['conflict alone'].median)}; {points(tallies['with unequal losses'].median)} with unequal"
+        f" losses too, and {points(both)} with high curvature as well.",
         f"Won/lost against the equal sum: {listed}.",
-        "Yes if the median gain with conflict, unequal losses and curvature exceeds that of each other combination; open if"
-        " no cell is won.",
+        "Yes if the median gain with conflict, unequal losses and curvature exceeds that of each other combination;"
+        " open if no cell is won.",
     )
 
 

@@ -159,8 +159,8 @@ def _against(comparisons: Comparisons, study: Study, comparator: str, name: str,
         f"Against {against}, {count_of(len(winners), len(tallies))} separably better in some of {plural(cells, 'cell')}"
         + (f": {joined(winners)}, cells won and lost." if winners else "."),
         f"Won/lost of {cells} cells: {grouped(tallies)}; {_sides(gains)}.",
-        "Yes if a method is separably better in a cell and worse in none. It depends if each that is better somewhere is"
-        " worse elsewhere. No if none is better and one is worse. Otherwise nothing is separable.",
+        "Yes if a method is separably better in a cell and worse in none. It depends if each that is better somewhere"
+        " is worse elsewhere. No if none is better and one is worse. Otherwise nothing is separable.",
     )
 
 
@@ -186,8 +186,8 @@ def every_pool(comparisons: Comparisons) -> Statement | None:
         "every-pool",
         "Does a method beat the best fixed weights of every step rule?",
         "yes" if winners else "no",
-        f"{count_of(len(winners), len(won)).capitalize()} separably better, in some cell, than the best fixed weights of"
-        f" each of {len(pools)} step rules" + (f": {joined(winners)}." if winners else "."),
+        f"{count_of(len(winners), len(won)).capitalize()} separably better, in some cell, than the best fixed weights"
+        f" of each of {len(pools)} step rules" + (f": {joined(winners)}." if winners else "."),
         f"Cells of {len(study.cells)} won against all {len(pools)} pools at once: {listed or 'none'}; {_sides(gains)}.",
         "Yes if there is a cell in which a method is separably better than each pool's best, otherwise no.",
     )
@@ -220,8 +220,8 @@ def sign(comparisons: Comparisons) -> Statement | None:
         "sign",
         "Does a method help in one part of the map and harm in another?",
         "yes" if turning else "no",
-        f"Against the equal sum, {count_of(len(turning), len(tested))} separably better in some cells and worse in others"
-        + (f": {joined(turning)}." if turning else "."),
+        f"Against the equal sum, {count_of(len(turning), len(tested))} separably better in some cells and worse in"
+        " others" + (f": {joined(turning)}." if turning else "."),
         f"{listed}. The last task is the noisier one: a loss ratio above 1 makes it the louder one too.",
         "Yes if a method is separably better than the equal sum in one cell and worse in another, otherwise no.",
     )
@@ -249,8 +249,8 @@ def metric(comparisons: Comparisons) -> Statement | None:
         "metric",
         "Does the choice of the metric decide who wins?",
         "yes" if changed else "no" if steady else "open",
-        f"Against {phrase(comparator)}, {count_of(len(changed), len(tested))} separably better in some cells under some of"
-        f" {len(counts)} metrics and in no cell under others" + (f": {joined(changed)}." if changed else "."),
+        f"Against {phrase(comparator)}, {count_of(len(changed), len(tested))} separably better in some cells under some"
+        f" of {len(counts)} metrics and in no cell under others" + (f": {joined(changed)}." if changed else "."),
         (f"Won/lost of {cells} cells by {order}: {listed}." if shown else f"No method wins one of {cells} cells.")
         + " Learning rates and weights are always chosen by the first.",
         "Yes if a method is separably better in at least one cell under one metric and in none under another.",

@@ -20,7 +20,7 @@ FOLDERS = {"mtlbench": ROOT / "mtlbench"} | {f"mtlbench.{name}": ROOT / name for
 ORDER = (
     ("cli",),
     ("study",),
-    ("tune", "toy", "bench", "upkeep"),
+    ("tune", "toy", "bench", "map", "upkeep"),
     ("grid",),
     ("diagnose",),
     ("report",),
@@ -36,6 +36,7 @@ ORDER = (
     ("recipe",),
     ("surgery",),
     ("engine",),
+    ("batched",),
     ("plugins",),
     ("methods",),
     ("solvers", "stats"),

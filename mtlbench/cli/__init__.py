@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from mtlbench.cli import bench, diagnose, export, grids, overfit, plugins, report, results, study, tune
+from mtlbench.cli import bench, diagnose, export, grids, map, overfit, plugins, report, results, study, tune
 from mtlbench.cli.app import INTERRUPTED, app
 from mtlbench.cli.digits import check_numbers
 from mtlbench.errors import UsageError
@@ -22,6 +22,7 @@ __all__ = [
     "export",
     "grids",
     "main",
+    "map",
     "overfit",
     "plugins",
     "report",

@@ -97,6 +97,8 @@ class Problem(Plugin):
     separate: ClassVar[bool] = False
     """Whether every task has a batch of its own, drawn from the rows that have its label; else all tasks share one
     batch and one forward pass."""
+    standardise: ClassVar[bool] = True
+    """Whether the loss sees real labels standardised by the training rows; else it sees them as they are."""
     recipe: ClassVar[Mapping[str, Any]] = {}
     """How to train the problem where no suite says so: fields of a suite file, such as ``{"steps": 500, "lr": 1e-3}``.
     It counts in keys as the recipe that a cell has, not as code, unless other code of the file reads it."""
@@ -170,7 +172,7 @@ class Problem(Plugin):
         """Return a task's mean loss over the labelled rows of a batch, a scalar.
 
         By default cross entropy for classes, binary cross entropy for labels, and the squared error of real numbers,
-        which are standardised by the training rows.
+        which are standardised by the training rows unless :attr:`standardise` is false.
 
         :param target: the task.
         :param outputs: (B, C) outputs of the rows that have a label.

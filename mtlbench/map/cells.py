@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtlbench.errors import UsageError, shown
+from mtlbench.problems.regimes import Regimes
 
 Optimizer = Literal["adam", "sgd", "momentum"]
 StepRule = Literal["plain", "unit", "log"]
@@ -19,8 +20,8 @@ DIVERGED = 1e3
 """The score of a cell whose losses or gradients stopped being finite, and the worst score of any other."""
 BEST = 1e-6
 """The best score that counts: below it, a network has learned its teacher by heart."""
-MOST_TASKS = 8
-"""Teachers are always drawn for this many tasks, so that those of two tasks are the first of those of eight."""
+KNOBS = ("tasks", "relatedness", "width", "loss_ratio", "noise_ratio", "speed_ratio", "rows", "conditioning")
+"""The fields of a setting that are parameters of the problem; the others say how it is trained."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,10 @@ class Setting:
     """One point of the map: the knobs of the family ``regimes``, the optimizer and the length of training.
 
     >>> from mtlbench.map.cells import Setting
-    >>> Setting(loss_ratio=10.0).spec(instance=3)
+    >>> Setting(loss_ratio=10.0, steps=400).problem(instance=3).spec
     'regimes[loss_ratio=10.0,instance=3]'
 
-    :param tasks: K, from 1 to 8.
+    :param tasks: K, from 2 to 8.
     :param relatedness: ρ from 0 to 1: how much the teachers' first layers have in common.
     :param width: shared units of the network.
     :param loss_ratio: the last task's loss scale over the first one's.
@@ -62,25 +63,24 @@ class Setting:
             if getattr(self, name) < 1:
                 raise UsageError(f"setting: {name}={shown(getattr(self, name))} should be at least 1")
         if self.optimizer not in get_args(Optimizer):
-            raise UsageError(
-                f"setting: optimizer={shown(self.optimizer)} should be one of {', '.join(get_args(Optimizer))}"
-            )
+            choices = ", ".join(get_args(Optimizer))
+            raise UsageError(f"setting: optimizer={shown(self.optimizer)} should be one of {choices}")
+        self.problem()  # which checks the rest
 
     @property
     def shape(self) -> tuple[Any, ...]:
         """What settings must have in common to be trained together."""
         return self.tasks, self.width, self.rows, self.batch, self.optimizer, self.steps
 
-    def spec(self, instance: int) -> str:
-        """Return the spec of the problem that ``mtlbench run`` trains on this point of the map.
+    def problem(self, instance: int = 0, precision: str = "float32") -> Regimes:
+        """Return the problem that ``mtlbench run`` trains on this point of the map.
 
-        :param instance: the seed of the teachers and of the rows.
+        :param instance: number of the draw of teachers and rows: the seed of the map's cell.
+        :param precision: "float32" or "float64".
+        :raises UsageError: for a knob out of its range.
         """
-        knobs = [field for field in fields(self) if field.name not in ("batch", "optimizer", "steps")]
-        changed = [f"{k.name}={getattr(self, k.name)}" for k in knobs if getattr(self, k.name) != k.default]
-        if instance:
-            changed.append(f"instance={instance}")
-        return f"regimes[{','.join(changed)}]" if changed else "regimes"
+        knobs = {name: getattr(self, name) for name in KNOBS}
+        return Regimes.make({**knobs, "instance": instance, "precision": precision})
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,9 @@ class Trained:
     :param dev: (S, N, Q, K) mean squared errors on 1024 rows with clean labels of variance 1, clipped to
         [:data:`BEST`, :data:`DIVERGED`]. A column of a single task has NaN at the other tasks.
     :param test: (S, N, Q, K) the same on 1024 other rows.
-    :param diverged: (S, N, Q) whether losses or gradients stopped being finite; scores are :data:`DIVERGED` then.
+    :param diverged: (S, N, Q) whether losses or weights stopped being finite; scores are :data:`DIVERGED` then.
+    :param failures: (setting, seed, column) → why its method failed, such as a solver that found no solution or
+        gradients that were not finite. These cells count as diverged.
     :param seconds: where the time went: part of the work → seconds.
     :param features: what the plain sum shows early; ``None`` when no column is a plain sum.
     """
@@ -216,6 +218,7 @@ class Trained:
     dev: Array
     test: Array
     diverged: NDArray[np.bool_]
+    failures: Mapping[tuple[int, int, int], str]
     seconds: Mapping[str, float]
     features: Features | None = None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -91,6 +91,13 @@ class MapResult:
         if name not in self.studies:
             raise unknown("study", name, self.studies)
         return self.studies[name]
+
+    def only(self, names: Sequence[str]) -> MapResult:
+        """Return the result with some of its studies alone.
+
+        :param names: their names; those that are not there are left out.
+        """
+        return replace(self, studies={name: self.studies[name] for name in names if name in self.studies})
 
     def gains(
         self,

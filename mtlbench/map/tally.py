@@ -154,6 +154,14 @@ def candidates(study: Study) -> tuple[str, ...]:
     return tuple(method for method in study.methods if method not in CONTROLS)
 
 
+def ordered(study: Study) -> tuple[str, ...]:
+    """Return a study's methods as the panels show them: the controls last.
+
+    :param study: the study.
+    """
+    return (*candidates(study), *(method for method in reversed(CONTROLS) if method in study.methods))
+
+
 def default_comparator(study: Study, comparisons: Comparisons) -> str:
     """Return what a study is compared with unless somebody chooses: the equal sum, with its best step rule if trained.
 

@@ -29,7 +29,8 @@ EVALUATION_ROWS = 256
 class Unit:
     """Mean and standard deviation of a task's real labels: the loss sees standardised labels.
 
-    Scores and stored predictions are in the labels' own unit, so that metrics may compare numbers.
+    For a problem that declares ``standardise = False``, they are 0 and 1: the loss sees the labels as they are. Scores
+    and stored predictions are in the labels' own unit, so that metrics may compare numbers.
 
     :param mean: (C,) means over the labelled training rows.
     :param spread: (C,) standard deviations.
@@ -44,7 +45,7 @@ class Unit:
 
         :raises UsageError: when the labels are too large to be standardised.
         """
-        if target.prediction != "regression":
+        if target.prediction != "regression" or not problem.standardise:
             return cls(np.zeros(target.outputs), np.ones(target.outputs))
         labels = train.labels[target.name][train.labelled[target.name]]
         with np.errstate(all="ignore"):

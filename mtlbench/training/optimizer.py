@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -29,11 +29,20 @@ def make_optimizer(
         {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW(groups, lr=lr, fused=True)
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, schedule(recipe.lr_schedule, steps))
+
+
+def schedule(name: str, steps: int) -> Callable[[int], float]:
+    """Return the factor of the learning rate by step, from 0.
+
+    :param name: "constant" or "linear"; see :attr:`mtlbench.recipe.suite.Recipe.lr_schedule`.
+    :param steps: optimizer steps.
+    """
     rise = max(1.0, WARM_UP * steps)
 
     def factor(step: int) -> float:
-        if recipe.lr_schedule == "constant":
+        if name == "constant":
             return 1.0
         return min((step + 1) / rise, (steps - step) / max(1.0, steps - rise))
 
-    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+    return factor

@@ -9,10 +9,9 @@ from typing import Any
 from mtlbench.host.terminal import duration
 from mtlbench.map.endpoints import LABELS as ENDPOINT_LABELS
 from mtlbench.map.endpoints import Endpoint
-from mtlbench.map.page.view import ordered
 from mtlbench.map.result import MapResult, Study
 from mtlbench.map.statements.statement import number_of
-from mtlbench.map.tally import Comparisons, Tally, points
+from mtlbench.map.tally import Comparisons, Tally, ordered, points
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,12 @@ from mtlbench.map.evidence import cosines
 from mtlbench.map.layout import Layout, layout
 from mtlbench.map.result import Study
 from mtlbench.map.tally import (
-    CONTROLS,
     Comparisons,
     Shown,
     Tally,
-    candidates,
     default_comparator,
     label,
+    ordered,
     plural,
     points,
     tenths,
@@ -183,14 +182,6 @@ class StudyView:
         classes = f"g{palette.step(tenths(shown.mean) / 10)}" + ("" if shown.gain.separable else " ns")
         words = f"{method} against {label(self.shown)}; {self.layout.words(setting)}; {numbers(shown)}"
         return Cell(points(shown.mean), note, classes, words)
-
-
-def ordered(study: Study) -> tuple[str, ...]:
-    """Return a study's methods as the panels show them: the controls last.
-
-    :param study: the study.
-    """
-    return (*candidates(study), *(method for method in reversed(CONTROLS) if method in study.methods))
 
 
 def notes(study: Study) -> dict[Setting, str]:

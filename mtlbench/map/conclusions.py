@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from mtlbench.map.result import MapResult
-from mtlbench.map.statements import knobs, weights
+from mtlbench.map.statements import balance, knobs, trials, weights
 from mtlbench.map.statements.statement import Statement
 from mtlbench.map.tally import Comparisons, plural
 from mtlbench.stats import FEWEST_SEEDS
@@ -19,12 +19,12 @@ KINDS: Final[tuple[Callable[[Comparisons], Statement | None], ...]] = (
     weights.pool_best,
     weights.every_pool,
     weights.tuned_weights,
-    weights.balanced,
-    weights.normalisation,
+    balance.balanced,
+    balance.normalisation,
     weights.beyond_normalisation,
-    weights.sign,
+    balance.sign,
     knobs.step_rule,
-    knobs.budget,
+    trials.budget,
     weights.metric,
     knobs.conflict,
     knobs.predictor,

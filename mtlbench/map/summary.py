@@ -54,14 +54,14 @@ def _table(comparisons: Comparisons, study: Study) -> Table:
     for spec in columns:
         table.add_column(COMPARATORS[spec], justify="right")
     for method in ordered(study):
-        tallies = [found.get(method) for found in columns.values()]
-        table.add_row(method, *("-" if t is None else f"{t.score} {points(t.median)}" for t in tallies))
+        of_method = [found.get(method) for found in columns.values()]
+        table.add_row(method, *("-" if t is None else f"{t.score} {points(t.median)}" for t in of_method))
     return table
 
 
 def _note(study: Study) -> str:
     seeds = number_of((len(cell.seeds) for cell in study.cells), "seed")
     return (
-        f"cells won/lost of {len(study.cells)}, and the median gain: 100 × the fall of the mean log test error. {seeds},"
-        " paired t tests, Benjamini-Hochberg at 5 % over all cells and methods of a column."
+        f"cells won/lost of {len(study.cells)}, and the median gain: 100 × the fall of the mean log test error. "
+        f"{seeds}, paired t tests, Benjamini-Hochberg at 5 % over all cells and methods of a column."
     )

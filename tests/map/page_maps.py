@@ -17,6 +17,7 @@ from mtlbench.map.presets import preset
 from mtlbench.map.result import MapResult, Study
 from mtlbench.map.scores import Scores
 from mtlbench.map.selection import RULE_METHODS
+from mtlbench.map.tally import CONTROLS
 
 Share = Callable[[Setting], float]
 """Logarithm of the last task's share of the update over the first one's, for a setting."""
@@ -55,7 +56,8 @@ class World:
 
     :param shares: method → its rule.
     :param hurry: method → gain in short training.
-    :param conflict: what conflicting gradients cost every method but the sum.
+    :param conflict: what a cosine of −1 costs every method but the sum and its step rules.
+    :param curvature: what PCGrad gains from unequal losses and curvature together.
     :param sharing: what full relatedness gains over single tasks, and no relatedness costs.
     :param noise: standard deviation between the columns of one seed.
     :param seeds: number of seeds.
@@ -64,13 +66,15 @@ class World:
     shares: Mapping[str, Share] = field(default_factory=lambda: dict(SHARES))
     hurry: Mapping[str, float] = field(default_factory=lambda: dict(HURRY))
     conflict: float = 0.0
+    curvature: float = 0.0
     sharing: float = 0.4
     noise: float = 0.06
     seeds: int = 8
 
-    def with_share(self, method: str, share: Share) -> World:
-        """Return a world in which one method has another rule."""
-        return replace(self, shares={**self.shares, method: share})
+    def with_share(self, share: Share, *methods: str) -> World:
+        """Return a world in which some methods, or all but the controls, have another rule."""
+        changed = methods or [method for method in self.shares if method not in CONTROLS]
+        return replace(self, shares={**self.shares, **dict.fromkeys(changed, share)})
 
 
 def made_map(world: World | None = None, *, name: str = "quick", studies: Sequence[str] | None = None) -> MapResult:
@@ -117,8 +121,10 @@ def _log_errors(setting: Setting, column: Column, world: World) -> Array:
         share += float(np.log(column.weights[-1] / column.weights[0]))
     off = share - best(setting)
     base = base - world.hurry.get(method, 0.0) * np.exp((200 - setting.steps) / 300)
-    if method != "sum":
+    if method not in RULE_METHODS.values():
         base = base + world.conflict * max(-cosine(setting), 0.0)
+    if method == "pcgrad" and setting.loss_ratio != 1.0 and setting.conditioning != 1.0:
+        base = base - world.curvature
     weight = 0.02 if setting.width == 1 else 0.12
     starved = places * max(-off, 0.0) + (1.0 - places) * max(off, 0.0)
     return np.asarray(base + weight * starved * min(abs(off), 4.0))

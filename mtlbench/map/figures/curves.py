@@ -135,8 +135,7 @@ def budgets(comparisons: Comparisons) -> MapFigure | None:
         Figure(
             "map-trials",
             "Gain by trials of tuning",
-            f"Points over the equal sum at loss ratio {most:g} and equal noise; lines are fixed weights in the mean over"
-            f" what a search draws, marks are methods that tune their learning rate alone. {'. '.join(described)}.",
+            f"Points over the equal sum at loss ratio {most:g} and equal noise. {'. '.join(described)}.",
             partial(_draw_budgets, comparisons, study, settings),
         ),
         f"At loss ratio {most:g} and equal noise. Lines: fixed weights, in the mean over what a search draws; marks:"

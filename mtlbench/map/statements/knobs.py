@@ -1,17 +1,22 @@
-"""Statements about length of training, conflict, data, trials, and what predicts a gain."""
+"""Statements about length of training, conflict, curvature and data, and about what predicts a gain."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from statistics import median
 
 from mtlbench.map import evidence
 from mtlbench.map.cells import Setting
-from mtlbench.map.comparators import Comparator
-from mtlbench.map.gains import gains as paired_gains
-from mtlbench.map.result import Study
-from mtlbench.map.statements.statement import SIDES, Answer, Statement, answer_of, named, number_of, span
-from mtlbench.map.statements.weights import best_sum
+from mtlbench.map.statements.statement import (
+    SIDES,
+    Answer,
+    Statement,
+    answer_of,
+    best_sum,
+    in_cell,
+    named,
+    number_of,
+    span,
+)
 from mtlbench.map.tally import Comparisons, Shown, Tally, candidates, count_of, phrase, plural, points
 
 CONFLICT = -0.3
@@ -34,7 +39,7 @@ def step_rule(comparisons: Comparisons) -> Statement | None:
         return None
     short, long = min(cells, key=lambda s: s.steps), max(cells, key=lambda s: s.steps)
     plain, ruled, later = (
-        _in_cell(comparisons, study, comparator, setting)
+        in_cell(comparisons, study, comparator, setting)
         for comparator, setting in (("sum", short), (best_sum(study), short), ("sum", long))
     )
     won = [gain for gain in plain if gain.won]
@@ -58,76 +63,6 @@ def step_rule(comparisons: Comparisons) -> Statement | None:
     )
 
 
-def budget(comparisons: Comparisons) -> Statement | None:
-    """Ask how many trials of fixed weights a method is worth, where losses are most unequal.
-
-    :param comparisons: gains of the map.
-    """
-    study = comparisons.over("tasks") or comparisons.over("loss_ratio", "noise_ratio")
-    if study is None:
-        return None
-    pooled = [cell.setting for cell in study.cells if "plain" in cell.pools and cell.setting.noise_ratio == 1.0]
-    if not pooled:
-        return None
-    most = max(s.loss_ratio for s in pooled)
-    chosen = sorted((s for s in pooled if s.loss_ratio == most), key=lambda s: s.tasks)
-    parts, saved, compared = [], 0, 0
-    for setting in chosen:
-        better = [gain for gain in _in_cell(comparisons, study, "sum", setting) if gain.won]
-        needed = trials_needed(study, setting, [gain.gain.method for gain in better])
-        saved += sum(n is None or n > gain.gain.trials for gain, n in zip(better, needed.values(), strict=True))
-        compared += len(better)
-        last = Shown(comparisons.result.budget_curve(study.name, setting)[-1])
-        parts.append(f"{plural(setting.tasks, 'task')}: {_budget_words(better, needed, last)}.")
-    answer: Answer = "open" if not compared else "yes" if saved * 2 > compared else "no"
-    return Statement(
-        "budget",
-        "Do methods save trials of tuning?",
-        answer,
-        f"At loss ratio {most:g} and equal noise, fixed weights need more trials than the method in {saved} of"
-        f" {plural(compared, 'case')} where a method beats the equal sum."
-        if compared
-        else f"At loss ratio {most:g} and equal noise, no method is separably better than the equal sum.",
-        " ".join(parts),
-        "For each method that is separably better than the equal sum: the fewest trials of coordinate search with which"
-        " fixed weights are not separably worse than the method. Yes if these are more than the method's own for most.",
-    )
-
-
-def trials_needed(study: Study, setting: Setting, methods: Sequence[str]) -> dict[str, int | None]:
-    """Return the fewest trials of fixed weights that are not separably worse than a method, by method.
-
-    :param study: the study.
-    :param setting: one of its cells.
-    :param methods: specs of the methods.
-    :returns: ``None`` where all trials of the pool are too few.
-    """
-    cell = study.cell(setting)
-    pool = cell.pools["plain"]
-    sides = [Comparator("method", method) for method in methods]
-    needed: dict[str, int | None] = dict.fromkeys(methods)
-    for trials in range(1, pool.budget(len(pool.all), "coordinate") + 1):
-        for gain in map(Shown, paired_gains([cell], sides, Comparator("fixed", trials=trials), "mean-log")):
-            if not gain.won and needed[gain.gain.method] is None:
-                needed[gain.gain.method] = trials
-    return needed
-
-
-def _budget_words(better: Sequence[Shown], needed: Mapping[str, int | None], last: Shown) -> str:
-    """Return the methods by the trials that fixed weights need, the fewest first."""
-    if not better:
-        return "no method is separably better than the equal sum"
-    most = last.gain.trials
-    by_trials: dict[int, list[Shown]] = {}
-    for gain in better:
-        by_trials.setdefault(needed[gain.gain.method] or most + 1, []).append(gain)
-    words = [
-        f"{f'more than {most}' if trials > most else trials} for {named(gains)}"
-        for trials, gains in sorted(by_trials.items())
-    ]
-    return f"fixed weights need {', '.join(words)}; with {most} trials they gain {last.text}"
-
-
 def conflict(comparisons: Comparisons) -> Statement | None:
     """Ask whether conflicting gradients alone, with equal losses, make a method worthwhile.
 
@@ -138,7 +73,7 @@ def conflict(comparisons: Comparisons) -> Statement | None:
         return None
     cosines = evidence.cosines(study)
     cells = [s for s in study.settings if s.loss_ratio == s.noise_ratio == 1.0 and cosines.get(s, 0.0) <= CONFLICT]
-    gains = [gain for setting in cells for gain in _in_cell(comparisons, study, best_sum(study), setting)]
+    gains = [gain for setting in cells for gain in in_cell(comparisons, study, best_sum(study), setting)]
     if not gains:
         return None
     tally = Tally.of(gains)
@@ -146,7 +81,7 @@ def conflict(comparisons: Comparisons) -> Statement | None:
     return Statement(
         "conflict",
         "Do conflicting gradients alone make a method worthwhile?",
-        answer_of(tally.won, tally.lost),
+        answer_of(tally),
         f"With equal losses and gradients at a cosine of {_minus(CONFLICT)} or less, methods are separably better"
         f" than {phrase(best_sum(study))} in {tally.won or 'none'} of {tally.cells} comparisons, and worse in"
         f" {tally.lost or 'none'}.",
@@ -271,10 +206,3 @@ def three_conditions(comparisons: Comparisons) -> Statement | None:
 
 def _minus(cosine: float) -> str:
     return f"{cosine:.2f}".replace("-", "−")
-
-
-def _in_cell(comparisons: Comparisons, study: Study, comparator: str, setting: Setting) -> list[Shown]:
-    """Return the gains of the methods in one cell, without the controls."""
-    methods = candidates(study)
-    found = comparisons.gains(study.name, comparator) or ()
-    return [gain for gain in found if gain.gain.setting == setting and gain.gain.method in methods]

@@ -6,15 +6,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from mtlbench.map.tally import Shown, Tally
+from mtlbench.map.cells import Setting
+from mtlbench.map.result import Study
+from mtlbench.map.tally import Comparisons, Shown, Tally, candidates
 
 Answer = Literal["yes", "no", "both", "open"]
 """``open``: the data do not tell, because nothing is separable."""
 MOST_NAMED = 6
 """Most single gains that a sentence lists."""
+MANY_CELLS = 10
+"""From this many cells on, a single separable one does not count: up to 5 % of those found are expected to be false."""
+SINGLE = f"A single one of {MANY_CELLS} or more cells does not count."
 SIDES = (
-    "Yes: separably better in at least one cell and worse in none. No: worse in at least one and better in none. "
-    "Otherwise it depends on the cell, or nothing is separable."
+    "Yes: separably better in some cells and worse in none. No: worse in some and better in none. Otherwise it depends on"
+    f" the cell, or nothing is separable. {SINGLE}"
 )
 
 
@@ -38,12 +43,21 @@ class Statement:
     rule: str
 
 
-def answer_of(won: int, lost: int) -> Answer:
-    """Return the answer to "is it better?" from counts of cells.
+def counts(won: int, cells: int) -> bool:
+    """Return whether as many separable cells are evidence, rather than what false discoveries may explain.
 
-    :param won: cells in which it is separably better.
-    :param lost: cells in which it is separably worse.
+    :param won: separable cells.
+    :param cells: cells compared.
     """
+    return won >= (2 if cells >= MANY_CELLS else 1)
+
+
+def answer_of(tally: Tally) -> Answer:
+    """Return the answer to "is it better?".
+
+    :param tally: cells won and lost.
+    """
+    won, lost = counts(tally.won, tally.cells), counts(tally.lost, tally.cells)
     if won and lost:
         return "both"
     return "yes" if won else "no" if lost else "open"
@@ -56,7 +70,7 @@ def groups(tallies: Mapping[str, Tally]) -> dict[Answer, list[str]]:
     """
     found: dict[Answer, list[str]] = {"yes": [], "both": [], "open": [], "no": []}
     for method, tally in tallies.items():
-        found[answer_of(tally.won, tally.lost)].append(method)
+        found[answer_of(tally)].append(method)
     return found
 
 
@@ -67,18 +81,16 @@ def grouped(tallies: Mapping[str, Tally]) -> str:
     """
     by_answer = groups(tallies)
     words: dict[Answer, str] = {
-        "yes": "better in some cells and worse in none",
-        "both": "better in some and worse in others",
-        "no": "worse in some and better in none",
+        "yes": "better",
+        "both": "better here and worse there",
+        "no": "worse",
+        "open": "neither",
     }
-    parts = [
-        f"{text}: " + ", ".join(f"{method} ({tallies[method].score})" for method in by_answer[kind])
+    return "; ".join(
+        f"{text}: {', '.join(f'{method} ({tallies[method].score})' for method in by_answer[kind])}"
         for kind, text in words.items()
         if by_answer[kind]
-    ]
-    if by_answer["open"]:
-        parts.append(f"no separable cell: {', '.join(by_answer['open'])}")
-    return "; ".join(parts)
+    )
 
 
 def named(gains: Iterable[Shown]) -> str:
@@ -111,3 +123,42 @@ def number_of(values: Iterable[int], word: str) -> str:
     found = sorted(set(values))
     text = f"{found[0]}" if len(found) == 1 else f"{found[0]} to {found[-1]}"
     return f"{text} {word}" + ("" if text == "1" else "s")
+
+
+def headline(comparisons: Comparisons) -> Study | None:
+    """Return the study over loss ratio and noise ratio.
+
+    :param comparisons: gains of the map.
+    """
+    return comparisons.over("loss_ratio", "noise_ratio")
+
+
+def best_sum(study: Study) -> str:
+    """Return the strongest equal sum of a study: that with the best step rule where all three were trained.
+
+    :param study: the study.
+    """
+    return next((c.spec for c in study.comparators if c.kind == "step-rules"), "sum")
+
+
+def sides(gains: Sequence[Shown]) -> str:
+    """Return seeds and the trials of each side.
+
+    :param gains: one or more gains.
+    """
+    trials = number_of((gain.gain.trials for gain in gains), "trial")
+    against = number_of((gain.gain.comparator_trials for gain in gains), "trial")
+    return f"{number_of((gain.gain.seeds for gain in gains), 'seed')}, {trials} against {against}"
+
+
+def in_cell(comparisons: Comparisons, study: Study, comparator: str, setting: Setting) -> list[Shown]:
+    """Return the gains of the methods in one cell, without the controls.
+
+    :param comparisons: gains of the map.
+    :param study: the study.
+    :param comparator: spec of the comparator.
+    :param setting: the cell.
+    """
+    methods = candidates(study)
+    found = comparisons.gains(study.name, comparator) or ()
+    return [gain for gain in found if gain.gain.setting == setting and gain.gain.method in methods]

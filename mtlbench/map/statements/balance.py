@@ -112,7 +112,8 @@ def sign(comparisons: Comparisons) -> Statement | None:
         f"Against the equal sum, {count_of(len(turning), len(tested))} separably better in some cells and worse in"
         " others" + (f": {joined(turning)}." if turning else "."),
         f"{listed}. The last task is the noisier one: a loss ratio above 1 makes it the louder one too.",
-        f"Yes if a method is separably better than the equal sum in some cells and worse in others, otherwise no. {SINGLE}",
+        "Yes if a method is separably better than the equal sum in some cells and worse in others, otherwise no."
+        f" {SINGLE}",
     )
 
 

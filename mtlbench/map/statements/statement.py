@@ -18,8 +18,8 @@ MANY_CELLS = 10
 """From this many cells on, a single separable one does not count: up to 5 % of those found are expected to be false."""
 SINGLE = f"A single one of {MANY_CELLS} or more cells does not count."
 SIDES = (
-    "Yes: separably better in some cells and worse in none. No: worse in some and better in none. Otherwise it depends on"
-    f" the cell, or nothing is separable. {SINGLE}"
+    "Yes: separably better in some cells and worse in none. No: worse in some and better in none. Otherwise it depends"
+    f" on the cell, or nothing is separable. {SINGLE}"
 )
 
 
@@ -43,7 +43,7 @@ class Statement:
     rule: str
 
 
-def counts(won: int, cells: int) -> bool:
+def enough(won: int, cells: int) -> bool:
     """Return whether as many separable cells are evidence, rather than what false discoveries may explain.
 
     :param won: separable cells.
@@ -57,7 +57,7 @@ def answer_of(tally: Tally) -> Answer:
 
     :param tally: cells won and lost.
     """
-    won, lost = counts(tally.won, tally.cells), counts(tally.lost, tally.cells)
+    won, lost = enough(tally.won, tally.cells), enough(tally.lost, tally.cells)
     if won and lost:
         return "both"
     return "yes" if won else "no" if lost else "open"
@@ -82,7 +82,7 @@ def grouped(tallies: Mapping[str, Tally]) -> str:
     by_answer = groups(tallies)
     words: dict[Answer, str] = {
         "yes": "better",
-        "both": "better here and worse there",
+        "both": "better and worse",
         "no": "worse",
         "open": "neither",
     }

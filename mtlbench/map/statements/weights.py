@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mtlbench.map.endpoints import LABELS as ENDPOINTS
 from mtlbench.map.result import Study
-from mtlbench.map.statements.statement import SINGLE, Statement, counts, grouped, groups, headline, number_of, sides
+from mtlbench.map.statements.statement import SINGLE, Statement, enough, grouped, groups, headline, number_of, sides
 from mtlbench.map.tally import Comparisons, candidates, count_of, joined, phrase, plural
 
 POOL = "fixed[trials=all]"
@@ -67,8 +67,9 @@ def _against(comparisons: Comparisons, study: Study, comparator: str, name: str,
         f"Against {against}, {count_of(len(winners), len(tallies))} separably better in some of {plural(cells, 'cell')}"
         + (f": {joined(winners)}, cells won and lost." if winners else "."),
         f"Won/lost of {cells} cells: {grouped(tallies)}; {sides(gains)}.",
-        "Yes if a method is separably better in some cells and worse in none. It depends if each that is better somewhere"
-        f" is worse elsewhere. No if none is better and one is worse. Otherwise nothing is separable. {SINGLE}",
+        "Yes if a method is separably better in some cells and worse in none. It depends if each that is better"
+        " somewhere is worse elsewhere. No if none is better and one is worse. Otherwise nothing is separable."
+        f" {SINGLE}",
     )
 
 
@@ -89,7 +90,7 @@ def every_pool(comparisons: Comparisons) -> Statement | None:
         plain = sum(gain.won for gain in by_pool[0].values())
         if plain:
             parts.append(f"{method} {won[method]} (of {plain} against plain fixed weights)")
-    winners = [method for method, cells in won.items() if counts(cells, len(study.cells))]
+    winners = [method for method, cells in won.items() if enough(cells, len(study.cells))]
     gains = [g for pool in pools for g in comparisons.gains(study.name, pool) or ()]
     return Statement(
         "every-pool",
@@ -116,7 +117,7 @@ def metric(comparisons: Comparisons) -> Statement | None:
     tested = [method for method in candidates(study) if all(method in tallies for tallies in counts.values())]
     winning = {method: [tallies[method].won for tallies in counts.values()] for method in tested}
     cells = len(study.cells)
-    winners = [method for method, won in winning.items() if any(counts(count, cells) for count in won)]
+    winners = [method for method, won in winning.items() if any(enough(count, cells) for count in won)]
     changed = [method for method in winners if not all(winning[method])]
     steady = [method for method in winners if all(winning[method])]
     shown = changed + steady

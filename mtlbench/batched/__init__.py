@@ -4,7 +4,8 @@
 registered by :func:`form_of`, one module per family of methods.
 """
 
-from mtlbench.batched.base import Batched, Grams, Rows
+from mtlbench.batched.arrays import Grams, Rows
+from mtlbench.batched.base import Batched
 from mtlbench.batched.forms import form_of
 from mtlbench.batched.make import batched, has_form
 from mtlbench.batched.one_by_one import OneByOne

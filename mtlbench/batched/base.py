@@ -4,31 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mtlbench import seeds
+from mtlbench.batched.arrays import Grams, Mask, Rows, every
 from mtlbench.batched.inputs import check_gram, check_losses, reason
 from mtlbench.contract.method import Method
 from mtlbench.contract.method_output import ask_weights
 from mtlbench.contract.observation import Observation, Vector
 from mtlbench.errors import CellError, SolverError, UsageError
 
-Rows = NDArray[np.float64]
-"""The type of a (B, K) array: losses or weights, one row per problem."""
-Grams = NDArray[np.float64]
-"""The type of a (B, K, K) array: one Gram matrix per problem."""
-Mask = NDArray[np.bool_]
-
 
 class Batched:
     """One method on B independent problems, in float64: what B objects of the method do, each seeded by its own seed.
 
-    A subclass is the batched form of one method; :func:`mtlbench.batched.form_of` registers it. It computes the weights of all problems
-    in NumPy operations over (B, …) arrays, and holds the method's state in such arrays. B and K are fixed: B by the
-    seeds, K by the first step.
+    A subclass is the batched form of one method; :func:`mtlbench.batched.form_of` registers it. It computes the weights
+    of all problems in NumPy operations over (B, …) arrays, and holds the method's state in such arrays. B and K are
+    fixed: B by the seeds, K by the first step.
 
     Problems are independent, so one that fails does not stop the others. Where the method raises an error for one
     problem, or its input is not valid, the problem's row of weights is NaN from then on, and :attr:`failures` has the
@@ -46,18 +39,18 @@ class Batched:
 
     :param method: the method with its parameters. Its state is not used: every problem starts anew.
     :param seeds: the seed of each problem's random generator.
+    :param drawn_by: the name that seeds the generators, if it is not the method's: that of a wrapper around it.
     """
 
-    draws: ClassVar[bool] = False
+    draws: bool = False
     """Whether the method draws random numbers, so that the seeds matter."""
 
-    def __init__(self, method: Method, seeds: Sequence[int]) -> None:
+    def __init__(self, method: Method, seeds: Sequence[int], drawn_by: str | None = None) -> None:
         self.method = method
         self.seeds = [int(seed) for seed in seeds]
         self.failures: dict[int, Exception] = {}
         """Problem → the error that ended it."""
-        self.drawn_by = method.name
-        """The name that seeds the generators: that of the wrapper where this is the inner method of one."""
+        self.drawn_by = drawn_by or method.name
         self._tasks: int | None = None
 
     @property
@@ -91,7 +84,7 @@ class Batched:
         losses, gram = self._checked(losses, gram)
         with np.errstate(all="ignore"):
             weights = self.compute(losses, gram)
-        for problem in np.flatnonzero(~np.isfinite(weights).all(axis=1) & ~self.failed).tolist():
+        for problem in np.flatnonzero(~every(np.isfinite(weights)) & ~self.failed).tolist():
             text = f"method {self.method.name} returned weights {weights[problem].tolist()}, not finite numbers"
             self.fail(problem, CellError(text))
         if self.failures:
@@ -162,6 +155,16 @@ class Batched:
                 weights[problem] = ask_weights(method, row(problem, losses, gram))
             except (UsageError, CellError, SolverError) as error:
                 self.fail(problem, error)
+
+    def fail_where(self, invalid: Mask, values: Rows, fault: str) -> None:
+        """Fail problems with a :class:`mtlbench.UsageError` that shows their values.
+
+        :param invalid: (B,) the problems.
+        :param values: (B, K) what to show.
+        :param fault: what is wrong, as a sentence that the values end.
+        """
+        for problem in np.flatnonzero(invalid & ~self.failed).tolist():
+            self.fail(problem, UsageError(f"method {self.method.name}{fault}{values[problem].tolist()}"))
 
     def fail(self, problem: int, error: Exception) -> None:
         """Mark one problem as failed. Its first error counts.

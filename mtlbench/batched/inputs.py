@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from mtlbench.batched.arrays import Grams, Mask, Rows, diagonals, every, outer
 from mtlbench.contract.method import Method
 from mtlbench.contract.method_input import SLACK, observe
 from mtlbench.contract.observation import Matrix, Vector, above_zero
 from mtlbench.errors import UsageError
 
-Numbers = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
-
-def check_losses(method: Method, losses: Numbers) -> tuple[Numbers, Mask]:
+def check_losses(method: Method, losses: Rows) -> tuple[Rows, Mask]:
     """Return losses as the method reads them, and which rows are valid.
 
     :param method: the method that reads them.
     :param losses: (B, K) losses.
     :returns: (B, K) losses, zeros replaced by the floor where logarithms are taken; and (B,) whether a row is valid.
     """
-    valid: Mask = np.isfinite(losses).all(axis=1)
+    valid = every(np.isfinite(losses))
     if method.reads_losses == "positive" or method.heads == "log":
-        valid &= (losses >= 0.0).all(axis=1)
+        valid &= every(losses >= 0.0)
         return above_zero(losses), valid
     return losses, valid
 
 
-def check_gram(gram: Numbers) -> tuple[Numbers, Mask]:
+def check_gram(gram: Grams) -> tuple[Grams, Mask]:
     """Return exactly symmetric Gram matrices, and which of them are valid.
 
     :param gram: (B, K, K) inner products.
@@ -36,13 +33,13 @@ def check_gram(gram: Numbers) -> tuple[Numbers, Mask]:
     """
     transposed = gram.transpose(0, 2, 1)
     with np.errstate(all="ignore"):
-        diagonal = np.diagonal(gram, axis1=1, axis2=2)
+        diagonal = diagonals(gram)
         lengths = np.sqrt(diagonal)  # NaN where negative, and NaN passes no comparison
-        bound = lengths[:, :, None] * lengths[:, None, :]
+        bound = outer(lengths)
         symmetric = np.abs(gram - transposed) <= SLACK * bound
         bounded = np.abs(gram) - bound <= SLACK * bound
         mean = (gram + transposed) / 2.0
-    valid: Mask = (symmetric & bounded & np.isfinite(mean)).reshape(len(gram), -1).all(axis=1)
+    valid = every((symmetric & bounded & np.isfinite(mean)).reshape(len(gram), -1))
     return mean, valid
 
 

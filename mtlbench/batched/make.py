@@ -10,9 +10,24 @@ from mtlbench.batched.base import Batched
 from mtlbench.batched.forms import FORMS
 from mtlbench.batched.one_by_one import OneByOne
 from mtlbench.contract.method import Method
+from mtlbench.contract.wrapper import Wrapper
 from mtlbench.errors import UsageError
 
-FAMILIES: tuple[str, ...] = ()
+FAMILIES = (
+    "bargains",
+    "cones",
+    "controls",
+    "draws",
+    "histories",
+    "hulls",
+    "learned",
+    "loss_weights",
+    "projections",
+    "selection",
+    "spectra",
+    "sums",
+    "wrappers",
+)
 """Modules of this package that register forms on import."""
 
 
@@ -48,12 +63,20 @@ def has_form(method: Method) -> bool:
 
 
 def form(method: Method) -> type[Batched]:
-    """Return the class of a method's batched form.
+    """Return the class of a method's batched form; that of a wrapped method where wrapper and inner method have one.
 
     :param method: the method.
     """
     _register()
-    return FORMS.get(type(method), OneByOne)
+    parts = _parts(type(method))
+    return FORMS[parts[0]] if all(part in FORMS for part in parts) else OneByOne
+
+
+def _parts(cls: type[Method]) -> list[type[Method]]:
+    """Return the class of a method, or those of all wrappers around the inner method, and its own last."""
+    if issubclass(cls, Wrapper) and cls.parts:
+        return [cls.parts[0], *_parts(cls.parts[1])]
+    return [cls]
 
 
 @cache

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mtlbench.batched.base import Batched, Grams, Rows, row
+from mtlbench.batched.arrays import Grams, Rows
+from mtlbench.batched.base import Batched, row
 from mtlbench.contract.method import Method
 from mtlbench.contract.method_output import ask_weights, tell_after
 from mtlbench.contract.observation import Vector
@@ -22,8 +23,8 @@ class OneByOne(Batched):
 
     draws = True  # a method without a form may draw
 
-    def __init__(self, method: Method, seeds: Sequence[int]) -> None:
-        super().__init__(method, seeds)
+    def __init__(self, method: Method, seeds: Sequence[int], drawn_by: str | None = None) -> None:
+        super().__init__(method, seeds, drawn_by)
         self.methods = [type(method).make(method.parameters) for _ in self.seeds]
         for copy, seed in zip(self.methods, self.seeds, strict=True):
             copy.reseed(seed)

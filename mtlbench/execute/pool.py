@@ -1,4 +1,4 @@
-"""Run a function on several jobs, each in a process of its own on this machine."""
+"""Run a function on several jobs at a time, each in a process of its own on this machine."""
 
 from __future__ import annotations
 
@@ -34,9 +34,13 @@ def run_in_processes(
 
     :param work: what is done with a job; a function that pickle finds by its name.
     :param jobs: in the order of their start.
-    :param workers: how many run at a time.
+    :param workers: how many run at a time; 1 runs them in this process.
     :param preload: modules that a server imports once for all processes.
     """
+    if workers == 1:
+        for job in jobs:
+            yield job, work(job)
+        return
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(preload))
     start_fork_server()

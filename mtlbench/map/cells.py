@@ -22,6 +22,8 @@ BEST = 1e-6
 """The best score that counts: below it, a network has learned its teacher by heart."""
 KNOBS = ("tasks", "relatedness", "width", "loss_ratio", "noise_ratio", "speed_ratio", "rows", "conditioning")
 """The fields of a setting that are parameters of the problem; the others say how it is trained."""
+SHAPE = ("tasks", "width", "rows", "batch", "optimizer", "steps")
+"""The fields that settings must have in common to be trained together."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Setting:
     @property
     def shape(self) -> tuple[Any, ...]:
         """What settings must have in common to be trained together."""
-        return self.tasks, self.width, self.rows, self.batch, self.optimizer, self.steps
+        return tuple(getattr(self, name) for name in SHAPE)
 
     def problem(self, instance: int = 0, precision: str = "float32") -> Regimes:
         """Return the problem that ``mtlbench run`` trains on this point of the map.

@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 
 from mtlbench.contract.examples import Examples
-from mtlbench.errors import UsageError
 from mtlbench.map.cells import Setting
 from mtlbench.problem.hooks import Hooks
 from mtlbench.problem.rows import SHARED
@@ -71,12 +70,10 @@ class Instances:
     def of(cls, pairs: Sequence[tuple[Setting, int]], precision: str = "float32") -> Instances:
         """Draw the instances.
 
-        :param pairs: settings and seeds.
+        :param pairs: settings of one shape, and seeds.
         :param precision: "float32" or "float64".
-        :raises UsageError: when the settings differ in shape, or there is none.
+        :raises UsageError: for a seed out of its range.
         """
-        if len({setting.shape for setting, _ in pairs}) != 1:
-            raise UsageError("map: settings that are trained together need the same tasks, width, rows, batch, steps")
         problems = [setting.problem(seed, precision) for setting, seed in pairs]
         data = [problem.load(None).splits for problem in problems]
         rows = {split: _stacked([splits[split] for splits in data]) for split in SPLITS}

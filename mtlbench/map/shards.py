@@ -9,18 +9,19 @@ from itertools import pairwise
 from typing import TypeVar
 
 from mtlbench.map.cells import Column, Setting
-from mtlbench.map.cost import seconds_per_instance
+from mtlbench.map.cost import estimate, most_instances
 from mtlbench.map.design import Plan
 from mtlbench.plan.cells import fingerprint
 from mtlbench.plugins.fingerprint import source_fingerprint
 from mtlbench.plugins.registry import Registry
+from mtlbench.problems.regimes import Regimes
 
 T = TypeVar("T")
 
 PROTOCOL = 1
 """Raised when the training code changes what cells come out as: shards of another protocol are trained again."""
 LONGEST = 30.0
-"""Seconds that a shard takes at most, by estimate, unless one instance takes longer: what Ctrl-C can lose."""
+"""Seconds that a shard takes at most, by estimate, unless one instance takes longer: what Ctrl-C can cost."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Shard:
     @property
     def seconds(self) -> float:
         """Estimated seconds on one core."""
-        return len(self.settings) * len(self.seeds) * seconds_per_instance(self.settings[0], self.columns)
+        return estimate(self.settings[0], self.columns, len(self.settings) * len(self.seeds))
 
     @property
     def title(self) -> str:
@@ -62,6 +63,7 @@ def cell_keys(settings: Sequence[Setting], columns: Sequence[Column], registry: 
     :param registry: source of the methods, whose code counts.
     """
     code = {spec: source_fingerprint(type(registry.method(spec))) for spec in {column.method for column in columns}}
+    code["problem"] = source_fingerprint(Regimes)
     common = {"protocol": PROTOCOL, "columns": [asdict(column) for column in columns], "code": code}
     return [fingerprint({**common, "setting": asdict(setting)}) for setting in settings]
 
@@ -81,18 +83,17 @@ def missing(plan: Plan, seeds: Sequence[int], done: Mapping[Setting, Set[int]]) 
     shards = []
     for (_, left), settings in groups.items():
         columns = plan.columns(settings[0])
-        pieces = _pieces(settings, left, seconds_per_instance(settings[0], columns))
-        shards += [Shard(tuple(some), tuple(few), columns) for some, few in pieces]
+        most = most_instances(settings[0], columns, LONGEST)
+        shards += [Shard(tuple(some), tuple(few), columns) for some, few in _pieces(settings, left, most)]
     return shards
 
 
 def _pieces(
-    settings: Sequence[Setting], seeds: Sequence[int], seconds: float
+    settings: Sequence[Setting], seeds: Sequence[int], most: int
 ) -> list[tuple[Sequence[Setting], Sequence[int]]]:
-    """Cut settings × seeds into rectangles of at most :data:`LONGEST` seconds, as few and as even as can be."""
-    instances = max(1, int(LONGEST / seconds))
-    settings_each = min(len(settings), instances)
-    seeds_each = max(1, instances // settings_each)
+    """Cut settings × seeds into rectangles of at most some instances, as few and as even as can be."""
+    settings_each = min(len(settings), most)
+    seeds_each = max(1, most // settings_each)
     return [(some, few) for some in _even(settings, settings_each) for few in _even(seeds, seeds_each)]
 
 

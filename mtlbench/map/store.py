@@ -63,7 +63,7 @@ class MapStore:
         path = self._path(study)
         try:
             header = read_header(path.read_bytes())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # the latter is an error when the folder is prepared
             return None
         except (OSError, ValueError) as error:
             return f"{path}: {getattr(error, 'strerror', None) or error}"

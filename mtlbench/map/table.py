@@ -7,6 +7,7 @@ losses, and the task's row of each Gram matrix.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,10 @@ def as_table(shard: Shard, trained: Trained) -> pyarrow.Table:
         table = table.append_column(name, pa.array(getattr(trained, name).ravel()))
     tasks = shard.settings[0].tasks
     table = table.append_column("diverged", pa.array(np.repeat(trained.diverged.ravel(), tasks)))
+    failures = np.full(trained.diverged.shape, None, dtype=object)
+    for cell, reason in trained.failures.items():
+        failures[cell] = reason
+    table = table.append_column("failure", pa.array(np.repeat(failures.ravel(), tasks), pa.string()))
     features = trained.features
     step = pa.scalar(None if features is None else features.step, pa.int64())
     table = table.append_column("features_step", pa.repeat(step, len(table)))
@@ -85,7 +90,19 @@ def as_trained(shard: Shard, table: pyarrow.Table, seconds: Mapping[str, float])
     shape = (len(shard.settings), len(shard.seeds), len(shard.columns), tasks)
     dev, test = (_numbers(table, name).reshape(shape) for name in SCORES)
     diverged = _numbers(table, "diverged").reshape(shape)[..., 0].astype(np.bool_)
-    return Trained(shard.settings, shard.seeds, shard.columns, dev, test, diverged, seconds, _features(shard, table))
+    reasons = np.array(table.column("failure").to_pylist(), dtype=object).reshape(shape)[..., 0]
+    failed = [tuple(cell) for cell in np.argwhere(reasons != None).tolist()]  # noqa: E711  # element by element
+    return Trained(
+        settings=shard.settings,
+        seeds=shard.seeds,
+        columns=shard.columns,
+        dev=dev,
+        test=test,
+        diverged=diverged,
+        failures={cell: str(reasons[cell]) for cell in failed},
+        seconds=seconds,
+        features=_features(shard, table),
+    )
 
 
 def _features(shard: Shard, table: pyarrow.Table) -> Features | None:
@@ -113,7 +130,7 @@ def _numbers(table: pyarrow.Table, name: str, drop: bool = False) -> Array:
 
 
 def digest(trained: Trained) -> str:
-    """Return the SHA-256 of all numbers of a shard.
+    """Return the SHA-256 of all numbers of a shard, and of the reasons of its failures.
 
     :param trained: the shard.
     """
@@ -124,4 +141,5 @@ def digest(trained: Trained) -> str:
     sha = hashlib.sha256()
     for array in numbers:
         sha.update(np.ascontiguousarray(array).tobytes())
+    sha.update(json.dumps(sorted(trained.failures.items())).encode())
     return sha.hexdigest()

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from mtlbench.errors import UsageError
-from mtlbench.map.cells import BEST, DIVERGED, Array, Column, Features, Setting, Trained
+from mtlbench.map.cells import BEST, DIVERGED, SHAPE, Array, Column, Features, Setting, Trained
 from mtlbench.map.clock import Clock
 from mtlbench.map.family import Instances
 from mtlbench.map.group import Group, groups_of
@@ -57,12 +57,17 @@ def train(
     """
     if not (settings and seeds and columns):
         raise UsageError("map: give at least one setting, one seed and one column")
+    for name in SHAPE:
+        values = sorted({getattr(setting, name) for setting in settings})
+        if len(values) > 1:
+            raise UsageError(f"map: settings with {name} {' and '.join(map(str, values))} cannot be trained together")
     clock = Clock()
     pairs = list(product(settings, seeds))
     size = block_size(settings[0], columns)
     blocks: list[_Result] = []
     for start in range(0, len(pairs), size):
         block = Block(Instances.of(pairs[start : start + size], precision), columns, clock)
+        clock.lap("setup")
         block.run()
         blocks.append(block.result())
         listener(min(start + size, len(pairs)), len(pairs))
@@ -124,7 +129,7 @@ class Block:
         """Train to the end."""
         for step in range(self.instances.setting.steps):
             rows = self.instances.batch(step)
-            self.clock.lap("rows")
+            self.clock.lap("batches")
             for group in self.groups:
                 group.step(rows, self.clock)
             for measuring in self._measuring:

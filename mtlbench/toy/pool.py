@@ -20,17 +20,9 @@ def run_jobs(jobs: Sequence[ToyJob], workers: int, on_done: Done) -> list[list[T
     :param on_done: called with each finished job and its trajectories.
     """
     results = dict[str, list[Trajectory]]()
-
-    def done(job: ToyJob, trajectories: list[Trajectory]) -> None:
-        results[job.method] = trajectories
-        on_done(job, trajectories)
-
-    if workers == 1:
-        for job in jobs:
-            done(job, run_job(job))
-    else:
-        for job, result in run_in_processes(run_job, jobs, workers, ["mtlbench.toy.trajectory"]):
-            done(job, _died(job, result) if isinstance(result, Died) else result)
+    for job, result in run_in_processes(run_job, jobs, workers, ["mtlbench.toy.trajectory"]):
+        results[job.method] = _died(job, result) if isinstance(result, Died) else result
+        on_done(job, results[job.method])
     return [results[job.method] for job in jobs]
 
 

@@ -72,6 +72,7 @@ class MadeTrainer:
             dev=dev,
             test=test,
             diverged=np.zeros(dev.shape[:3], dtype=np.bool_),
+            failures={},
             seconds={"step": 0.5, "weights": 0.25},
             features=_features(settings, seeds, columns),
         )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mtlbench import Surgery, get_method
+from mtlbench import Examples, Surgery, get_method
 from mtlbench.map.cells import Column, Setting
 from mtlbench.map.clock import Clock
 from mtlbench.map.family import Instances
@@ -33,10 +34,10 @@ def flat(state: dict[str, torch.Tensor], tasks: int) -> Weights:
     return torch.cat([part.detach().double().flatten() for part in parts]).numpy()
 
 
-def trained_weights(setting: Setting, column: Column, seed: int) -> Weights:
-    """Train a cell with the ordinary trainer in float64, and return its weights."""
+def training_of(setting: Setting, column: Column, seed: int, precision: str = "float64") -> Training:
+    """Return the ordinary trainer of a cell."""
     recipe = Recipe(
-        problem=setting.problem(seed, "float64").spec,
+        problem=setting.problem(seed, precision).spec,
         steps=setting.steps,
         batch_size=setting.batch,
         lr=column.lr,
@@ -49,7 +50,12 @@ def trained_weights(setting: Setting, column: Column, seed: int) -> Weights:
     spec = column.method
     if column.weights is not None:
         spec = f"fixed[w={':'.join(map(repr, column.weights))}]"
-    training = Training(workload, registry.method("stl" if column.single is not None else spec), seed)
+    return Training(workload, registry.method("stl" if column.single is not None else spec), seed)
+
+
+def trained_weights(setting: Setting, column: Column, seed: int) -> Weights:
+    """Train a cell with the ordinary trainer in float64, and return its weights."""
+    training = training_of(setting, column, seed)
     for done in training.run():
         if done == setting.steps * ((column.single or 0) + 1):  # the end of one model
             return flat(training.state_dict()["current"]["model"], setting.tasks)
@@ -58,8 +64,13 @@ def trained_weights(setting: Setting, column: Column, seed: int) -> Weights:
 
 def looped_weights(setting: Setting, column: Column, seed: int) -> Weights:
     """Train a cell in a plain loop with :class:`mtlbench.Surgery` in float64, and return its weights."""
+    return flat(looped_model(setting, column, seed).state_dict(), setting.tasks)
+
+
+def looped_model(setting: Setting, column: Column, seed: int, stop: int | None = None) -> Any:
+    """Train a cell in a plain loop, to the end or for some steps, and return its model."""
     problem = setting.problem(seed, "float64")
-    data, targets = problem.load(None).train, problem.targets()
+    targets = problem.targets()
     model: Any = Hooks(problem, targets).model(seed, torch.device("cpu"))
     parameters = list(model.parameters())
     optimizer: torch.optim.Optimizer
@@ -73,16 +84,10 @@ def looped_weights(setting: Setting, column: Column, seed: int) -> Weights:
     if column.method != "sum":
         surgery = Surgery(model["trunk"], get_method(column.method, seed=seed), tasks=setting.tasks)
     batches = batch_schedule(seed, "", setting.rows, setting.steps * setting.batch).reshape(setting.steps, -1)
-    for step, numbers in enumerate(batches):
+    for step, numbers in enumerate(batches[:stop]):
         optimizer.param_groups[0]["lr"] = column.lr * factor(step)
         optimizer.zero_grad()
-        outputs = problem.outputs(model, data.take(numbers), [target.name for target in targets])
-        losses = [
-            problem.loss(
-                target, outputs[target.name], torch.from_numpy(data.labels[target.name][numbers, None]).float()
-            )
-            for target in targets
-        ]
+        losses = losses_of(setting, model, seed, numbers)
         if surgery is not None:
             surgery.loss(losses).backward()
         else:
@@ -95,7 +100,22 @@ def looped_weights(setting: Setting, column: Column, seed: int) -> Weights:
                 for gradient in shared:
                     gradient /= length
         optimizer.step()
-    return flat(model.state_dict(), setting.tasks)
+    return model
+
+
+@cache
+def train_rows(setting: Setting, seed: int) -> Examples:
+    """Return the training rows in float64."""
+    return setting.problem(seed, "float64").load(None).train
+
+
+def losses_of(setting: Setting, model: Any, seed: int, numbers: NDArray[np.int64]) -> list[torch.Tensor]:
+    """Return the losses of some training rows."""
+    problem = setting.problem(seed, "float64")
+    data, targets = train_rows(setting, seed), problem.targets()
+    outputs = problem.outputs(model, data.take(numbers), [target.name for target in targets])
+    labels = [torch.from_numpy(data.labels[target.name][numbers, None]).float() for target in targets]
+    return [problem.loss(target, outputs[target.name], part) for target, part in zip(targets, labels, strict=True)]
 
 
 def batched_weights(settings: list[Setting], seeds: list[int], columns: list[Column]) -> Cells:

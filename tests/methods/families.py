@@ -34,18 +34,19 @@ GRAM_NOISE = 1e-7
 STATELESS = ["sum", "pcgrad", "mgda", "cagrad"]
 CORE = [*STATELESS, "gradnorm"]
 SOLVED = ["mgda", "mgda-ub", "cagrad", "nash-mtl", "fairgrad", "upgrad", "dualproj", "imtl-g", "pcd"]
-CLOSED = ["config", "aligned-mtl", "gradvac"]
+CLOSED = ["config", "aligned-mtl", "gradvac", "normalized-sum"]
 """Methods without optimality conditions."""
 GRAM_METHODS = [*SOLVED, *CLOSED]
 UPDATES = ["graddrop", "graddrop[leak=0.3]", "trimmed-mean", "moco", "moco[normalize=loss]", "db-mtl", "config-m"]
 CROSS = ["sdmgrad", "modo"]
-OTHERS = ["krum", "excess-mtl", "cosine-gate", "metabalance", "log-mgda", "cr-mogm-excess-mtl", "cr-mogm-log-mgda"]
-EXACT = ["mean", "fixed", "si", "gls", "dwa", "uw", "uw-so", "imtl-l", "stch", "famo"]
+OTHERS = ["krum", "excess-mtl", "cosine-gate", "metabalance", "unit-step-sum", "log-mgda"]
+OTHERS += ["cr-mogm-excess-mtl", "cr-mogm-log-mgda"]
+EXACT = ["mean", "fixed", "si", "log-sum", "gls", "dwa", "uw", "uw-so", "imtl-l", "stch", "famo"]
 DRAWN = ["rlw", "random", "random[distribution=dirichlet]"]
 LOSS_METHODS = [*EXACT, *DRAWN]
 BLIND = ["mean", "fixed", *DRAWN]
 """Methods whose weights do not depend on the values of the losses."""
-LOGS = ["si", "gls", "uw-so", "stch", "famo"]
+LOGS = ["si", "log-sum", "gls", "uw-so", "stch", "famo"]
 """Methods that take logarithms or ratios of losses: a loss of 0 counts as the floor."""
 STATEFUL = ["dwa[window=3]", "uw", "imtl-l", "stch[warmup=6]", "famo"]
 

@@ -1,0 +1,135 @@
+"""Quadratic problems over x ≥ 0, many at once: the active sets of Lawson and Hanson by principal pivots."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtlbench.batched.arrays import Grams, Rows, diagonals, dot, outer, some, times
+
+EPSILON = float(np.finfo(np.float64).eps)
+DEPENDENT = 16.0 * EPSILON
+"""A variable whose pivot is smaller is a linear combination of those in use: it cannot enter."""
+
+
+def nonnegative(matrices: Grams, targets: Rows) -> Rows:
+    """Return x ≥ 0 that minimise ½ xᵀAx − bᵀx.
+
+    Each problem keeps a table of its variables: w = b − A x, solved for the x that are positive and for the w of the
+    others. One iteration exchanges one variable of every problem that is not done, by a principal pivot of its table:
+    the variable with the largest w enters; where the solution for the positive variables is not positive, x goes
+    towards it until the first variable is 0, which leaves. In the end, one step of iterative refinement removes the
+    rounding of the pivots. Callers check the optimality conditions: a problem that runs out of iterations fails them.
+
+    :param matrices: (N, K, K) symmetric, positive semidefinite A, with a diagonal of about 1.
+    :param targets: (N, K) vectors b.
+    :returns: (N, K) solutions.
+    """
+    count, size = targets.shape
+    tables = np.concatenate([-matrices, targets[:, :, None]], axis=2)
+    x, positive = np.zeros((count, size)), np.zeros((count, size), dtype=np.bool_)
+    result, inverses, supports = x.copy(), np.zeros_like(matrices), positive.copy()
+    live = np.arange(count)
+    for _ in range(6 * size + 4):
+        solution = np.where(positive, tables[:, :, size], 0.0)
+        blocked = positive & (solution <= 0.0)
+        leaving = some(blocked)
+        x, last = _towards(x, solution, blocked)
+        pull = np.where(positive | (diagonals(tables[:, :, :size]) > -DEPENDENT), -np.inf, tables[:, :, size])
+        entering = pull.argmax(axis=1)
+        limit = 4.0 * size * EPSILON * (np.abs(targets[live]).max(axis=1) + x.sum(axis=1))
+        done = ~leaving & ~(pull[np.arange(len(live)), entering] > limit)
+        if done.any():
+            ended, going = live[done], ~done
+            result[ended], inverses[ended], supports[ended] = x[done], tables[done, :, :size], positive[done]
+            live, tables, x, positive, leaving = live[going], tables[going], x[going], positive[going], leaving[going]
+            entering, last = entering[going], last[going]
+        if not len(live):
+            break
+        variable = np.where(leaving, last, entering)
+        positive[np.arange(len(live)), variable] ^= True
+        _pivot(tables, variable)
+    result[live] = x
+    return _refined(matrices, targets, result, inverses, supports)
+
+
+def _towards(x: Rows, solution: Rows, blocked: NDArray[np.bool_]) -> tuple[Rows, NDArray[np.intp]]:
+    """Return x moved to the solution, or until the first variable is 0; and that variable."""
+    steps = np.where(blocked, x / np.where(blocked, x - solution, 1.0), np.inf)
+    steps[blocked & ~(x > 0.0)] = 0.0  # 0/0: a variable at 0 that would fall
+    last = steps.argmin(axis=1)
+    rows = np.arange(len(x))
+    step = np.minimum(steps[rows, last], 1.0)
+    moved = np.maximum(x + step[:, None] * (solution - x), 0.0)
+    stopped = some(blocked)
+    moved = np.where(stopped[:, None], moved, solution)
+    moved[rows[stopped], last[stopped]] = 0.0
+    return moved, last
+
+
+def _pivot(tables: Grams, variable: NDArray[np.intp]) -> None:
+    """Exchange one variable of each table with its counterpart, in place. Doing it twice restores the table."""
+    rows = np.arange(len(tables))
+    columns, line = tables[rows, :, variable], tables[rows, variable, :]
+    pivots = line[rows, variable]
+    line = line / -pivots[:, None]
+    line[rows, variable] = 1.0 / pivots
+    tables[rows, :, variable] = 0.0
+    tables += columns[:, :, None] * line[:, None, :]
+    tables[rows, variable, :] = line
+
+
+def _refined(matrices: Grams, targets: Rows, x: Rows, inverses: Grams, supports: NDArray[np.bool_]) -> Rows:
+    """Return x after one step of refinement; `inverses` holds −(A of the positive variables)⁻¹ in their rows."""
+    error = np.where(supports, targets - times(matrices, x), 0.0)
+    return np.where(supports, np.maximum(x - times(inverses, error), 0.0), 0.0)
+
+
+def nearest_in_hull(gram: Grams) -> tuple[Rows, Rows]:
+    """Return the w on the simplex that minimise ‖Σ wᵢ pᵢ‖; see :func:`mtlbench.solvers.min_norm_point`.
+
+    :param gram: (N, K, K) inner products of the points.
+    :returns: (N, K) weights, and (N,) the violation of ⟨pᵢ, p⟩ ≥ ‖p‖², relative to ‖pᵢ‖ and the shortest point. Where
+        points are zero, they share the weight.
+    """
+    lengths = np.sqrt(np.clip(diagonals(gram), 0.0, None))
+    shortest = lengths.min(axis=1)
+    at_origin = shortest == 0.0
+    safe = np.where(lengths > 0.0, lengths, 1.0)
+    if gram.shape[1] == 2:
+        weights = _between_two(gram)
+    else:
+        pulls = shortest[:, None] / safe
+        cosines = gram / outer(safe)
+        shares = nonnegative(cosines + outer(pulls), pulls) * pulls
+        weights = shares / shares.sum(axis=1)[:, None]
+    if at_origin.any():
+        zero = (lengths == 0.0).astype(np.float64)
+        weights = np.where(at_origin[:, None], zero / np.maximum(zero.sum(axis=1), 1.0)[:, None], weights)
+    products = times(gram, weights)
+    terms = safe * np.where(at_origin, 1.0, shortest)[:, None]
+    violation = ((dot(weights, products)[:, None] - products) / terms).max(axis=1)
+    return weights, np.where(at_origin, 0.0, violation)
+
+
+def _between_two(gram: Grams) -> Rows:
+    """Return the weights of the point of a segment nearest to the origin; a half each where its ends are one point."""
+    first, second, product = gram[:, 0, 0], gram[:, 1, 1], gram[:, 0, 1]
+    above = np.stack([np.maximum(second - product, 0.0), np.maximum(first - product, 0.0)], axis=1)
+    total = above.sum(axis=1)
+    return np.where(total[:, None] > 0.0, above / np.where(total > 0.0, total, 1.0)[:, None], 0.5)
+
+
+def cone_violation(along: Rows, multipliers: Rows, size: Rows) -> Rows:
+    """Return how far projections onto cones violate their conditions; see :func:`mtlbench.solvers.cone_violation`.
+
+    :param along: (N, K) the ⟨uᵢ, d⟩.
+    :param multipliers: (N, K) the vᵢ.
+    :param size: (N,) the magnitudes of the targets' terms.
+    :returns: (N,) violations.
+    """
+    terms = (size + np.abs(multipliers).sum(axis=1))[:, None]
+    terms = np.where(terms > 0.0, terms, 1.0)
+    shares = np.clip(multipliers / terms, 0.0, None)
+    worst = np.maximum(np.maximum(-multipliers, -along), shares * along) / terms
+    return np.where(size == 0.0, 0.0, np.maximum(worst.max(axis=1), 0.0))

@@ -19,6 +19,8 @@ from mtlbench.map.scores import Scores
 from mtlbench.map.selection import RULE_METHODS
 from mtlbench.map.tally import CONTROLS
 
+NASTY = 'mine[text=</script><b>&"x"]'
+"""A method whose name would break a page that does not escape."""
 Share = Callable[[Setting], float]
 """Logarithm of the last task's share of the update over the first one's, for a setting."""
 

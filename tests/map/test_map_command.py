@@ -56,7 +56,10 @@ def test_a_map_is_trained_stored_and_summed_up(tmp_path: Path, capsys: pytest.Ca
     assert "losses: 2 settings × 44 columns × 4 seeds = 352 cells, 0 done" in printed.err
     header = result.headers["losses"]
     assert header["environments"][0]["versions"]["pyarrow"] and header["methods"]["pcgrad"]["source_sha256"]
-    assert header["shards"][0]["started"].endswith("Z") and header["shards"][0]["seconds"] == {"step": 0.5, "weights": 0.25}
+    assert header["shards"][0]["started"].endswith("Z") and header["shards"][0]["seconds"] == {
+        "step": 0.5,
+        "weights": 0.25,
+    }
 
 
 def test_the_second_run_trains_nothing_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

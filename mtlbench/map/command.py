@@ -111,7 +111,7 @@ def _train(run: Run, seeds: Sequence[int], workers: int, train: Train) -> bool:
     jobs = [ShardJob(name, shard, train) for name, shards in left.items() for shard in shards]
     jobs.sort(key=lambda job: job.shard.seconds, reverse=True)  # long ones first: the last to end is a short one
     begin, failed = time.perf_counter(), 0
-    outcomes = run_in_processes(train_shard, jobs, min(workers, max(1, len(jobs))), [train.__module__])
+    outcomes = run_in_processes(train_shard, jobs, min(workers, max(1, len(jobs))), ["mtlbench.map.preload"])
     with MapProgress(jobs, workers) as progress, closing(outcomes):
         for job, outcome in outcomes:
             if isinstance(outcome, Died):

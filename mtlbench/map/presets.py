@@ -68,7 +68,7 @@ def _quick() -> Preset:
     few = (*SUMS, "normalized-sum", "pcgrad", "mgda", "nash-mtl")
     return Preset(
         "quick",
-        5,
+        8,
         (
             _loss_noise((0.03, 0.3, 1.0, 3.0, 30.0), (1.0, 5.0, 25.0), methods=SOME, pools=("plain",), line=6),
             _steps((200, 800, 2400), (1.0, 10.0), ("adam",), methods=(*SUMS, "normalized-sum", "nash-mtl", "uw")),

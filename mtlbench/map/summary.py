@@ -36,7 +36,7 @@ def as_text(result: MapResult, *, width: int, color: bool) -> str:
     def show(console: Console) -> None:
         for sentence in sentences:
             console.print(Text(sentence))
-        study = comparisons.over("loss_ratio", "noise_ratio") or next(iter(result.studies.values()), None)
+        study = comparisons.headline or next(iter(result.studies.values()), None)
         if study is not None:
             console.print()
             console.print(Text(study.title, style="bold"))

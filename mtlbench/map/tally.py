@@ -133,6 +133,12 @@ class Comparisons:
             by_method.setdefault(shown.gain.method, []).append(shown)
         return {method: Tally.of(gains) for method, gains in by_method.items()}
 
+    @property
+    def headline(self) -> Study | None:
+        """The study over loss ratio and noise ratio, and nothing else."""
+        found = self.over("loss_ratio", "noise_ratio")
+        return found if found is not None and len(found.knobs) == 2 else None
+
     def over(self, *knobs: str) -> Study | None:
         """Return the first study that turns exactly these knobs, or else the first that turns them among others.
 

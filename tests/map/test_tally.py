@@ -66,6 +66,8 @@ def test_a_study_is_found_by_its_knobs() -> None:
         for knobs in (("loss_ratio", "noise_ratio"), ("steps",), ("tasks",), ("width", "relatedness"), ("speed_ratio",))
     ]
     assert names == ["loss-noise", "steps", "trials", "width-relatedness", None]
+    assert comparisons.headline is not None and comparisons.headline.name == "loss-noise"
+    assert Comparisons(made_map(World(seeds=2), studies=["trials"])).headline is None  # it turns more than these two
 
 
 def test_controls_come_last_and_are_no_candidates() -> None:

@@ -23,7 +23,7 @@ def metrics(comparisons: Comparisons) -> MapFigure | None:
 
     :param comparisons: gains of the map.
     """
-    study = comparisons.over("loss_ratio", "noise_ratio")
+    study = comparisons.headline
     comparator = next((s for s in ("fixed[trials=all]", "sum") if study and comparisons.gains(study.name, s)), None)
     if study is None or comparator is None:
         return None

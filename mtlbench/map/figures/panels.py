@@ -32,7 +32,7 @@ def overview(comparisons: Comparisons) -> MapFigure | None:
 
     :param comparisons: gains of the map.
     """
-    study = comparisons.over("loss_ratio", "noise_ratio")
+    study = comparisons.headline
     shown = [spec for spec in ROWS if study and comparisons.gains(study.name, spec)]
     if study is None or not shown:
         return None

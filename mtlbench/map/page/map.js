@@ -62,6 +62,7 @@
         if (known) seen.push(place);
       }
       const gains = this.gains(), count = panel.querySelector(".count");
+      panel.hidden = !seen.length;
       if (!seen.length) { count.textContent = "not compared"; return; }
       const won = seen.filter(i => this.separable(i) && gains.mean[i] > 0).length;
       const lost = seen.filter(i => this.separable(i) && gains.mean[i] < 0).length;

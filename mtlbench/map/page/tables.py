@@ -36,7 +36,7 @@ def headline(result: MapResult, comparisons: Comparisons) -> Study:
     :param result: the map.
     :param comparisons: its gains.
     """
-    return comparisons.over("loss_ratio", "noise_ratio") or next(iter(result.studies.values()))
+    return comparisons.headline or next(iter(result.studies.values()))
 
 
 def by_endpoint(result: MapResult, comparisons: Comparisons, names: Mapping[str, str]) -> dict[Endpoint, PageTable]:

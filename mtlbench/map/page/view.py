@@ -86,6 +86,11 @@ class Panel:
     count: str
     rows: tuple[Row, ...]
 
+    @property
+    def compared(self) -> bool:
+        """Whether there is something to show: the comparator itself is not compared."""
+        return any(cell.text for row in self.rows for cell in row.cells)
+
 
 @dataclass(frozen=True)
 class Slider:
@@ -103,11 +108,12 @@ class Slider:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure with its words."""
+    """A figure with its words, and its width in points."""
 
     title: str
     description: str
     svg: Markup
+    width: float
 
 
 @dataclass

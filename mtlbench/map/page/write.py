@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +20,11 @@ from mtlbench.map.figures.panels import OVERVIEW
 from mtlbench.map.page.data import page_data
 from mtlbench.map.page.tables import PageTable, by_comparator, by_endpoint, provenance, sizes, times
 from mtlbench.map.page.view import Drawing, StudyView, comparators
-from mtlbench.map.result import MapResult
+from mtlbench.map.presets import PRESETS
+from mtlbench.map.result import MapResult, Study
 from mtlbench.map.statements.statement import Answer, Statement
 from mtlbench.map.tally import Comparisons, candidates
-from mtlbench.report.figures import svg
+from mtlbench.report.figures import style, svg
 
 TITLE = "When does a multi-task method beat a tuned weighted sum?"
 ENDPOINT: Endpoint = "mean-log"
@@ -68,17 +70,18 @@ class Page:
 def write_page(result: MapResult, output: Path) -> None:
     """Write the page of a map to a file. The same map gives the same bytes.
 
-    >>> from pathlib import Path
-    >>> from mtlbench.map.page import write_page
-    >>> from mtlbench.map.result import MapResult
-    >>> write_page(MapResult({}), Path("map.html"))
-    Traceback (most recent call last):
-    ...
-    mtlbench.errors.UsageError: the map has no cells yet: run mtlbench map
+        >>> from pathlib import Path
+        >>> from mtlbench.map.page import write_page
+        >>> from mtlbench.map.presets import PRESETS
+    from mtlbench.map.result import MapResult, Study
+        >>> write_page(MapResult({}), Path("map.html"))
+        Traceback (most recent call last):
+        ...
+        mtlbench.errors.UsageError: the map has no cells yet: run mtlbench map
 
-    :param result: the map.
-    :param output: the HTML file.
-    :raises UsageError: when the map is empty, or the file cannot be written.
+        :param result: the map.
+        :param output: the HTML file.
+        :raises UsageError: when the map is empty, or the file cannot be written.
     """
     text = render(result)
     try:
@@ -118,7 +121,7 @@ def _page(result: MapResult) -> Page:
     comparator = next(spec for spec in ("step-rules", *names) if spec in names)
     possible = {endpoint for study in result.studies.values() for endpoint in study.endpoints}
     endpoints = {endpoint: label for endpoint, label in ENDPOINT_LABELS.items() if endpoint in possible}
-    studies = [StudyView(study, comparisons, comparator, ENDPOINT) for study in result.studies.values()]
+    studies = [StudyView(study, comparisons, comparator, ENDPOINT) for study in _in_order(result)]
     statements = conclusions(result, comparisons)
     _place(figures(result, comparisons), studies)
     return Page(
@@ -141,6 +144,13 @@ def _page(result: MapResult) -> Page:
     )
 
 
+def _in_order(result: MapResult) -> list[Study]:
+    """Return the studies in the order of the preset, which is that of their importance; others after them."""
+    planned = [plan.name for plan in PRESETS[result.preset].plans] if result.preset in PRESETS else []
+    places = {name: place for place, name in enumerate(planned)}
+    return sorted(result.studies.values(), key=lambda study: places.get(study.name, len(places)))
+
+
 def _subtitle(result: MapResult) -> str:
     """Return what the map is, in one sentence."""
     studies = result.studies.values()
@@ -154,6 +164,12 @@ def _subtitle(result: MapResult) -> str:
     )
 
 
+def _points_across(markup: str) -> float:
+    """Return the width of a drawing in points, by which the page shows all drawings at one scale."""
+    box = re.search(r'viewBox="0 0 ([\d.]+) ', markup)
+    return float(box[1]) if box else 72.0 * style.WIDTH
+
+
 def _place(drawn: list[MapFigure], studies: list[StudyView]) -> None:
     """Put every figure under the study that it shows."""
     by_name = {study.name: study for study in studies}
@@ -161,7 +177,7 @@ def _place(drawn: list[MapFigure], studies: list[StudyView]) -> None:
         markup = svg.inline(figure.figure, f"figure-{number}")
         for place, colour in enumerate(palette.LIGHT):
             markup = markup.replace(colour, f"var(--g{place})")
-        drawing = Drawing(figure.figure.title, figure.caption, Markup(markup))
+        drawing = Drawing(figure.figure.title, figure.caption, Markup(markup), _points_across(markup))
         study = by_name[figure.study]
         if figure.figure.name == OVERVIEW:
             study.broad = drawing

@@ -9,7 +9,6 @@ from mtlbench.map.statements.statement import (
     Statement,
     answer_of,
     best_sum,
-    headline,
     named,
     sides,
     span,
@@ -27,7 +26,7 @@ def balanced(comparisons: Comparisons) -> Statement | None:
 
     :param comparisons: gains of the map.
     """
-    study = headline(comparisons)
+    study = comparisons.headline
     if study is None:
         return None
     comparator = best_sum(study)
@@ -61,7 +60,7 @@ def normalisation(comparisons: Comparisons) -> Statement | None:
 
     :param comparisons: gains of the map.
     """
-    study = headline(comparisons)
+    study = comparisons.headline
     if study is None:
         return None
     found = comparisons.of(study.name, "sum", "normalized-sum")
@@ -87,7 +86,7 @@ def sign(comparisons: Comparisons) -> Statement | None:
 
     :param comparisons: gains of the map.
     """
-    study = headline(comparisons)
+    study = comparisons.headline
     if study is None or not comparisons.gains(study.name, "sum"):
         return None
     tallies = comparisons.tallies(study.name, "sum")

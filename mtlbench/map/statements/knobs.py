@@ -96,9 +96,7 @@ def predictor(comparisons: Comparisons) -> Statement | None:
 
     :param comparisons: gains of the map.
     """
-    studies = [
-        s for s in (comparisons.over("loss_ratio", "noise_ratio"), comparisons.over("width", "relatedness")) if s
-    ]
+    studies = [s for s in (comparisons.headline, comparisons.over("width", "relatedness")) if s]
     features: dict[str, dict[Setting, float]] = {"cosine": {}, "loss ratio": {}, "gradient-norm ratio": {}}
     for study in studies:
         for name, measure in zip(features, (evidence.cosines, evidence.loss_ratios, evidence.norm_ratios), strict=True):

@@ -125,14 +125,6 @@ def number_of(values: Iterable[int], word: str) -> str:
     return f"{text} {word}" + ("" if text == "1" else "s")
 
 
-def headline(comparisons: Comparisons) -> Study | None:
-    """Return the study over loss ratio and noise ratio.
-
-    :param comparisons: gains of the map.
-    """
-    return comparisons.over("loss_ratio", "noise_ratio")
-
-
 def best_sum(study: Study) -> str:
     """Return the strongest equal sum of a study: that with the best step rule where all three were trained.
 

@@ -19,7 +19,7 @@ def budget(comparisons: Comparisons) -> Statement | None:
 
     :param comparisons: gains of the map.
     """
-    study = comparisons.over("tasks") or comparisons.over("loss_ratio", "noise_ratio")
+    study = comparisons.over("tasks") or comparisons.headline
     if study is None:
         return None
     pooled = [cell.setting for cell in study.cells if "plain" in cell.pools and cell.setting.noise_ratio == 1.0]

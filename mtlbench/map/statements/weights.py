@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mtlbench.map.endpoints import LABELS as ENDPOINTS
 from mtlbench.map.result import Study
-from mtlbench.map.statements.statement import SINGLE, Statement, enough, grouped, groups, headline, number_of, sides
+from mtlbench.map.statements.statement import SINGLE, Statement, enough, grouped, groups, number_of, sides
 from mtlbench.map.tally import Comparisons, candidates, count_of, joined, phrase, plural
 
 POOL = "fixed[trials=all]"
@@ -16,7 +16,7 @@ def beyond_normalisation(comparisons: Comparisons) -> Statement | None:
 
     :param comparisons: gains of the map.
     """
-    study = headline(comparisons)
+    study = comparisons.headline
     return None if study is None else _against(
         comparisons,
         study,
@@ -31,7 +31,7 @@ def pool_best(comparisons: Comparisons) -> Statement | None:
 
     :param comparisons: gains of the map.
     """
-    study = headline(comparisons)
+    study = comparisons.headline
     return None if study is None else _against(
         comparisons, study, POOL, "pool", "Does a method beat the best of all fixed weights?"
     )  # fmt: skip
@@ -42,7 +42,7 @@ def tuned_weights(comparisons: Comparisons) -> Statement | None:
 
     :param comparisons: gains of the map.
     """
-    study = headline(comparisons)
+    study = comparisons.headline
     return None if study is None else _against(
         comparisons, study, TUNED, "tuned", "Does a method beat fixed weights with a small budget for tuning?"
     )  # fmt: skip
@@ -78,7 +78,7 @@ def every_pool(comparisons: Comparisons) -> Statement | None:
 
     :param comparisons: gains of the map.
     """
-    study = headline(comparisons)
+    study = comparisons.headline
     pools = [c.spec for c in study.comparators if c.kind == "fixed" and c.trials == "all"] if study else []
     if study is None or len(pools) < 2:
         return None
@@ -109,7 +109,7 @@ def metric(comparisons: Comparisons) -> Statement | None:
 
     :param comparisons: gains of the map.
     """
-    study = headline(comparisons)
+    study = comparisons.headline
     comparator = next((c.spec for c in study.comparators if c.spec == POOL), "sum") if study else ""
     if study is None or not comparisons.gains(study.name, comparator):
         return None

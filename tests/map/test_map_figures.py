@@ -67,5 +67,5 @@ def test_files_have_the_same_bytes_each_time(tmp_path: Path) -> None:
 
 
 def test_an_unknown_format_is_one_clear_line(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"^no figure format 'gif'"):
+    with pytest.raises(UsageError, match=r"^unknown figure format 'gif'"):
         save_figures(made_map(World(seeds=4), studies=["rows-relatedness"]), tmp_path, ["gif"])

@@ -25,8 +25,20 @@ def map_(
     jobs: Annotated[int | None, typer.Option(help="Shards trained at a time. Default: one per core.")] = None,
     studies: Annotated[str | None, typer.Option(help="Comma-separated studies. Default: all of the preset.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be trained, and how long.")] = False,
+    report: Annotated[
+        Path | None, typer.Option(help="Write what is trained of the map as an HTML page to this file; train nothing.")
+    ] = None,
+    figures: Annotated[
+        Path | None, typer.Option(help="Write the figures to this folder, as SVG and PNG; train nothing.")
+    ] = None,
 ) -> None:
     """Map when a method beats a tuned weighted sum: thousands of small runs, batched; resumes where it stopped."""
+    if report is not None or figures is not None:
+        from mtlbench.map.report import write_report
+
+        for line in write_report(results, preset, report, figures):
+            typer.echo(line, err=True)
+        return
     from mtlbench.map.command import MapRequest, run_map
 
     request = MapRequest(preset, results, seeds, jobs, studies, dry_run)

@@ -11,7 +11,7 @@ from mtlbench.map.cells import Column, Setting
 
 METHODS = (
     "sum", "pcgrad", "cagrad", "mgda", "nash-mtl", "imtl-g", "aligned-mtl", "gradnorm", "famo", "uw", "si", "rlw",
-    "upgrad", "dwa", "imtl-l", "fairgrad",
+    "upgrad", "dwa", "imtl-l", "fairgrad", "unit-step-sum", "log-sum", "unit-gradients",
 )  # fmt: skip
 """What reads losses or gradients, keeps state, draws, clips, reads losses after the step, and has heads of any kind."""
 CONTROLS = (

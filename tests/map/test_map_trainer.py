@@ -100,6 +100,14 @@ def test_cells_do_not_depend_on_what_is_trained_beside_them(monkeypatch: pytest.
     assert set(together.seconds) >= {"setup", "forward and backward", "methods", "optimizer", "evaluation"}
 
 
+def test_step_rules_of_the_plain_sum_are_the_methods_of_their_names() -> None:
+    rules = [Column("sum", 0.01, step_rule="unit"), Column("sum", 0.01, step_rule="log")]
+    methods = [Column("unit-step-sum", 0.01), Column("log-sum", 0.01)]
+    found = batched_weights([Setting(steps=50, loss_ratio=10.0)], [0], rules + methods)
+    assert distance(found[0, 0, 0], found[0, 0, 2]) < 1e-9 and distance(found[0, 0, 1], found[0, 0, 3]) < 1e-9
+    assert distance(found[0, 0, 0], found[0, 0, 1]) > 0.01
+
+
 def test_a_seed_decides_the_draws_of_a_random_method() -> None:
     found = batched_weights([SHORT], [0, 1], [Column("rlw", 0.01), Column("rlw", 0.01), Column("rlw", 0.02)])
     assert np.array_equal(found[0, 0, 0], found[0, 0, 1]) and distance(found[0, 0, 0], found[0, 1, 0]) > 0.1

@@ -18,7 +18,7 @@ PLUGINS = ("methods", "problems", "tasks")
 FOLDERS = {"mtlbench": ROOT / "mtlbench"} | {f"mtlbench.{name}": ROOT / name for name in PLUGINS}
 
 ORDER = (
-    ("cli",),
+    ("cli", "api"),
     ("study",),
     ("tune", "toy", "bench", "upkeep"),
     ("grid",),
@@ -36,6 +36,7 @@ ORDER = (
     ("recipe",),
     ("surgery",),
     ("engine",),
+    ("batched",),
     ("plugins",),
     ("methods",),
     ("solvers", "stats"),

@@ -37,7 +37,8 @@ VARIANTS = [
     *["mgda[normalize=loss]", "mgda[normalize=loss+]", "moco[normalize=loss]", "gradnorm[parameters_of=shared]"],
     *["dwa[window=1]", "stch[warmup=1]", "famo[minimum=-1]"],
 ]
-NOTED = {"db-mtl", "famo", "gls", "log-mgda", "si", "stch", "uw-so"}
+NOTED = {"db-mtl", "famo", "gls", "log-mgda", "log-sum", "si", "stch", "uw-so"}
+NOTED |= {"go4align", "igb", "lbtw", "cov-weighting", "ema-scaling"}
 """Those of the catalogue that take logarithms or ratios of the losses of single steps."""
 ZEROS = (("mood",), ("mood", "same", "like"))
 

@@ -15,14 +15,23 @@ from mtlbench.host.safe_names import visible
 def merge(
     folders: Annotated[list[Path], typer.Argument(help="Results folders to copy from; they are only read.")],
     into: Annotated[Path, typer.Option(help="Results folder to copy to; created if missing.")],
+    without: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KINDS",
+            help="Leave side files out of the copies, and say so in them: history, predictions (of all splits), log.",
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be copied; copy nothing.")] = False,
 ) -> None:
     """Copy records into one folder. Exits with 1 if two scores of one cell differ, or files are damaged."""
+    from mtlbench.records.left_out import kinds_of
     from mtlbench.records.store import NotRecorded
     from mtlbench.upkeep.merge import merge
 
+    names = frozenset[str]() if without is None else kinds_of(without)
     try:
-        merged = merge(folders, into, dry_run=dry_run)
+        merged = merge(folders, into, without=names, dry_run=dry_run)
     except NotRecorded as error:
         typer.echo(f"mtlbench: merge stopped: {visible(str(error))}; the copies made so far are complete", err=True)
         raise typer.Exit(1) from None
@@ -30,6 +39,9 @@ def merge(
         _say(f"{'would copy' if dry_run else 'copied'} {record} from {source}")
     for file, reason in merged.left:
         _say(f"left out, damaged: {file}: {reason}")
+    if merged.left_out:
+        files, size = len(merged.left_out), sum(merged.left_out) / 1e6
+        _say(f"{files} side files, {size:,.1f} MB, left out on purpose; the copies name them, with size and hash")
     for line in merged.conflicts:
         _say(f"DIFFERENT SCORES: {line}")
     copied = f"{len(merged.copied)} {'to copy' if dry_run else 'copied'}"

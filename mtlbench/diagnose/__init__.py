@@ -67,9 +67,10 @@ def diagnose_group(cells: Cells) -> list[Finding]:
 
     :param cells: the group.
     """
-    patients = [Patient(cells, method) for method in cells.methods]
-    findings = [replace(finding, method="", seeds=(), of=0) for finding in check_data(patients[0])]
-    findings += [finding for patient in patients for check in CHECKS for finding in check(patient)]
+    findings = [replace(finding, method="", seeds=(), of=0) for finding in check_data(Patient(cells, cells.methods[0]))]
+    for method in cells.methods:
+        patient = Patient(cells, method)  # its histories and predictions are dropped with it: they are large
+        findings += [finding for check in CHECKS for finding in check(patient)]
     return sorted(findings, key=lambda finding: ORDER.index(finding.severity))
 
 

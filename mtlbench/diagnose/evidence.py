@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from math import sqrt
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 
 from mtlbench.diagnose.finding import Finding
 from mtlbench.records.groups import Cells, Record
-from mtlbench.records.record_file import read_history, read_side_file
+from mtlbench.records.left_out import is_left_out
+from mtlbench.records.outputs import Numbers, read_outputs
+from mtlbench.records.record_file import read_history
 
-Numbers = NDArray[np.float64]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,10 @@ def standard_error(metric: str, rows: int) -> float:
     return (1.0 if metric in ("pearson", "spearman", "r2") else 0.5) / sqrt(rows)
 
 
+class LeftOut(Exception):
+    """A side file that a check reads was left out of the record on purpose: the check says nothing of the cell."""
+
+
 class Run:
     """One cell: finished, failed or unfinished.
 
@@ -52,6 +56,8 @@ class Run:
 
     def __init__(self, record: Record) -> None:
         self.record = record
+        self._losses: dict[str, Numbers] = {}
+        self._measured: dict[str, list[dict[str, Any]]] = {}
 
     @property
     def seed(self) -> int:
@@ -65,9 +71,14 @@ class Run:
 
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
-        """Rows of the history; empty if there is none, or it cannot be read."""
+        """Rows of the history; empty if there is none, or it cannot be read.
+
+        :raises LeftOut: if it was left out on purpose.
+        """
         if self.unfinished:
             return list(self.record["history"])
+        if is_left_out(self.record, "history"):
+            raise LeftOut
         try:
             return [dict(row) for row in read_history(self.record)]
         except (OSError, ValueError):  # the scan reports damaged records; the doctor examines the rest
@@ -88,8 +99,18 @@ class Run:
 
         :param task: key of the task.
         """
-        losses = np.array([row["losses"][task] for row in self.steps if task in row["losses"]], dtype=np.float64)
+        losses = self.raw_losses(task)
         return losses[np.isfinite(losses)]
+
+    def raw_losses(self, task: str) -> Numbers:
+        """Return a task's training loss at every step that has one, finite or not.
+
+        :param task: key of the task.
+        """
+        if task not in self._losses:
+            losses = [row["losses"][task] for row in self.steps if task in row["losses"]]
+            self._losses[task] = np.array(losses, dtype=np.float64)
+        return self._losses[task]
 
     def scores(self, task: str, metric: str) -> list[float]:
         """Return a task's scores at all evaluations, without undefined ones.
@@ -105,36 +126,32 @@ class Run:
 
         :param name: name of the measurement, such as ``norms`` or ``after``.
         """
-        return [row for row in self.steps if name in row]
+        if name not in self._measured:
+            self._measured[name] = [row for row in self.steps if name in row]
+        return self._measured[name]
 
     @cached_property
     def outputs(self) -> Mapping[str, Outputs]:
-        """Predictions by task; empty if there are none, or they have no labels."""
-        try:
-            table = pd.read_parquet(io.BytesIO(read_side_file(dict(self.record), "predictions")))
-            own_unit = self.record["recipe"].get("problem") is not None  # texts' scores are standardised
-            return _outputs(table, self.record["tasks"], own_unit) if "label" in table.columns else {}
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            NotImplementedError,
-        ):  # the report ignores the same errors
-            return {}
+        """Predictions by task; empty if there are none, or they have no labels.
+
+        :raises LeftOut: if they were left out on purpose.
+        """
+        if is_left_out(self.record, "predictions"):
+            raise LeftOut
+        own_unit = self.record["recipe"].get("problem") is not None  # texts' scores are standardised
+        tasks = self.record["tasks"]
+        return {
+            task: _outputs(values, labels, tasks[task]["prediction"], own_unit)
+            for task, (values, labels) in read_outputs(self.record).items()
+            if task in tasks
+        }
 
 
-def _outputs(table: pd.DataFrame, tasks: Mapping[str, Any], own_unit: bool) -> Mapping[str, Outputs]:
-    outputs = {}
-    for task, rows in table.groupby("task", observed=True):
-        wide = rows.pivot(index="row", columns="output", values="value")
-        labels = rows.pivot(index="row", columns="output", values="label").to_numpy(dtype=np.float64)
-        prediction = tasks[str(task)]["prediction"]
-        several = prediction == "multilabel" or (prediction == "regression" and labels.shape[1] > 1)
-        spread = labels.std(axis=0)
-        unit = np.where(spread > 0.0, spread, 1.0) if own_unit and prediction == "regression" else 1.0
-        outputs[str(task)] = Outputs(wide.to_numpy(dtype=np.float64), labels if several else labels[:, 0], unit)
-    return outputs
+def _outputs(values: Numbers, labels: Numbers, prediction: str, own_unit: bool) -> Outputs:
+    several = prediction == "multilabel" or (prediction == "regression" and labels.shape[1] > 1)
+    spread = labels.std(axis=0)
+    unit = np.where(spread > 0.0, spread, 1.0) if own_unit and prediction == "regression" else 1.0
+    return Outputs(values, labels if several else labels[:, 0], unit)
 
 
 class Patient:
@@ -195,13 +212,34 @@ class Patient:
         rows = seen.get(task, self.recipe["steps"] * self.recipe["batch_size"])
         return float(rows / max(1, self.tasks[task]["train"]))
 
-    def majority(self, test: Callable[[Run], Any]) -> dict[int, Any]:
-        """Return the results of a test by seed if it has a result in more than half of the cells, else nothing.
+    def examined(self, test: Callable[[Run], T | None]) -> dict[int, T | None]:
+        """Return the result of a test by seed, without the cells whose side files it needs and which lack them.
+
+        :param test: called with every cell.
+        """
+        results = {}
+        for run in self.runs:
+            with suppress(LeftOut):
+                results[run.seed] = test(run)
+        return results
+
+    def cases(self, test: Callable[[Run], T | None]) -> dict[int, T]:
+        """Return the results of a test by seed.
 
         :param test: returns ``None`` for a cell without the fault.
         """
-        by_seed = {run.seed: value for run in self.runs if (value := test(run)) is not None}
-        return by_seed if 2 * len(by_seed) > len(self.runs) else {}
+        return {seed: value for seed, value in self.examined(test).items() if value is not None}
+
+    def majority(self, test: Callable[[Run], T | None]) -> dict[int, T]:
+        """Return the results of a test by seed if it has a result in more than half of the cells, else nothing.
+
+        Cells that lack the side files which the test needs do not count.
+
+        :param test: returns ``None`` for a cell without the fault.
+        """
+        results = self.examined(test)
+        cases = {seed: value for seed, value in results.items() if value is not None}
+        return cases if 2 * len(cases) > len(results) else {}
 
     def finding(self, seeds: Iterable[int], *tasks: str, **fields: Any) -> Finding:
         """Return a finding on this method's cells.

@@ -145,7 +145,7 @@ def describe_gains(patient: Patient) -> str:
 
     :param patient: the cells of one method.
     """
-    gains = [gains for run in patient.runs if (gains := gains_of(run)) is not None]
+    gains = patient.cases(gains_of).values()
     if not gains:
         return ""
     own, other = [gain.own for gain in gains], [gain.other for gain in gains]

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from functools import partial
 from math import isfinite, log
 
+import numpy as np
+
 from mtlbench.diagnose.evidence import Patient, Run
 from mtlbench.diagnose.finding import Finding, span
 
@@ -56,7 +58,7 @@ def _not_finite(patient: Patient) -> Iterator[Finding]:
 def _broken(patient: Patient) -> Iterator[Finding]:
     """Find numbers that are not finite in histories: a cell fails on one, a watched run goes on."""
     for task in patient.tasks:
-        cases = {run.seed: place for run in patient.runs if (place := _first_broken(run, task)) is not None}
+        cases = patient.cases(partial(_first_broken, task=task))
         if cases:
             step, what, count = next(iter(cases.values()))
             yield patient.finding(
@@ -74,6 +76,9 @@ def _broken(patient: Patient) -> Iterator[Finding]:
 
 def _first_broken(run: Run, task: str) -> tuple[int, str, int] | None:
     """Return the first step with a loss or gradient that is not finite, which it was, and the number of such steps."""
+    norms = [row["norms"][task] for row in run.measured("norms") if row["norms"].get(task) is not None]
+    if np.isfinite(run.raw_losses(task)).all() and np.isfinite(norms).all():
+        return None
     found = []
     for row in run.steps:
         for what, values in (("loss", row["losses"]), ("gradient", row.get("norms") or {})):

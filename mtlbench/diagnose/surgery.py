@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mtlbench.diagnose.evidence import Numbers, Patient, Run
+from mtlbench.diagnose.evidence import Patient, Run
 from mtlbench.diagnose.finding import Finding, span
 from mtlbench.diagnose.rate import describe_gains
+from mtlbench.records.outputs import Numbers
 
 OPPOSED = -0.1
 """Projecting away a cosine below this changes the update by more than half a per cent (1 − √(1 − cos²))."""
@@ -50,7 +51,7 @@ def check_surgery(patient: Patient) -> Iterator[Finding]:
     reads = ("gram", "gradients", "cross_gram")
     if not method.get("joint") or (method["reads"] not in reads and not patient.watched):
         return
-    conflicts = {run.seed: conflict for run in patient.runs if (conflict := conflict_of(run)) is not None}
+    conflicts = patient.cases(conflict_of)
     if not conflicts:
         return
     shares = [float((conflict.cosines < OPPOSED).mean()) for conflict in conflicts.values()]

@@ -1,4 +1,4 @@
-"""Findings as text and as JSON."""
+"""Findings and recommendations as text and as JSON."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ from itertools import chain
 from typing import Any
 
 from mtlbench.diagnose import NOT_MEASURED, Finding, diagnose, not_examined
+from mtlbench.diagnose.map_evidence import in_errors
+from mtlbench.diagnose.recommend import Advice, recommend
+from mtlbench.diagnose.without_files import lacking, unexamined
 from mtlbench.records.group_names import headings
 from mtlbench.records.groups import Cells, Record
+from mtlbench.records.left_out import left_out
 from mtlbench.records.watched import OWN
 from mtlbench.report.blocks import Block, Bullets, Heading, Paragraph
+from mtlbench.report.names import EXAMPLES, MANY, labels
 
 
 def to_blocks(found: Sequence[tuple[Cells, Sequence[Finding]]]) -> list[Block]:
@@ -37,22 +42,22 @@ def examined(cells: Cells, findings: Sequence[Finding]) -> list[Block]:
     counts = {"finished": len(cells.done), "failed": len(cells.failed), "unfinished": len(cells.unfinished)}
     states = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     grave = sum(finding.severity != "note" for finding in findings)
-    result = f"{grave} finding{'s' * (grave > 1)}" if grave else "nothing is wrong with them"
+    without = lacking(cells)
+    healthy = "nothing is wrong with what their folder holds" if without else "nothing is wrong with them"
+    result = f"{grave} finding{'s' * (grave > 1)}" if grave else healthy
     blocks: list[Block] = [
         Paragraph(f"Cells of {len(cells.methods)} method{'s' * (len(cells.methods) > 1)}: {states}; {result}.")
     ]
     if cells.unfinished:
-        lines = [f"{cell['method']} seed {cell['seed']}: {_state(cell)}" for cell in unfinished(cells)]
-        blocks.append(Bullets("Not at their end: examined as far as their checkpoints go", tuple(lines)))
+        states_of = tuple(f"{cell['method']} seed {cell['seed']}: {_state(cell)}" for cell in unfinished(cells))
+        blocks.append(Bullets("Not at their end: examined as far as their checkpoints go", states_of))
     unknown = not_examined(cells)
+    lines = [without] if without else []
     if unknown:
-        blocks.append(
-            Bullets(
-                "Not examined",
-                (f"rows are not compared where a problem reads its inputs on demand: {', '.join(unknown)}",),
-            )
-        )
-    return blocks + _bullets(findings)
+        lines.append(f"rows are not compared where a problem reads its inputs on demand: {', '.join(unknown)}")
+    if lines:
+        blocks.append(Bullets("Not examined", tuple(lines)))
+    return [*blocks, *_bullets(findings), *advice_blocks(cells)]
 
 
 def watched_blocks(cells: Cells, findings: Sequence[Finding]) -> list[Block]:
@@ -68,11 +73,46 @@ def watched_blocks(cells: Cells, findings: Sequence[Finding]) -> list[Block]:
     looks = record["watched"]["looks"]
     text = f"Own training, watched{state}: {record['recipe']['steps']} steps, gradients at {looks} of them; {result}."
     unknown = tuple(f"{why}: {', '.join(codes)}" for why, codes in NOT_MEASURED.items())
-    return [Paragraph(text), *_bullets(findings), Bullets("Not measured in a watched run", unknown)]
+    without = [Bullets("Not examined", (left_out(cells.records),))] if left_out(cells.records) else []
+    return [
+        Paragraph(text),
+        *without,
+        *_bullets(findings),
+        *advice_blocks(cells),
+        Bullets("Not measured in a watched run", unknown),
+    ]
 
 
 def _bullets(findings: Sequence[Finding]) -> list[Block]:
     return [Bullets(_title(alike), _lines(alike)) for alike in _alike(findings)]
+
+
+def advice_blocks(cells: Cells) -> list[Block]:
+    """Return what the runs of the plain sum suggest to try, as blocks of text; none where there is no such run.
+
+    :param cells: the group.
+    """
+    return [
+        Bullets(f"advice {advice.code}: {_about(advice)}{advice.what}", _advice_lines(advice))
+        for advice in recommend(cells)
+    ]
+
+
+def _about(advice: Advice) -> str:
+    return "" if advice.method == OWN else f"{advice.method}: "
+
+
+def _advice_lines(advice: Advice) -> tuple[str, ...]:
+    r2 = ", ".join(f"{value:.2f} from {name}" for name, value in advice.r2.items())
+    return (
+        f"measured: {advice.measured}",
+        *([f"expected gain: {in_errors(advice.gain)}"] if advice.gain else []),
+        f"try: {advice.fix}",
+        f"evidence (points of gain over the plain sum): {'; '.join(advice.evidence)}",
+        f"share of the gain's variance that is explained (R²): {r2 or 'not known'}",
+        f"limits: {'; '.join(advice.limits)}",
+        *(f"not decided without {what}: {' and '.join(rules)}" for what, rules in advice.undecided.items()),
+    )
 
 
 def by_group(records: Sequence[Record]) -> dict[str, list[Block]]:
@@ -111,15 +151,10 @@ def _state(cell: dict[str, Any]) -> str:
 
 
 def to_json(found: Sequence[tuple[Cells, Sequence[Finding]]]) -> str:
-    """Return JSON with a list of all findings, each with its suite and group, and a list of the groups.
+    """Return JSON with lists of all findings and recommendations, each with its suite and group, and of the groups.
 
     :param found: each group with its findings.
     """
-    rows = [
-        {"suite": cells.suite, "group": cells.group, **asdict(finding)}
-        for cells, findings in found
-        for finding in findings
-    ]
     groups = [
         {
             "suite": cells.suite,
@@ -128,15 +163,35 @@ def to_json(found: Sequence[tuple[Cells, Sequence[Finding]]]) -> str:
             "failed": len(cells.failed),
             "unfinished": unfinished(cells),
             **({"not_measured": unknown} if (unknown := _unknown(cells)) else {}),
+            **({"left_out": without} if (without := left_out(cells.records)) else {}),
         }
         for cells, _ in found
     ]
-    content = {"schema": 1, "groups": groups, "findings": rows}
+    advice = [
+        {"suite": cells.suite, "group": cells.group, **asdict(advice)}
+        for cells, _ in found
+        for advice in recommend(cells)
+    ]
+    content = {"schema": 1, "groups": groups, "findings": finding_rows(found), "advice": advice}
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+def finding_rows(found: Sequence[tuple[Cells, Sequence[Finding]]]) -> list[dict[str, Any]]:
+    """Return all findings as plain data, each with its suite and group.
+
+    :param found: each group with its findings.
+    """
+    return [
+        {"suite": cells.suite, "group": cells.group, **asdict(finding)}
+        for cells, findings in found
+        for finding in findings
+    ]
+
+
 def _unknown(cells: Cells) -> list[str]:
-    return sorted(chain.from_iterable(NOT_MEASURED.values()) if cells.watched else not_examined(cells))
+    return sorted(
+        chain.from_iterable(NOT_MEASURED.values()) if cells.watched else (*not_examined(cells), *unexamined(cells))
+    )
 
 
 def _alike(findings: Sequence[Finding]) -> list[list[Finding]]:
@@ -160,6 +215,10 @@ def _lines(alike: Sequence[Finding]) -> tuple[str, ...]:
     evidence = [f"{finding.evidence} ({_cells(finding)})" if finding.method else finding.evidence for finding in alike]
     if len(alike) > 1:
         evidence = [f"{finding.method}: {line}" for finding, line in zip(alike, evidence, strict=True)]
+    if len(alike) > MANY:
+        label = labels(finding.method for finding in alike)
+        others = [label[finding.method] for finding in alike[EXAMPLES:]]
+        evidence = [*evidence[:EXAMPLES], f"the same of {len(others)} more methods, see --json: {', '.join(others)}"]
     return (
         *(f"evidence: {line}" for line in evidence),
         f"cause ({first.sure}): {first.cause}",

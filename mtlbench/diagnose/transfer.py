@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from math import inf
 
 import numpy as np
 
 from mtlbench.diagnose.evidence import Patient, Run
-from mtlbench.diagnose.finding import Finding, span
+from mtlbench.diagnose.finding import Finding, Severity, span
 from mtlbench.stats import paired_comparison
+
+LOST = 0.05
+"""A loss against single-task training is a warning from this share of what single-task training gains over the floor;
+a smaller one is a note: tasks that compete for a model lose a little, which is no fault of the set-up."""
 
 
 def check_transfer(patient: Patient) -> Iterator[Finding]:
@@ -70,15 +74,35 @@ def _negative(patient: Patient, task: str, metric: str) -> Iterator[Finding]:
             np.array([own[seed] for seed in seeds]), np.array([alone[seed] for seed in seeds])
         )
         if comparison.ci_low is not None and comparison.ci_high is not None and comparison.ci_high < 0:
+            severity, size = _severity(patient, task, -comparison.mean_difference, [alone[seed] for seed in seeds])
             yield patient.finding(
                 seeds,
                 task,
                 code="negative-transfer",
-                severity="warning",
+                severity=severity,
                 what=f"{task} does worse together with the other tasks than alone",
                 evidence=f"{metric} {comparison.mean_difference:+.3f} against {single}, 95 % interval "
-                f"{comparison.ci_low:+.3f} to {comparison.ci_high:+.3f} over {len(seeds)} paired seeds",
+                f"{comparison.ci_low:+.3f} to {comparison.ci_high:+.3f} over {len(seeds)} paired seeds; {size}",
                 cause="the shared part serves the other tasks at this one's cost, or this one has too little weight",
                 fix="give it more weight (a sweep of fixed weights), a layer of its own, or leave it out",
                 sure="likely",
             )
+
+
+def _severity(patient: Patient, task: str, lost: float, alone: Sequence[float]) -> tuple[Severity, str]:
+    """Return the severity of a loss against single-task training, and a clause on its size.
+
+    Where a task has no floor, 0 counts as one: what a constant answer gets by a correlation or a share of variance, and
+    less than any model gets by a share of rows.
+
+    :param patient: the cells of one method.
+    :param task: key of the task.
+    :param lost: by how much the mean score is below that of single-task training.
+    :param alone: scores of single-task training.
+    """
+    rule, floor = patient.floor(task) or ("a constant answer", 0.0)
+    gain = float(np.mean(alone)) - floor
+    if gain <= 0.0:  # no scale to judge by; so it is for a metric whose best value is 0, such as a negative error
+        return "warning", f"single-task training gains nothing over {rule} ({floor:.3f}), so any loss is a warning"
+    severity: Severity = "warning" if lost > LOST * gain else "note"
+    return severity, f"{lost / gain:.1%} of what it gains alone over {rule} ({floor:.3f}), a warning above {LOST:.0%}"

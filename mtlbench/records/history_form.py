@@ -1,9 +1,10 @@
 """The form of a history's rows, written once: its type, its validation, its JSON Schema and its page."""
 
-from collections.abc import Collection
-from typing import Annotated, Any, NotRequired
+from collections.abc import Collection, Set
+from typing import Annotated, Any, Final, Literal, NotRequired, cast, get_args
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from pydantic_core import from_json
 from typing_extensions import TypedDict  # pydantic accepts typing's own only from Python 3.12 on
 
 ByTask = dict[str, float]
@@ -111,6 +112,10 @@ class HistoryRow(TypedDict):
 
 
 ROW_FORM: TypeAdapter[HistoryRow] = TypeAdapter(HistoryRow)
+ROWS_FORM: TypeAdapter[list[HistoryRow]] = TypeAdapter(list[HistoryRow])
+ByLoss = Literal["weights", "norms", "half", "after", "next"]
+BY_LOSS: Final[tuple[ByLoss, ...]] = get_args(ByLoss)
+"""Measurements of the tasks that have a loss in the row."""
 
 
 def check_row(row: Any, tasks: Collection[str]) -> HistoryRow:
@@ -127,19 +132,51 @@ def check_row(row: Any, tasks: Collection[str]) -> HistoryRow:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ValueError(f"not the form of a history: {where} {first['msg'].lower()}".replace("  ", " ")) from None
-    if ("losses" in row) == ("scores" in row):
+    check_tasks(row, frozenset(tasks))
+    return cast(HistoryRow, row)
+
+
+def check_rows(content: bytes, tasks: Collection[str]) -> list[HistoryRow] | None:
+    """Check a whole history at once, many times as fast as row by row.
+
+    :param content: JSON, one row a line.
+    :param tasks: the tasks of its record.
+    :returns: ``None`` when something is wrong: reading row by row tells what.
+    """
+    lines = content.splitlines()
+    try:
+        rows: list[HistoryRow] = from_json(b"[" + b",".join(lines) + b"]")
+        ROWS_FORM.validate_python(rows)
+        known = frozenset(tasks)
+        for row in rows:
+            check_tasks(row, known)
+    except ValueError:  # pydantic's ValidationError is one
+        return None
+    return rows if len(rows) == len(lines) else None
+
+
+def check_tasks(row: HistoryRow, tasks: Set[str]) -> None:
+    """Check that a row is of its record's tasks, and that its parts are of the same tasks.
+
+    :param row: a row of the right form.
+    :param tasks: the tasks of its record.
+    :raises ValueError: when one is not; the message says which.
+    """
+    losses, scores = row.get("losses"), row.get("scores")
+    measured = scores if losses is None else losses
+    if measured is None or (losses is not None and scores is not None):
         raise ValueError("not the form of a history: a row has either losses or scores")
-    measured = row["losses"] if "losses" in row else row["scores"]
-    if not set(measured) <= set(tasks):
+    names = measured.keys()
+    if not names <= tasks:
         raise ValueError("not the form of a history: it is of other tasks")
-    for name in ("weights", "norms", "half", "after", "next"):
-        if not row.get(name, {}).keys() <= measured.keys():
+    for name in BY_LOSS:
+        if name in row and not row[name].keys() <= names:
             raise ValueError(f"not the form of a history: {name} are of other tasks than its losses")
-    if not set(row.get("floored", ())) <= measured.keys():
+    if "floored" in row and not set(row["floored"]) <= names:
         raise ValueError("not the form of a history: floored are of other tasks than its losses")
-    if any(not weights.keys() <= measured.keys() for weights in row.get("proposed", {}).values()):
+    if "proposed" in row and any(not weights.keys() <= names for weights in row["proposed"].values()):
         raise ValueError("not the form of a history: proposed weights are of other tasks than its losses")
-    norms = row.get("norms", {})
-    if not row.get("cosines", {}).keys() <= {f"{a}|{b}" for a in norms for b in norms}:
-        raise ValueError("not the form of a history: cosines are of other tasks than its norms")
-    return row
+    if "cosines" in row:
+        norms = row.get("norms", {})
+        if not row["cosines"].keys() <= {f"{a}|{b}" for a in norms for b in norms}:
+            raise ValueError("not the form of a history: cosines are of other tasks than its norms")

@@ -143,6 +143,16 @@ class RecordFile(TypedDict):
             description="side files: `history`, `predictions`, `test_predictions` (where there is a test split), `log`"
         ),
     ]
+    left_out: NotRequired[
+        Annotated[
+            dict[str, FileEntry],
+            Field(
+                description="side files that `mtlbench merge --without` left out of this copy on purpose, as `files` "
+                "named them; absent where there are none. With these in `files` again, the record has the checksum "
+                "that it had before"
+            ),
+        ]
+    ]
     watched: NotRequired[
         Annotated[
             WatchedEntry | None,
@@ -193,9 +203,12 @@ def check_record(record: Any) -> None:
     for task, scores in [*checked["scores"].items(), *(checked.get("test_scores") or {}).items()]:
         if task not in tasks or set(scores) != set(tasks[task]["metrics"]):
             raise ValueError(f"not the form of a record: its scores of {task} are not those of the task's metrics")
-    for file in checked["files"].values():
+    left_out = checked.get("left_out", {})
+    for file in (*checked["files"].values(), *left_out.values()):
         if not is_file_name(file["name"]):
             raise ValueError(f"not the form of a record: side file {file['name']} would lie elsewhere")
+    if both := sorted(checked["files"].keys() & left_out.keys()):
+        raise ValueError(f"not the form of a record: its {both[0]} is named as left out, and as a file")
 
 
 def _check_described(tasks: dict[str, TaskEntry]) -> None:

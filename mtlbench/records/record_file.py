@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from mtlbench.host.safe_names import visible
 from mtlbench.plan.cells import fingerprint
-from mtlbench.records.history_form import HistoryRow, check_row
+from mtlbench.records.history_form import HistoryRow, check_row, check_rows
 from mtlbench.records.record import SCHEMA, Record, check_record
 
 
@@ -97,7 +97,8 @@ def read_side_file(record: Mapping[str, Any], what: str) -> bytes:
     """
     entry = record["files"].get(what)
     if entry is None:
-        raise ValueError(f"it has no {what}")
+        left_out = what in (record.get("left_out") or {})
+        raise ValueError(f"its {what} was left out when it was merged" if left_out else f"it has no {what}")
     content = (Path(record["path"]).parent / entry["name"]).read_bytes()
     if hashlib.sha256(content).hexdigest() != entry["sha256"]:
         raise ValueError(f"its {what} file {entry['name']} changed since it was written")
@@ -114,8 +115,10 @@ def read_history(record: Mapping[str, Any]) -> Iterator[HistoryRow]:
     if "history" in record:
         yield from record["history"]
         return
-    for line in read_side_file(record, "history").decode().splitlines():
-        yield read_row(line, record["tasks"])
+    content, tasks = read_side_file(record, "history"), record["tasks"]
+    plain = content.isascii() and b"\\" not in content  # nothing to make visible
+    rows = check_rows(content, tasks) if plain else None
+    yield from rows if rows is not None else (read_row(line, tasks) for line in content.decode().splitlines())
 
 
 def read_row(line: str, tasks: Collection[str]) -> HistoryRow:

@@ -21,7 +21,8 @@ from pathlib import Path
 from mtlbench.errors import UsageError
 from mtlbench.host.disk import TEMPORARY, write_whole
 from mtlbench.host.safe_names import folder_name
-from mtlbench.plan.cells import Cell, fingerprint
+from mtlbench.plan.cells import Cell
+from mtlbench.records.left_out import holding, sealed
 from mtlbench.records.record import Record
 from mtlbench.records.record_file import find_side_files, read_record, read_side_file, side_files_at, verified
 from mtlbench.records.store_cache import FileStamp, RecordCache
@@ -52,6 +53,11 @@ class FolderContents:
     def status(self) -> dict[str, str]:
         """Return key → ``"done"`` or ``"failed"``."""
         return {record["key"]: record["status"] for record in self.records}
+
+
+def no_records(folder: Path) -> UsageError:
+    """Return the error for a results folder without records."""
+    return UsageError(f"no records in {folder}; run mtlbench run first, or give --results FOLDER")
 
 
 class Store:
@@ -100,24 +106,33 @@ class Store:
             name = f"{path.stem}.{digest[:8]}.{what}.{ending}"
             contents[name] = content
             record["files"][what] = {"name": name, "bytes": len(content), "sha256": digest}
-        record.pop("checksum", None)
-        record["checksum"] = fingerprint(record)
-        self._write(path, json.dumps(record, indent=1, allow_nan=False).encode() + b"\n", contents)
+        self._write(path, _written(sealed(record)), contents)
         return path
 
-    def adopt(self, record: Record, name: str | None = None) -> Path:
-        """Copy a record, byte for byte, and its side files from another folder to the same place in this one.
+    def adopt(self, record: Record, name: str | None = None, other: Record | None = None) -> Path:
+        """Copy a record and its side files from another folder to the same place in this one.
+
+        The copy is the same byte for byte, unless its ``files`` were changed with
+        :func:`mtlbench.records.left_out.holding`.
 
         :param record: as read from the other folder.
         :param name: new name of the record's file; by default it stays.
+        :param other: another copy of the same record, with the side files that the first one's folder lacks.
         :returns: the path of the copy.
         :raises ValueError: when the hash of a side file is not the recorded one.
         :raises NotRecorded: as :meth:`save`.
         """
         source = Path(record["path"])
-        contents = {entry["name"]: read_side_file(record, what) for what, entry in record["files"].items()}
+        content = source.read_bytes()
+        stored = json.loads(content)
+        contents = {
+            entry["name"]: read_side_file(record if what in stored["files"] or other is None else other, what)
+            for what, entry in record["files"].items()
+        }
+        if stored["files"].keys() != record["files"].keys():
+            content = _written(holding(stored, record["files"]))
         path = self.folder.joinpath(*source.parts[-3:-1], name or source.name)
-        self._write(path, source.read_bytes(), contents)
+        self._write(path, content, contents)
         return path
 
     def remove(self, record: Record) -> None:
@@ -191,6 +206,11 @@ class Store:
                 path.rename(aside)
                 return aside
         return None
+
+
+def _written(record: Record) -> bytes:
+    """Return the content of a record's file."""
+    return json.dumps(record, indent=1, allow_nan=False).encode() + b"\n"
 
 
 def half_written(folder: Path) -> Iterator[Path]:

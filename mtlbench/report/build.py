@@ -16,8 +16,9 @@ from mtlbench.records.groups import Cells, Record, collect
 from mtlbench.report.compare import compare, compare_delta_m, delta_m, delta_m_summary
 from mtlbench.report.examples import Examples, example_intervals
 from mtlbench.report.headline import headline
+from mtlbench.report.names import MANY
 from mtlbench.report.origins import cautions, superseded
-from mtlbench.report.ranking import mean_ranks, ranking
+from mtlbench.report.ranking import best_first, mean_ranks, ranking
 from mtlbench.report.result import Cost, Failed, GroupReport, Missing, Report, Score, ScoredTask
 from mtlbench.report.split import on_test
 from mtlbench.report.watched import watched_group
@@ -73,11 +74,11 @@ def build(
 def _group(cells: Cells, requested_baseline: str, margin: float | None, examples: Examples | None) -> GroupReport:
     """Build the report of one group of cells, still without its names."""
     baseline = cells.find(requested_baseline)
-    methods = sorted(cells.methods, key=lambda m: (m not in cells.single_task, m != baseline, m))
     deltas, delta_notes = delta_m(cells)
-    scores = [_score(cells, method, task, metric) for method in methods for task, metric in _endpoints(cells)]
     ranks, rank_notes = mean_ranks(cells)
-    differences, notes = compare(cells, baseline, margin) if baseline else ([], [])
+    methods = best_first(cells, baseline, ranks, deltas)
+    scores = [_score(cells, method, task, metric) for method in methods for task, metric in _endpoints(cells)]
+    differences, notes = compare(cells, baseline, methods, margin) if baseline else ([], [])
     notes = _not_compared(cells, requested_baseline) or notes
     crossed, crossed_notes = example_intervals(cells, baseline, examples) if baseline and examples else ((), [])
     caution_notes = cautions(cells)
@@ -95,10 +96,10 @@ def _group(cells: Cells, requested_baseline: str, margin: float | None, examples
         split=cells.split,
         scores=tuple(scores),
         costs=tuple(_cost(cells, method) for method in methods),
-        delta_m=tuple(delta_m_summary(method, series) for method, series in deltas.items()),
+        delta_m=tuple(delta_m_summary(method, deltas[method]) for method in methods if method in deltas),
         mean_ranks=ranks,
         comparisons=tuple(differences),
-        delta_m_comparisons=tuple(compare_delta_m(cells, baseline, deltas) if baseline else ()),
+        delta_m_comparisons=tuple(compare_delta_m(cells, baseline, methods, deltas) if baseline else ()),
         missing=_missing(cells, methods),
         failed=tuple(Failed(m, seed, _message(cells.failed[m, seed])) for m, seed in sorted(cells.failed)),
         notes=(
@@ -199,12 +200,19 @@ def _message(record: Record) -> str:
 
 
 def _collapsed(scores: Iterable[Score]) -> list[str]:
-    """Report seeds that are not above their floor although the mean over seeds is."""
-    return [
-        f"{s.method}: {s.seeds_below_floor} of {s.n} seeds not above the floor of {s.task} {s.metric} ({s.floor_name})"
-        for s in scores
-        if s.primary and s.seeds_below_floor and not s.below_floor
-    ]
+    """Report seeds that are not above their floor although the mean over seeds is; of many methods, in one note."""
+    by_endpoint: dict[str, list[Score]] = {}
+    for s in scores:
+        if s.primary and s.seeds_below_floor and not s.below_floor:
+            by_endpoint.setdefault(f"{s.task} {s.metric} ({s.floor_name})", []).append(s)
+    notes = []
+    for floor, found in by_endpoint.items():
+        seeds = [f"{s.method}: {s.seeds_below_floor} of {s.n} seeds" for s in found]
+        if len(found) > MANY:
+            notes.append(f"seeds not above the floor of {floor}: {'; '.join(seeds)}")
+        else:
+            notes += [f"{words} not above the floor of {floor}" for words in seeds]
+    return notes
 
 
 def _cut(cells: Cells) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,9 @@ Series = Mapping[int, float]
 """One number per seed."""
 
 
-def compare(cells: Cells, baseline: str, margin: float | None = None) -> tuple[list[Difference], list[str]]:
+def compare(
+    cells: Cells, baseline: str, methods: Sequence[str], margin: float | None = None
+) -> tuple[list[Difference], list[str]]:
     """Compare every other method with the baseline on every metric, and adjust p values within each family.
 
     The primary metrics of all methods and tasks form one Holm family, the only one to draw conclusions from. The other
@@ -25,11 +27,12 @@ def compare(cells: Cells, baseline: str, margin: float | None = None) -> tuple[l
 
     :param cells: the cells of one group.
     :param baseline: spec of the baseline method.
+    :param methods: all methods, in the order of the report.
     :param margin: margin of equivalence, in the scores' unit.
     :returns: the differences, primary metrics first, in the order of tasks and methods; and notes for the reader.
     """
     differences, notes = [], []
-    for method in cells.methods:
+    for method in methods:
         if method == baseline:
             continue
         common = cells.common(method, baseline)
@@ -50,15 +53,19 @@ def compare(cells: Cells, baseline: str, margin: float | None = None) -> tuple[l
     return conclude(differences, margin), notes
 
 
-def compare_delta_m(cells: Cells, baseline: str, deltas: Mapping[str, Series]) -> list[Difference]:
+def compare_delta_m(
+    cells: Cells, baseline: str, methods: Sequence[str], deltas: Mapping[str, Series]
+) -> list[Difference]:
     """Compare every joint method's Δm with the baseline's, as one Holm family.
 
     :param cells: the cells of one group.
     :param baseline: spec of the baseline method.
+    :param methods: all methods, in the order of the report.
     :param deltas: Δm in percent by method and seed, as :func:`delta_m` returns it.
     """
     differences = []
-    for method, series in deltas.items():
+    for method in methods:
+        series = deltas.get(method, {})
         common = sorted(series.keys() & deltas.get(baseline, {}).keys())
         if method != baseline and common:
             paired = cells.paired(method, baseline, common)

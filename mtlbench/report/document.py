@@ -6,7 +6,8 @@ the report, with every number at full precision.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from mtlbench.report import captions, tables
 from mtlbench.report.blocks import Block as Block
@@ -16,8 +17,9 @@ from mtlbench.report.blocks import Paragraph as Paragraph
 from mtlbench.report.blocks import Row as Row
 from mtlbench.report.blocks import Section as Section
 from mtlbench.report.blocks import Table as Table
+from mtlbench.report.names import labels, seed_list
 from mtlbench.report.numbers import interval, memory, number, p_value, plus_minus, signed
-from mtlbench.report.result import Difference, GroupReport, Report, Score, ScoredTask
+from mtlbench.report.result import Difference, Failed, GroupReport, Missing, Report, Score, ScoredTask
 from mtlbench.report.verdict import verdict
 from mtlbench.report.watched import watched_blocks
 
@@ -54,24 +56,50 @@ def of_group(group: GroupReport) -> list[Block]:
 def _compared(group: GroupReport) -> list[Block]:
     """Lay out one group: verdict, main tables, lists of gaps and notes, then the tables of other metrics."""
     blocks: list[Block] = [Heading(group.name), *(Paragraph(sentence) for sentence in verdict(group))]
-    blocks += [_scores(group, primary=True), _overall(group)]
-    blocks += [_differences(group, primary=True)] if group.comparisons else []
+    label = labels(group.methods)
+    blocks += [_scores(group, primary=True), _renamed(_overall(group), label)]
+    blocks += [_renamed(_differences(group, primary=True), label)] if group.comparisons else []
     if group.comparisons:
-        blocks.append(tables.power(group))
+        blocks.append(_renamed(tables.power(group), label))
     if group.example_intervals:
-        blocks.append(tables.examples(group))
+        blocks.append(_renamed(tables.examples(group), label))
     lists = {
-        "Failed cells": [f"{cell.method}, seed {cell.seed}: {cell.message}" for cell in group.failed],
-        "Missing cells": [f"{cell.method}, seed {cell.seed}" for cell in group.missing],
+        "Failed cells": _alike((f"{{}}: {cell.message}", cell) for cell in group.failed),
+        "Missing cells": _alike(("{}", cell) for cell in group.missing),
         "Notes": list(group.notes),
     }
     blocks += [Bullets(title, tuple(items)) for title, items in lists.items() if items]
     blocks.append(Bullets("All comparisons in words", group.headline, full=True))
     blocks.append(Paragraph(captions.recipe(group)))
     if any(not score.primary for score in group.scores):
-        blocks.append(_scores(group, primary=False))
-        blocks += [_differences(group, primary=False)] if group.comparisons else []
+        blocks.append(_renamed(_scores(group, primary=False), label))
+        blocks += [_renamed(_differences(group, primary=False), label)] if group.comparisons else []
     return blocks
+
+
+def _renamed(table: Table, label: Mapping[str, str]) -> Table:
+    """Return a table whose rows have the methods' short labels: only the first table of many has their parameters."""
+    sections = tuple(
+        replace(
+            section,
+            rows=tuple(
+                replace(row, cells=(label.get(row.cells[0]) or row.cells[0], *row.cells[1:])) for row in section.rows
+            ),
+        )
+        for section in table.sections
+    )
+    return replace(table, sections=sections)
+
+
+def _alike(cells: Iterable[tuple[str, Failed | Missing]]) -> list[str]:
+    """Return one line for each method and form of a line, with the seeds of all its cells.
+
+    :param cells: pairs of a line's form, with a place for the cell, and the cell.
+    """
+    seeds: dict[tuple[str, str], list[int]] = {}
+    for form, cell in cells:
+        seeds.setdefault((form, cell.method), []).append(cell.seed)
+    return [form.replace("{}", f"{method}, {seed_list(own)}", 1) for (form, method), own in seeds.items()]
 
 
 def _scores(group: GroupReport, primary: bool) -> Table:
@@ -92,7 +120,9 @@ def _scores(group: GroupReport, primary: bool) -> Table:
         )
         for method in group.methods
     ]
-    legend = [captions.SCORES.format(seeds=", ".join(map(str, group.seeds)), split=group.split)]
+    legend = [captions.SCORES.format(seeds=seed_list(group.seeds).partition(" ")[2], split=group.split)]
+    if primary and any(name != method for method, name in labels(group.methods).items()):
+        legend.append("The other tables and the figures name methods without their parameters.")
     below = [score for score in shown if score.below_floor]
     if below:
         floors = [(task, metric, task.floor(metric)) for task, metric in endpoints]

@@ -10,6 +10,7 @@ import numpy as np
 
 from mtlbench import stats
 from mtlbench.records.groups import Cells, Record
+from mtlbench.records.left_out import left_out
 from mtlbench.report.result import ExampleInterval, ScoredTask
 
 Examples = Callable[[Record], Mapping[str, stats.Vector]]
@@ -31,9 +32,11 @@ def example_intervals(cells: Cells, baseline: str, examples: Examples) -> tuple[
     :returns: the intervals, and notes for the reader.
     """
     by_cell = {cell: examples(record) for cell, record in cells.done.items()}
+    lacking = left_out(cells.done.values(), ["predictions"])
     if not any(by_cell.values()):
-        return (), ["no record here has scores by development row, so no interval over rows"]
-    intervals, notes = [], []
+        why = lacking or "no record here has scores by development row"
+        return (), [f"{why}, so no interval over rows"]
+    intervals, notes = [], [f"{lacking}: no interval over rows for their methods"] if lacking else []
     for method in cells.methods:
         seeds = cells.common(method, baseline)
         if method == baseline or not seeds or not cells.paired(method, baseline, seeds):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from mtlbench.report.names import MANY, examples, labels, listed
 from mtlbench.report.numbers import number
 from mtlbench.report.result import FEWEST_SEEDS, Difference, GroupReport
 
@@ -39,6 +42,8 @@ def _conclusions(group: GroupReport) -> list[str]:
     if all(d.n < FEWEST_SEEDS for d in primary):
         seeds = counted(max(d.n for d in primary), "seed")
         return [*sentences, f"{seeds} cannot show a difference from {group.baseline}: read the intervals, claim none."]
+    if len({d.method for d in primary}) > MANY:
+        return [*sentences, *_many(group, primary)]
     separable = [d for d in primary if d.separable]
     if separable:
         clauses = "; ".join(_clause(separable, method, verdict) for method, verdict in _verdicts(separable))
@@ -50,6 +55,37 @@ def _conclusions(group: GroupReport) -> list[str]:
     if few:
         sentences.append(f"Of {listed(few)} nothing is claimed: fewer than {FEWEST_SEEDS} seeds to compare.")
     return sentences
+
+
+def _many(group: GroupReport, primary: list[Difference]) -> list[str]:
+    """Return a sentence on each task and one on Δm, with counts and the largest differences instead of all names."""
+    label = labels(group.methods)
+    sentences = [
+        _tally([d for d in primary if d.task == task.name], f"On {task.name}", label, "{:+.3f}", len(primary))
+        for task in group.tasks
+        if any(d.task == task.name for d in primary)
+    ]
+    deltas = list(group.delta_m_comparisons)
+    if deltas:
+        sentences.append(_tally(deltas, "By Δm over all tasks", label, "{:+.2f} %", len(deltas)))
+    missed = [d for d in primary if d.n >= FEWEST_SEEDS and not d.separable]
+    return [*sentences, *_missable(missed), *_within(primary, label)]
+
+
+def _tally(differences: list[Difference], where: str, label: Mapping[str, str], form: str, family: int) -> str:
+    """Count the methods by verdict, and name those with the largest differences."""
+    baseline, clauses = label[differences[0].baseline], []
+    for verdict, sign in (("higher", -1), ("lower", 1)):
+        chosen = sorted((d for d in differences if d.verdict == verdict), key=lambda d: sign * d.mean_difference)
+        named = [f"{label[d.method]} ({form.format(d.mean_difference)})" for d in chosen]
+        number_of = f"{len(chosen)} of {len(differences)} methods" if verdict == "higher" else str(len(chosen))
+        verb = f"{'is' if len(chosen) == 1 else 'are'} {verdict}"
+        than = f" than {baseline}" if verdict == "higher" else ""
+        clauses.append(f"{number_of} {verb}{than}{f': {examples(named)}' if named else ''}")
+    for verdict, words in (("not separable", "not separable"), ("too few seeds", "of too few seeds to tell")):
+        if count := sum(d.verdict == verdict for d in differences):
+            clauses.append(f"{count} {'is' if count == 1 else 'are'} {words}")
+    return f"{where}, {'; '.join(clauses)} (Holm's correction over {family})."
 
 
 def _over_all_tasks(group: GroupReport) -> list[str]:
@@ -78,15 +114,7 @@ def _not_separable(primary: list[Difference], baseline: str) -> list[str]:
     for (where, seeds), methods in groups.items():
         verb = "is" if len(methods) == 1 else "are"
         sentences.append(f"{listed(methods)} {verb} not separable from {baseline} on {where} with {seeds}.")
-    largest: dict[str, float] = {}
-    for d in missed:
-        if d.detectable_in_family is not None:
-            name = f"{d.task} {d.metric}"
-            largest[name] = max(largest.get(name, 0.0), d.detectable_in_family)
-    if largest:
-        bounds = listed([f"{number(value)} on {name}" for name, value in largest.items()], "or")
-        whose = "" if len({d.method for d in missed}) == 1 else ", for the noisiest of them"
-        sentences.append(f"A true difference under {bounds} could well have been missed{whose} (power below 80 %).")
+    sentences += _missable(missed)
     constant = [d for d in missed if d.standard_error is None and d.mean_difference == 0.0]
     for method in dict.fromkeys(d.method for d in constant):
         tasks = listed([d.task for d in constant if d.method == method])
@@ -94,25 +122,32 @@ def _not_separable(primary: list[Difference], baseline: str) -> list[str]:
     return sentences
 
 
-def _within(primary: list[Difference]) -> list[str]:
+def _missable(missed: list[Difference]) -> list[str]:
+    """Return the sentence on the true differences that may have been missed."""
+    largest: dict[str, float] = {}
+    for d in missed:
+        if d.detectable_in_family is not None:
+            name = f"{d.task} {d.metric}"
+            largest[name] = max(largest.get(name, 0.0), d.detectable_in_family)
+    if not largest:
+        return []
+    bounds = listed([f"{number(value)} on {name}" for name, value in largest.items()], "or")
+    whose = "" if len({d.method for d in missed}) == 1 else ", for the noisiest of them"
+    return [f"A true difference under {bounds} could well have been missed{whose} (power below 80 %)."]
+
+
+def _within(primary: list[Difference], label: Mapping[str, str] | None = None) -> list[str]:
     """Name the differences that are shown to lie within the declared margin."""
     margins = {d.margin for d in primary if d.margin is not None}
     if not margins:
         return []
     margin = f"{margins.pop():g}"
-    within = [f"{d.method} on {d.task}" for d in primary if d.within_margin]
+    within = [f"{label[d.method] if label else d.method} on {d.task}" for d in primary if d.within_margin]
     if within:
-        return [f"Shown to lie within the declared margin of ±{margin} (two one-sided tests, Holm): {listed(within)}."]
+        shown = examples(within) if label else listed(within)
+        count = f"{len(within)} of {len(primary)} differences are shown" if label else "Shown"
+        return [f"{count} to lie within the declared margin of ±{margin} (two one-sided tests, Holm): {shown}."]
     return [f"The declared margin of ±{margin} is not shown to hold any of the differences."]
-
-
-def listed(words: list[str], last: str = "and") -> str:
-    """Join words with commas and a conjunction.
-
-    :param words: the words.
-    :param last: the conjunction before the last of them.
-    """
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"
 
 
 def _verdicts(differences: list[Difference]) -> list[tuple[str, str]]:

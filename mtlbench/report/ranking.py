@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import statistics
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -28,6 +30,29 @@ def mean_ranks(cells: Cells) -> tuple[tuple[MeanRank, ...], list[str]]:
     if len(seeds) < len(cells.seeds):
         notes = [f"ranks are over {len(seeds)} of {len(cells.seeds)} seeds, those that every joint method finished"]
     return tuple(MeanRank(m, float(r), len(seeds), len(methods)) for m, r in zip(methods, ranks, strict=True)), notes
+
+
+def best_first(
+    cells: Cells, baseline: str | None, ranks: Sequence[MeanRank], deltas: Mapping[str, Mapping[int, float]]
+) -> list[str]:
+    """Return all methods in the order of tables and figures.
+
+    Single-task training and the baseline come first, as what the others are compared with. The others follow from best
+    to worst: by mean rank, or by mean Δm where a method has no rank; those without either come last, by name.
+
+    :param cells: the cells of one group.
+    :param baseline: spec of the baseline method, if the group has it.
+    :param ranks: the mean ranks.
+    :param deltas: Δm in percent by method and seed.
+    """
+    rank_of = {rank.method: rank.mean_rank for rank in ranks}
+
+    def place(method: str) -> tuple[bool, bool, float, float, str]:
+        series = deltas.get(method, {}).values()
+        delta = statistics.fmean(series) if series else -math.inf
+        return method not in cells.single_task, method != baseline, rank_of.get(method, math.inf), -delta, method
+
+    return sorted(cells.methods, key=place)
 
 
 def ranking(

@@ -158,7 +158,7 @@ class GroupReport:
     recipe: dict[str, object]
     tasks: tuple[ScoredTask, ...]
     methods: tuple[str, ...]
-    """Single-task baseline first, then the baseline of the comparison, then by name."""
+    """Single-task baseline first, then the baseline of the comparison, then from best to worst by mean rank."""
     seeds: tuple[int, ...]
     baseline: str | None
     """Spec of the baseline method; ``None`` when the group has no such method."""

@@ -35,6 +35,7 @@ def on_test(records: Sequence[Record]) -> list[dict[str, Any]]:
             "scores": record.get("test_scores") or {},
             "tasks": {name: _on_test(task) for name, task in record["tasks"].items()},
             "files": _files(record.get("files", {})),
+            "left_out": _files(record.get("left_out", {})),
         }
         for record in records
         if record.get("tasks") and all(task.get("test") for task in record["tasks"].values())

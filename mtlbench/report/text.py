@@ -16,7 +16,8 @@ from mtlbench.report.blocks import Block, Bullets, Heading, Paragraph, Table
 
 WIDTH = 80
 NAME_WIDTH, NARROW_NAME_WIDTH = 24, 12
-"""Width of the name column. Longer method names wrap at the first width, or down to the second to fit the table."""
+"""Width of the name column where a table is split. A table that fits with a name column of the second width is not
+split: long names wrap to what is left."""
 GAP = 2
 MORE = "Other metrics, power, and what every number means: mtlbench report --full"
 
@@ -121,10 +122,10 @@ def _grid(
     others = columns[1:]
     longest = max([widths[0], *(cell_len(section.heading or "") for section in table.sections)])
     room = console.width - sum(widths[index] + GAP for index in others)
-    shown = [max(1, min(longest, NAME_WIDTH, room)), *(widths[index] for index in others)]
+    shown = [max(1, min(longest, room)), *(widths[index] for index in others)]
 
     def fold(name: str) -> list[str]:
-        return [name] if cell_len(name) <= shown[0] else [line.plain for line in Text(name).wrap(console, shown[0])]
+        return [name] if cell_len(name) <= shown[0] else _folded(console, name, shown[0])
 
     header_cells = [fold(table.columns[0]), *(headers[index] for index in others)]
     tallest = max(map(len, header_cells))
@@ -140,6 +141,17 @@ def _grid(
             cells = [fold(row.cells[0]), *([row.cells[index]] for index in others)]
             lines += [(line, "bold" if row.strong else "") for line in _beside(cells, shown)]
     return Text("\n").join(Text(line, style=style) for line, style in lines)
+
+
+def _folded(console: Console, name: str, width: int) -> list[str]:
+    """Return a name in lines, broken before its parameters and between them where that is possible."""
+    lines = [""]
+    for part in re.findall(r"\[?[^\[,]*,?", name):
+        if cell_len(lines[-1]) + cell_len(part) <= width:
+            lines[-1] += part
+        else:
+            lines.append(part)
+    return [piece.plain for line in lines if line for piece in Text(line).wrap(console, width)]
 
 
 def _beside(cells: Sequence[Sequence[str]], widths: Sequence[int]) -> Iterator[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mtlbench.report.headline import counted, listed
+from mtlbench.report.headline import counted
+from mtlbench.report.names import listed
 from mtlbench.report.numbers import number, signed
 from mtlbench.report.result import FEWEST_SEEDS, Difference, GroupReport
 

@@ -12,6 +12,8 @@ from matplotlib.lines import Line2D
 
 from mtlbench import stats
 from mtlbench.diagnose import Finding, diagnose_group
+from mtlbench.diagnose.without_files import NEEDS
+from mtlbench.records.left_out import left_out
 from mtlbench.report.blocks import Block, Bullets, Paragraph, Row, Section, Table
 from mtlbench.report.figures import style
 from mtlbench.report.figures.figure import Figure, Unavailable
@@ -136,7 +138,9 @@ def _findings(rungs: Sequence[Rung]) -> Bullets:
         findings = diagnose_group(rung.part.cells)
         faults, notes = ([f for f in findings if (f.severity == "note") is note] for note in (False, True))
         names = [_named(group, rung.part.cells.methods) for group in (faults, notes)]
-        items.append(f"{rung.name}: {names[0] or 'nothing'}{f' [{names[1]}]' if notes else ''}")
+        clauses = [f"{names[0] or 'nothing'}{f' [{names[1]}]' if notes else ''}"]
+        clauses += filter(None, [left_out(rung.part.cells.done.values(), NEEDS)])
+        items.append(f"{rung.name}: {'; '.join(clauses)}")
     return Bullets("What the doctor says of each rung (docs/diagnose.md lists what it looks for)", tuple(items))
 
 

@@ -12,6 +12,7 @@ from multiprocessing.context import ForkServerProcess
 import numpy as np
 
 from mtlbench.execute.local import start_fork_server
+from mtlbench.host.processes import without_script
 from mtlbench.toy.trajectory import ToyJob, Trajectory, ended, run_job
 
 Done = Callable[[ToyJob, list[Trajectory]], None]
@@ -49,7 +50,8 @@ def _run_in_processes(jobs: Sequence[ToyJob], workers: int, done: Done) -> None:
                 job = waiting.popleft()
                 ours, theirs = context.Pipe(duplex=False)
                 process = context.Process(target=_enter, args=(job, theirs), daemon=True)
-                process.start()
+                with without_script():
+                    process.start()
                 theirs.close()
                 running[ours] = job, process
             for connection in wait(list(running)):

@@ -12,16 +12,19 @@ import re
 import uuid
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from mtlbench.errors import UsageError
+from mtlbench.errors import UsageError, unknown
 from mtlbench.host.disk import TEMPORARY
 from mtlbench.host.safe_names import spreadsheet_cell
+from mtlbench.records.group_names import headings
 from mtlbench.records.groups import Record, collect
+from mtlbench.records.left_out import is_left_out, left_out
 from mtlbench.records.record_file import read_history
+from mtlbench.records.store import Store, no_records
 
 FORMATS: Final = ("csv", "tensorboard", "mlflow")
 COLUMNS: Final = ("suite", "group", "method", "seed", "step", "task", "what", "value", "elapsed")
@@ -59,10 +62,12 @@ class Exported:
     """Result of an export.
 
     :param cells: number of exported cells.
-    :param left_out: path and reason of each cell whose history cannot be read.
+    :param left_out: path and reason of each damaged record, and of each cell whose history cannot be read.
+    :param lacking: a line for each group with cells whose histories were left out of their records on purpose.
     """
 
     cells: int = 0
+    lacking: list[str] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -96,6 +101,24 @@ def values(history: Iterable[Mapping[str, Any]]) -> Iterator[Value]:
                 yield Value(step, "", name, float(row[name]), elapsed)
 
 
+def export_folder(results: Path, to: str, folder: Path) -> Exported:
+    """Write the histories of all finished cells of a results folder.
+
+    :param results: the results folder.
+    :param to: one of :data:`FORMATS`.
+    :param folder: where to write; created if missing.
+    :returns: the number of exported cells, and those left out; damaged records are among the latter.
+    :raises UsageError: as :func:`export`, and if the format is unknown or there are no records.
+    """
+    if to not in FORMATS:
+        raise unknown("export format", to, FORMATS)
+    contents = Store(results).scan()
+    if not contents.records and not contents.damaged:
+        raise no_records(results)
+    exported = export(contents.records, to, folder)
+    return replace(exported, left_out=[*contents.damaged, *exported.left_out])
+
+
 def export(records: Sequence[Record], to: str, folder: Path) -> Exported:
     """Write the histories of all finished cells.
 
@@ -103,12 +126,16 @@ def export(records: Sequence[Record], to: str, folder: Path) -> Exported:
     :param to: one of :data:`FORMATS`.
     :param folder: where to write; created if missing.
     :returns: the number of exported cells, and those left out.
-    :raises UsageError: if there are no finished cells, the folder cannot be written, or a library is missing.
+    :raises UsageError: if there are no finished cells, or none with a history that was not left out, if the folder
+        cannot be written, or if a library is missing.
     """
-    cells = [record for group in collect(records) for _, record in sorted(group.done.items())]
+    exported, cells, groups = Exported(), list[Record](), collect(records)
+    for group, title in zip(groups, headings(groups), strict=True):
+        cells += [record for _, record in sorted(group.done.items()) if not is_left_out(record, "history")]
+        if lacking := left_out(group.done.values(), ["history"]):
+            exported.lacking.append(f"{title}: {lacking}")
     if not cells:
-        raise UsageError("no finished cells to export")
-    exported = Exported()
+        raise UsageError("; ".join(exported.lacking) or "no finished cells to export")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write = {"csv": _write_csv, "tensorboard": _write_events, "mlflow": _write_mlflow}[to]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Iterable, Set
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from mtlbench.errors import UsageError
 from mtlbench.host.streams import print_data
 from mtlbench.host.terminal import duration
 from mtlbench.records.leases import Holder, holders
+from mtlbench.records.left_out import left_out
 from mtlbench.records.record import Record
 from mtlbench.records.store import CHECKPOINTS, Store
 from mtlbench.report.blocks import Block, Bullets, Heading, Paragraph, Row, Section, Table
@@ -35,6 +37,7 @@ class CellStatus:
     :param status: the state.
     :param error: message, type, step and task of the error of a failed cell.
     :param log: path of the file with its traceback.
+    :param left_out: names of the side files that were left out of its record on purpose.
     """
 
     suite: str
@@ -44,6 +47,7 @@ class CellStatus:
     status: Literal["done", "failed", "running", "missing"]
     error: ErrorEntry | None = None
     log: str | None = None
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,27 +91,36 @@ def read_status(results: Path) -> Status:
     scan = Store(results).scan()
     running = holders(results)
     held = {holder.key for holder in running if not holder.gone}
-    groups: dict[tuple[str, str], dict[tuple[str, int], Record]] = {}
-    for record in sorted(scan.records, key=lambda record: str(record["started"])):
-        groups.setdefault((record["suite"], record["group"]), {})[record["method"]["spec"], record["seed"]] = record
-    cells = [
-        _cell(suite, group, method, seed, records.get((method, seed)), held)
-        for (suite, group), records in sorted(groups.items())
-        for method in sorted({method for method, _ in records})
-        for seed in sorted({seed for _, seed in records})
-    ]
     damaged = [{"file": file, "reason": reason} for file, reason in scan.damaged]
-    return Status(cells, running, _checkpoints(results), damaged)
+    return Status(cell_states(scan.records, held), running, _checkpoints(results), damaged)
 
 
-def _cell(suite: str, group: str, method: str, seed: int, record: Record | None, held: set[str]) -> CellStatus:
+def cell_states(records: Iterable[Record], held: Set[str] = frozenset()) -> list[CellStatus]:
+    """Return the state of every cell of the grids that records belong to.
+
+    :param records: as a scan of the store returns them.
+    :param held: keys of the cells that a process is training.
+    """
+    groups: dict[tuple[str, str], dict[tuple[str, int], Record]] = {}
+    for record in sorted(records, key=lambda record: str(record["started"])):
+        groups.setdefault((record["suite"], record["group"]), {})[record["method"]["spec"], record["seed"]] = record
+    return [
+        _cell(suite, group, method, seed, cells.get((method, seed)), held)
+        for (suite, group), cells in sorted(groups.items())
+        for method in sorted({method for method, _ in cells})
+        for seed in sorted({seed for _, seed in cells})
+    ]
+
+
+def _cell(suite: str, group: str, method: str, seed: int, record: Record | None, held: Set[str]) -> CellStatus:
     if record is None:
         return CellStatus(suite, group, method, seed, "missing")
     if record["key"] in held:
         return CellStatus(suite, group, method, seed, "running")
     log = record["files"].get("log")
     path = str(Path(record["path"]).parent / log["name"]) if log else None
-    return CellStatus(suite, group, method, seed, record["status"], record["error"], path)
+    without = tuple(record.get("left_out", ()))
+    return CellStatus(suite, group, method, seed, record["status"], record["error"], path, without)
 
 
 def _checkpoints(results: Path) -> list[Checkpoint]:
@@ -141,6 +154,8 @@ def _blocks(status: Status, results: Path) -> list[Block]:
         blocks += [Heading(f"{suite} ({group[:8]})"), _table(cells)]
         blocks += _list("failed", [line for cell in cells if cell.status == "failed" for line in _failure(cell)])
         blocks += _list("missing", _missing(cells))
+        lacking = left_out({"left_out": cell.left_out} for cell in cells)
+        blocks += [Paragraph(f"\n{lacking}")] if lacking else []
     blocks += _list("running", [_held(_name(status, holder.key), holder) for holder in status.running])
     blocks += _list("checkpoints", [f"{_name(status, point.key)}: step {point.step}" for point in status.checkpoints])
     blocks += _list("damaged", [f"{entry['file']}: {entry['reason']}" for entry in status.damaged])

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from mtlbench.contract.entries import MethodEntry
 from mtlbench.errors import UsageError
 from mtlbench.records.groups import collect
+from mtlbench.records.left_out import original
 from mtlbench.records.record import Record
 from mtlbench.records.store import FolderContents, Store
+from mtlbench.report.build import build
 from mtlbench.report.result import Report
 
 
@@ -56,6 +59,21 @@ class Pair:
         """
         return name if name.endswith(tuple(f" ({label})" for label in self.labels)) else f"{name} ({self.labels[0]})"
 
+    def report(
+        self, scans: tuple[FolderContents, FolderContents], baseline: str, **options: Any
+    ) -> tuple[Report, list[Record]]:
+        """Return the report that compares the folders, and the records of both.
+
+        :param scans: the records of both folders, as :meth:`scan` returns them.
+        :param baseline: the baseline, as for :meth:`baseline`.
+        :param options: further keyword arguments of :func:`mtlbench.report.build.build`.
+        :raises UsageError: as :func:`mtlbench.report.build.build`.
+        """
+        first, second = scans
+        records = [*first.records, *second.records]
+        built = build(records, [*first.damaged, *second.damaged], baseline=self.baseline(baseline), **options)
+        return self.annotated(built, scans), records
+
     def annotated(self, report: Report, scans: Sequence[FolderContents]) -> Report:
         """Return a report with notes on what a comparison of the folders means in each group.
 
@@ -87,7 +105,10 @@ class Pair:
 
 
 def _labelled(record: Record, label: str) -> Record:
-    """Return a record with the folder's label after the name and spec of its method."""
+    """Return a record with the folder's label after the name and spec of its method.
+
+    Its checksum is that of the record before side files were left out of it, which tells copies of one record.
+    """
     method = record["method"]
     named: MethodEntry = {**method, "spec": f"{method['spec']} ({label})", "name": f"{method['name']} ({label})"}
-    return {**record, "method": named}
+    return {**record, "method": named, "checksum": original(record)}

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from mtlbench.contract.task import Rows, Splits
-from mtlbench.diagnose import diagnose
+from mtlbench.diagnose import Finding, diagnose
 from mtlbench.diagnose.text import to_blocks, to_json
 from mtlbench.report.text import render
 from mtlbench.text.row_audit import audit
@@ -241,6 +241,30 @@ def test_one_cell_of_three_is_not_yet_a_finding(tmp_path: Path) -> None:
     assert codes(records) == {code}
 
 
+def lost(folder: Path, metric: str, alone: float, together: float, floor: float | None) -> Finding:
+    """Return the finding on a task that scores lower together with the others than alone, over three seeds."""
+    task = {"pearson": "like", "r2": "like"}.get(metric, "same")
+    floors = {} if floor is None else {metric: [{"name": "constant", "value": floor}]}
+
+    def at(value: float, seed: int) -> Change:
+        def changed(made: dict[str, Any]) -> None:
+            of_task(task, metrics=[metric], floors=floors)(made)
+            for row in made["evaluations"]:
+                row["scores"] = {**row["scores"], task: {metric: value + 0.0001 * seed}}
+            made["record"]["scores"] = made["evaluations"][-1]["scores"]
+
+        return changed
+
+    records = [
+        cell(folder, at(value, seed if method == "stl" else 0), method=method, seed=seed)
+        for method, value in (("stl", alone), ("sum", together))
+        for seed in range(3)
+    ]
+    ((_, findings),) = diagnose(records)
+    (finding,) = (one for one in findings if one.code == "negative-transfer" and one.method == "sum")
+    return finding
+
+
 def test_negative_transfer_needs_an_interval_below_zero(tmp_path: Path) -> None:
     def worse(by: float) -> Change:
         return scored("like", "pearson", 0.88, 0.9, 0.9 - by)
@@ -249,7 +273,28 @@ def test_negative_transfer_needs_an_interval_below_zero(tmp_path: Path) -> None:
     clear = [cell(tmp_path, worse(0.03 + 0.001 * seed), seed=seed) for seed in range(3)]
     assert codes([*alone, *clear]) == {"negative-transfer"}
     unclear = [cell(tmp_path, worse(0.03 * seed - 0.02), seed=seed) for seed in range(3)]
-    assert codes([*alone, *unclear]) == set()
+    assert codes([*alone, *unclear], notes=True) == set()
+
+
+@pytest.mark.parametrize(
+    ("metric", "alone", "together", "floor", "severity", "said"),
+    [
+        ("accuracy", 0.9, 0.885, 0.5, "note", "3.8% of what it gains alone over constant (0.500), a warning above 5%"),
+        ("accuracy", 0.9, 0.875, 0.5, "warning", "6.3% of what it gains alone over constant (0.500)"),
+        ("accuracy", 0.9, 0.875, None, "note", "2.8% of what it gains alone over a constant answer (0.000)"),
+        ("r2", 0.4, 0.385, -0.01, "note", "3.7% of what it gains alone over constant (-0.010)"),
+        ("r2", 0.4, 0.37, -0.01, "warning", "7.3% of what it gains alone"),
+        ("pearson", 0.4, 0.385, None, "note", "3.8% of what it gains alone over a constant answer (0.000)"),
+        ("pearson", 0.4, 0.37, None, "warning", "7.5% of what it gains alone"),
+        ("accuracy", 0.45, 0.449, 0.5, "warning", "single-task training gains nothing over constant (0.500)"),
+        ("negative_mse", -1.0, -1.01, None, "warning", "single-task training gains nothing over a constant answer"),
+    ],
+)
+def test_negative_transfer_is_as_grave_as_the_share_that_is_lost(
+    metric: str, alone: float, together: float, floor: float | None, severity: str, said: str, tmp_path: Path
+) -> None:
+    finding = lost(tmp_path, metric, alone, together, floor)
+    assert finding.severity == severity and said in finding.evidence
 
 
 def test_surgery_without_conflict_is_noted(tmp_path: Path) -> None:

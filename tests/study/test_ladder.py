@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
+import pytest
 from study_records import suite
 
 from mtlbench import stats
 from mtlbench.diagnose import diagnose_group
 from mtlbench.report.blocks import Bullets, Table
+from mtlbench.report.figures.figure import Unavailable
 from mtlbench.study import ladder
+from mtlbench.study.paper_figures import scores
 from mtlbench.study.parts import StudyResult, study_of
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "report"))
+from left_out_files import without
 
 
 def test_differences_are_paired_by_seed(whole: StudyResult) -> None:
@@ -37,6 +46,15 @@ def test_every_rung_has_the_findings_of_the_doctor(whole: StudyResult) -> None:
         codes = {finding.code for finding in diagnose_group(rung.part.cells) if finding.severity != "note"}
         name, _, text = item.partition(": ")
         assert name == rung.name and codes == {code.partition(" (")[0] for code in text.split("; ")}
+
+
+def test_a_rung_whose_side_files_were_left_out_says_so() -> None:
+    slim = without(suite("ladder-1-paper"), "history", "predictions")
+    *_, findings = ladder.tables(study_of(slim).rungs)
+    assert isinstance(findings, Bullets)
+    assert findings.items[0].endswith("; 9 cells hold no histories or predictions, left out when they were merged")
+    with pytest.raises(Unavailable, match="Scores over steps: 9 cells hold no histories"):
+        scores(study_of(slim).rungs[0].part, "figure-4")
 
 
 def test_a_rung_without_a_method_has_a_dash() -> None:

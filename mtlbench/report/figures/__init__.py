@@ -21,6 +21,10 @@ KINDS: Final[tuple[Callable[[Context], Figure], ...]] = (
     scatter.pareto,
     scatter.cost,
     rank_diagram.ranking,
+)
+"""Kinds of figures of scores and costs, in the order of the page, the most important first."""
+
+OVER_TRAINING: Final[tuple[Callable[[Context], Figure], ...]] = (
     curves.scores_by_step,
     curves.scores_by_time,
     curves.losses,
@@ -28,7 +32,7 @@ KINDS: Final[tuple[Callable[[Context], Figure], ...]] = (
     curves.norm_ratios,
     curves.weights,
 )
-"""Kinds of figures in the order of the page, the most important first."""
+"""Kinds of figures that need histories; they follow :data:`KINDS`."""
 
 WATCHED_KINDS: Final[tuple[Callable[[Context], Figure], ...]] = (
     curves.losses,
@@ -56,11 +60,10 @@ def figures_of(group: GroupReport, cells: Cells) -> Gallery:
     """
     traces = read(cells)
     context = Context(group, cells, traces)
-    figures, omitted = (
-        [],
-        [Omission(f"Not in the figures over training: {cell}", group.name) for cell in traces.unread],
-    )
-    for kind in WATCHED_KINDS if group.watched else KINDS:
+    what = "All figures over training" if traces.left_out else "Not in the figures over training"
+    figures, omitted = [], [Omission(f"{what}: {cell}", group.name) for cell in traces.unread]
+    kinds = WATCHED_KINDS if group.watched else (*KINDS, *OVER_TRAINING)
+    for kind in () if group.watched and traces.left_out else KINDS if traces.left_out else kinds:
         try:
             figures.append(replace(kind(context), group=group.name))
         except Unavailable as reason:

@@ -10,6 +10,7 @@ from mtlbench.records.groups import Cells
 from mtlbench.report.compare import Series, delta_m
 from mtlbench.report.figures import style
 from mtlbench.report.figures.traces import Traces
+from mtlbench.report.names import MANY, labels
 from mtlbench.report.result import GroupReport
 
 MOST_LISTED = 8
@@ -26,20 +27,29 @@ class Context:
 
     @cached_property
     def ranking(self) -> tuple[str, ...]:
-        """All methods: single-task, the baseline, then the others from best to worst, unranked ones last.
+        """All methods, in the order of the tables: single-task, the baseline, then the others from best to worst.
 
         Of a watched run: the user's own training, then the methods whose weights were computed.
         """
-        if self.group.watched:
-            return (*self.group.methods, *(method.spec for method in self.group.watched_methods))
-        ranks = {rank.method: rank.mean_rank for rank in self.group.mean_ranks}
-        single = self.cells.single_task
-        return tuple(
-            sorted(
-                self.group.methods,
-                key=lambda m: (m not in single, m != self.group.baseline, ranks.get(m, float("inf")), m),
-            )
-        )
+        return (*self.group.methods, *(method.spec for method in self.group.watched_methods))
+
+    @cached_property
+    def labels(self) -> dict[str, str]:
+        """A short label for each method."""
+        return labels(self.ranking)
+
+    @property
+    def many(self) -> bool:
+        """Whether there are so many methods that figures show them smaller, or not all of them."""
+        return len(self.ranking) > MANY
+
+    def named(self, method: str, width: int = style.NAME_WIDTH) -> str:
+        """Return a method's label in a drawing.
+
+        :param method: spec of the method.
+        :param width: most characters.
+        """
+        return style.short(self.labels[method], width)
 
     @cached_property
     def deltas(self) -> dict[str, Series]:
@@ -61,7 +71,10 @@ class Context:
 
         :param methods: the methods of the figure.
         """
-        grey = [m for m in methods if not self.looks()[m].named]
+        looks = self.looks()
+        grey = [self.labels[method] for method in methods if not looks[method].named]
+        if len(grey) > MOST_LISTED:
+            return f" In grey, without a name: the other {len(grey)} methods."
         return f" In grey, without a name: {listed(grey)}." if grey else ""
 
 

@@ -21,6 +21,8 @@ ROW, PANEL = 0.19, 0.34
 """Height of a row, and of a panel without its rows, in inches."""
 MOST_PAIRS = 15
 """Most pairs of tasks to show: the most conflicting ones."""
+MOST_METHODS = 8
+"""Most methods to show, the first ones in the order of the tables."""
 
 
 def cosines(context: Context) -> Figure:
@@ -38,8 +40,8 @@ def cosines(context: Context) -> Figure:
     return Figure(
         name="cosines",
         title="Cosines between task gradients",
-        description=_described(frame, methods, pairs),
-        draw=lambda: _draw(frame, methods, pairs),
+        description=_described(context, frame, methods, pairs),
+        draw=lambda: _draw(context, frame, methods[:MOST_METHODS], pairs),
     )
 
 
@@ -48,24 +50,29 @@ def conflict_shares(frame: pd.DataFrame) -> dict[str, float]:
 
     :param frame: cosines with their ``method``, as in :attr:`Traces.cosines`.
     """
-    return {str(method): float((values < 0).mean()) for method, values in frame.groupby("method")["cosine"]}
+    return {
+        str(method): float((values < 0).mean()) for method, values in frame.groupby("method", observed=True)["cosine"]
+    }
 
 
 def _pairs(context: Context, frame: pd.DataFrame) -> list[str]:
     """Return the pairs of tasks to show, in the order of the tasks."""
     order = [task.name for task in context.group.tasks]
     ordered = [f"{a}|{b}" for i, a in enumerate(order) for b in order[i + 1 :]]
-    conflict = {str(pair): float(share) for pair, share in (frame["cosine"] < 0).groupby(frame["pair"]).mean().items()}
+    conflict = {
+        str(pair): float(share)
+        for pair, share in (frame["cosine"] < 0).groupby(frame["pair"], observed=True).mean().items()
+    }
     shown = sorted((pair for pair in ordered if pair in conflict), key=lambda pair: -conflict[pair])[:MOST_PAIRS]
     return [pair for pair in ordered if pair in shown] or sorted(conflict)[:MOST_PAIRS]
 
 
-def _described(frame: pd.DataFrame, methods: list[str], pairs: list[str]) -> str:
+def _described(context: Context, frame: pd.DataFrame, methods: list[str], pairs: list[str]) -> str:
     """Return the description: each method's share of conflict, and the most conflicting pair."""
     shares = conflict_shares(frame)
-    share = (frame["cosine"] < 0).groupby(frame["pair"]).mean()
+    share = (frame["cosine"] < 0).groupby(frame["pair"], observed=True).mean()
     mean = frame["cosine"].mean()
-    by_method = listed([f"{method} {number(shares[method], 2)}" for method in methods])
+    by_method = listed([f"{context.labels[method]} {number(shares[method], 2)}" for method in methods])
     worst = str(share.idxmax())
     words = [
         f"Red: gradients point apart; blue: together; mean over seeds, colours fixed to [-1, 1]. "
@@ -74,10 +81,16 @@ def _described(frame: pd.DataFrame, methods: list[str], pairs: list[str]) -> str
     ]
     if frame["pair"].nunique() > len(pairs):
         words.append(f"The {len(pairs)} most conflicting of {frame['pair'].nunique()} pairs are shown.")
+    if len(methods) > MOST_METHODS:
+        low, high = min(shares.values()), max(shares.values())
+        words.append(
+            f"The first {MOST_METHODS} of {len(methods)} methods are shown; conflict of all: {number(low, 2)} to "
+            f"{number(high, 2)}."
+        )
     return " ".join(words)
 
 
-def _draw(frame: pd.DataFrame, methods: list[str], pairs: list[str]) -> matplotlib.figure.Figure:
+def _draw(context: Context, frame: pd.DataFrame, methods: list[str], pairs: list[str]) -> matplotlib.figure.Figure:
     """Draw one heat map per method and a common colour bar."""
     shares = conflict_shares(frame)
     last = int(frame["step"].max())
@@ -91,7 +104,7 @@ def _draw(frame: pd.DataFrame, methods: list[str], pairs: list[str]) -> matplotl
             edges, np.arange(len(pairs) + 1), _table(frame[frame["method"] == method], pairs, edges),
             cmap=colours, norm=Normalize(-1.0, 1.0), edgecolors="face", linewidth=1.0,  # no seams
         )  # fmt: skip
-        panel.set_title(f"{style.short(method)}: conflict {number(shares[method], 2)}", fontweight="normal")
+        panel.set_title(f"{context.named(method)}: conflict {number(shares[method], 2)}", fontweight="normal")
         panel.set_yticks(np.arange(len(pairs)) + 0.5, [" · ".join(_halves(pair)) for pair in pairs])
         panel.tick_params(length=0, pad=2.5)
         panel.spines[:].set_visible(False)
@@ -110,7 +123,7 @@ def _draw(frame: pd.DataFrame, methods: list[str], pairs: list[str]) -> matplotl
 def _table(frame: pd.DataFrame, pairs: list[str], edges: np.ndarray[Any, Any]) -> Any:
     """Return mean cosines as a (pairs, bins) array, masked where there are none."""
     bins = np.clip(np.searchsorted(edges, frame["step"], side="left") - 1, 0, len(edges) - 2)
-    table = frame["cosine"].groupby([frame["pair"], pd.Series(bins, index=frame.index)]).mean().unstack()
+    table = frame["cosine"].groupby([frame["pair"], pd.Series(bins, index=frame.index)], observed=True).mean().unstack()
     return np.ma.masked_invalid(table.reindex(index=pairs, columns=range(len(edges) - 1)).to_numpy(dtype=float))
 
 

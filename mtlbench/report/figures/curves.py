@@ -54,7 +54,7 @@ def scores_by_time(context: Context) -> Figure:
     frame = _scores(context, "Scores over time").dropna(subset=["seconds"])
     if frame.empty:
         raise Unavailable("Scores over time: no history has the time of its evaluations")
-    frame = frame.assign(x=frame.groupby(["method", "step"])["seconds"].transform("mean"))
+    frame = frame.assign(x=frame.groupby(["method", "step"], observed=True)["seconds"].transform("mean"))
     return _figure(
         context, "scores-by-time", "Scores over time", "seconds of training", frame, _metrics(context), _last
     )
@@ -82,7 +82,7 @@ def norm_ratios(context: Context) -> Figure:
     """
     frame = context.traces.steps.dropna(subset=["norm"])
     frame = frame[frame["method"].isin(context.joint)]
-    total = frame.groupby(["method", "seed", "step"])["norm"].transform("mean")
+    total = frame.groupby(["method", "seed", "step"], observed=True)["norm"].transform("mean")
     frame = frame.assign(value=frame["norm"] / total.where(total > 0)).dropna(subset=["value"])
     if frame.empty or frame["task"].nunique() < 2:
         raise Unavailable("Gradient norm ratios: no joint method's history has gradient norms of two tasks")
@@ -100,7 +100,12 @@ def weights(context: Context) -> Figure:
     """
     frame = context.traces.steps.dropna(subset=["weight"])
     frame = frame[frame["method"].isin(context.joint)]
-    total = frame["weight"].abs().groupby([frame[name] for name in ("method", "seed", "step")]).transform("sum")
+    total = (
+        frame["weight"]
+        .abs()
+        .groupby([frame[name] for name in ("method", "seed", "step")], observed=True)
+        .transform("sum")
+    )
     frame = frame.assign(value=frame["weight"] / total.where(total > 0)).dropna(subset=["value"])
     if frame.empty or frame["task"].nunique() < 2:
         raise Unavailable("Task weights: no joint method's history has weights of two tasks")
@@ -131,7 +136,7 @@ def _scores(context: Context, title: str) -> pd.DataFrame:
     frame = context.traces.evaluations
     frame = frame[frame["metric"] == frame["task"].map(primary)].rename(columns={"score": "value"})
     if frame.empty:
-        raise Unavailable(f"{title}: no history has evaluations")
+        raise Unavailable(f"{title}: {context.traces.left_out or 'no history has evaluations'}")
     if frame["step"].nunique() < 2:
         raise Unavailable(f"{title}: one evaluation only, at step {frame['step'].iloc[0]}")
     return frame
@@ -142,7 +147,7 @@ def _binned(frame: pd.DataFrame) -> pd.DataFrame:
     width = -(-int(frame["step"].max()) // BINS)
     x = -(-frame["step"].astype(int) // width) * width
     keys = [frame["method"], frame["seed"], frame["task"], x.clip(upper=int(frame["step"].max())).rename("x")]
-    return frame["value"].groupby(keys).mean().reset_index()
+    return frame["value"].groupby(keys, observed=True).mean().reset_index()
 
 
 def _metrics(context: Context) -> list[CurvePanel]:
@@ -186,8 +191,8 @@ def _figure(
     """
     panels = [panel for panel in panels if (frame["task"] == panel.task).any()]
     methods = [method for method in context.ranking if (frame["method"] == method).any()]
-    words = [_described(frame, panel, methods, summary) for panel in panels]
-    seeds = frame.groupby("method")["seed"].nunique()
+    words = [_described(context, frame, panel, methods, summary) for panel in panels]
+    seeds = frame.groupby("method", observed=True)["seed"].nunique()
     kind = (
         BAND if seeds.max() > 1 else "Lines: the watched run." if context.group.watched else "Lines: the single seed."
     )
@@ -201,7 +206,7 @@ def _figure(
     )
 
 
-def _described(frame: pd.DataFrame, panel: CurvePanel, methods: list[str], summary: Any) -> str:
+def _described(context: Context, frame: pd.DataFrame, panel: CurvePanel, methods: list[str], summary: Any) -> str:
     """Return the sentence on the methods with the lowest and the highest value on one task."""
     here = frame[frame["task"] == panel.task]
     when, numbers = "", {}
@@ -210,9 +215,8 @@ def _described(frame: pd.DataFrame, panel: CurvePanel, methods: list[str], summa
         if not values.empty:
             when, numbers[method] = summary(values)
     lowest, highest = min(numbers, key=lambda m: numbers[m]), max(numbers, key=lambda m: numbers[m])
-    if lowest == highest:
-        return f"{panel.label}, {when}: {lowest} {number(numbers[lowest])}."
-    return f"{panel.label}, {when}: from {lowest} {number(numbers[lowest])} to {highest} {number(numbers[highest])}."
+    low, high = (f"{context.labels[method]} {number(numbers[method])}" for method in (lowest, highest))
+    return f"{panel.label}, {when}: {low}." if lowest == highest else f"{panel.label}, {when}: from {low} to {high}."
 
 
 def _draw(
@@ -226,7 +230,7 @@ def _draw(
     """Draw a panel per task and the legend."""
     looks = context.looks()
     named = [method for method in methods if looks[method].named]
-    height = len(panels) * PANEL + 0.25 + style.legend_height([style.short(method) for method in named])
+    height = len(panels) * PANEL + 0.25 + style.legend_height([context.named(method) for method in named])
     figure, axes = style.sheet(height, len(panels), sharex=True)
     for panel, axes_of in zip(panels, axes, strict=True):
         axes_of.set_title(panel.label)
@@ -239,7 +243,7 @@ def _draw(
         if frame["value"].min() >= 0 > axes_of.get_ylim()[0]:
             axes_of.set_ylim(bottom=0)  # a t interval may go below zero; shares, norms and losses do not
     axes[-1].set_xlabel(axis)
-    style.legend(figure, [_entry(method, looks[method]) for method in named])
+    style.legend(figure, [_entry(context.named(method), looks[method]) for method in named])
     return figure
 
 
@@ -266,9 +270,9 @@ def _line(panel: Axes, values: pd.DataFrame, look: style.Look) -> None:
         panel.fill_between(values["x"], values["low"], values["high"], color=look.colour, alpha=0.13, linewidth=0)
 
 
-def _entry(method: str, look: style.Look) -> Line2D:
+def _entry(name: str, look: style.Look) -> Line2D:
     """Return the legend entry of one method."""
     return Line2D(
         [], [], color=look.colour, linestyle=look.style, marker=look.marker, markersize=4.5, linewidth=1.4,
-        label=style.short(method),
+        label=name,
     )  # fmt: skip

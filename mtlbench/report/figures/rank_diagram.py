@@ -13,8 +13,10 @@ from mtlbench.report.numbers import number, p_value
 from mtlbench.report.result import CONFIDENCE
 
 FEWEST_METHODS, FEWEST_SEEDS = 3, 5
-ROW = 0.22
-"""Height of a row of names, in inches."""
+ROW, LOW_ROW = 0.22, 0.15
+"""Height of a row of names, in inches; the second one, of many methods."""
+MOST_NAMES = 12
+"""Most methods of a diagram with names on both sides: lines to more names run into one another."""
 
 
 @dataclass(frozen=True)
@@ -47,17 +49,22 @@ def ranking(context: Context) -> Figure:
     :raises Unavailable: with fewer than three methods or five seeds.
     """
     chart = ranks(context)
-    by_method = listed([f"{m} {number(rank, 2)}" for m, rank in zip(chart.methods, chart.ranks, strict=True)])
+    by_method = listed(
+        [f"{context.labels[m]} {number(rank, 2)}" for m, rank in zip(chart.methods, chart.ranks, strict=True)]
+    )
+    bars, joined = "A bar joins methods whose ranks differ by less than", "joined"
+    if len(chart.methods) > MOST_NAMES:
+        bars, joined = "Methods whose bars do not overlap differ by more than", "overlap"
     return Figure(
         name="ranks",
         title=f"Mean ranks over {chart.seeds} seeds",
         description=(
-            f"Ranks by {chart.score} within each seed, 1 is best, mean over seeds: {by_method}. A bar joins methods "
-            f"whose ranks differ by less than Nemenyi's critical difference, {number(chart.critical, 2)}, at "
-            f"{1 - CONFIDENCE:.2f}; joined does not mean alike. Friedman's p {p_value(chart.p)}, by permutation. "
+            f"Ranks by {chart.score} within each seed, 1 is best, mean over seeds: {by_method}. {bars} "
+            f"Nemenyi's critical difference, {number(chart.critical, 2)}, at {1 - CONFIDENCE:.2f}; {joined} does not "
+            f"mean alike. Friedman's p {p_value(chart.p)}, by permutation. "
             "Blocks are seeds, not tasks."
         ),
-        draw=lambda: _draw(chart),
+        draw=lambda: _draw_rows(context, chart) if len(chart.methods) > MOST_NAMES else _draw(context, chart),
     )
 
 
@@ -90,7 +97,24 @@ def ranks(context: Context) -> Ranks:
     )
 
 
-def _draw(chart: Ranks) -> matplotlib.figure.Figure:
+def _draw_rows(context: Context, chart: Ranks) -> matplotlib.figure.Figure:
+    """Draw a row per method: the mean rank, and half the critical difference to each side."""
+    figure, (panel,) = style.sheet(0.6 + LOW_ROW * len(chart.methods))
+    style.grid(panel, "x")
+    for row, rank in enumerate(chart.ranks):
+        half = chart.critical / 2
+        panel.plot([rank - half, rank + half], [row, row], color=style.PALETTE[0], linewidth=2.0, alpha=0.5)
+        panel.plot(rank, row, "D", color=style.INK, markersize=3)
+    names = [f"{context.named(m)} {number(r, 2)}" for m, r in zip(chart.methods, chart.ranks, strict=True)]
+    panel.set_yticks(range(len(names)), names, fontsize=7.0)
+    panel.set_ylim(len(names) - 0.4, -0.6)
+    panel.set_xlabel("mean rank ←")
+    panel.spines["left"].set_visible(False)
+    panel.tick_params(axis="y", length=0)
+    return figure
+
+
+def _draw(context: Context, chart: Ranks) -> matplotlib.figure.Figure:
     """Draw the axis on top, the names on both sides and the bars in between."""
     k = len(chart.methods)
     left = -(-k // 2)
@@ -117,6 +141,6 @@ def _draw(chart: Ranks) -> matplotlib.figure.Figure:
         y = depth + (i if on_left else k - 1 - i) + 0.5
         side = 1 - 0.06 * (k - 1) if on_left else k + 0.06 * (k - 1)
         panel.plot([rank, rank, side], [0, y, y], color=style.QUIET, linewidth=0.9)
-        words = f"{style.short(method, 14)} {number(rank, 2)}"
+        words = f"{context.named(method, 14)} {number(rank, 2)}"
         panel.text(side, y, f"{words} " if on_left else f" {words}", ha="right" if on_left else "left", va="center")
     return figure

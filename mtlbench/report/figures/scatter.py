@@ -43,7 +43,7 @@ def pareto(context: Context) -> Figure:
     words = ["Each method's mean (large) and seeds (small); up and right is better. On the line: no mean beats both."]
     for a, b in shown:
         best = front({method: (mean[a], mean[b]) for method, mean in means.items()})
-        best_points = ", ".join(f"{method} ({number(means[method][a])}, {number(means[method][b])})" for method in best)
+        best_points = listed([f"{context.labels[m]} ({number(means[m][a])}, {number(means[m][b])})" for m in best])
         words.append(f"{tasks[a].name} and {tasks[b].name}: {best_points}.")
     if len(pairs) > len(shown):
         words.append(f"The first {len(shown)} of {len(pairs)} pairs of tasks are shown.")
@@ -86,7 +86,10 @@ def cost(context: Context) -> Figure:
         raise Unavailable("Cost and score: fewer than two methods have both")
     points = {method: (seconds[method], statistics.fmean(quality[method])) for method in methods}
     points_listed = listed(
-        [f"{m} {number(x)} s, {signed(y, 2) if label == DELTA_M else number(y)}" for m, (x, y) in points.items()]
+        [
+            f"{context.labels[m]} {number(x)} s, {signed(y, 2) if label == DELTA_M else number(y)}"
+            for m, (x, y) in points.items()
+        ]
     )
     spread = {m: statistics.stdev(quality[m]) if len(quality[m]) > 1 else 0.0 for m in methods}
     return Figure(
@@ -126,7 +129,7 @@ def _draw_pareto(
     named = [method for method in seeds if looks[method].named]
     columns = 1 if len(pairs) == 1 else 2
     rows = -(-len(pairs) // columns)
-    height = rows * PANEL * (1.3 if columns == 1 else 1.0) + style.legend_height([style.short(m) for m in named])
+    height = rows * PANEL * (1.3 if columns == 1 else 1.0) + style.legend_height([context.named(m) for m in named])
     figure, panels = style.sheet(height, rows, columns)
     for panel in panels[len(pairs) :]:
         panel.set_visible(False)
@@ -137,7 +140,8 @@ def _draw_pareto(
             x, y = [point[a] for point in points], [point[b] for point in points]
             means[method] = (statistics.fmean(x), statistics.fmean(y))
             look = looks[method]
-            panel.plot(x, y, look.marker, color=look.colour, markersize=3, alpha=0.45, zorder=2, markeredgewidth=0)
+            if look.named:  # the seeds of all others would cover the means
+                panel.plot(x, y, look.marker, color=look.colour, markersize=3, alpha=0.45, zorder=2, markeredgewidth=0)
             _mean(panel, means[method], look)
         for sweep in swept:
             path = zip(*(means[method] for method in sweep.methods), strict=True)
@@ -146,7 +150,7 @@ def _draw_pareto(
         panel.plot(*zip(*(means[m] for m in best), strict=True), color=style.QUIET, linewidth=1.0, zorder=1)
         panel.set_xlabel(_label(context.group.tasks[a]))
         panel.set_ylabel(_label(context.group.tasks[b]))
-    style.legend(figure, [_entry(method, looks[method]) for method in named])
+    style.legend(figure, [_entry(context.named(method), looks[method]) for method in named])
     return figure
 
 
@@ -156,7 +160,7 @@ def _draw_cost(
     """Draw the panel of cost and score and the legend."""
     looks = context.looks()
     named = [method for method in points if looks[method].named]
-    figure, (panel,) = style.sheet(2.7 + style.legend_height([style.short(method) for method in named]))
+    figure, (panel,) = style.sheet(2.7 + style.legend_height([context.named(method) for method in named]))
     style.grid(panel)
     for method, (x, y) in points.items():
         if spread[method]:
@@ -164,14 +168,15 @@ def _draw_cost(
         _mean(panel, (x, y), looks[method])
     panel.set_xlabel("seconds per step ←")
     panel.set_ylabel(f"{label} ↑")
-    style.legend(figure, [_entry(method, looks[method]) for method in named])
+    style.legend(figure, [_entry(context.named(method), looks[method]) for method in named])
     return figure
 
 
 def _mean(panel: Axes, place: Point, look: style.Look) -> None:
     """Draw a method's mean."""
+    colour, size, order = (look.colour, 8.5, 4) if look.named else (style.QUIET, 5, 3)
     panel.plot(
-        *place, look.marker, color=look.colour, markersize=8.5 if look.named else 5, zorder=4 if look.named else 3,
+        *place, look.marker, color=colour, markersize=size, zorder=order,
         markeredgecolor=style.PAPER, markeredgewidth=0.7,
     )  # fmt: skip
 
@@ -181,8 +186,6 @@ def _label(task: ScoredTask) -> str:
     return f"{style.short(task.name, 18)} {task.primary}"
 
 
-def _entry(method: str, look: style.Look) -> Line2D:
+def _entry(name: str, look: style.Look) -> Line2D:
     """Return the legend entry of one method."""
-    return Line2D(
-        [], [], color=look.colour, marker=look.marker, markersize=6.5, linestyle="none", label=style.short(method)
-    )
+    return Line2D([], [], color=look.colour, marker=look.marker, markersize=6.5, linestyle="none", label=name)

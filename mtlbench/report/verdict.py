@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from mtlbench.report.headline import counted
-from mtlbench.report.names import listed
+from mtlbench.report.names import examples, labels, listed
 from mtlbench.report.numbers import number, signed
 from mtlbench.report.result import FEWEST_SEEDS, Difference, GroupReport
 
-MOST_NAMES, MOST_CLAUSES, MOST_BOUNDS = 3, 3, 3
-"""Most methods, clauses and tasks to spell out; further ones are counted."""
+MOST_CLAUSES, MOST_BOUNDS = 3, 3
+"""Most clauses and tasks to spell out; further ones are counted."""
 
 
 def verdict(group: GroupReport) -> tuple[str, ...]:
@@ -23,7 +24,8 @@ def verdict(group: GroupReport) -> tuple[str, ...]:
     """
     if group.watched:
         return group.headline
-    primary = [d for d in group.comparisons if d.family == "primary"]
+    label = labels(group.methods)
+    primary = [_labelled(d, label) for d in group.comparisons if d.family == "primary"]
     if not primary:
         return (_nothing_compared(group), *_limits(group))
     tested = [d for d in primary if d.n >= FEWEST_SEEDS]
@@ -31,17 +33,13 @@ def verdict(group: GroupReport) -> tuple[str, ...]:
         most = counted(max(d.n for d in primary), "seed")
         few = f"{most} cannot show a difference from {group.baseline}: read the intervals, claim none."
         return (few, *_limits(group))
-    return (_separable(tested, group.baseline or ""), *_overall(group), *_missed(tested), *_limits(group))
+    overall = [_labelled(d, label) for d in group.delta_m_comparisons if d.n >= FEWEST_SEEDS]
+    return (_separable(tested, tested[0].baseline), *_overall(overall), *_missed(tested), *_limits(group))
 
 
-def some(names: Sequence[str], most: int = MOST_NAMES) -> str:
-    """Join names; beyond ``most``, count the rest.
-
-    :param names: names or short clauses.
-    :param most: most names to spell out; one name more is spelled out too, since counting it would save nothing.
-    """
-    more = len(names) - most
-    return listed(list(names)) if more <= 1 else f"{', '.join(names[:most])} and {more} others"
+def _labelled(d: Difference, label: Mapping[str, str]) -> Difference:
+    """Return a comparison with the short labels of its methods."""
+    return replace(d, method=label[d.method], baseline=label[d.baseline])
 
 
 def _nothing_compared(group: GroupReport) -> str:
@@ -83,7 +81,9 @@ def _clauses(separable: Sequence[Difference], tested: Sequence[Difference], base
     for way in ("higher", "lower"):
         if names := [method for method, verdict in results if verdict == way]:
             verb = "is" if len(names) == 1 else "are"
-            counts.append(f"{counted(len(names), 'method')} {verb} {way} than {baseline} on some task ({some(names)})")
+            counts.append(
+                f"{counted(len(names), 'method')} {verb} {way} than {baseline} on some task ({examples(names)})"
+            )
     return listed(counts)
 
 
@@ -96,25 +96,25 @@ def _where(differences: Sequence[Difference], tasks: int) -> str:
     return f"{count} ({low} to {high})"
 
 
-def _overall(group: GroupReport) -> list[str]:
+def _overall(tested: Sequence[Difference]) -> list[str]:
     """Return the sentence on Δm, where it was compared."""
-    tested = [d for d in group.delta_m_comparisons if d.n >= FEWEST_SEEDS]
     if not tested:
         return []
+    baseline = tested[0].baseline
     separable = sorted((d for d in tested if d.separable), key=lambda d: -abs(d.mean_difference))
     if separable and len(separable) <= MOST_CLAUSES:
         clauses = [f"{d.method} is {d.verdict} ({signed(d.mean_difference, 2)} %)" for d in separable]
-        return [f"Over all tasks (Δm against {group.baseline}): {listed(clauses)}."]
+        return [f"Over all tasks (Δm against {baseline}): {listed(clauses)}."]
     if separable:
         clauses = [
-            f"{counted(len(alike), 'method')} {'is' if len(alike) == 1 else 'are'} {way} ({some(alike)})"
+            f"{counted(len(alike), 'method')} {'is' if len(alike) == 1 else 'are'} {way} ({examples(alike)})"
             for way in ("higher", "lower")
             if (alike := [f"{d.method} {signed(d.mean_difference, 2)} %" for d in separable if d.verdict == way])
         ]
-        return [f"Over all tasks (Δm against {group.baseline}), {listed(clauses)}."]
+        return [f"Over all tasks (Δm against {baseline}), {listed(clauses)}."]
     if len(tested) == 1:
-        return [f"Over all tasks (Δm), {tested[0].method} is not separable from {group.baseline}."]
-    return [f"Over all tasks (Δm), none of {len(tested)} joint methods is separable from {group.baseline}."]
+        return [f"Over all tasks (Δm), {tested[0].method} is not separable from {baseline}."]
+    return [f"Over all tasks (Δm), none of {len(tested)} joint methods is separable from {baseline}."]
 
 
 def _missed(tested: Sequence[Difference]) -> list[str]:

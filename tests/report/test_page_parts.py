@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from factory import grid, record
 
+from mtlbench.report import render
 from mtlbench.report.build import build
 from mtlbench.report.page.cards import cards, glance
 from mtlbench.report.page.forest import FEWEST_TO_CUT, Forest, forest, ticks
@@ -76,7 +77,7 @@ def test_groups_are_listed_with_the_settings_that_deviate() -> None:
 def test_the_forest_plot_shows_every_seed_where_its_difference_is() -> None:
     records = grid({"stl": 0.05, "sum": 0.0, "mgda": -0.05}, 5)
     made = plot(records)
-    assert made.methods == ("stl", "mgda") and made.seeds == (0, 1, 2, 3, 4)
+    assert list(made.methods) == ["stl", "mgda"] and made.seeds == (0, 1, 2, 3, 4)
     assert [panel.label for panel in made.panels] == ["Δm %", "sst5 accuracy", "qqp accuracy", "stsb pearson"]
     by_name = {(r["method"]["spec"], r["seed"]): r["scores"]["qqp"]["accuracy"] for r in records}
     for row in made.panels[2].rows:
@@ -91,6 +92,18 @@ def test_the_forest_plot_shows_every_seed_where_its_difference_is() -> None:
     table = made.by_seed()
     assert table.columns == ("method", *(f"seed {seed}" for seed in range(5)))
     assert [section.heading for section in table.sections] == [panel.label for panel in made.panels]
+
+
+def test_of_many_methods_rows_have_short_labels_and_choices_whole_specs() -> None:
+    records = grid({"sum": 0.0, **{f"m{number}[c=0.5]": 0.01 * number for number in range(9)}}, 4)
+    made = plot(records)
+    assert list(made.methods.items())[:2] == [("m8", "m8[c=0.5]"), ("m7", "m7[c=0.5]")]
+    assert [row.label for row in made.panels[0].rows] == list(made.methods)
+    text = render(build(records), "html", records=records)
+    assert text.count('<tr data-method="m8[c=0.5]"') + text.count('<tr class="strong" data-method="m8[c=0.5]"') > 5
+    assert '<input type="checkbox" name="method" value="m8[c=0.5]" checked><span>m8</span>' in text
+    overall = text[text.index(">Over all tasks, and cost</caption>") :]
+    assert '<th scope="row">m8</th>' in overall[: overall.index("</table>")]
 
 
 def test_without_cells_there_are_means_and_intervals_but_no_seeds() -> None:

@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from mtlbench.report import render
 from mtlbench.report.build import build
 from mtlbench.report.text import MORE
-from mtlbench.report.verdict import MOST_NAMES, some, verdict
+from mtlbench.report.verdict import verdict
 
 
 def of(records: list[dict[str, Any]]) -> tuple[str, ...]:
@@ -41,7 +41,7 @@ def test_no_method_is_called_equal() -> None:
 def test_many_separable_methods_are_counted() -> None:
     gains = {"sum": 0.0, **{f"m{number}": 0.2 for number in range(8)}, "worse": -0.2}
     (first, *_) = of(grid(gains, 5))
-    assert "8 methods are higher than sum on some task (" in first and " and 5 others)" in first
+    assert "8 methods are higher than sum on some task (" in first and " and 5 more)" in first
     assert "1 method is lower than sum on some task (worse)" in first
 
 
@@ -62,13 +62,6 @@ def test_gaps_and_cautions_are_part_of_the_verdict(records: list[dict[str, Any]]
     assert of(records)[-1] == "1 cell failed and 1 cell is missing."
     other = [{**r, "environment": {"versions": {"torch": "9"}}} if r["seed"] == 0 else r for r in records]
     assert "Caution: the cells differ in more than the method" in of(other)[-1]
-
-
-def test_names_beyond_the_first_are_counted_where_that_is_shorter() -> None:
-    names = [f"m{number}" for number in range(MOST_NAMES + 2)]
-    assert some(names[:1]) == "m0"
-    assert some(names[:-1]) == "m0, m1, m2 and m3"
-    assert some(names) == "m0, m1, m2 and 2 others"
 
 
 def test_a_terminal_begins_with_the_verdict_and_then_shows_the_table(records: list[dict[str, Any]]) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mtlbench.report.names import examples, labels
 from mtlbench.report.numbers import interval, number, signed
 from mtlbench.report.result import FEWEST_SEEDS, GroupReport
-from mtlbench.report.verdict import some
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,9 @@ def glance(group: GroupReport) -> str:
     if all(d.n < FEWEST_SEEDS for d in primary):
         return "too few seeds for a claim"
     separable = [d for d in primary if d.separable]
-    ways = [f"{d.method} {d.verdict} on {d.task}" for d in separable]
-    return some(ways, 2) if ways else f"none of {len({d.method for d in primary})} methods separable"
+    label = labels(group.methods)
+    ways = [f"{label[d.method]} {d.verdict} on {d.task}" for d in separable]
+    return examples(ways, 2) if ways else f"none of {len({d.method for d in primary})} methods separable"
 
 
 def _best(group: GroupReport) -> Card | None:
@@ -67,14 +68,14 @@ def _best(group: GroupReport) -> Card | None:
         near = sum(not pair.separable for pair in pairs)
         others = "the other one" if len(pairs) == 1 else f"{near} of {len(pairs)} others" if near else "no other"
         words.append(f"not separable from {others}" if near else "separable from all others")
-    return Card(label, value, method, "; ".join(words))
+    return Card(label, value, labels(group.methods)[method], "; ".join(words))
 
 
 def _separable(group: GroupReport) -> Card:
     """Return the number of separable primary comparisons."""
     primary = [d for d in group.comparisons if d.family == "primary"]
     separable = [d for d in primary if d.separable]
-    label = f"Separable from {group.baseline}"
+    label = f"Separable from {labels(group.methods)[group.baseline or '']}"
     if all(d.n < FEWEST_SEEDS for d in primary):
         return Card(label, "–", "", f"fewer than {FEWEST_SEEDS} seeds: nothing is claimed")
     ways = [f"{count} {way}" for way in ("higher", "lower") if (count := sum(d.verdict == way for d in separable))]
@@ -94,6 +95,6 @@ def _missed(group: GroupReport) -> Card | None:
         return None
     widest = max(largest, key=lambda name: largest[name])
     others = [f"{number(value)} on {name}" for name, value in largest.items() if name != widest]
-    more = f"; under {some(others, 2)}" if others else ""
+    more = f"; under {examples(others, 2)}" if others else ""
     note = f"a smaller true difference could well have been missed with {len(group.seeds)} seeds{more}"
     return Card("Resolution", number(largest[widest]), f"on {widest}", note)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from mtlbench.records.groups import Cells
 from mtlbench.report.blocks import Row, Section, Table
 from mtlbench.report.compare import Series, delta_m
+from mtlbench.report.names import labels
 from mtlbench.report.numbers import ABSENT, interval, p_value, signed
 from mtlbench.report.result import Difference, GroupReport
 
@@ -42,6 +43,7 @@ class ForestRow:
     """One method on one endpoint; places in percent."""
 
     method: str
+    label: str
     mean: float
     low: float | None
     high: float | None
@@ -78,7 +80,8 @@ class Forest:
 
     baseline: str
     seeds: tuple[int, ...]
-    methods: tuple[str, ...]
+    methods: Mapping[str, str]
+    """Short label → spec, in the order of the rows."""
     panels: tuple[ForestPanel, ...]
 
     @property
@@ -97,7 +100,7 @@ class Forest:
             Section(
                 panel.label,
                 tuple(
-                    Row((row.method, *(row.by_seed.get(seed, ABSENT) for seed in self.seeds)))
+                    Row((row.label, *(row.by_seed.get(seed, ABSENT) for seed in self.seeds)))
                     for row in panel.rows
                     if row.by_seed
                 ),
@@ -118,30 +121,34 @@ def forest(group: GroupReport, cells: Cells | None) -> Forest | None:
     primary = [d for d in group.comparisons if d.family == "primary"]
     if not primary or group.baseline is None:
         return None
-    order = _order(group)
+    order = {method: place for place, method in enumerate(group.methods)}
+    label = labels(group.methods)
     endpoints = [("Δm %", 2, list(group.delta_m_comparisons))]
     endpoints += [(f"{t.name} {t.primary}", 3, [d for d in primary if d.task == t.name]) for t in group.tasks]
     deltas = delta_m(cells)[0] if cells else {}
     panels = tuple(
-        _panel(label, sorted(differences, key=lambda d: order[d.method]), digits, cells, deltas)
-        for label, digits, differences in endpoints
+        _panel(
+            endpoint,
+            sorted(differences, key=lambda d: order[d.method]),
+            label,
+            _by_seed(differences, cells, deltas),
+            digits,
+        )
+        for endpoint, digits, differences in endpoints
         if differences
     )
-    methods = tuple(sorted({row.method for panel in panels for row in panel.rows}, key=lambda m: order[m]))
+    compared = sorted({row.method for panel in panels for row in panel.rows}, key=lambda m: order[m])
     seeds = tuple(sorted({seed for panel in panels for row in panel.rows for seed in row.by_seed}))
-    return Forest(group.baseline, seeds, methods, panels)
-
-
-def _order(group: GroupReport) -> dict[str, int]:
-    """Return the place of every method: unranked ones such as single-task training first, then by mean rank."""
-    ranks = {rank.method: rank.mean_rank for rank in group.mean_ranks}
-    return {m: place for place, m in enumerate(sorted(group.methods, key=lambda m: (ranks.get(m, 0.0), m)))}
+    return Forest(label[group.baseline], seeds, {label[method]: method for method in compared}, panels)
 
 
 def _panel(
-    label: str, differences: Sequence[Difference], digits: int, cells: Cells | None, deltas: Mapping[str, Series]
+    endpoint: str,
+    differences: Sequence[Difference],
+    label: Mapping[str, str],
+    seeds: Mapping[str, Mapping[int, float]],
+    digits: int,
 ) -> ForestPanel:
-    seeds = {d.method: _by_seed(d, cells, deltas) for d in differences}
     low, high = _axis(differences, seeds)
 
     def place(value: float) -> float:
@@ -150,6 +157,7 @@ def _panel(
     rows = tuple(
         ForestRow(
             method=d.method,
+            label=label[d.method],
             mean=place(d.mean_difference),
             low=None if d.ci_low is None else place(d.ci_low),
             high=None if d.ci_high is None else place(d.ci_high),
@@ -163,13 +171,17 @@ def _panel(
         )
         for d in differences
     )
-    return ForestPanel(label, place(0.0), tuple((place(tick), text) for tick, text in ticks(low, high)), rows)
+    return ForestPanel(endpoint, place(0.0), tuple((place(tick), text) for tick, text in ticks(low, high)), rows)
 
 
-def _by_seed(d: Difference, cells: Cells | None, deltas: Mapping[str, Series]) -> dict[int, float]:
-    """Return the difference by seed; empty for unpaired runs."""
-    if cells is None or not d.paired:
-        return {}
+def _by_seed(
+    differences: Sequence[Difference], cells: Cells | None, deltas: Mapping[str, Series]
+) -> dict[str, dict[int, float]]:
+    """Return each method's differences by seed; empty for unpaired runs."""
+    return {d.method: _seeds(d, cells, deltas) if cells and d.paired else {} for d in differences}
+
+
+def _seeds(d: Difference, cells: Cells, deltas: Mapping[str, Series]) -> dict[int, float]:
     ours, theirs = (
         deltas[method] if d.family == "delta_m" else cells.series(method, d.task, d.metric)
         for method in (d.method, d.baseline)

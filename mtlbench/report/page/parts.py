@@ -11,6 +11,7 @@ from markupsafe import Markup
 from mtlbench.records.groups import Cells, Record
 from mtlbench.report.blocks import Block, Bullets, Paragraph, Table
 from mtlbench.report.document import of_group
+from mtlbench.report.names import labels
 from mtlbench.report.page.cards import Card, cards
 from mtlbench.report.page.forest import Forest, forest
 from mtlbench.report.page.leaders import Leaders, leaders
@@ -43,6 +44,8 @@ class Part:
 
     group: GroupReport
     anchor: str
+    methods: Mapping[str, str]
+    """Spec of each method by what a table may call it: its spec or its short label."""
     verdict: list[str] = field(default_factory=list)
     cards: tuple[Card, ...] = ()
     forest: Forest | None = None
@@ -86,7 +89,8 @@ def parts(
 
 def _part(group: GroupReport, anchor: str, cells: Cells | None) -> Part:
     """Sort the blocks of a group."""
-    part = Part(group, anchor, cards=cards(group), forest=forest(group, cells), leaders=leaders(group, cells))
+    methods = {name: method for method, label in labels(group.methods).items() for name in (method, label)}
+    part = Part(group, anchor, methods, cards=cards(group), forest=forest(group, cells), leaders=leaders(group, cells))
     for block in of_group(group):
         if isinstance(block, Paragraph):
             (part.words if part.tables else part.verdict).append(block.text)

@@ -9,9 +9,10 @@ from math import log, sqrt
 import numpy as np
 from scipy.special import log_softmax
 
-from mtlbench.diagnose.evidence import Numbers, Patient, Run, standard_error
+from mtlbench.diagnose.evidence import Patient, Run, standard_error
 from mtlbench.diagnose.finding import Finding, span
 from mtlbench.diagnose.heads import is_dead
+from mtlbench.records.outputs import Numbers
 
 WORSE = 1.05
 """A training loss has diverged if it is more than this many times as high at the end as at the beginning."""

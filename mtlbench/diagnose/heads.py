@@ -9,8 +9,9 @@ from typing import TypeVar
 import numpy as np
 from scipy.stats import rankdata
 
-from mtlbench.diagnose.evidence import Numbers, Outputs, Patient, Run
+from mtlbench.diagnose.evidence import Outputs, Patient, Run
 from mtlbench.diagnose.finding import Finding, span
+from mtlbench.records.outputs import Numbers
 
 SIDES = (0.1, 0.9)
 """Bounds on the share of positive answers of a two-class head."""

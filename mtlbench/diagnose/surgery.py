@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mtlbench.diagnose.evidence import Numbers, Patient, Run
+from mtlbench.diagnose.evidence import Patient, Run
 from mtlbench.diagnose.finding import Finding, span
 from mtlbench.diagnose.rate import describe_gains
+from mtlbench.records.outputs import Numbers
 
 OPPOSED = -0.1
 """Projecting away a cosine below this changes the update by more than half a per cent (1 − √(1 − cos²))."""

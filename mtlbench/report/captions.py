@@ -83,7 +83,7 @@ def tests(shown: Sequence[Difference]) -> list[str]:
         if detectable is None:
             continue
         lines.append(
-            f"{n} seeds: the exact p cannot fall below {p_value(2 / 2**n)}; with 80 % power one t test finds only "
+            f"{n} seeds: the exact p cannot fall below {_smallest(2 / 2**n)}; with 80 % power one t test finds only "
             f"differences of {number(detectable, 2)} of their own standard deviations or more."
         )
     if any(d.paired for d in shown):
@@ -91,6 +91,17 @@ def tests(shown: Sequence[Difference]) -> list[str]:
     if any(not d.paired for d in shown):
         lines.append("Unpaired: the runs did not share start, batches and dropout; p is Welch's t.")
     return lines
+
+
+def _smallest(p: float) -> str:
+    """Return a bound of p values, which is never a bound of a bound."""
+    return p_value(p) if p >= 0.001 else f"{p:.1g}"
+
+
+def _compared(p: float) -> str:
+    """Return ``= 0.107`` or ``< 0.001``."""
+    text = p_value(p)
+    return text.replace("<", "< ") if text.startswith("<") else f"= {text}"
 
 
 POWER = (
@@ -123,7 +134,7 @@ def ranking(ranked: Ranking, pairs: Sequence[Difference]) -> str:
     counted = "every ranking counted" if ranked.exact else "rankings drawn at random"
     return (
         f"Rank over seeds: of {ranked.score}, one number a seed. Friedman over {ranked.seeds} seeds: χ² = "
-        f"{number(ranked.chi_squared, 2)}, permutation p = {p_value(ranked.p)} ({counted}; the smallest possible is "
+        f"{number(ranked.chi_squared, 2)}, permutation p {_compared(ranked.p)} ({counted}; the smallest possible is "
         f"{ranked.resolution:.1g}); {conclusion}. Nemenyi's critical difference, for a picture: "
         f"{number(ranked.critical_difference, 2)}."
     )

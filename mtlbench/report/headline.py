@@ -78,8 +78,8 @@ def _tally(differences: list[Difference], where: str, label: Mapping[str, str], 
     for verdict, sign in (("higher", -1), ("lower", 1)):
         chosen = sorted((d for d in differences if d.verdict == verdict), key=lambda d: sign * d.mean_difference)
         named = [f"{label[d.method]} ({form.format(d.mean_difference)})" for d in chosen]
-        number_of = f"{len(chosen)} of {len(differences)} methods" if verdict == "higher" else str(len(chosen))
-        verb = f"{'is' if len(chosen) == 1 else 'are'} {verdict}"
+        number_of = str(len(chosen) or "none") + (f" of {len(differences)} methods" if verdict == "higher" else "")
+        verb = f"{'is' if len(chosen) < 2 else 'are'} {verdict}"
         than = f" than {baseline}" if verdict == "higher" else ""
         clauses.append(f"{number_of} {verb}{than}{f': {examples(named)}' if named else ''}")
     for verdict, words in (("not separable", "not separable"), ("too few seeds", "of too few seeds to tell")):

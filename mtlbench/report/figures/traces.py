@@ -94,10 +94,8 @@ def _parts(method: str, seed: int, record: Record) -> dict[str, list[Columns]]:
 def _steps(method: str, seed: int, rows: list[HistoryRow]) -> Columns:
     """Return a row per step and task."""
     lines = [(row["step"], task, loss) for row in rows for task, loss in row["losses"].items()]
-    weights, norms = (
-        [values.get(task) for row, values in zip(rows, measured, strict=True) for task in row["losses"]]
-        for measured in ([row.get("weights") or {} for row in rows], [row.get("norms") or {} for row in rows])
-    )
+    weights = [(row.get("weights") or {}).get(task) for row in rows for task in row["losses"]]
+    norms = [(row.get("norms") or {}).get(task) for row in rows for task in row["losses"]]
     steps, tasks, losses = zip(*lines, strict=True) if lines else ((), (), ())
     numbers = {"loss": _finite(losses), "weight": _finite(weights), "norm": _finite(norms)}
     return {**_cell(method, seed, steps), "task": _names(tasks), **numbers}

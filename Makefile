@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= data/cs224n
 
-.PHONY: run test test-cluster lint install reference pages bench bench-own-loop bench-problem bench-methods clean
+.PHONY: run test test-cluster lint install reference pages bench bench-own-loop bench-problem bench-map bench-methods \
+  bench-batched clean
 
 run: $(VENV)/.installed
 	$(BIN)/mtlbench run --methods stl,sum,pcgrad --seeds 3
@@ -61,6 +62,14 @@ bench-own-loop: $(VENV)/.installed-test
 # Time steps of a small problem beside a plain loop and TorchJD: about a minute, on an idle machine.
 bench-problem: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks.problem --write
+
+# Time cells of the map, and compare them with the ordinary trainer's: about a minute, on an idle machine.
+bench-map: $(VENV)/.installed-test
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.map --write
+
+# Time batched methods beside single calls: about a minute, on an idle machine.
+bench-batched: $(VENV)/.installed-test
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.batched --write
 
 # Fuzz every method, and time it beside a peer; one thread, on an idle machine.
 bench-methods: $(VENV)/.installed-test

@@ -18,7 +18,7 @@ PLUGINS = ("methods", "problems", "tasks")
 FOLDERS = {"mtlbench": ROOT / "mtlbench"} | {f"mtlbench.{name}": ROOT / name for name in PLUGINS}
 
 ORDER = (
-    ("cli",),
+    ("cli", "api"),
     ("study",),
     ("tune", "toy", "bench", "map", "upkeep"),
     ("grid",),

@@ -7,9 +7,15 @@ first use, so that ``import mtlbench`` and the command line stay fast.
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mtlbench.api.checking import check
+    from mtlbench.api.reading import diagnose, export, merge, report, status
+    from mtlbench.api.results import Results, load_results
+    from mtlbench.api.training import bench, run, tune
     from mtlbench.contract.examples import Data, Examples
     from mtlbench.contract.method import Method
     from mtlbench.contract.observation import Matrix, Observation, Vector
@@ -31,6 +37,7 @@ __all__ = [
     "Method",
     "Observation",
     "Problem",
+    "Results",
     "Rows",
     "SolverError",
     "Splits",
@@ -44,8 +51,18 @@ __all__ = [
     "Wrapper",
     "aggregate",
     "backward",
+    "bench",
+    "check",
+    "diagnose",
+    "export",
     "get_method",
+    "load_results",
+    "merge",
     "metric",
+    "report",
+    "run",
+    "status",
+    "tune",
     "weights",
 ]
 
@@ -57,6 +74,7 @@ _HOMES = {
     "Method": "contract.method",
     "Observation": "contract.observation",
     "Problem": "contract.problem",
+    "Results": "api.results",
     "Rows": "contract.task",
     "SolverError": "errors",
     "Splits": "contract.task",
@@ -70,11 +88,23 @@ _HOMES = {
     "Wrapper": "contract.wrapper",
     "aggregate": "engine.library",
     "backward": "surgery.backward",
+    "bench": "api.training",
+    "check": "api.checking",
+    "diagnose": "api.reading",
+    "export": "api.reading",
     "get_method": "engine.library",
+    "load_results": "api.results",
+    "merge": "api.reading",
     "metric": "problem.metrics",
+    "report": "api.reading",
+    "run": "api.training",
+    "status": "api.reading",
+    "tune": "api.training",
     "weights": "engine.library",
 }
 """Public name → the module that defines it."""
+_VERBS = ("bench", "check", "diagnose", "report", "tune")
+"""Public functions whose name is also that of a room, a package of their own: the package is what is called."""
 
 
 def __getattr__(name: str) -> Any:
@@ -84,4 +114,35 @@ def __getattr__(name: str) -> Any:
         return version("mtlbench")
     if name not in _HOMES:
         raise AttributeError(f"module 'mtlbench' has no attribute '{name}'")
+    if name in _VERBS:
+        return importlib.import_module(f"mtlbench.{name}")
+    return _function(name)
+
+
+def _function(name: str) -> Any:
     return getattr(importlib.import_module(f"mtlbench.{_HOMES[name]}"), name)
+
+
+class _Verb(ModuleType):
+    """A room that is called as the verb of its name: ``mtlbench.report("results")``."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        """Call the public function of the room's name."""
+        return self.__wrapped__(*arguments, **options)
+
+    @property
+    def __wrapped__(self) -> Any:
+        """The function, for its signature."""
+        return _function(self.__name__.rpartition(".")[2])
+
+
+class _Face(ModuleType):
+    """This package: makes the rooms of :data:`_VERBS` callable when the import system puts them here."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _VERBS and type(value) is ModuleType:
+            value.__class__ = _Verb
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Face

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import doctest
+import inspect
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -17,10 +19,17 @@ EXEMPT = {
 }
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all examples run in: a grid that several of them begin with is trained once."""
+    return tmp_path_factory.mktemp("examples")
+
+
 @pytest.mark.parametrize("name", [name for name in mtlbench.__all__ if name not in EXEMPT])
-def test_public_name_has_an_example_that_runs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_public_name_has_an_example_that_runs(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
     monkeypatch.setattr(metrics, "METRICS", copy.deepcopy(metrics.METRICS))
-    value = getattr(mtlbench, name)
+    value = inspect.unwrap(getattr(mtlbench, name))
     assert value.__doc__, f"mtlbench.{name} has no docstring"
     tests = doctest.DocTestFinder(recurse=False).find(value, name, module=sys.modules[value.__module__], globs={})
     examples = [example for test in tests for example in test.examples]

@@ -38,6 +38,7 @@ VARIANTS = [
     *["dwa[window=1]", "stch[warmup=1]", "famo[minimum=-1]"],
 ]
 NOTED = {"db-mtl", "famo", "gls", "log-mgda", "log-sum", "si", "stch", "uw-so"}
+NOTED |= {"go4align", "igb", "lbtw", "cov-weighting", "ema-scaling"}
 """Those of the catalogue that take logarithms or ratios of the losses of single steps."""
 ZEROS = (("mood",), ("mood", "same", "like"))
 

@@ -85,8 +85,8 @@ class Batched:
         with np.errstate(all="ignore"):
             weights = self.compute(losses, gram)
         for problem in np.flatnonzero(~every(np.isfinite(weights)) & ~self.failed).tolist():
-            text = f"method {self.method.name} returned weights {weights[problem].tolist()}, not finite numbers"
-            self.fail(problem, CellError(text))
+            text = f"{weights[problem].tolist()}, not {self._tasks} finite numbers"
+            self.fail(problem, CellError(f"method {self.method.name} returned weights {text}"))
         if self.failures:
             weights = np.where(self.failed[:, None], np.nan, weights)
         return weights

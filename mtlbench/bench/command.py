@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from mtlbench.bench.job import BenchJob
 from mtlbench.bench.process import run_alone
 from mtlbench.bench.result import BenchResult, ContenderResult, plain_of
-from mtlbench.bench.text import as_data, as_text
+from mtlbench.bench.text import as_json, as_text
 from mtlbench.contract.method import Method, without_trainer
 from mtlbench.contract.spec import split_specs
 from mtlbench.errors import UsageError
@@ -42,7 +41,7 @@ class BenchRequest:
     :param methods: comma-separated specs.
     :param data_dir: folder with the tasks' data files.
     :param plugin_files: Python files that define further methods or tasks.
-    :param output: folder for ``bench.json`` and the figures.
+    :param output: folder for ``bench.json`` and the figures; ``None`` writes none.
     :param as_json: whether to print JSON instead of a table.
     :param changes: recipe field → value, for the fields that the command line overrides.
     """
@@ -51,7 +50,7 @@ class BenchRequest:
     methods: str | None
     data_dir: Path | None
     plugin_files: tuple[str, ...] = ()
-    output: Path = Path("bench")
+    output: Path | None = Path("bench")
     as_json: bool = False
     changes: dict[str, Any] = field(default_factory=dict)
 
@@ -62,6 +61,19 @@ def run_bench(request: BenchRequest, *, width: int = 80, color: bool = False) ->
     :param width: columns of the table.
     :param color: whether to print terminal escapes.
     :returns: 1 if a contender failed, else 0.
+    :raises UsageError: for an invalid option, or if the output folder is not writable.
+    """
+    result = bench(request)
+    if request.as_json:
+        print_data(as_json(result), "json")
+    else:
+        print(as_text(result, width=width, color=color))
+    return 1 if result.failed else 0
+
+
+def bench(request: BenchRequest) -> BenchResult:
+    """Measure every contender, and write data and figures to the request's folder.
+
     :raises UsageError: for an invalid option, or if the output folder is not writable.
     """
     suite = load_suite(request.suite)
@@ -83,7 +95,8 @@ def run_bench(request: BenchRequest, *, width: int = 80, color: bool = False) ->
     workload.problem.check(workload.recipe)
     for method in methods:
         workload.problem.accept(workload.recipe, method)
-    make_output_folder(request.output)
+    if request.output is not None:
+        make_output_folder(request.output)
     contenders: list[tuple[str | None, str | None]] = [(None, None)]
     contenders += [(method.spec, engine) for method in methods for engine in _engines(workload, method)]
     jobs = [
@@ -93,13 +106,9 @@ def run_bench(request: BenchRequest, *, width: int = 80, color: bool = False) ->
     results = _measure(contenders, jobs)
     keys = tuple(task.key for task in workload.tasks)
     result = BenchResult(suite.name, workload.recipe, keys, workload.problem.title, results)
-    data = json.dumps(as_data(result), indent=2, ensure_ascii=False) + "\n"
-    if request.as_json:
-        print_data(data, "json")
-    else:
-        print(as_text(result, width=width, color=color))
-    _write(result, data, request.output)
-    return 1 if result.failed else 0
+    if request.output is not None:
+        _write(result, request.output)
+    return result
 
 
 def _engines(workload: Workload, method: Method) -> list[str]:
@@ -163,12 +172,12 @@ def _measure(contenders: Sequence[tuple[str | None, str | None]], jobs: Sequence
     return results
 
 
-def _write(result: BenchResult, data: str, folder: Path) -> None:
+def _write(result: BenchResult, folder: Path) -> None:
     from mtlbench.bench.figure import draw
 
     file, figures = folder / "bench.json", [folder / "bench.svg", folder / "bench.png"]
     try:
-        file.write_text(data, encoding="utf-8")
+        file.write_text(as_json(result), encoding="utf-8")
         draw(result, figures)
     except OSError as error:
         raise UsageError(f"cannot write {error.filename or folder}: {error.strerror}") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass, field
+from typing import Any
 
 from mtlbench.recipe.suite import Recipe
 
@@ -88,6 +89,23 @@ class BenchResult:
     def plain(self) -> ContenderResult:
         """The plain sum, which the others are compared with."""
         return self.contenders[0]
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The table as plain data, one row for each contender."""
+        return [
+            {
+                "method": contender.method,
+                "engine": contender.engine,
+                "seconds": contender.seconds,
+                "seconds_per_step": contender.median,
+                "time_by_plain": contender.time_ratio(self.plain),
+                "peak_memory_bytes": contender.peak,
+                "memory_by_plain": contender.memory_ratio(self.plain),
+                "error": contender.error,
+            }
+            for contender in self.contenders
+        ]
 
     @property
     def failed(self) -> bool:

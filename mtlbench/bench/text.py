@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from rich import box
@@ -57,6 +58,11 @@ def _ratio(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
+def as_json(result: BenchResult) -> str:
+    """Return recipe, measurements, versions and machine as JSON."""
+    return json.dumps(as_data(result), indent=2, ensure_ascii=False) + "\n"
+
+
 def as_data(result: BenchResult) -> dict[str, Any]:
     """Return recipe, measurements, versions and machine as plain data."""
     return {
@@ -64,18 +70,6 @@ def as_data(result: BenchResult) -> dict[str, Any]:
         "recipe": result.recipe.model_dump(mode="json", exclude={"engine"}),
         "encoder": result.encoder,
         "notes": result.notes,
-        "contenders": [
-            {
-                "method": contender.method,
-                "engine": contender.engine,
-                "seconds": contender.seconds,
-                "seconds_per_step": contender.median,
-                "time_by_plain": contender.time_ratio(result.plain),
-                "peak_memory_bytes": contender.peak,
-                "memory_by_plain": contender.memory_ratio(result.plain),
-                "error": contender.error,
-            }
-            for contender in result.contenders
-        ],
+        "contenders": result.rows,
         **environment(result.recipe.device),
     }

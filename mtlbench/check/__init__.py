@@ -12,6 +12,7 @@ from mtlbench.contract.method import without_trainer
 from mtlbench.contract.plugin import Plugin
 from mtlbench.contract.spec import parse_spec
 from mtlbench.errors import UsageError, closest, unknown
+from mtlbench.host.processes import without_script
 from mtlbench.plugins.registry import Registry, load_registry
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def check_methods(
     check = partial(_certify, plugins=plugins, matrices=matrices)
     if jobs == 1 or len(specs) == 1:
         return [check(spec) for spec in specs]
-    with multiprocessing.get_context("spawn").Pool(min(jobs, len(specs)), maxtasksperchild=None) as pool:
+    with without_script(), multiprocessing.get_context("spawn").Pool(min(jobs, len(specs))) as pool:
         return pool.map(check, specs, chunksize=1)
 
 
@@ -96,5 +97,9 @@ def _certify(spec: str, *, plugins: tuple[str, ...], matrices: int) -> Certifica
 
     from mtlbench.check.certificate import certify
 
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    return certify(spec, load_registry(plugins), matrices)
+    try:
+        return certify(spec, load_registry(plugins), matrices)
+    finally:
+        torch.set_num_threads(threads)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mtlbench.errors import UsageError
+from mtlbench.host.disk import write_text
 from mtlbench.host.streams import print_data
 
 if TYPE_CHECKING:  # help needs no pydantic
@@ -16,8 +17,6 @@ if TYPE_CHECKING:  # help needs no pydantic
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, by the convention of shells: 128 + SIGINT."""
-
-DEFAULT_SUITE = "quick"
 
 app = typer.Typer(
     name="mtlbench",
@@ -141,17 +140,11 @@ def choose_suite(suite: str | None, problem: str | None, model: str | None, plug
     :param problem: the spec of a problem; ``None`` for the suite's.
     :param model: the option ``--model``, which no problem takes.
     :param plugin: files that define further problems.
-    :raises UsageError: for an unknown problem or a wrong parameter, and for a suite or a model that is for texts.
+    :raises UsageError: as :func:`mtlbench.problem.default_suite.choose_suite`.
     """
-    if problem is None:
-        return suite or DEFAULT_SUITE
-    from mtlbench.plugins.registry import load_registry
-    from mtlbench.problem.default_suite import suite_of
+    from mtlbench.problem.default_suite import choose_suite
 
-    named = load_registry(tuple(str(file) for file in plugin)).problem(problem)
-    if model is not None:
-        raise UsageError(f"--model is for tasks on texts; problem {named.name} brings its own model: leave --model out")
-    return suite_of(named, suite)
+    return choose_suite(suite, problem, model, tuple(str(file) for file in plugin))
 
 
 def existing_folder(folder: Path | None) -> Path | None:
@@ -172,11 +165,6 @@ def recipe_changes(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def no_records(folder: Path) -> UsageError:
-    """Return the error for a results folder without records."""
-    return UsageError(f"no records in {folder}; run mtlbench run first, or give --results FOLDER")
-
-
 def deliver(text: str, output: Path | None, format: str = "text") -> None:
     """Print a text, or write it to a file and report the file on standard error.
 
@@ -187,9 +175,5 @@ def deliver(text: str, output: Path | None, format: str = "text") -> None:
     if output is None:
         print_data(text, format)
         return
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write {output}: {error.strerror}") from None
+    write_text(output, text)
     typer.echo(f"wrote {output}", err=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from mtlbench.cli.app import Json, Results, app, no_records
+from mtlbench.cli.app import Json, Results, app
 from mtlbench.host.streams import print_data
 
 
@@ -15,15 +15,11 @@ def diagnose(results: Results = Path("results"), json: Json = False) -> None:
     """Diagnose finished, failed and running cells: what is wrong, why, and what to do. Exits with 1 on an error."""
     from mtlbench.diagnose import diagnose
     from mtlbench.diagnose.text import to_blocks, to_json
-    from mtlbench.diagnose.unfinished import unfinished
-    from mtlbench.records.store import Store
+    from mtlbench.diagnose.unfinished import read_with_unfinished
     from mtlbench.report.text import render
 
-    contents = Store(results).scan()
-    records = [*contents.records, *unfinished(results, lambda line: typer.echo(line, err=True))]
-    if not records and not contents.damaged:
-        raise no_records(results)
-    groups = diagnose(records)
+    contents = read_with_unfinished(results, lambda line: typer.echo(line, err=True))
+    groups = diagnose(contents.records)
     text = to_json(groups) if json else render(to_blocks(groups))
     print_data(text, "json" if json else "text")
     for path, reason in contents.damaged:

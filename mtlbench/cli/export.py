@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mtlbench.cli.app import Results, app, no_records
-from mtlbench.errors import unknown
+from mtlbench.cli.app import Results, app
 
 
 @app.command()
@@ -18,16 +17,10 @@ def export(
     results: Results = Path("results"),
 ) -> None:
     """Export the histories of all finished cells to other tools. Exits with 1 if something is left out."""
-    from mtlbench.records.store import Store
-    from mtlbench.upkeep.export import FORMATS, export
+    from mtlbench.upkeep.export import export_folder
 
-    if to not in FORMATS:
-        raise unknown("export format", to, FORMATS)
-    contents = Store(results).scan()
-    if not contents.records and not contents.damaged:
-        raise no_records(results)
-    exported = export(contents.records, to, folder)
-    for path, reason in [*contents.damaged, *exported.left_out]:
+    exported = export_folder(results, to, folder)
+    for path, reason in exported.left_out:
         typer.echo(f"left out: {path}: {reason}", err=True)
     typer.echo(f"wrote the histories of {exported.cells} cells to {folder}", err=True)
-    raise typer.Exit(1 if contents.damaged or exported.left_out else 0)
+    raise typer.Exit(1 if exported.left_out else 0)

@@ -190,4 +190,4 @@ def run(
             device=device,
         ),
     )
-    raise typer.Exit(run_grid(request))
+    raise typer.Exit(0 if run_grid(request).succeeded else 1)

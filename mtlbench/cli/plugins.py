@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from mtlbench.cli.app import DataDir, Json, Plugins, app, complete_methods, deliver, existing_folder
 from mtlbench.errors import UsageError
 from mtlbench.host.streams import print_data, takes_escapes
-
-if TYPE_CHECKING:
-    from mtlbench.check.certificate import Certificate
-    from mtlbench.check.problem.certificate import ProblemCertificate
 
 
 @app.command("list")
@@ -105,10 +101,8 @@ def check(
     plugin: Plugins = [],
 ) -> None:
     """Verify methods (finite, resumable, true to their claims) or problems. Exits with 1 on a failure."""
-    from mtlbench.check import check_methods, find_subjects
-    from mtlbench.check.foreign import check_foreign
+    from mtlbench.check.command import CheckRequest, run_check
     from mtlbench.check.foreign.text import foreign_markdown
-    from mtlbench.check.problem import check_problems
     from mtlbench.check.problem.text import print_problem, problem_data, problems_markdown
     from mtlbench.check.text import as_data, as_markdown, print_certificate
     from mtlbench.errors import unknown
@@ -116,39 +110,23 @@ def check(
     if format not in ("text", "markdown", "json"):
         raise unknown("format", format, ("text", "markdown", "json"))
     files = tuple(str(file) for file in plugin)
-    certificates: list[Certificate] = []
-    problems: list[ProblemCertificate] = []
-    if foreign is None:
-        if as_ is not None:
-            raise UsageError("--as says what --foreign code claims to be: give --foreign module:Class, too")
-        subjects = find_subjects(names or [], every=every, plugin_files=files)
-        files = subjects.plugin_files
-        if subjects.methods:
-            certificates = check_methods(
-                subjects.methods, every=False, plugin_files=files, matrices=matrices, jobs=jobs
-            )
-        problems = check_problems(subjects.problems, plugin_files=files, data_dir=existing_folder(data_dir))
-    else:
-        if names or every or jobs != 1:
-            raise UsageError("--foreign checks one implementation: leave out method names, --all and --jobs")
-        certificates = [check_foreign(foreign, as_, files, matrices)]
+    checked = run_check(CheckRequest(names or (), every, matrices, jobs, foreign, as_, data_dir, files))
     if format == "text" and output is None:
-        for certificate in certificates:
+        for certificate in checked.methods:
             print_certificate(certificate)
-        for certified in problems:
+        for certified in checked.problems:
             print_problem(certified)
     else:
         if format == "json":
-            data = as_data(certificates) + [problem_data(certified) for certified in problems]
+            data = as_data(checked.methods) + [problem_data(certified) for certified in checked.problems]
             page = dumps(data, indent=2, ensure_ascii=False)
         elif foreign is not None:
-            page = foreign_markdown(certificates[0])
+            page = foreign_markdown(checked.methods[0])
         else:
-            pages = [as_markdown(certificates, matrices)] if certificates else []
-            page = "\n".join(pages + ([problems_markdown(problems)] if problems else []))
+            pages = [as_markdown(checked.methods, matrices)] if checked.methods else []
+            page = "\n".join(pages + ([problems_markdown(checked.problems)] if checked.problems else []))
         deliver(page, output, format)
-    passed = [certificate.passed for certificate in certificates] + [certified.passed for certified in problems]
-    raise typer.Exit(0 if all(passed) else 1)
+    raise typer.Exit(0 if checked.passed else 1)
 
 
 @app.command()

@@ -7,11 +7,11 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mtlbench.cli.app import INTERRUPTED, Results, app, deliver, no_records
+from mtlbench.cli.app import INTERRUPTED, Results, app, deliver
 from mtlbench.errors import UsageError, unknown
 from mtlbench.host.streams import takes_escapes
 
@@ -90,17 +90,12 @@ def _read(folder: Path, baseline: str, options: dict[str, Any]) -> tuple[Report,
     :param options: keyword arguments of :func:`mtlbench.report.build.build`.
     :raises UsageError: if there are no records.
     """
-    from mtlbench.records.store import Store
-    from mtlbench.records.watched_log import watched_logs
+    from mtlbench.records.folder import read_folder
     from mtlbench.report.build import build
 
-    contents = Store(folder).scan()
-    going = watched_logs(folder, lambda line: typer.echo(line, err=True))
-    records = [*contents.records, *(cast("Record", record) for record in going)]
+    contents = read_folder(folder, lambda line: typer.echo(line, err=True))
     gc.freeze()  # records hold no cycles: with thousands of them, garbage collection would traverse them in vain
-    if not records and not contents.damaged:
-        raise no_records(folder)
-    return build(records, contents.damaged, baseline=baseline, **options), records
+    return build(contents.records, contents.damaged, baseline=baseline, **options), contents.records
 
 
 def _read_pair(folders: tuple[Path, Path], baseline: str, options: dict[str, Any]) -> tuple[Report, list[Record]]:
@@ -108,15 +103,12 @@ def _read_pair(folders: tuple[Path, Path], baseline: str, options: dict[str, Any
 
     :raises UsageError: if one has no records, or both are the same folder.
     """
-    from mtlbench.report.build import build
     from mtlbench.upkeep.two_folders import Pair
 
     pair = Pair(folders)
-    first, second = pair.scan()
+    contents = pair.scan()
     gc.freeze()  # as in _read
-    records = [*first.records, *second.records]
-    built = build(records, [*first.damaged, *second.damaged], baseline=pair.baseline(baseline), **options)
-    return pair.annotated(built, (first, second)), records
+    return pair.report(contents, baseline, **options)
 
 
 def _show(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mtlbench.cli.app import Results, app, no_records
+from mtlbench.cli.app import Results, app
 
 
 @app.command()
@@ -20,7 +20,7 @@ def study(
 ) -> None:
     """Write a page of results: the paper's study redone step by step, with conclusions and figures."""
     from mtlbench.grid.tuned_file import read_tuned
-    from mtlbench.records.store import Store
+    from mtlbench.records.store import Store, no_records
     from mtlbench.study.page import write_page
     from mtlbench.study.parts import study_of
 

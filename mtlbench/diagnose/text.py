@@ -114,11 +114,6 @@ def to_json(found: Sequence[tuple[Cells, Sequence[Finding]]]) -> str:
 
     :param found: each group with its findings.
     """
-    rows = [
-        {"suite": cells.suite, "group": cells.group, **asdict(finding)}
-        for cells, findings in found
-        for finding in findings
-    ]
     groups = [
         {
             "suite": cells.suite,
@@ -130,8 +125,20 @@ def to_json(found: Sequence[tuple[Cells, Sequence[Finding]]]) -> str:
         }
         for cells, _ in found
     ]
-    content = {"schema": 1, "groups": groups, "findings": rows}
+    content = {"schema": 1, "groups": groups, "findings": finding_rows(found)}
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def finding_rows(found: Sequence[tuple[Cells, Sequence[Finding]]]) -> list[dict[str, Any]]:
+    """Return all findings as plain data, each with its suite and group.
+
+    :param found: each group with its findings.
+    """
+    return [
+        {"suite": cells.suite, "group": cells.group, **asdict(finding)}
+        for cells, findings in found
+        for finding in findings
+    ]
 
 
 def _unknown(cells: Cells) -> list[str]:

@@ -5,16 +5,33 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from mtlbench.plan.cells import fingerprint
 from mtlbench.records.history_form import HistoryRow, check_row
 from mtlbench.records.leases import holders
 from mtlbench.records.record_file import verified
-from mtlbench.records.store import CHECKPOINTS
+from mtlbench.records.store import CHECKPOINTS, FolderContents, Store, no_records
 from mtlbench.records.watched_log import watched_logs
 from mtlbench.training.checkpoint import newest_files, read_parts
 from mtlbench.training.history_rows import merged
+
+if TYPE_CHECKING:
+    from mtlbench.records.record import Record
+
+
+def read_with_unfinished(results: Path, tell: Callable[[str], None]) -> FolderContents:
+    """Read what the doctor examines: the records of a folder, and those of its unfinished cells and watched runs.
+
+    :param results: the results folder.
+    :param tell: called with a message for the user for each unusable checkpoint or log.
+    :raises UsageError: if there are no records.
+    """
+    contents = Store(results).scan()
+    contents.records += [cast("Record", record) for record in unfinished(results, tell)]
+    if not contents.records and not contents.damaged:
+        raise no_records(results)
+    return contents
 
 
 def unfinished(results: Path, tell: Callable[[str], None]) -> list[dict[str, Any]]:

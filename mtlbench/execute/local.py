@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 
 from mtlbench.execute.executor import RETRIES, CellJob, Event
+from mtlbench.host.processes import without_script
 
 BETWEEN_STEPS = 0.05
 """Least seconds between two events that tell of a step: each costs the cell and the launcher some time."""
@@ -53,7 +54,8 @@ class Local:
             slot = self._free.popleft()
             receiver, sender = self._context.Pipe(duplex=False)
             process = self._context.Process(target=_enter, args=(job, slot, sender), name=job.cell.title, daemon=True)
-            process.start()
+            with without_script():
+                process.start()
             sender.close()
             self._running[receiver] = _Running(job, slot, process)
             self._started.append(Event("started", job.cell))

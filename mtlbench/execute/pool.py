@@ -12,6 +12,7 @@ from multiprocessing.context import ForkServerProcess
 from typing import Any, TypeVar
 
 from mtlbench.execute.local import start_fork_server
+from mtlbench.host.processes import without_script
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -51,7 +52,8 @@ def run_in_processes(
                 job = waiting.popleft()
                 ours, theirs = context.Pipe(duplex=False)
                 process = context.Process(target=_enter, args=(work, job, theirs), daemon=True)
-                process.start()
+                with without_script():
+                    process.start()
                 theirs.close()
                 running[ours] = job, process
             for connection in wait(list(running)):

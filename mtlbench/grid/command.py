@@ -63,10 +63,21 @@ class RunRequest:
     changes: dict[str, Any] = field(default_factory=dict)
 
 
-def run_grid(request: RunRequest) -> int:
-    """Run a grid and return the exit code.
+@dataclass(frozen=True)
+class GridResult:
+    """Result of ``mtlbench run``; the scores are in the records of the results folder.
 
-    :returns: 0 if all cells are done, 1 if one failed.
+    :param cells: all cells of the grid, those included that were done before.
+    :param succeeded: whether no cell failed.
+    """
+
+    cells: Sequence[Cell]
+    succeeded: bool
+
+
+def run_grid(request: RunRequest) -> GridResult:
+    """Run a grid; print the plan, progress and a summary.
+
     :raises UsageError: for an invalid request, before the first cell starts.
     """
     rank, count = torchrun_place() or (0, 1)
@@ -81,22 +92,22 @@ def run_grid(request: RunRequest) -> int:
     if rank > 0:
         from mtlbench.execute.torchrun import follow_cells
 
-        return 0 if request.dry_run else follow_cells(cells, store)
+        return GridResult(cells, request.dry_run or follow_cells(cells, store) == 0)
     before, contents = store.state(), store.scan()
     done = set() if request.force else {key for key, status in contents.status().items() if status == "done"}
     todo = [cell for cell in cells if cell.key not in done]
     introduce(workload, cells, todo, request.placement)
     if request.dry_run:
         print_plan(cells, todo, contents, request.placement.room(workload.recipe) or len(todo))
-        return 0
+        return GridResult(cells, True)
     store.prepare()
     report = f"see mtlbench report --results {escape(str(store.folder))}"
     if not todo and request.placement.executor != "torchrun":  # its other processes wait for messages
         console.print(f"nothing to do; {report}")
-        return 0
+        return GridResult(cells, True)
     succeeded = train_cells(request, workload, make_headers(request, registry, workload), todo, store, before)
     console.print(report)
-    return 0 if succeeded else 1
+    return GridResult(cells, succeeded)
 
 
 def _spread(request: RunRequest, count: int) -> RunRequest:

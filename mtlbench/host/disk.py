@@ -35,6 +35,20 @@ def write_whole(path: Path, *content: bytes | memoryview) -> None:
         os.close(folder)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text that a user asked for, as UTF-8; missing folders are created.
+
+    :param path: the file; an existing one is replaced.
+    :param text: its content.
+    :raises UsageError: if it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from None
+
+
 def make_output_folder(folder: Path) -> None:
     """Create the output folder of a command before its work starts, so that a bad path costs no time.
 

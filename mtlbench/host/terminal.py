@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import rich.console
@@ -61,6 +62,20 @@ def printed(show: Callable[[Console], None], *, width: int, color: bool) -> str:
 
 console = Console(stderr=True, soft_wrap=True, highlight=False)
 """Console for messages, on standard error; standard output is for results."""
+
+
+@contextmanager
+def silenced(quiet: bool) -> Iterator[None]:
+    """Print no messages to :data:`console` while the block runs.
+
+    :param quiet: whether to; otherwise the console stays as it is.
+    """
+    before = console.quiet
+    console.quiet = before or quiet
+    try:
+        yield
+    finally:
+        console.quiet = before
 
 
 def duration(seconds: float) -> str:

@@ -92,7 +92,7 @@ LABELS = {
     "sum": "equal sum",
     "unit-step-sum": "equal sum, unit-length steps",
     "log-sum": "logarithm of the equal sum",
-    "normalized-sum": "normalisation alone",
+    "unit-gradients": "normalisation alone",
     "step-rules": "equal sum, best of three step rules",
     "single-task": "single tasks",
 }
@@ -109,7 +109,7 @@ def standard(methods: Sequence[str], rules: Sequence[StepRule], *, single_task: 
     yield Comparator("method", "sum")
     if set(RULE_METHODS.values()) <= set(methods):
         yield Comparator("step-rules")
-    for method in ("normalized-sum", "unit-step-sum", "log-sum"):
+    for method in ("unit-gradients", "unit-step-sum", "log-sum"):
         if method in methods:
             yield Comparator("method", method)
     for rule in rules:

@@ -106,13 +106,21 @@ def _gain(cell: Scores, candidate: Comparator, comparator: Comparator, endpoint:
 
 
 def side(cell: Scores, which: Comparator, endpoint: Endpoint, same: int | None = None) -> tuple[Array, int]:
-    """Return one side of a comparison in one cell.
+    """Return one side of a comparison in one cell. It is computed once: a page compares every pair of sides.
 
     :param which: the side.
     :param same: trials of the other side, for fixed weights with as many; ``None``: as many as learning rates.
     :returns: (N,) the endpoint for each seed, in the expectation over what a tuner draws at random; and its trials.
     :raises UsageError: when it was not trained.
     """
+    key = which, endpoint, same if which.trials == "same" else None
+    if key not in cell.sides:
+        cell.sides[key] = _side(cell, which, endpoint, same)
+    return cell.sides[key]
+
+
+def _side(cell: Scores, which: Comparator, endpoint: Endpoint, same: int | None) -> tuple[Array, int]:
+    """Return one side, see :func:`side`."""
     if endpoint == "delta-m" and cell.single_task is None:
         raise UsageError("endpoint delta-m needs single tasks, which this study does not train")
     if which.kind == "single-task":

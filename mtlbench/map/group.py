@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,9 +23,34 @@ from mtlbench.map.network import (
 )
 from mtlbench.map.weighing import Weighing, method_of
 
+CHUNK = 2**18
+"""Most numbers of the largest intermediate array, (S, B, K, h, Q), unless one instance has more. It bounds the memory:
+larger ones are not faster."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What the forward pass of some instances leaves for the backward pass.
+
+    :param here: the instances.
+    :param inputs: (S, B, D) inputs of the batch.
+    :param units: (S, B, h, Q) values of the shared units.
+    :param gradients: (S, B, K, Q) gradients of the losses by the outputs.
+    :param parts: (S, D, K, h, Q) gradients of each task's loss by the shared layer; ``None`` where none are needed.
+    """
+
+    here: slice
+    inputs: torch.Tensor
+    units: torch.Tensor
+    gradients: torch.Tensor
+    parts: torch.Tensor | None
+
 
 class Group:
     """S instances × Q columns in training.
+
+    Networks are computed chunk by chunk, which bounds the memory of intermediate arrays; methods and the optimizer work
+    on all instances at once.
 
     :param instances: the instances.
     :param columns: Q columns, those of a method side by side.
@@ -35,14 +61,18 @@ class Group:
     def __init__(
         self, instances: Instances, columns: Sequence[Column], positions: Sequence[int], *, per_task: bool
     ) -> None:
+        setting, count = instances.setting, len(instances)
         self.columns, self.positions, self.per_task = list(columns), list(positions), per_task
         self.networks = Networks(instances, [column.lr for column in columns])
-        self.weighing = Weighing(columns, instances.setting.tasks, instances.seeds)
-        self.losses = np.zeros(0)
+        self.weighing = Weighing(columns, setting.tasks, instances.seeds)
+        self.losses = np.zeros((count, setting.tasks, len(columns)))
         """(S, K, Q) losses of the last step."""
-        self.diverged: NDArray[np.bool_] = np.zeros((len(instances), len(columns)), dtype=np.bool_)
+        self.diverged: NDArray[np.bool_] = np.zeros((count, len(columns)), dtype=np.bool_)
         """(S, Q) whether a loss was NaN or infinite in some step."""
+        self._gram = np.zeros((count, len(columns), setting.tasks, setting.tasks)) if per_task else None
         self._factors = instances.factors.to(instances.dtype)
+        size = max(1, CHUNK // (setting.batch * setting.tasks * setting.width * len(columns)))
+        self._chunks = [slice(start, start + size) for start in range(0, count, size)]
 
     def step(self, rows: Rows, clock: Clock) -> None:
         """Take one step on a batch.
@@ -50,42 +80,53 @@ class Group:
         :param rows: the batch.
         :param clock: measures where the time goes.
         """
-        networks, weighing, inputs = self.networks, self.weighing, rows.inputs
-        units, outputs = forward(inputs, networks.inner, networks.outer)
-        losses, gradients = errors(outputs, rows, self._factors)
-        self.losses = losses.double().numpy()
+        passes = [self._forward(rows, here, clock) for here in self._chunks]
         self.diverged |= ~np.isfinite(self.losses).all(axis=1)
-        parts, gram = losses, None
-        if self.per_task:
-            parts = task_gradients(inputs, gradients, units, networks.outer)
-            clock.lap("forward and backward")
-            gram = inner_products(parts).numpy()
-            clock.lap("inner products")
-        else:
-            clock.lap("forward and backward")
-        weighing.weigh(self.losses, gram)
+        self.weighing.weigh(self.losses, self._gram)
         clock.lap("methods")
-        weights, heads = (torch.from_numpy(part).to(losses.dtype) for part in (weighing.weights, weighing.heads))
-        torch.mul(head_gradients(gradients, units), heads[:, :, None], out=networks.outer_gradient)
-        if self.per_task:
-            update = parts[:, :, 0] * weights[:, None, 0, None]
-            for task in range(1, parts.shape[2]):
-                update.addcmul_(parts[:, :, task], weights[:, None, task, None])
-        else:
-            update = sum_gradients(inputs, gradients.mul_(weights[:, None]), units, networks.outer)
-        weighing.limit(update)
-        networks.inner_gradient.copy_(update)
+        dtype = rows.inputs.dtype
+        weights, heads = (torch.from_numpy(part).to(dtype) for part in (self.weighing.weights, self.weighing.heads))
+        for made in passes:
+            self._backward(made, weights[made.here], heads[made.here])
+        self.weighing.limit(self.networks.inner_gradient)
         clock.lap("forward and backward")
-        networks.step()
+        self.networks.step()
         clock.lap("optimizer")
         self._after_step(rows)
         clock.lap("methods")
+
+    def _forward(self, rows: Rows, here: slice, clock: Clock) -> Pass:
+        """Compute the losses of some instances, and where methods read them, the inner products of their gradients."""
+        inputs, outer = rows.inputs[here], self.networks.outer[here]
+        units, outputs = forward(inputs, self.networks.inner[here], outer)
+        losses, gradients = errors(outputs, rows.labels[here], self._factors[here])
+        self.losses[here] = losses.numpy()
+        parts = task_gradients(inputs, gradients, units, outer) if self.per_task else None
+        clock.lap("forward and backward")
+        if parts is not None and self._gram is not None:
+            self._gram[here] = inner_products(parts).numpy()
+            clock.lap("inner products")
+        return Pass(here, inputs, units, gradients, parts)
+
+    def _backward(self, made: Pass, weights: torch.Tensor, heads: torch.Tensor) -> None:
+        """Write the gradients of some instances, with their (S, K, Q) weights and factors of the heads."""
+        networks, here = self.networks, made.here
+        by_heads = networks.outer_gradient[here]
+        torch.mul(head_gradients(made.gradients, made.units), heads[:, :, None], out=by_heads)
+        if made.parts is None:
+            weighted = made.gradients * weights[:, None]
+            update = sum_gradients(made.inputs, weighted, made.units, networks.outer[here])
+        else:
+            update = made.parts[:, :, 0] * weights[:, None, 0, None]
+            for task in range(1, weights.shape[1]):
+                update.addcmul_(made.parts[:, :, task], weights[:, None, task, None])
+        networks.inner_gradient[here] = update
 
     def _after_step(self, rows: Rows) -> None:
         for method in self.weighing.methods:
             if method.method.reads_after:
                 inner, outer = self.networks.inner[..., method.place], self.networks.outer[..., method.place]
-                losses, _ = errors(forward(rows.inputs, inner, outer)[1], rows, self._factors)
+                losses, _ = errors(forward(rows.inputs, inner, outer)[1], rows.labels, self._factors)
                 method.after_step(losses.double().numpy())
 
 

@@ -44,10 +44,11 @@ class Measuring:
         """
         if not self.places or step >= FEATURE_STEP:
             return
+        losses = self.group.losses[:, :, self.places]  # a copy
         if step < AVERAGED:
-            self._start.append(self.group.losses[:, :, self.places])
+            self._start.append(losses)
         if step >= FEATURE_STEP - AVERAGED:
-            self._recent.append(self.group.losses[:, :, self.places])
+            self._recent.append(losses)
         if step + 1 == FEATURE_STEP < self.instances.setting.steps:
             self._measure()
 
@@ -76,7 +77,7 @@ class Measuring:
         networks, instances = self.group.networks, self.instances
         inner, outer = (part[..., self.places] for part in (networks.inner, networks.outer))
         units, outputs = forward(rows.inputs, inner, outer)
-        _, gradients = errors(outputs, rows, instances.factors.to(instances.dtype))
+        _, gradients = errors(outputs, rows.labels, instances.factors.to(instances.dtype))
         return task_gradients(rows.inputs, gradients, units, outer)
 
 

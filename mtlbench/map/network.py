@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 
 from mtlbench.map.cells import Optimizer
-from mtlbench.map.family import Instances, Rows
+from mtlbench.map.family import Instances
 from mtlbench.training.optimizer import schedule
 
 MOMENTUM = 0.9
@@ -83,15 +83,15 @@ def forward(inputs: torch.Tensor, inner: torch.Tensor, outer: torch.Tensor) -> t
     return units, (units[:, :, None] * outer[:, None]).sum(3)
 
 
-def errors(outputs: torch.Tensor, rows: Rows, factors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def errors(outputs: torch.Tensor, labels: torch.Tensor, factors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the losses, s_k · ½ · mean (ŷ − y)², and their gradients by the outputs.
 
     :param outputs: (S, B, K, Q) outputs.
-    :param rows: the batch.
+    :param labels: (S, B, K) labels.
     :param factors: (S, K) the s_k, in the outputs' precision.
     :returns: (S, K, Q) losses and (S, B, K, Q) gradients.
     """
-    differences = outputs - rows.labels[..., None]
+    differences = outputs - labels[..., None]
     losses = differences.square().mean(1).mul_(0.5 * factors[..., None])
     return losses, differences.mul_((factors / outputs.shape[1])[:, None, :, None])
 

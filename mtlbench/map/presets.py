@@ -16,11 +16,11 @@ SUMS = ("sum", "unit-step-sum", "log-sum")
 """The equal sum with each step rule."""
 EVERY = (
     *SUMS,
-    *("normalized-sum", "pcgrad", "cagrad", "mgda", "nash-mtl", "imtl-g", "aligned-mtl"),
+    *("unit-gradients", "pcgrad", "cagrad", "mgda", "nash-mtl", "imtl-g", "aligned-mtl"),
     *("gradnorm", "famo", "uw", "si"),
 )
 """The methods of the full map."""
-SOME = (*SUMS, "normalized-sum", "pcgrad", "cagrad", "mgda", "nash-mtl", "famo", "uw")
+SOME = (*SUMS, "unit-gradients", "pcgrad", "cagrad", "mgda", "nash-mtl", "famo", "uw")
 """The methods of the quick map."""
 BASE = Setting()
 TIGHT = Setting(width=2, relatedness=0.0, rows=256, steps=300)
@@ -65,17 +65,17 @@ def preset(name: str) -> Preset:
 
 
 def _quick() -> Preset:
-    few = (*SUMS, "normalized-sum", "pcgrad", "mgda", "nash-mtl")
+    few = (*SUMS, "unit-gradients", "pcgrad", "mgda", "nash-mtl")
     return Preset(
         "quick",
         8,
         (
             _loss_noise((0.03, 0.3, 1.0, 3.0, 30.0), (1.0, 5.0, 25.0), methods=SOME, pools=("plain",), line=6),
-            _steps((200, 800, 2400), (1.0, 10.0), ("adam",), methods=(*SUMS, "normalized-sum", "nash-mtl", "uw")),
+            _steps((200, 800, 2400), (1.0, 10.0), ("adam",), methods=(*SUMS, "unit-gradients", "nash-mtl", "uw")),
             _width_relatedness((1, 2, 8), (0.0, 1.0), steps=400, methods=few),
             _trials((2, 4), ((30.0, 1.0),), steps=600, methods=few, pools=("plain",)),
             _rows_relatedness((32, 256, 1024), (0.0, 0.5, 1.0), steps=300),
-            _three_conditions((8, 256), ("sgd",), methods=("sum", "normalized-sum", "pcgrad")),
+            _three_conditions((8, 256), ("sgd",), methods=("sum", "unit-gradients", "pcgrad")),
         ),
     )
 
@@ -93,7 +93,7 @@ def _full() -> Preset:
             _width_relatedness((1, 2, 4, 8, 16), (0.0, 0.25, 0.5, 0.75, 1.0), steps=1200, methods=SOME),
             _trials((2, 4, 8), corners, steps=1200, methods=EVERY, pools=every_rule),
             _rows_relatedness((32, 64, 128, 256, 1024), (0.0, 0.25, 0.5, 0.75, 1.0), steps=1200),
-            _three_conditions((8, 32, 256), ("sgd", "adam"), methods=(*SUMS, "normalized-sum", "pcgrad", "mgda")),
+            _three_conditions((8, 32, 256), ("sgd", "adam"), methods=(*SUMS, "unit-gradients", "pcgrad", "mgda")),
         ),
     )
 

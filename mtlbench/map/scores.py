@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +32,8 @@ class Scores:
     dev: Array
     test: Array
     features: Features | None = None
+    sides: dict[Any, tuple[Array, int]] = field(default_factory=dict, init=False, compare=False, repr=False)
+    """Sides of comparisons that were computed before; :mod:`mtlbench.map.gains` fills it."""
 
     @cached_property
     def criterion(self) -> Array:

@@ -1,4 +1,4 @@
-"""Maps on disk: ``RESULTS/PRESET/STUDY.json``, a header, and beside it one parquet file, a row group for each shard.
+"""Maps on disk: ``RESULTS/PRESET/STUDY.map``, a header in JSON, and beside it a parquet file, a row group a shard.
 
 As with records of cells, the table is written first, under a name that contains its hash, and the header last: at any
 moment a reader sees the whole old study or the whole new one. A table that has changed since is checked shard by shard,
@@ -24,6 +24,10 @@ from mtlbench.records.store import DAMAGED, half_written
 if TYPE_CHECKING:
     import pyarrow
     from pyarrow import parquet
+
+
+SUFFIX = ".map"
+"""Ending of a header's name: a ``.json`` three folders deep would be taken for the record of a cell."""
 
 
 class MapStore:
@@ -52,7 +56,7 @@ class MapStore:
 
     def studies(self) -> list[str]:
         """Return the names of the studies in the folder."""
-        return sorted(path.stem for path in self.folder.glob("*.json") if not path.name.startswith("."))
+        return sorted(path.stem for path in self.folder.glob(f"*{SUFFIX}") if not path.name.startswith("."))
 
     def read(self, study: str) -> StoredStudy | str | None:
         """Read a study.
@@ -105,7 +109,7 @@ class MapStore:
         path.rename(aside if not aside.exists() else path.with_name(f"{path.name}.{time.time_ns()}{DAMAGED}"))
 
     def _path(self, study: str) -> Path:
-        return self.folder / f"{study}.json"
+        return self.folder / f"{study}{SUFFIX}"
 
 
 def _packed(tables: Sequence[pyarrow.Table]) -> bytes:

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -91,7 +91,7 @@ def as_trained(shard: Shard, table: pyarrow.Table, seconds: Mapping[str, float])
     dev, test = (_numbers(table, name).reshape(shape) for name in SCORES)
     diverged = _numbers(table, "diverged").reshape(shape)[..., 0].astype(np.bool_)
     reasons = np.array(table.column("failure").to_pylist(), dtype=object).reshape(shape)[..., 0]
-    failed = [tuple(cell) for cell in np.argwhere(reasons != None).tolist()]  # noqa: E711  # element by element
+    failures = {cell: str(reason) for cell, reason in np.ndenumerate(reasons) if reason is not None}
     return Trained(
         settings=shard.settings,
         seeds=shard.seeds,
@@ -99,7 +99,7 @@ def as_trained(shard: Shard, table: pyarrow.Table, seconds: Mapping[str, float])
         dev=dev,
         test=test,
         diverged=diverged,
-        failures={cell: str(reasons[cell]) for cell in failed},
+        failures=cast(dict[tuple[int, int, int], str], failures),
         seconds=seconds,
         features=_features(shard, table),
     )

@@ -18,8 +18,8 @@ from mtlbench.map.group import Group, groups_of
 from mtlbench.map.measuring import Measuring, joined
 from mtlbench.map.network import forward
 
-BLOCK = 2**19
-"""Most numbers of the largest intermediate array of a step, (S, B, K, h, Q): a larger one leaves the fast cache."""
+BLOCK = 2**12
+"""Most cells that are trained together: a call of a method for few costs hardly less than for many."""
 
 Listener = Callable[[int, int], None]
 """Called after every block with the number of instances done and the total."""
@@ -63,7 +63,7 @@ def train(
             raise UsageError(f"map: settings with {name} {' and '.join(map(str, values))} cannot be trained together")
     clock = Clock()
     pairs = list(product(settings, seeds))
-    size = block_size(settings[0], columns)
+    size = max(1, BLOCK // len(columns))
     blocks: list[_Result] = []
     for start in range(0, len(pairs), size):
         block = Block(Instances.of(pairs[start : start + size], precision), columns, clock)
@@ -90,16 +90,6 @@ def train(
         seconds=clock.seconds,
         features=joined(features, *shape) if features else None,
     )
-
-
-def block_size(setting: Setting, columns: Sequence[Column]) -> int:
-    """Return the number of instances that are trained together.
-
-    :param setting: one of the settings.
-    :param columns: all columns.
-    """
-    numbers = setting.batch * setting.tasks * setting.width * len(columns)
-    return max(1, BLOCK // numbers)
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,11 @@ from typing import Any
 from mtlbench.contract.problem import Problem
 from mtlbench.contract.spec import parse_spec
 from mtlbench.errors import UsageError, shown, unknown
+from mtlbench.plugins.registry import load_registry
 from mtlbench.recipe.suite import Recipe, Suite, load_suite, packaged_suites, validated
 
+DEFAULT_SUITE = "quick"
+"""The suite of a grid that names neither a suite nor a problem."""
 GENERIC: Mapping[str, Any] = {
     "steps": 500,
     "batch_size": 32,
@@ -22,6 +25,25 @@ METHODS, SEEDS = ("stl", "sum", "pcgrad"), 3
 """The grid of such a problem, as in the suite ``quick``."""
 NOT_DECLARED = ("problem", "model")
 """Fields of a recipe that a problem cannot declare: it is the problem, and it brings its model."""
+
+
+def choose_suite(
+    suite: str | None, problem: str | None, model: str | None, plugin_files: tuple[str, ...] = ()
+) -> str | Suite:
+    """Return what a suite and a problem stand for together.
+
+    :param suite: a suite's name or file; ``None`` for the default.
+    :param problem: the spec of a problem; ``None`` for the suite's.
+    :param model: the spec of an encoder, which no problem takes.
+    :param plugin_files: files that define further problems.
+    :raises UsageError: for an unknown problem or a wrong parameter, and for a suite or a model that is for texts.
+    """
+    if problem is None:
+        return suite or DEFAULT_SUITE
+    named = load_registry(plugin_files).problem(problem)
+    if model is not None:
+        raise UsageError(f"--model is for tasks on texts; problem {named.name} brings its own model: leave --model out")
+    return suite_of(named, suite)
 
 
 def suite_of(problem: Problem, suite: str | None = None) -> Suite:

@@ -54,6 +54,11 @@ class FolderContents:
         return {record["key"]: record["status"] for record in self.records}
 
 
+def no_records(folder: Path) -> UsageError:
+    """Return the error for a results folder without records."""
+    return UsageError(f"no records in {folder}; run mtlbench run first, or give --results FOLDER")
+
+
 class Store:
     """A results folder.
 

@@ -17,11 +17,19 @@ SCHEMA = 1
 
 
 def to_json(report: Report) -> str:
-    """Return the report as JSON: flat lists of objects, each with its suite and group, so each list is a data frame.
+    """Return the report as JSON.
 
     :param report: the report.
     """
-    content = {
+    return json.dumps(to_data(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def to_data(report: Report) -> dict[str, Any]:
+    """Return the report as plain data: flat lists of objects, each with its suite and group, so each is a data frame.
+
+    :param report: the report.
+    """
+    return {
         "schema": SCHEMA,
         "baseline": report.baseline,
         "confidence": CONFIDENCE,
@@ -43,7 +51,6 @@ def to_json(report: Report) -> str:
         "damaged": [{"path": path, "reason": reason} for path, reason in report.damaged],
         "notes": [note for group in report.groups for note in _of(report, group, group.notes)],
     }
-    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def to_csv(report: Report) -> str:

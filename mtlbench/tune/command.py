@@ -62,24 +62,34 @@ def run_tune(request: TuneRequest, *, width: int, color: bool) -> int:
     :returns: 0 if every method had all its trials and at least one of them succeeded, else 1.
     :raises UsageError: for an invalid request, before the first cell starts.
     """
+    tuned = tune(request)
+    if request.grid.dry_run:
+        print(as_plan(tuned))
+        return 0
+    print(as_text(tuned, width=width, color=color))
+    if not tuned.complete:
+        console.print("[red]not all trials have ended[/]: run the same command again to retry the others")
+    return 0 if tuned.complete and all(study.chosen for study in tuned.studies) else 1
+
+
+def tune(request: TuneRequest) -> Tuned:
+    """Train the trials of every method, and write ``tuned.json`` and the figure to the results folder.
+
+    :returns: the content of ``tuned.json``; for a dry run, what is known of it so far.
+    :raises UsageError: for an invalid request, before the first cell starts.
+    """
     if torchrun_place() is not None:
         raise UsageError("mtlbench tune distributes cells itself: start it without torchrun")
     budget = _read_budget(request)
     registry = load_registry(request.grid.plugin_files)
     workload = load_workload(request.grid, registry)
     searches = _read_searches(request, registry, workload)
-    tuned = _tune(request.grid, registry, workload, budget, searches)
-    if request.grid.dry_run:
-        print(as_plan(tuned))
-        return 0
-    print(as_text(tuned, width=width, color=color))
-    if any(study.chosen for study in tuned.studies):
+    tuned = _train(request.grid, registry, workload, budget, searches)
+    if not request.grid.dry_run and any(study.chosen for study in tuned.studies):
         from mtlbench.tune.figure import draw
 
         console.print(f"wrote {escape(str(draw(tuned, request.grid.results)))}")
-    if not tuned.complete:
-        console.print("[red]not all trials have ended[/]: run the same command again to retry the others")
-    return 0 if tuned.complete and all(study.chosen for study in tuned.studies) else 1
+    return tuned
 
 
 def _read_budget(request: TuneRequest) -> Budget:
@@ -167,7 +177,7 @@ def _read_search(method: Method, texts: Mapping[str, str], workload: Workload) -
     return search
 
 
-def _tune(
+def _train(
     grid: RunRequest, registry: Registry, workload: Workload, budget: Budget, searches: Sequence[MethodSearch]
 ) -> Tuned:
     """Train open trials, the earliest of all methods first, until every cell has been tried once."""

@@ -17,11 +17,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from mtlbench.errors import UsageError
+from mtlbench.errors import UsageError, unknown
 from mtlbench.host.disk import TEMPORARY
 from mtlbench.host.safe_names import spreadsheet_cell
 from mtlbench.records.groups import Record, collect
 from mtlbench.records.record_file import read_history
+from mtlbench.records.store import Store, no_records
 
 FORMATS: Final = ("csv", "tensorboard", "mlflow")
 COLUMNS: Final = ("suite", "group", "method", "seed", "step", "task", "what", "value", "elapsed")
@@ -59,7 +60,7 @@ class Exported:
     """Result of an export.
 
     :param cells: number of exported cells.
-    :param left_out: path and reason of each cell whose history cannot be read.
+    :param left_out: path and reason of each damaged record, and of each cell whose history cannot be read.
     """
 
     cells: int = 0
@@ -94,6 +95,24 @@ def values(history: Iterable[Mapping[str, Any]]) -> Iterator[Value]:
         for name in ALONE:
             if name in row:
                 yield Value(step, "", name, float(row[name]), elapsed)
+
+
+def export_folder(results: Path, to: str, folder: Path) -> Exported:
+    """Write the histories of all finished cells of a results folder.
+
+    :param results: the results folder.
+    :param to: one of :data:`FORMATS`.
+    :param folder: where to write; created if missing.
+    :returns: the number of exported cells, and those left out; damaged records are among the latter.
+    :raises UsageError: as :func:`export`, and if the format is unknown or there are no records.
+    """
+    if to not in FORMATS:
+        raise unknown("export format", to, FORMATS)
+    contents = Store(results).scan()
+    if not contents.records and not contents.damaged:
+        raise no_records(results)
+    exported = export(contents.records, to, folder)
+    return Exported(exported.cells, [*contents.damaged, *exported.left_out])
 
 
 def export(records: Sequence[Record], to: str, folder: Path) -> Exported:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Iterable, Set
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -87,20 +88,28 @@ def read_status(results: Path) -> Status:
     scan = Store(results).scan()
     running = holders(results)
     held = {holder.key for holder in running if not holder.gone}
-    groups: dict[tuple[str, str], dict[tuple[str, int], Record]] = {}
-    for record in sorted(scan.records, key=lambda record: str(record["started"])):
-        groups.setdefault((record["suite"], record["group"]), {})[record["method"]["spec"], record["seed"]] = record
-    cells = [
-        _cell(suite, group, method, seed, records.get((method, seed)), held)
-        for (suite, group), records in sorted(groups.items())
-        for method in sorted({method for method, _ in records})
-        for seed in sorted({seed for _, seed in records})
-    ]
     damaged = [{"file": file, "reason": reason} for file, reason in scan.damaged]
-    return Status(cells, running, _checkpoints(results), damaged)
+    return Status(cell_states(scan.records, held), running, _checkpoints(results), damaged)
 
 
-def _cell(suite: str, group: str, method: str, seed: int, record: Record | None, held: set[str]) -> CellStatus:
+def cell_states(records: Iterable[Record], held: Set[str] = frozenset()) -> list[CellStatus]:
+    """Return the state of every cell of the grids that records belong to.
+
+    :param records: as a scan of the store returns them.
+    :param held: keys of the cells that a process is training.
+    """
+    groups: dict[tuple[str, str], dict[tuple[str, int], Record]] = {}
+    for record in sorted(records, key=lambda record: str(record["started"])):
+        groups.setdefault((record["suite"], record["group"]), {})[record["method"]["spec"], record["seed"]] = record
+    return [
+        _cell(suite, group, method, seed, cells.get((method, seed)), held)
+        for (suite, group), cells in sorted(groups.items())
+        for method in sorted({method for method, _ in cells})
+        for seed in sorted({seed for _, seed in cells})
+    ]
+
+
+def _cell(suite: str, group: str, method: str, seed: int, record: Record | None, held: Set[str]) -> CellStatus:
     if record is None:
         return CellStatus(suite, group, method, seed, "missing")
     if record["key"] in held:

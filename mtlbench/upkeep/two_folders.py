@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from mtlbench.contract.entries import MethodEntry
 from mtlbench.errors import UsageError
 from mtlbench.records.groups import collect
 from mtlbench.records.record import Record
 from mtlbench.records.store import FolderContents, Store
+from mtlbench.report.build import build
 from mtlbench.report.result import Report
 
 
@@ -55,6 +57,21 @@ class Pair:
         :param name: the baseline, with or without a folder's label; without one, the first folder's is added.
         """
         return name if name.endswith(tuple(f" ({label})" for label in self.labels)) else f"{name} ({self.labels[0]})"
+
+    def report(
+        self, scans: tuple[FolderContents, FolderContents], baseline: str, **options: Any
+    ) -> tuple[Report, list[Record]]:
+        """Return the report that compares the folders, and the records of both.
+
+        :param scans: the records of both folders, as :meth:`scan` returns them.
+        :param baseline: the baseline, as for :meth:`baseline`.
+        :param options: further keyword arguments of :func:`mtlbench.report.build.build`.
+        :raises UsageError: as :func:`mtlbench.report.build.build`.
+        """
+        first, second = scans
+        records = [*first.records, *second.records]
+        built = build(records, [*first.damaged, *second.damaged], baseline=self.baseline(baseline), **options)
+        return self.annotated(built, scans), records
 
     def annotated(self, report: Report, scans: Sequence[FolderContents]) -> Report:
         """Return a report with notes on what a comparison of the folders means in each group.

@@ -38,14 +38,14 @@ def known_effect(setting: Setting, column: Column) -> float:
         loss = float(np.abs((weights - weights.mean()) - wanted).max()) / 2.0
     elif column.single is not None:
         loss = 0.4
-    elif column.method in ("normalized-sum", "nash-mtl"):
+    elif column.method in ("unit-gradients", "nash-mtl"):
         loss = 0.0
     return loss + no_effect(setting, column)
 
 
 def half_of_them(setting: Setting, column: Column) -> float:
     """Return the true ln NMSE of a column where half of the methods are better, by about a standard deviation."""
-    better = column.method in ("normalized-sum", "nash-mtl")
+    better = column.method in ("unit-gradients", "nash-mtl")
     return no_effect(setting, column) - (NOISE if better else 0.0)
 
 
@@ -104,7 +104,7 @@ def _features(settings: Sequence[Setting], seeds: Sequence[int], columns: Sequen
 
 
 RATES = (0.01, 0.03, 0.1)
-METHODS = ("sum", "normalized-sum", "pcgrad", "nash-mtl")
+METHODS = ("sum", "unit-gradients", "pcgrad", "nash-mtl")
 
 
 def made_columns(pool: bool = True) -> list[Column]:

@@ -36,7 +36,7 @@ def best(setting: Setting) -> float:
 
 SHARES: Mapping[str, Share] = {
     "sum": loss,
-    "normalized-sum": lambda s: 0.0,
+    "unit-gradients": lambda s: 0.0,
     "pcgrad": lambda s: 0.9 * loss(s),
     "cagrad": lambda s: 0.1 * loss(s),
     "mgda": lambda s: -1.2 * loss(s) - 0.2 * float(np.log(s.noise_ratio)),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +19,8 @@ from mtlbench.map.command import MapRequest, run_map
 from mtlbench.map.design import Plan
 from mtlbench.map.load import load_map
 from mtlbench.map.presets import Preset
+from mtlbench.map.store import MapStore
+from mtlbench.map.stored import StoredStudy
 from mtlbench.records.leases import Leases
 
 METHODS = ("sum", "unit-step-sum", "log-sum", "pcgrad", "nash-mtl")
@@ -56,10 +61,8 @@ def test_a_map_is_trained_stored_and_summed_up(tmp_path: Path, capsys: pytest.Ca
     assert "losses: 2 settings × 44 columns × 4 seeds = 352 cells, 0 done" in printed.err
     header = result.headers["losses"]
     assert header["environments"][0]["versions"]["pyarrow"] and header["methods"]["pcgrad"]["source_sha256"]
-    assert header["shards"][0]["started"].endswith("Z") and header["shards"][0]["seconds"] == {
-        "step": 0.5,
-        "weights": 0.25,
-    }
+    (shard,) = header["shards"]
+    assert shard["started"].endswith("Z") and shard["seconds"] == {"step": 0.5, "weights": 0.25}
 
 
 def test_the_second_run_trains_nothing_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,13 +93,13 @@ def test_damaged_shards_are_named_and_trained_again(tmp_path: Path, capsys: pyte
     content = bytearray(table.read_bytes())
     content[len(content) // 2] ^= 0xFF
     table.write_bytes(bytes(content))
-    header = tmp_path / "quick" / "lengths.json"
+    header = tmp_path / "quick" / "lengths.map"
     header.write_text(header.read_text().replace("0.5", "0.7", 1))
     assert _run(tmp_path) == 0
     printed = capsys.readouterr()
     assert printed.out == expected
     assert "damaged, trained again" in printed.err and str(table) in printed.err and str(header) in printed.err
-    assert (tmp_path / "quick" / "lengths.json.damaged").exists()
+    assert (tmp_path / "quick" / "lengths.map.damaged").exists()
     assert _run(tmp_path) == 0
     assert "nothing to train" in capsys.readouterr().err
 
@@ -177,3 +180,21 @@ def test_bad_input_is_one_line_and_exit_code_2(
     done = command_line("map", *arguments)
     assert done.returncode == 2 and done.stdout == ""
     assert expected in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_ctrl_c_keeps_what_is_trained(tmp_path: Path) -> None:
+    """The study's shards are of 200, 800 and 2400 steps: while the longest trains, another is done."""
+    words = ["map", "--studies", "steps", "--seeds", "1", "--jobs", "2", "--results", str(tmp_path)]
+    process = subprocess.Popen([sys.executable, "-m", "mtlbench", *words], stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if " done; " in line:
+            process.send_signal(signal.SIGINT)
+            break
+    rest = process.stderr.read()
+    assert process.wait() == 130
+    assert rest.splitlines()[-1] == "mtlbench: stopped; finished cells are kept, the same command goes on"
+    assert "Traceback" not in rest
+    stored = MapStore(tmp_path, "quick").read("steps")
+    assert isinstance(stored, StoredStudy) and stored.damaged == [] and 0 < len(stored.done()) < 6
+    assert not list((tmp_path / "quick" / ".leases").glob("*.json"))

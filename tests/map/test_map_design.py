@@ -42,7 +42,7 @@ def test_both_presets_have_the_same_studies_and_the_full_one_has_every_control()
     assert [plan.name for plan in quick.plans] == [plan.name for plan in full.plans]
     assert full.seeds >= 20 and quick.seeds >= 4  # fewer than four claim nothing
     headline = full.plans[0]
-    assert {"sum", "unit-step-sum", "log-sum", "normalized-sum"} <= set(headline.methods)
+    assert {"sum", "unit-step-sum", "log-sum", "unit-gradients"} <= set(headline.methods)
     assert set(headline.pools) == {"plain", "unit", "log"} and headline.single_tasks
 
 

@@ -37,8 +37,8 @@ def test_each_study_has_its_figures(result: MapResult) -> None:
 def test_the_overview_hatches_what_is_not_separable(result: MapResult) -> None:
     comparisons = Comparisons(result)
     svg = next(figure.figure for figure in figures(result) if figure.figure.name == "map-overview").svg
-    methods = ("pcgrad", "cagrad", "mgda", "nash-mtl", "famo", "uw", "normalized-sum")
-    rows = ("sum", "step-rules", "normalized-sum", "fixed[trials=8]", "fixed[trials=all]", "single-task")
+    methods = ("pcgrad", "cagrad", "mgda", "nash-mtl", "famo", "uw", "unit-gradients")
+    rows = ("sum", "step-rules", "unit-gradients", "fixed[trials=8]", "fixed[trials=all]", "single-task")
     gains = [g for row in rows for method in methods for g in comparisons.of("loss-noise", row, method).values()]
     assert len(gains) == 15 * (7 * 6 - 1)
     lines = svg.count("stroke-width: 0.35")

@@ -31,17 +31,17 @@ def _gain(method: str, setting: Setting, comparator: str = "sum", endpoint: Endp
 
 def test_a_known_effect_is_found_with_its_size() -> None:
     """Unequal losses cost the sum ln(30) / 4 = .85, which normalisation saves; without them nothing differs."""
-    gain = _gain("normalized-sum", UNEQUAL)
+    gain = _gain("unit-gradients", UNEQUAL)
     assert gain.separable and gain.low < -85.0 < gain.high and gain.p < 1e-6
     assert (gain.seeds, gain.trials, gain.comparator_trials) == (8, 3, 3)
-    assert not _gain("normalized-sum", BALANCED).separable
+    assert not _gain("unit-gradients", BALANCED).separable
     assert not _gain("pcgrad", UNEQUAL).separable
 
 
 def test_a_gain_over_fixed_weights_shrinks_with_their_budget() -> None:
-    means = [_gain("normalized-sum", UNEQUAL, f"fixed[trials={trials}]").mean for trials in (3, 4, 6, 9)]
-    assert means == sorted(means) and means[0] == pytest.approx(_gain("normalized-sum", UNEQUAL).mean)
-    best = _gain("normalized-sum", UNEQUAL, "fixed[trials=all]")
+    means = [_gain("unit-gradients", UNEQUAL, f"fixed[trials={trials}]").mean for trials in (3, 4, 6, 9)]
+    assert means == sorted(means) and means[0] == pytest.approx(_gain("unit-gradients", UNEQUAL).mean)
+    best = _gain("unit-gradients", UNEQUAL, "fixed[trials=all]")
     assert best.comparator_trials == 21 and best.mean > means[2]
 
 
@@ -52,7 +52,7 @@ def test_both_sides_record_their_trials() -> None:
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
-@pytest.mark.parametrize("comparator", ["sum", "step-rules", "fixed[trials=all]", "single-task", "normalized-sum"])
+@pytest.mark.parametrize("comparator", ["sum", "step-rules", "fixed[trials=all]", "single-task", "unit-gradients"])
 def test_the_tests_are_those_of_scipy_and_their_family_is_that_of_statsmodels(
     endpoint: Endpoint, comparator: str
 ) -> None:
@@ -131,7 +131,7 @@ def test_among_many_effects_at_most_a_twentieth_of_the_discoveries_is_false() ->
     for number in range(40):
         made = made_study(settings, 8, MadeTrainer(half_of_them, number=number), columns)
         found = [gain for gain in MapResult({"made": made}).gains("made") if gain.separable]
-        rates.append(sum(gain.method not in ("normalized-sum", "nash-mtl") for gain in found) / max(1, len(found)))
+        rates.append(sum(gain.method not in ("unit-gradients", "nash-mtl") for gain in found) / max(1, len(found)))
     assert np.mean(rates) <= 0.06
 
 
@@ -188,7 +188,7 @@ def test_a_curve_of_budgets_begins_at_one_trial_and_ends_at_the_pools_best() -> 
 
 def test_comparators_are_those_that_were_trained() -> None:
     specs = [comparator.spec for comparator in RESULT.study("made").comparators]
-    assert specs[0] == "sum" and {"step-rules", "fixed[trials=all]", "single-task", "normalized-sum"} <= set(specs)
+    assert specs[0] == "sum" and {"step-rules", "fixed[trials=all]", "single-task", "unit-gradients"} <= set(specs)
     assert not any("rule=" in spec for spec in specs)
     assert [Comparator.read(spec).spec for spec in specs] == specs
     assert len({Comparator.read(spec).label for spec in specs}) == len(specs)

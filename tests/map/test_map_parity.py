@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from ordinary import Cells, batched_weights, distance, looped_weights, trained_weights
+from ordinary import Cells, distance, looped_weights
 
+from mtlbench import UsageError
+from mtlbench.map.agreement import batched_weights, disagreements, ordinary_weights
 from mtlbench.map.cells import Column, Setting
 
 METHODS = (
@@ -59,7 +61,7 @@ def looped(request: pytest.FixtureRequest) -> tuple[list[Setting], Cells]:
 def test_a_cell_is_that_of_the_ordinary_trainer(two: tuple[list[Setting], Cells], position: int) -> None:
     settings, found = two
     which, seed = position % 2, position // 2 % 2
-    expected = trained_weights(settings[which], TWO[position], SEEDS[seed])
+    expected = ordinary_weights(settings[which], TWO[position], SEEDS[seed])
     assert distance(found[which, seed, position], expected) < TOLERANCE
     assert distance(found[which, 1 - seed, position], expected) > 0.01
 
@@ -67,10 +69,20 @@ def test_a_cell_is_that_of_the_ordinary_trainer(two: tuple[list[Setting], Cells]
 @pytest.mark.parametrize("position", range(len(FOUR)), ids=[label(column) for column in FOUR])
 def test_so_is_one_of_four_tasks(four: tuple[list[Setting], Cells], position: int) -> None:
     settings, found = four
-    assert distance(found[0, 1, position], trained_weights(settings[0], FOUR[position], SEEDS[1])) < TOLERANCE
+    assert distance(found[0, 1, position], ordinary_weights(settings[0], FOUR[position], SEEDS[1])) < TOLERANCE
 
 
 @pytest.mark.parametrize("position", range(len(LOOPED)), ids=[label(column) for column in LOOPED])
 def test_a_cell_is_that_of_a_plain_loop_with_surgery(looped: tuple[list[Setting], Cells], position: int) -> None:
     settings, found = looped
     assert distance(found[0, 0, position], looped_weights(settings[0], LOOPED[position], SEEDS[0])) < TOLERANCE
+
+
+def test_disagreements_are_those_of_the_networks_and_need_something_to_compare_with() -> None:
+    setting = Setting(steps=5)
+    assert max(disagreements(setting, 1, [Column("mgda", 0.01), Column("sum", 0.01, single=1)])) < TOLERANCE
+    assert 1e-12 < disagreements(setting, 1, [Column("mgda", 0.01)], "float32")[0] < 1e-4
+    with pytest.raises(UsageError, match="the ordinary trainer has Adam and no step rules"):
+        disagreements(setting, 1, [Column("sum", 0.01, step_rule="log")])
+    with pytest.raises(UsageError, match="the ordinary trainer has Adam"):
+        disagreements(Setting(optimizer="sgd", steps=5), 1, [Column("sum", 0.01)])

@@ -20,6 +20,7 @@ from mtlbench.map.load import as_study, load_map
 from mtlbench.map.store import MapStore
 from mtlbench.map.stored import StoredStudy
 from mtlbench.map.table import GRAMS, LOSSES
+from mtlbench.records.store import Store
 
 SETTINGS = [Setting(loss_ratio=ratio) for ratio in (1.0, 10.0, 100.0)]
 KEYS = {setting: f"key{number}" for number, setting in enumerate(SETTINGS)}
@@ -36,7 +37,7 @@ def _trained(settings: list[Setting], seeds: list[int]) -> Trained:
 @pytest.fixture
 def store(tmp_path: Path) -> MapStore:
     """A store with one study of three shards: settings 1 and 2 with seeds 0 and 1, then seed 2, and setting 3."""
-    store = MapStore(tmp_path, "made")
+    store = MapStore(tmp_path / "results" / "map", "made")
     store.prepare()
     stored = StoredStudy(Header("made", "losses", "Losses", ("loss_ratio",), (), {}, (), ()))
     for settings, seeds in ((SETTINGS[2:], [0, 1, 2]), (SETTINGS[:2], [2]), (SETTINGS[:2], [0, 1])):
@@ -152,7 +153,7 @@ def test_rows_of_other_cells_under_an_intact_form_are_found(store: MapStore) -> 
     ],
 )
 def test_a_damaged_header_is_named(store: MapStore, change, reason: str) -> None:  # type: ignore[no-untyped-def]
-    path = store.folder / "losses.json"
+    path = store.folder / "losses.map"
     path.write_text(change(path.read_text()))
     problem = store.read("losses")
     assert isinstance(problem, str) and str(path) in problem and reason in problem
@@ -180,7 +181,7 @@ def test_a_header_with_a_valid_checksum_is_still_checked(store: MapStore, change
     """A folder may come from anywhere, and a checksum is easily made."""
     from mtlbench.plan.cells import fingerprint
 
-    path = store.folder / "losses.json"
+    path = store.folder / "losses.map"
     header = json.loads(path.read_text())
     change(header)
     header.pop("checksum")
@@ -190,12 +191,12 @@ def test_a_header_with_a_valid_checksum_is_still_checked(store: MapStore, change
 
 
 def test_a_crash_between_table_and_header_leaves_the_old_study(store: MapStore) -> None:
-    header = (store.folder / "losses.json").read_bytes()
+    header = (store.folder / "losses.map").read_bytes()
     old = _table(store), _table(store).read_bytes()
     stored = _read(store)
     stored.add(_trained(SETTINGS[:1], [7]), KEYS, "2026-01-01T00:00:00Z", ENVIRONMENT)
     store.save(stored)
-    (store.folder / "losses.json").write_bytes(header)  # as if the process had died before the header
+    (store.folder / "losses.map").write_bytes(header)  # as if the process had died before the header
     old[0].write_bytes(old[1])
     assert 7 not in _read(store).done()[SETTINGS[0]] and _read(store).damaged == []
     store.save(_read(store))
@@ -215,3 +216,10 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
         MapStore(tmp_path, "made").prepare()
     with pytest.raises(UsageError, match="run mtlbench map --preset quick first"):
         load_map(tmp_path, "quick")
+
+
+def test_a_map_in_a_results_folder_is_not_taken_for_records_of_cells(store: MapStore) -> None:
+    """As in ``results/map/quick``, when ``mtlbench report`` reads ``results``."""
+    for folder in (store.folder, *store.folder.parents[:2]):
+        contents = Store(folder).scan()
+        assert contents.records == [] and contents.damaged == []

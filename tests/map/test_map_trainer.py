@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ordinary import batched_weights, distance, looped_model, losses_of, training_of
+from ordinary import distance, looped_model, losses_of
 
 from mtlbench import SolverError, UsageError
 from mtlbench.batched import OneByOne
 from mtlbench.map import trainer
+from mtlbench.map.agreement import batched_weights, ordinary_training
 from mtlbench.map.cells import BEST, DIVERGED, Column, Features, Setting, Trained
 from mtlbench.map.trainer import train
 from mtlbench.problem.schedule import batch_schedule
@@ -25,7 +26,7 @@ def test_scores_are_those_of_the_ordinary_trainers_outputs() -> None:
     trained = train([SHORT, Setting(steps=12)], seeds, columns)
     assert trained.dev.shape == trained.test.shape == (2, 2, 3, 2) and not trained.diverged.any()
     for position, column in enumerate(columns):
-        training = training_of(SHORT, column, seeds[1], "float32")
+        training = ordinary_training(SHORT, column, seeds[1], "float32")
         for _ in training.run():
             pass
         result = training.result()

@@ -73,7 +73,7 @@ def test_a_study_is_found_by_its_knobs() -> None:
 def test_controls_come_last_and_are_no_candidates() -> None:
     result = made_map(World(seeds=4))
     study = result.studies["loss-noise"]
-    assert ordered(study)[-4:] == ("normalized-sum", "log-sum", "unit-step-sum", "sum")
+    assert ordered(study)[-4:] == ("unit-gradients", "log-sum", "unit-step-sum", "sum")
     assert candidates(study) == ordered(study)[:-4]
     comparisons = Comparisons(result)
     assert default_comparator(study, comparisons) == "step-rules"

@@ -33,22 +33,26 @@ GRAM_NOISE = 1e-7
 
 STATELESS = ["sum", "pcgrad", "mgda", "cagrad"]
 CORE = [*STATELESS, "gradnorm"]
-SOLVED = ["mgda", "mgda-ub", "cagrad", "nash-mtl", "fairgrad", "upgrad", "dualproj", "imtl-g", "pcd"]
-CLOSED = ["config", "aligned-mtl", "gradvac", "normalized-sum"]
+SOLVED = ["mgda", "mgda-ub", "cagrad", "nash-mtl", "fairgrad", "upgrad", "dualproj", "imtl-g", "pcd", "edm", "imgrad"]
+CLOSED = ["config", "aligned-mtl", "gradvac", "unit-gradients", "gradops"]
 """Methods without optimality conditions."""
 GRAM_METHODS = [*SOLVED, *CLOSED]
 UPDATES = ["graddrop", "graddrop[leak=0.3]", "trimmed-mean", "moco", "moco[normalize=loss]", "db-mtl", "config-m"]
 CROSS = ["sdmgrad", "modo"]
 OTHERS = ["krum", "excess-mtl", "cosine-gate", "metabalance", "unit-step-sum", "log-mgda"]
 OTHERS += ["cr-mogm-excess-mtl", "cr-mogm-log-mgda"]
+LEARNING = ["go4align", "igb", "lbtw", "cov-weighting", "ema-scaling"]
+"""Methods that read positive losses and learn from those of earlier steps."""
 EXACT = ["mean", "fixed", "si", "log-sum", "gls", "dwa", "uw", "uw-so", "imtl-l", "stch", "famo"]
+EXACT += [*LEARNING, "bmtl", "group-dro", "bandit-mtl"]
 DRAWN = ["rlw", "random", "random[distribution=dirichlet]"]
 LOSS_METHODS = [*EXACT, *DRAWN]
 BLIND = ["mean", "fixed", *DRAWN]
 """Methods whose weights do not depend on the values of the losses."""
-LOGS = ["si", "log-sum", "gls", "uw-so", "stch", "famo"]
+LOGS = ["si", "log-sum", "gls", "uw-so", "stch", "famo", *LEARNING]
 """Methods that take logarithms or ratios of losses: a loss of 0 counts as the floor."""
-STATEFUL = ["dwa[window=3]", "uw", "imtl-l", "stch[warmup=6]", "famo"]
+STATEFUL = ["dwa[window=3]", "uw", "imtl-l", "stch[warmup=6]", "famo", *LEARNING, "igb[warmup=3]", "group-dro"]
+STATEFUL += ["bandit-mtl"]
 
 
 FAMILIES: list[Family] = [

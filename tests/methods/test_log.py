@@ -62,7 +62,7 @@ def test_log_judges_the_transformed_problem() -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("log-sum", "sum does not read inner products"),
+        ("log-mean", "mean does not read inner products"),
         ("log-db-mtl", "db-mtl does not read inner products"),
         ("log-sdmgrad", "sdmgrad does not read inner products"),
         ("log-stl", "stl does not read inner products"),

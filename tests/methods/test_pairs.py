@@ -18,6 +18,7 @@ SAME = {
     frozenset({"sum", "stl"}): "stl is the sum of one task",
     frozenset({"sum", "fixed"}): "fixed weights are 1 until told otherwise",
     frozenset({"stl", "fixed"}): "as above",
+    frozenset({"edm", "imtl-g"}): "where no weight of imtl-g is negative, as here",
 }
 
 
@@ -40,7 +41,7 @@ def test_two_methods_differ(one: str, other: str) -> None:
     (first, *declared), (second, *others) = PLAYED[one], PLAYED[other]
     apart = np.linalg.norm(first - second) / max(np.linalg.norm(first), np.linalg.norm(second))
     if frozenset({one, other}) in SAME:
-        assert apart == 0.0
+        assert apart < 1e-12
     else:
         assert apart > 1e-4 or declared != others, f"{one} and {other} give the same update"
 

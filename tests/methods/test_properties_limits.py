@@ -69,7 +69,11 @@ def test_mixed_norms_are_accepted(name: str) -> None:
             assert np.isfinite(aggregate(method, rows)).all()
 
 
-@pytest.mark.parametrize("name", [name for name in GRAM_METHODS if name not in ("mgda", "mgda-ub", "cagrad")])
+STOPPED = ("mgda", "mgda-ub", "cagrad", "edm", "imgrad")
+"""Methods that look for the hull's point nearest to the origin: a gradient of zero is that point."""
+
+
+@pytest.mark.parametrize("name", [name for name in GRAM_METHODS if name not in STOPPED])
 def test_a_gradient_of_zero_is_left_out(name: str) -> None:
     rows = jacobian(12, 3, 8)
     padded = np.vstack([rows, np.zeros((1, 8))])

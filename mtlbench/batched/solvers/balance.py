@@ -64,11 +64,13 @@ def definite(cosines: Grams) -> Grams:
     """
     size = cosines.shape[1]
     matrices = cosines + RIDGE * np.eye(size)
-    negative = cosines[:, 0, 1] < -1.0 if size == 2 else np.linalg.eigvalsh(cosines)[:, 0] < 0.0
-    if negative.any():
-        values, vectors = np.linalg.eigh(cosines[negative])
-        rows = vectors * np.sqrt(np.clip(values, 0.0, None))[:, None, :]
-        matrices[negative] = rows @ rows.transpose(0, 2, 1) + RIDGE * np.eye(size)
+    # By Gershgorin's theorem, eigenvalues are positive where the diagonal, about 1, exceeds the rest of each row.
+    doubtful = np.flatnonzero(np.abs(cosines).sum(axis=2).max(axis=1) > 1.99)
+    if len(doubtful):
+        values, vectors = np.linalg.eigh(cosines[doubtful])
+        negative = values[:, 0] < 0.0
+        rows = vectors[negative] * np.sqrt(np.clip(values[negative], 0.0, None))[:, None, :]
+        matrices[doubtful[negative]] = rows @ rows.transpose(0, 2, 1) + RIDGE * np.eye(size)
     return matrices
 
 

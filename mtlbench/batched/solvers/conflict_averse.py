@@ -76,22 +76,22 @@ def _by_roots(gradients: Grams, c: float) -> tuple[Rows, Vector]:
     weights = _nearest(gradients, mean, shift)
     live = np.arange(len(mean))
     for _ in range(ROOT_STEPS):
-        rows, at, reach, floor = gradients[live], shift[live], radius[live], least[live]
-        point = np.einsum("bi,bij->bj", weights[live], rows)
-        excess = np.sqrt(dot(point, point)) - at * reach
-        done = (np.abs(excess) <= 1e-14 * at * reach) | ((excess <= 0.0) & (at <= floor))
-        above = excess > 0.0
-        low[live], high[live] = np.where(above, at, low[live]), np.where(above, high[live], at)
-        root = _root(rows, mean[live], reach, weights[live] > 0.0)
-        inside = (low[live] < root) & (root < high[live])
-        middle = np.where(~above & (low[live] == floor), floor, np.sqrt(low[live] * high[live]))
-        root = np.where(inside, root, middle)
-        done |= np.abs(root - at) <= 1e-15 * at
-        live, root = live[~done], root[~done]
+        point = np.einsum("bi,bij->bj", weights[live], gradients[live])
+        target = shift[live] * radius[live]
+        excess = np.sqrt(dot(point, point)) - target
+        going = (np.abs(excess) > 1e-14 * target) & ((excess > 0.0) | (shift[live] > least[live]))
+        live, above = live[going], excess[going] > 0.0
         if not len(live):
             break
-        shift[live] = root
-        weights[live] = _nearest(gradients[live], mean[live], root)
+        at = shift[live]
+        low[live], high[live] = np.where(above, at, low[live]), np.where(above, high[live], at)
+        root = _root(gradients[live], mean[live], radius[live], weights[live] > 0.0)
+        middle = np.where(~above & (low[live] == least[live]), least[live], np.sqrt(low[live] * high[live]))
+        root = np.where((low[live] < root) & (root < high[live]), root, middle)
+        moving = np.abs(root - at) > 1e-15 * at
+        live = live[moving]
+        shift[live] = root[moving]
+        weights[live] = _nearest(gradients[live], mean[live], shift[live])
     direction = mean + np.einsum("bi,bij->bj", weights, gradients) / shift[:, None]
     products = times(gradients, direction)
     return weights / shift[:, None], dot(weights, products) - products.min(axis=1)

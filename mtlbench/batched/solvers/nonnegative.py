@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mtlbench.batched.arrays import Grams, Rows, diagonals, dot, outer, some, times
+from mtlbench.batched.arrays import Grams, Mask, Rows, diagonals, dot, or_one, outer, times
 
 EPSILON = float(np.finfo(np.float64).eps)
 DEPENDENT = 16.0 * EPSILON
 """A variable whose pivot is smaller is a linear combination of those in use: it cannot enter."""
+ITERATIONS = 6
+"""Limit of the exchanges, times K + 1; about K are needed."""
 
 
 def nonnegative(matrices: Grams, targets: Rows) -> Rows:
@@ -19,67 +21,75 @@ def nonnegative(matrices: Grams, targets: Rows) -> Rows:
     others. One iteration exchanges one variable of every problem that is not done, by a principal pivot of its table:
     the variable with the largest w enters; where the solution for the positive variables is not positive, x goes
     towards it until the first variable is 0, which leaves. In the end, one step of iterative refinement removes the
-    rounding of the pivots. Callers check the optimality conditions: a problem that runs out of iterations fails them.
+    rounding of the pivots. Callers check the optimality conditions.
 
     :param matrices: (N, K, K) symmetric, positive semidefinite A, with a diagonal of about 1.
     :param targets: (N, K) vectors b.
-    :returns: (N, K) solutions.
+    :returns: (N, K) solutions; NaN for problems that run out of iterations.
     """
     count, size = targets.shape
-    tables = np.concatenate([-matrices, targets[:, :, None]], axis=2)
-    x, positive = np.zeros((count, size)), np.zeros((count, size), dtype=np.bool_)
-    result, inverses, supports = x.copy(), np.zeros_like(matrices), positive.copy()
-    live = np.arange(count)
-    for _ in range(6 * size + 4):
-        solution = np.where(positive, tables[:, :, size], 0.0)
-        blocked = positive & (solution <= 0.0)
-        leaving = some(blocked)
-        x, last = _towards(x, solution, blocked)
-        pull = np.where(positive | (diagonals(tables[:, :, :size]) > -DEPENDENT), -np.inf, tables[:, :, size])
-        entering = pull.argmax(axis=1)
-        limit = 4.0 * size * EPSILON * (np.abs(targets[live]).max(axis=1) + x.sum(axis=1))
-        done = ~leaving & ~(pull[np.arange(len(live)), entering] > limit)
+    tables = np.empty((size, size + 1, count))  # problems last: NumPy is fast along the longest axis
+    tables[:, :size], tables[:, size] = -matrices.transpose(1, 2, 0), targets.T
+    x, positive = np.zeros((size, count)), np.zeros((size, count), dtype=np.bool_)
+    result, inverses, supports = (
+        np.full((count, size), np.nan),
+        np.zeros_like(matrices),
+        np.ones(targets.shape, np.bool_),
+    )
+    live, magnitude = np.arange(count), np.abs(targets).max(axis=1, initial=0.0)
+    for _ in range(ITERATIONS * (size + 1)):
+        values = tables[:, size]
+        blocked = positive & (values <= 0.0)
+        leaving: Mask = np.asarray(blocked.any(axis=0))
+        x, last = _towards(x, np.where(positive, values, 0.0), blocked)
+        excluded = positive | (tables[np.arange(size), np.arange(size)] > -DEPENDENT)
+        pull = np.where(excluded, -np.inf, values)
+        entering = pull.argmax(axis=0)
+        limit = 4.0 * size * EPSILON * (magnitude + x.sum(axis=0))
+        done = ~leaving & ~(pull.max(axis=0) > limit)
         if done.any():
-            ended, going = live[done], ~done
-            result[ended], inverses[ended], supports[ended] = x[done], tables[done, :, :size], positive[done]
-            live, tables, x, positive, leaving = live[going], tables[going], x[going], positive[going], leaving[going]
+            ended, going = live[done], np.flatnonzero(~done)
+            result[ended], supports[ended] = x[:, done].T, positive[:, done].T
+            inverses[ended] = tables[:, :size, done].transpose(2, 0, 1)
+            live, magnitude, leaving = live[going], magnitude[going], leaving[going]
             entering, last = entering[going], last[going]
+            tables, x, positive = tables[:, :, going], x[:, going], positive[:, going]
         if not len(live):
             break
         variable = np.where(leaving, last, entering)
-        positive[np.arange(len(live)), variable] ^= True
+        positive[variable, np.arange(len(live))] ^= True
         _pivot(tables, variable)
-    result[live] = x
     return _refined(matrices, targets, result, inverses, supports)
 
 
-def _towards(x: Rows, solution: Rows, blocked: NDArray[np.bool_]) -> tuple[Rows, NDArray[np.intp]]:
-    """Return x moved to the solution, or until the first variable is 0; and that variable."""
-    steps = np.where(blocked, x / np.where(blocked, x - solution, 1.0), np.inf)
-    steps[blocked & ~(x > 0.0)] = 0.0  # 0/0: a variable at 0 that would fall
-    last = steps.argmin(axis=1)
-    rows = np.arange(len(x))
-    step = np.minimum(steps[rows, last], 1.0)
-    moved = np.maximum(x + step[:, None] * (solution - x), 0.0)
-    stopped = some(blocked)
-    moved = np.where(stopped[:, None], moved, solution)
-    moved[rows[stopped], last[stopped]] = 0.0
+def _towards(x: Rows, solution: Rows, blocked: Mask) -> tuple[Rows, NDArray[np.intp]]:
+    """Return x moved to the solution, or until the first blocked variable is 0; and that variable. All are (K, N)."""
+    if not blocked.any():
+        return solution, np.zeros(x.shape[1], dtype=np.intp)
+    steps = np.where(blocked & (x > 0.0), x / np.where(blocked, x - solution, 1.0), np.where(blocked, 0.0, np.inf))
+    last = steps.argmin(axis=0)
+    stopped = np.flatnonzero(blocked.any(axis=0))
+    moved = solution.copy()
+    start, end = x[:, stopped], solution[:, stopped]
+    step = np.minimum(steps[last[stopped], stopped], 1.0)
+    moved[:, stopped] = np.maximum(start + step * (end - start), 0.0)
+    moved[last[stopped], stopped] = 0.0
     return moved, last
 
 
 def _pivot(tables: Grams, variable: NDArray[np.intp]) -> None:
-    """Exchange one variable of each table with its counterpart, in place. Doing it twice restores the table."""
-    rows = np.arange(len(tables))
-    columns, line = tables[rows, :, variable], tables[rows, variable, :]
-    pivots = line[rows, variable]
-    line = line / -pivots[:, None]
-    line[rows, variable] = 1.0 / pivots
-    tables[rows, :, variable] = 0.0
-    tables += columns[:, :, None] * line[:, None, :]
-    tables[rows, variable, :] = line
+    """Exchange one variable of each (K, K + 1, N) table with its counterpart, in place. Twice restores the table."""
+    problems = np.arange(len(variable))
+    column, line = tables[:, variable, problems], tables[variable, :, problems].T.copy()
+    pivots = line[variable, problems]
+    line /= -pivots
+    line[variable, problems] = 1.0 / pivots
+    tables[:, variable, problems] = 0.0
+    tables += column[:, None] * line
+    tables[variable, :, problems] = line.T
 
 
-def _refined(matrices: Grams, targets: Rows, x: Rows, inverses: Grams, supports: NDArray[np.bool_]) -> Rows:
+def _refined(matrices: Grams, targets: Rows, x: Rows, inverses: Grams, supports: Mask) -> Rows:
     """Return x after one step of refinement; `inverses` holds −(A of the positive variables)⁻¹ in their rows."""
     error = np.where(supports, targets - times(matrices, x), 0.0)
     return np.where(supports, np.maximum(x - times(inverses, error), 0.0), 0.0)
@@ -102,7 +112,7 @@ def nearest_in_hull(gram: Grams) -> tuple[Rows, Rows]:
         pulls = shortest[:, None] / safe
         cosines = gram / outer(safe)
         shares = nonnegative(cosines + outer(pulls), pulls) * pulls
-        weights = shares / shares.sum(axis=1)[:, None]
+        weights = shares / or_one(shares.sum(axis=1))[:, None]
     if at_origin.any():
         zero = (lengths == 0.0).astype(np.float64)
         weights = np.where(at_origin[:, None], zero / np.maximum(zero.sum(axis=1), 1.0)[:, None], weights)

@@ -148,7 +148,9 @@ class Comparisons:
         return min(turning, key=lambda study: len(study.knobs), default=None)
 
 
-CONTROLS = ("sum", "unit-step-sum", "log-sum", "unit-gradients")
+NORMALISED = "unit-gradients"
+"""The method that is normalisation alone."""
+CONTROLS = ("sum", "unit-step-sum", "log-sum", NORMALISED)
 """Methods that are no method of multi-task learning, or its part alone: what a gain must be measured against."""
 
 

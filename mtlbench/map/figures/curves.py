@@ -18,7 +18,7 @@ from mtlbench.map.figures.panels import columns
 from mtlbench.map.layout import value_text
 from mtlbench.map.result import Study
 from mtlbench.map.selection import Search
-from mtlbench.map.tally import Comparisons, Shown, phrase, plural
+from mtlbench.map.tally import NORMALISED, Comparisons, Shown, phrase, plural
 from mtlbench.report.figures import style
 from mtlbench.report.figures.figure import Figure
 
@@ -86,7 +86,7 @@ def _draw_lengths(
 ) -> matplotlib.figure.Figure:
     """Draw a row for each loss ratio and a column for each comparator."""
     names = _by_size(comparisons, study, methods)
-    look_of = style.looks(names, "unit-gradients", ())
+    look_of = style.looks(names, NORMALISED, ())
     height = 0.5 + 1.45 * len(ratios) + style.legend_height(names)
     figure, panels = style.sheet(height, len(ratios), len(against), sharex=True, sharey="row")
     for number, panel in enumerate(panels):
@@ -146,7 +146,7 @@ def budgets(comparisons: Comparisons) -> MapFigure | None:
 def _draw_budgets(comparisons: Comparisons, study: Study, settings: Sequence[Setting]) -> matplotlib.figure.Figure:
     """Draw a panel for each number of tasks."""
     names = _by_size(comparisons, study, columns(study))
-    look_of = style.looks(names, "unit-gradients", ())
+    look_of = style.looks(names, NORMALISED, ())
     shown = [pool for pool in POOLS if all(pool.rule in study.cell(setting).pools for setting in settings)]
     labels = [*names, *(pool.label for pool in shown)]
     figure, panels = style.sheet(2.6 + style.legend_height(labels), 1, len(settings), sharey=True)
@@ -218,7 +218,7 @@ def _by_size(comparisons: Comparisons, study: Study, methods: Sequence[str]) -> 
     def size(method: str) -> float:
         return max((abs(g.mean) for g in comparisons.of(study.name, "sum", method).values()), default=0.0)
 
-    return sorted(methods, key=lambda method: (method != "unit-gradients", -size(method)))
+    return sorted(methods, key=lambda method: (method != NORMALISED, -size(method)))
 
 
 def _points(comparisons: Comparisons, study: Study, setting: Setting) -> dict[str, Shown]:

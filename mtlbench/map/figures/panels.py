@@ -10,17 +10,17 @@ from mtlbench.map.figures.heat import HeatRow, draw_heat
 from mtlbench.map.layout import Layout, layout
 from mtlbench.map.result import Study
 from mtlbench.map.statements.statement import grouped
-from mtlbench.map.tally import Comparisons, candidates, default_comparator, phrase
+from mtlbench.map.tally import NORMALISED, Comparisons, candidates, default_comparator, phrase
 from mtlbench.report.figures.figure import Figure
 
 OVERVIEW: Final = "map-overview"
 """Name of the figure over all comparators."""
-ROWS: Final = ("sum", "step-rules", "unit-gradients", "fixed[trials=8]", "fixed[trials=all]", "single-task")
+ROWS: Final = ("sum", "step-rules", NORMALISED, "fixed[trials=8]", "fixed[trials=all]", "single-task")
 """The comparators of the overview, where a study has them."""
 ROW_WORDS: Final = {
     "sum": "equal sum",
     "step-rules": "equal sum with\nbest of 3 step rules",
-    "unit-gradients": "normalisation alone",
+    NORMALISED: "normalisation alone",
     "fixed[trials=8]": "fixed weights,\ntuned with 8 trials",
     "fixed[trials=all]": "fixed weights,\nbest of the pool",
     "single-task": "single tasks",
@@ -89,7 +89,7 @@ def slices(comparisons: Comparisons, study: Study) -> MapFigure | None:
 
 def columns(study: Study) -> list[str]:
     """Return the methods of a figure: the candidates, and normalisation alone beside them."""
-    return [*candidates(study), *(method for method in ("unit-gradients",) if method in study.methods)]
+    return [*candidates(study), *(method for method in (NORMALISED,) if method in study.methods)]
 
 
 def _slice_words(places: Layout, number: int) -> str:

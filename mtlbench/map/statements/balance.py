@@ -13,7 +13,18 @@ from mtlbench.map.statements.statement import (
     sides,
     span,
 )
-from mtlbench.map.tally import Comparisons, Shown, Tally, candidates, count_of, joined, phrase, plural, points
+from mtlbench.map.tally import (
+    NORMALISED,
+    Comparisons,
+    Shown,
+    Tally,
+    candidates,
+    count_of,
+    joined,
+    phrase,
+    plural,
+    points,
+)
 
 MOST_DETAILED = 4
 """Most methods that a sentence describes one by one."""
@@ -63,7 +74,7 @@ def normalisation(comparisons: Comparisons) -> Statement | None:
     study = comparisons.headline
     if study is None:
         return None
-    found = comparisons.of(study.name, "sum", "unit-gradients")
+    found = comparisons.of(study.name, "sum", NORMALISED)
     gains = [g for s, g in found.items() if s.noise_ratio == 1.0 and max(_ratio(s), 1.0 / _ratio(s)) >= UNEQUAL]
     if not gains:
         return None
@@ -76,7 +87,7 @@ def normalisation(comparisons: Comparisons) -> Statement | None:
         f"With losses unequal by {UNEQUAL:g} or more and equal noise, normalising the gradients alone is separably"
         f" better than the equal sum in {tally.won or 'none'} of {plural(tally.cells, 'cell')}, and worse in"
         f" {tally.lost or 'none'}.",
-        f"unit-gradients: {', '.join(cells)}; {sides(gains)}.",
+        f"{NORMALISED}: {', '.join(cells)}; {sides(gains)}.",
         SIDES,
     )
 

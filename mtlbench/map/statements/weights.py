@@ -5,7 +5,7 @@ from __future__ import annotations
 from mtlbench.map.endpoints import LABELS as ENDPOINTS
 from mtlbench.map.result import Study
 from mtlbench.map.statements.statement import SINGLE, Statement, enough, grouped, groups, number_of, sides
-from mtlbench.map.tally import Comparisons, candidates, count_of, joined, phrase, plural
+from mtlbench.map.tally import NORMALISED, Comparisons, candidates, count_of, joined, phrase, plural
 
 POOL = "fixed[trials=all]"
 TUNED = "fixed[trials=8]"
@@ -20,7 +20,7 @@ def beyond_normalisation(comparisons: Comparisons) -> Statement | None:
     return None if study is None else _against(
         comparisons,
         study,
-        "unit-gradients",
+        NORMALISED,
         "beyond-normalisation",
         "Do methods gain what normalisation alone does not?",
     )  # fmt: skip

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= data/cs224n
 
-.PHONY: run test test-cluster lint install reference reference-digits pages bench bench-own-loop bench-problem \
+.PHONY: run test test-cluster lint install reference reference-digits pages docs bench bench-own-loop bench-problem \
   bench-map bench-methods bench-batched clean
 
 run: $(VENV)/.installed
@@ -63,6 +63,10 @@ pages: $(VENV)/.installed-test
 	$(BIN)/mtlbench list methods --markdown > docs/methods.md
 	OMP_NUM_THREADS=1 $(BIN)/mtlbench check --all --matrices 200 --jobs 2 --format markdown --output docs/certificate.md
 
+# The documentation as a site, in site/; a dead link is an error.
+docs: $(VENV)/.installed-docs
+	$(BIN)/python docs/site_pages.py
+
 # Time whole steps of the engines beside their peers: about 20 minutes, on an idle machine.
 bench: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks.engine --output .benchmarks-engine.json
@@ -104,5 +108,9 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[offline,test,lint,slurm]'
 	touch $@
 
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[offline,docs]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info

@@ -1,24 +1,30 @@
-"""A map as text: its plan before it is trained, and the table of its results."""
+"""A map as text: its plan before it is trained; then a few sentences and a small table."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from mtlbench.host.terminal import duration, printed
-from mtlbench.map.comparators import Comparator
+from mtlbench.map.conclusions import conclusions, verdict
 from mtlbench.map.design import Plan
-from mtlbench.map.gains import Gain
 from mtlbench.map.result import MapResult, Study
 from mtlbench.map.shards import Shard
+from mtlbench.map.statements.statement import number_of
+from mtlbench.map.tally import Comparisons, ordered, points
 
-COMPARATORS = ("sum", "step-rules", "fixed[trials=8]", "fixed[trials=all]", "single-task")
-"""The comparators of the table, where a study has them."""
+COMPARATORS = {
+    "sum": "equal sum",
+    "step-rules": "best step rule",
+    "fixed[trials=8]": "fixed, 8 trials",
+    "fixed[trials=all]": "fixed, best",
+    "single-task": "single tasks",
+}
+"""The comparators of the table → short words for its header."""
 
 
 def as_plan(left: Mapping[str, Sequence[Shard]], plans: Sequence[Plan], seeds: int, jobs: int) -> str:
@@ -50,57 +56,44 @@ def _about(seconds: float) -> str:
 
 
 def as_text(result: MapResult, *, width: int, color: bool) -> str:
-    """Return a table for each study: how each method does against each comparator.
+    """Return the verdict, and cells won and lost by every method in the study of loss and noise ratios.
 
+    :param result: the map.
     :param width: columns of the terminal.
     :param color: whether to add terminal escapes; the characters are the same without.
     """
+    comparisons = Comparisons(result)
+    sentences = verdict(conclusions(result, comparisons), result)
 
     def show(console: Console) -> None:
-        for study in result.studies.values():
-            console.print(Text(f"{study.title} ({study.name})", style="bold"))
-            console.print(_table(result, study))
-            for note in _notes(study):
-                console.print(Text(note))
+        for sentence in sentences:
+            console.print(Text(sentence))
+        study = comparisons.headline or next(iter(result.studies.values()), None)
+        if study is not None:
             console.print()
+            console.print(Text(study.title, style="bold"))
+            console.print(_table(comparisons, study))
+            console.print(Text(_note(study)))
 
     return printed(show, width=width, color=color)
 
 
-def _table(result: MapResult, study: Study) -> Table:
+def _table(comparisons: Comparisons, study: Study) -> Table:
+    """Return the table: a row for each method, a column for each comparator that was trained."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
-    possible = {comparator.spec for comparator in study.comparators}
-    shown = [spec for spec in COMPARATORS if spec in possible]
-    table.add_column("method", no_wrap=True)
-    for spec in shown:
-        table.add_column(f"against {Comparator.read(spec).label}", justify="right")
-    by_comparator = [_by_method(result.gains(study.name, spec)) for spec in shown]
-    for method in study.methods:
-        table.add_row(method, *(_entry(gains.get(method, ())) for gains in by_comparator))
+    table.add_column("method", overflow="fold")
+    columns = {spec: tallies for spec in COMPARATORS if (tallies := comparisons.tallies(study.name, spec))}
+    for spec in columns:
+        table.add_column(COMPARATORS[spec], justify="right")
+    for method in ordered(study):
+        of_method = [found.get(method) for found in columns.values()]
+        table.add_row(method, *("-" if t is None else f"{t.score} {points(t.median)}" for t in of_method))
     return table
 
 
-def _by_method(gains: Sequence[Gain]) -> dict[str, list[Gain]]:
-    by_method: dict[str, list[Gain]] = {}
-    for gain in gains:
-        by_method.setdefault(gain.method, []).append(gain)
-    return by_method
-
-
-def _entry(gains: Sequence[Gain]) -> str:
-    """Return cells won and lost, and the median gain; positive is better, as in the figures."""
-    if not gains:
-        return ""
-    won = sum(gain.separable and gain.mean < 0.0 for gain in gains)
-    lost = sum(gain.separable and gain.mean > 0.0 for gain in gains)
-    return f"{won}/{lost} {-float(np.median([gain.mean for gain in gains])):+.0f}"
-
-
-def _notes(study: Study) -> Iterator[str]:
-    seeds = {len(cell.seeds) for cell in study.cells}
-    span = f"{min(seeds)}" if len(seeds) == 1 else f"{min(seeds)} to {max(seeds)}"
-    knobs = ", ".join(study.knobs)
-    yield (
-        f"cells won/lost of {len(study.cells)} ({knobs}), and the median gain: 100 × the fall in mean ln NMSE; "
-        f"{span} seeds, paired t tests, Benjamini-Hochberg at 5 % over all cells and methods of a column"
+def _note(study: Study) -> str:
+    seeds = number_of((len(cell.seeds) for cell in study.cells), "seed")
+    return (
+        f"cells won/lost of {len(study.cells)}, and the median gain: 100 × the fall of the mean log test error. "
+        f"{seeds}, paired t tests, Benjamini-Hochberg at 5 % over all cells and methods of a column."
     )

@@ -6,7 +6,7 @@ from page_maps import World, made_map
 
 from mtlbench.map.conclusions import conclusions, verdict
 from mtlbench.map.result import MapResult
-from mtlbench.map.summary import as_text
+from mtlbench.map.text import as_text
 from mtlbench.map.tally import Comparisons, points
 
 

@@ -63,9 +63,9 @@ def verdict(statements: Sequence[Statement], result: MapResult) -> list[str]:
         return [reason]
     by_name = {statement.name: statement for statement in statements}
     chosen = [by_name[name].short for name in VERDICT if name in by_name]
-    return (
-        chosen or [statement.short for statement in statements[: len(VERDICT)]] or ["The map has no cells to compare."]
-    )
+    others = [statement.short for statement in statements[: len(VERDICT)]]
+    nothing = "None of the questions can be asked of these studies." if result.studies else "The map has no cells."
+    return chosen or others or [nothing]
 
 
 def too_few(result: MapResult) -> str:

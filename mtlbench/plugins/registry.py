@@ -52,8 +52,9 @@ class Broken:
 class Registry:
     """All plugins, by name.
 
-    :param methods: classes of methods; those of wrapped methods are added on first use.
+    :param methods: classes of methods.
     :param wrappers: classes of wrappers.
+    :param wrapped: classes of wrapped methods, such as ``log-cagrad``, that have been asked for.
     :param tasks: classes of tasks.
     :param problems: classes of problems.
     :param origins: the module, entry point or file that defines a class.
@@ -62,6 +63,7 @@ class Registry:
 
     methods: dict[str, type[Method]] = field(default_factory=dict)
     wrappers: dict[str, type[Wrapper]] = field(default_factory=dict)
+    wrapped: dict[str, type[Method]] = field(default_factory=dict)
     tasks: dict[str, type[Task]] = field(default_factory=dict)
     problems: dict[str, type[Problem]] = field(default_factory=dict)
     origins: dict[type[Plugin], str] = field(default_factory=dict)
@@ -90,16 +92,16 @@ class Registry:
         :param name: such as ``cagrad`` or ``log-cagrad``, the wrapper ``log`` around ``cagrad``.
         :raises UsageError: for an unknown name, or a method that the wrapper does not accept.
         """
-        if name not in self.methods:
+        if name not in self.methods and name not in self.wrapped:
             for prefix, wrapper in self.wrappers.items():
                 if name.startswith(f"{prefix}-"):
                     inner = self.method_class(name.removeprefix(f"{prefix}-"))
                     reason = wrapper.accepts(inner)
                     if reason is not None:
                         raise UsageError(f"method {name}: {reason}")
-                    self.methods[name] = wrapper.around(inner)
-                    self.origins[self.methods[name]] = self.origins[wrapper]
-        return self._class(self.methods, "method", name, self._wrapped())
+                    self.wrapped[name] = wrapper.around(inner)
+                    self.origins[self.wrapped[name]] = self.origins[wrapper]
+        return self._class({**self.wrapped, **self.methods}, "method", name, self._wrapped())
 
     def task(self, text: str) -> Task:
         """Create a task from its spec.

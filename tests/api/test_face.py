@@ -27,7 +27,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "status": reading.status,
     "tune": training.tune,
 }
-COMMAND_LINE_ONLY = {"clean", "info", "list", "new-method", "new-problem", "overfit", "study", "toy"}
+COMMAND_LINE_ONLY = {"clean", "info", "list", "map", "new-method", "new-problem", "overfit", "study", "toy"}
 """Verbs that write pages, files or figures for people to read, or delete files."""
 FOR_THE_TERMINAL = {"json", "watch", "config"}
 """Options that choose how something is printed, or where options are read from."""

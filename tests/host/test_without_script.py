@@ -16,6 +16,7 @@ import pytest
 from mtlbench.bench import process as bench
 from mtlbench.check import check_methods
 from mtlbench.execute import local
+from mtlbench.execute import pool as processes
 from mtlbench.toy import pool
 
 SCRIPT = """
@@ -71,7 +72,7 @@ def test_everything_that_starts_processes_hides_the_script(
 
     monkeypatch.setattr(ForkServerProcess, "start", look)
     monkeypatch.setattr(multiprocessing.context.SpawnContext, "Pool", look)
-    for module in (local, pool):
+    for module in (local, processes):
         monkeypatch.setattr(module, "start_fork_server", lambda: None)
     with pytest.raises(RuntimeError, match="looked"):
         start()

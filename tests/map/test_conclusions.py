@@ -152,7 +152,7 @@ def test_a_verdict_of_few_studies_has_what_they_say() -> None:
     found = conclusions(result)
     assert [one.name for one in found] == ["sharing"]
     assert verdict(found, result) == [found[0].short]
-    assert verdict([], MapResult({})) == ["The map has no cells to compare."]
+    assert verdict([], MapResult({})) == ["The map has no cells."]
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_a_map_is_trained_stored_and_summed_up(tmp_path: Path, capsys: pytest.Ca
     assert study.settings == list(LOSSES.settings)
     expected = TRAIN(LOSSES.settings, range(4), LOSSES.columns(LOSSES.settings[0]))
     assert all(np.array_equal(c.test, e, equal_nan=True) for c, e in zip(study.cells, expected.test, strict=True))
-    assert "against equal sum" in printed.out and "cells won/lost of 2 (loss_ratio)" in printed.out
+    assert "equal sum" in printed.out and "cells won/lost of 2, and the median gain" in printed.out
     assert "losses: 2 settings × 44 columns × 4 seeds = 352 cells, 0 done" in printed.err
     header = result.headers["losses"]
     assert header["environments"][0]["versions"]["pyarrow"] and header["methods"]["pcgrad"]["source_sha256"]
@@ -150,7 +150,7 @@ def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
 def test_the_command_line_trains_for_real(tmp_path: Path) -> None:
     done = command_line("map", "--results", tmp_path, "--studies", "lengths", "--seeds", "2", "--jobs", "2")
     assert done.returncode == 0, done.stderr
-    assert "lengths" in done.stdout and "losses" not in done.stdout
+    assert "Lengths" in done.stdout and "Losses" not in done.stdout
     cells = load_map(tmp_path, "quick")[0].study("lengths").cells
     assert all(np.isfinite(cell.test).all() and cell.features is None for cell in cells)
     assert (

@@ -6,8 +6,8 @@ from page_maps import World, made_map
 
 from mtlbench.map.conclusions import conclusions, verdict
 from mtlbench.map.result import MapResult
-from mtlbench.map.text import as_text
 from mtlbench.map.tally import Comparisons, points
+from mtlbench.map.text import as_text
 
 
 def test_sentences_first_then_won_and_lost() -> None:
@@ -32,4 +32,4 @@ def test_it_fits_a_terminal_and_colour_changes_no_character() -> None:
 def test_few_seeds_and_no_cells() -> None:
     few = made_map(World(seeds=2), studies=["loss-noise"])
     assert as_text(few, width=100, color=False).startswith("With 2 seeds no difference is claimed")
-    assert as_text(MapResult({}), width=100, color=False) == "The map has no cells to compare."
+    assert as_text(MapResult({}), width=100, color=False) == "The map has no cells."

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import threading
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
@@ -52,7 +54,7 @@ def run_in_processes(
                 job = waiting.popleft()
                 ours, theirs = context.Pipe(duplex=False)
                 process = context.Process(target=_enter, args=(work, job, theirs), daemon=True)
-                with without_script():
+                with without_script(), uninterrupted():
                     process.start()
                 theirs.close()
                 running[ours] = job, process
@@ -65,6 +67,22 @@ def run_in_processes(
     finally:
         for _, process in running.values():
             process.terminate()
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Put Ctrl-C off to the end of the block: a start that it cuts in two makes the fork server print a traceback."""
+    if threading.current_thread() is not threading.main_thread():  # only that one is interrupted
+        yield
+        return
+    pressed: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if pressed:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _enter(work: Callable[[Job], Result], job: Job, connection: Connection) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from contextlib import closing
 from multiprocessing import active_children
 
-from mtlbench.execute.pool import Died, run_in_processes
+import pytest
+
+from mtlbench.execute.pool import Died, run_in_processes, uninterrupted
 
 
 def square_or_die(number: int) -> tuple[int, int]:
@@ -40,3 +43,11 @@ def test_processes_end_when_the_caller_stops() -> None:
 def sleep(seconds: int) -> None:
     """Sleep."""
     time.sleep(seconds)
+
+
+def test_ctrl_c_waits_for_the_end_of_a_start() -> None:
+    before, reached = signal.getsignal(signal.SIGINT), []
+    with pytest.raises(KeyboardInterrupt), uninterrupted():
+        signal.raise_signal(signal.SIGINT)
+        reached.append("the end")
+    assert reached == ["the end"] and signal.getsignal(signal.SIGINT) is before

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -13,6 +13,9 @@ from mtlbench.errors import UsageError
 from mtlbench.surgery.rows import Rows
 
 DONATED = "donated buffers"
+LARGE = 2**14
+"""Numbers from which a gradient goes to its row at once, while it is in the cache; smaller ones go together, since a
+hook on each of hundreds, as LoRA has, takes longer than copying them."""
 
 
 def gradients_of(
@@ -22,7 +25,7 @@ def gradients_of(
     *,
     retain_graph: bool,
     reentrant: bool = False,
-    receive: Callable[[int, torch.Tensor], torch.Tensor] | None = None,
+    receive: Mapping[int, Callable[[torch.Tensor], torch.Tensor]] | None = None,
 ) -> list[torch.Tensor | None]:
     """Return Σ factor · ∂output/∂input for every input, ``None`` where no output reaches it.
 
@@ -34,11 +37,11 @@ def gradients_of(
     :param retain_graph: whether another pass through the same graph follows.
     :param reentrant: whether the graph holds a reentrant checkpoint, through which ``torch.autograd.grad`` cannot go:
         then the pass fills ``.grad``, which is put back afterwards.
-    :param receive: takes the position and the gradient of each leaf as soon as torch has it, while it is in the cache,
-        and returns what to return in its place, so that torch frees it.
+    :param receive: position of a leaf → a function that takes its gradient as soon as torch has it, and returns what to
+        return in its place, so that torch frees it.
     :raises UsageError: when the graph was freed or changed since the forward.
     """
-    with _without_hooks(inputs), _hooked(inputs, None if reentrant else receive):
+    with _without_hooks(inputs), _hooked(inputs, {} if reentrant or receive is None else receive):
         try:
             if reentrant:
                 return _by_accumulation(outputs, inputs, factors, retain_graph)
@@ -107,20 +110,20 @@ def _without_hooks(tensors: Sequence[torch.Tensor]) -> Iterator[None]:
 
 @contextmanager
 def _hooked(
-    tensors: Sequence[torch.Tensor], receive: Callable[[int, torch.Tensor], torch.Tensor] | None
+    tensors: Sequence[torch.Tensor], receive: Mapping[int, Callable[[torch.Tensor], torch.Tensor]]
 ) -> Iterator[None]:
-    """Pass every leaf's gradient on when it is ready; a sparse one stays, since a hook must not change its layout."""
-    if receive is None:
-        yield
-        return
+    """Pass gradients on when they are ready; a sparse one stays, since a hook must not change its layout."""
 
-    def hook(position: int, gradient: torch.Tensor | None) -> torch.Tensor | None:
+    def hook(receive_one: Callable[[torch.Tensor], torch.Tensor], gradient: torch.Tensor | None) -> torch.Tensor | None:
         if gradient is None:  # from a function that returns none, such as a layer that wrote to the row itself
             return None
-        view = receive(position, gradient)
+        view = receive_one(gradient)
         return None if gradient.is_sparse else view
 
-    handles = [tensor.register_hook(partial(hook, position)) for position, tensor in enumerate(tensors)]  # type: ignore[no-untyped-call]
+    handles = [
+        tensors[position].register_hook(partial(hook, receive_one))  # type: ignore[no-untyped-call]
+        for position, receive_one in receive.items()
+    ]
     try:
         yield
     finally:
@@ -150,16 +153,14 @@ def into_row(
     :param retain_graph: see :func:`gradients_of`.
     :param reentrant: see :func:`gradients_of`.
     """
-    count = len(shared)
-
-    def receive(position: int, gradient: torch.Tensor) -> torch.Tensor:
-        return rows.receive(task, position, gradient) if position < count else gradient
-
-    inputs = [*shared, *others]
+    count, inputs = len(shared), [*shared, *others]
+    receive = {
+        position: partial(rows.receive, task, position)
+        for position, parameter in enumerate(shared)
+        if parameter.numel() >= LARGE and not reentrant
+    }
     gradients = gradients_of([loss], inputs, [factor], retain_graph=retain_graph, reentrant=reentrant, receive=receive)
-    if reentrant:
-        for position, gradient in enumerate(gradients[:count]):
-            if gradient is not None:
-                rows.receive(task, position, gradient)
+    own = enumerate(gradients[:count])
+    rows.receive_all(task, {i: gradient for i, gradient in own if gradient is not None and i not in receive})
     rows.finish(task)
     return gradients[count:]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -80,6 +80,22 @@ class Rows(Slots):
             view.copy_(gradient)
         self._write(task, position)
         return view
+
+    def receive_all(self, task: int, gradients: Mapping[int, torch.Tensor]) -> None:
+        """Add several gradients to a task's row, as :meth:`receive` does one by one.
+
+        :param task: the row's number.
+        :param gradients: position of a parameter → its gradient.
+        """
+        views, written = self.by_slot[self.first + task], self._reaches[task].written
+        first = {i: gradient for i, gradient in gradients.items() if not gradient.is_sparse and i not in written}
+        if first:
+            torch._foreach_copy_([views[position] for position in first], list(first.values()))
+        for position, gradient in gradients.items():
+            if position in first:
+                self._write(task, position)
+            else:
+                self.receive(task, position, gradient)
 
     def receive_product(self, task: int, position: int, left: torch.Tensor, right: torch.Tensor) -> None:
         """Add a product of two matrices to a task's row.

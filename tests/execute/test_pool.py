@@ -46,8 +46,13 @@ def sleep(seconds: int) -> None:
 
 
 def test_ctrl_c_waits_for_the_end_of_a_start() -> None:
-    before, reached = signal.getsignal(signal.SIGINT), []
-    with pytest.raises(KeyboardInterrupt), uninterrupted():
+    before, reached = signal.getsignal(signal.SIGINT), list[str]()
+    with pytest.raises(KeyboardInterrupt):
+        _pressed(reached)
+    assert reached == ["the end"] and signal.getsignal(signal.SIGINT) is before
+
+
+def _pressed(reached: list[str]) -> None:
+    with uninterrupted():
         signal.raise_signal(signal.SIGINT)
         reached.append("the end")
-    assert reached == ["the end"] and signal.getsignal(signal.SIGINT) is before

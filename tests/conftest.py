@@ -31,6 +31,7 @@ FIRST = (
     *("execute/test_local.py", "surgery/test_integrations_ddp.py", "engine/packed/test_spread.py"),
     *("training/test_checkpoint.py", "training/test_train.py", "grid/test_grid_command.py", "check/test_foreign.py"),
     *("test_zero_loss.py", "grid/test_overfit.py", "test_faults.py", "host/test_streams.py", "text/test_grammar.py"),
+    *("map/test_map_command.py", "api/test_python_page.py", "test_pages.py", "test_notebooks.py"),
     *("engine/test_precision.py", "engine/test_processes.py", "tune/test_tune_command.py"),
 )
 """The files that take longest. They come first, so that at the end no process is alone with one of them."""

@@ -64,6 +64,7 @@ def start_check() -> None:
 def test_everything_that_starts_processes_hides_the_script(
     start: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", "script.py", raising=False)  # a test process has none
     seen = []
 
     def look(*arguments: Any, **options: Any) -> None:

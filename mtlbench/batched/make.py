@@ -26,7 +26,6 @@ FAMILIES = (
     "projections",
     "selection",
     "spectra",
-    "step_rules",
     "sums",
     "wrappers",
 )

@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browsers import PHONE, running_browser
 
 from mtlbench.map.result import MapResult
 from mtlbench.map.tally import Comparisons, points
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install 'mtlbench[browser]'")
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-PHONE = {"width": 390, "height": 844}
 CELLS = "[...document.querySelectorAll('.panel tbody td')].map(td => [td.className, td.innerText].join(' '))"
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if executable is None:
-        pytest.skip(f"no browser on the PATH: none of {', '.join(BROWSERS)}")
-    with sync_api.sync_playwright() as playwright:
-        # a container has no user namespaces for the sandbox; the only page ever opened is our own
-        running = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+    with running_browser(sync_api) as running:
         yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")

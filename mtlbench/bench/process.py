@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 
 from mtlbench.bench.job import BenchJob
 from mtlbench.bench.result import ContenderResult
-from mtlbench.host.processes import without_script
+from mtlbench.host.processes import uninterrupted, without_script
 from mtlbench.plan.cells import modules_of
 
 
@@ -23,7 +23,7 @@ def run_alone(job: BenchJob, result: ContenderResult, on_step: Callable[[], obje
     context.set_forkserver_preload(["mtlbench.bench.measure", *modules_of(job.recipe)])
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_enter, args=(job, theirs), daemon=True)
-    with without_script():
+    with without_script(), uninterrupted():
         process.start()
     theirs.close()
     try:

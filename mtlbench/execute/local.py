@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 
 from mtlbench.execute.executor import RETRIES, CellJob, Event
-from mtlbench.host.processes import without_script
+from mtlbench.host.processes import uninterrupted, without_script
 
 BETWEEN_STEPS = 0.05
 """Least seconds between two events that tell of a step: each costs the cell and the launcher some time."""
@@ -54,10 +54,10 @@ class Local:
             slot = self._free.popleft()
             receiver, sender = self._context.Pipe(duplex=False)
             process = self._context.Process(target=_enter, args=(job, slot, sender), name=job.cell.title, daemon=True)
-            with without_script():
+            with without_script(), uninterrupted():
                 process.start()
-            sender.close()
-            self._running[receiver] = _Running(job, slot, process)
+                sender.close()
+                self._running[receiver] = _Running(job, slot, process)
             self._started.append(Event("started", job.cell))
 
     def wait(self, seconds: float) -> Sequence[Event]:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from typing import Any, TypeVar
 
 from mtlbench.execute.local import start_fork_server
-from mtlbench.host.processes import without_script
+from mtlbench.host.processes import uninterrupted, without_script
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -67,22 +65,6 @@ def run_in_processes(
     finally:
         for _, process in running.values():
             process.terminate()
-
-
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Put Ctrl-C off to the end of the block: a start that it cuts in two makes the fork server print a traceback."""
-    if threading.current_thread() is not threading.main_thread():  # only that one is interrupted
-        yield
-        return
-    pressed: list[int] = []
-    handler = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
-        if pressed:
-            signal.raise_signal(signal.SIGINT)
 
 
 def _enter(work: Callable[[Job], Result], job: Job, connection: Connection) -> None:

@@ -10,7 +10,8 @@ from multiprocessing import active_children
 
 import pytest
 
-from mtlbench.execute.pool import Died, run_in_processes, uninterrupted
+from mtlbench.execute.pool import Died, run_in_processes
+from mtlbench.host.processes import uninterrupted
 
 
 def square_or_die(number: int) -> tuple[int, int]:
@@ -45,14 +46,20 @@ def sleep(seconds: int) -> None:
     time.sleep(seconds)
 
 
-def test_ctrl_c_waits_for_the_end_of_a_start() -> None:
-    before, reached = signal.getsignal(signal.SIGINT), list[str]()
-    with pytest.raises(KeyboardInterrupt):
-        _pressed(reached)
-    assert reached == ["the end"] and signal.getsignal(signal.SIGINT) is before
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_waits_for_the_end_of_a_start(number: signal.Signals) -> None:
+    before, reached = signal.getsignal(number), list[str]()
+    signal.signal(number, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            _signalled(number, reached)
+        assert signal.getsignal(number) is signal.default_int_handler
+    finally:
+        signal.signal(number, before)
+    assert reached == ["the end"]
 
 
-def _pressed(reached: list[str]) -> None:
+def _signalled(number: signal.Signals, reached: list[str]) -> None:
     with uninterrupted():
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(number)
         reached.append("the end")
